@@ -1,0 +1,10 @@
+//! The process that asks, as the kernel knows it. Uses std only.
+
+/// Who asks. `pid` is the asking thread's id in our pid namespace; 0 means that it lives in a
+/// foreign one, and then nothing that needs the process may be believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Caller {
+    pub uid: u32,
+    pub gid: u32,
+    pub pid: u32,
+}

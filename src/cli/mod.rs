@@ -1,0 +1,67 @@
+//! The command tree and its dispatch. One file per command beside this one, each with its
+//! arguments (`clap`) and a `run` that returns a [`report::Failure`]. May use every layer.
+
+pub mod exit;
+pub mod report;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use report::Failure;
+
+/// Config and env files that exist only when they are opened.
+#[derive(Parser)]
+#[command(name = "secretfs", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Options that every command takes.
+#[derive(clap::Args, Clone, Debug, Default)]
+pub struct Common {
+    /// The store's folder (else SECRETFS_STORE, the config, ./.secretfs)
+    #[arg(long, global = true, value_name = "DIR")]
+    pub store: Option<std::path::PathBuf>,
+    /// A file with the master key
+    #[arg(long, global = true, value_name = "FILE")]
+    pub key_file: Option<std::path::PathBuf>,
+    /// The config (else secretfs.yaml found upwards, /etc/secretfs/config.yaml)
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<std::path::PathBuf>,
+    /// The namespace of the store
+    #[arg(long, global = true, value_name = "NAME")]
+    pub namespace: Option<String>,
+    /// Print JSON
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+#[derive(Subcommand)]
+enum Command {}
+
+/// Parses the command line, runs the command, turns its outcome into an exit status.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    match dispatch(cli) {
+        Ok(status) => ExitCode::from(status),
+        Err(failure) => report::report(&failure),
+    }
+}
+
+fn dispatch(cli: Cli) -> Result<u8, Failure> {
+    let _common = cli.common;
+    match cli.command {}
+}
+
+/// clap prints help and version to stdout with status 0, everything else to stderr.
+fn usage(error: &clap::Error) -> ExitCode {
+    let _ = error.print();
+    ExitCode::from(if error.use_stderr() { exit::USAGE } else { exit::OK })
+}

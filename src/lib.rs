@@ -1,0 +1,20 @@
+//! secretfs: config and env files that exist only when they are opened.
+//!
+//! Layers look down only; `tests/layers.rs` holds them to it.
+//!
+//! | layer | modules | what it does |
+//! |---|---|---|
+//! | assembly | `cli` | builds the object graph from config and command line |
+//! | edges | `fs`, `exec` | a kernel request or a child's environment; never each other |
+//! | use case | `broker` | render a file for a caller: the script of every read |
+//! | services | `provider`, `resolver`, `store`, `sys` | I/O; `sys` alone has `unsafe` |
+//! | rules | `config`, `policy`, `template` | pure: texts and times are arguments |
+//! | words | `secret`, `caller`, `clock` | what everybody talks about |
+
+pub mod cli;
+
+pub mod provider;
+
+pub mod caller;
+pub mod clock;
+pub mod secret;

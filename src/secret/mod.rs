@@ -1,0 +1,12 @@
+//! The words for secrets: values, names, references, versions. Uses std, zeroize and jiff only.
+//! A value lives in [`SecretBytes`] from the byte it arrives to the byte it leaves.
+
+mod name;
+mod reference;
+mod value;
+mod version;
+
+pub use name::{FieldName, NameError, Namespace, SecretName};
+pub use reference::{Reference, ReferenceError, SecretKey};
+pub use value::SecretBytes;
+pub use version::{Absent, Answer, SecretVersion};

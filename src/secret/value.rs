@@ -1,0 +1,57 @@
+//! Bytes that must not be told: no `Debug`, `Display`, `Serialize` or `Clone`, wiped on drop,
+//! and one visible way to look at them. Uses zeroize and subtle.
+
+use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
+
+/// A secret value, or text made from one. Compare with [`SecretBytes::same_as`].
+pub struct SecretBytes(Zeroizing<Box<[u8]>>);
+
+impl SecretBytes {
+    /// Takes the bytes over. A vector with spare room is moved once, and the old place wiped.
+    pub fn new(bytes: Vec<u8>) -> Self {
+        let bytes = Zeroizing::new(bytes);
+        Self::copy_of(&bytes)
+    }
+
+    pub fn copy_of(bytes: &[u8]) -> Self {
+        Self(Zeroizing::new(bytes.into()))
+    }
+
+    /// The one way to the bytes: a search for `expose` lists every place that looks.
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Compares in a time that depends on the lengths only.
+    pub fn same_as(&self, other: &[u8]) -> bool {
+        self.0.ct_eq(other).into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keeps_every_byte() {
+        let mut bytes = Vec::with_capacity(100);
+        bytes.extend_from_slice(b"a\0\xff");
+        assert_eq!(SecretBytes::new(bytes).expose(), b"a\0\xff");
+    }
+
+    #[test]
+    fn compares_by_content() {
+        assert!(SecretBytes::copy_of(b"same").same_as(b"same"));
+        assert!(!SecretBytes::copy_of(b"same").same_as(b"sama"));
+        assert!(!SecretBytes::copy_of(b"same").same_as(b"sam"));
+    }
+}

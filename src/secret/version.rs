@@ -1,0 +1,33 @@
+//! One version of a secret as a provider hands it out, and the reasons why there is none.
+//! Uses jiff for time.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::{FieldName, SecretBytes};
+
+/// The fields of one immutable version, with what a template may ask about it.
+pub struct SecretVersion {
+    pub fields: BTreeMap<FieldName, SecretBytes>,
+    pub version: u64,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+    pub expires_at: Option<Timestamp>,
+}
+
+/// Why there is no value. Only [`Absent::Missing`] can be passed over by `default` and `fallback`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Absent {
+    /// No such secret, or no such version of it.
+    #[error("there is no such secret")]
+    Missing,
+    #[error("it has expired")]
+    Expired,
+    #[error("it is revoked or disabled")]
+    Revoked,
+}
+
+/// What a provider says to one question.
+pub type Answer = Result<Arc<SecretVersion>, Absent>;
