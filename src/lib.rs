@@ -15,6 +15,8 @@ pub mod cli;
 
 pub mod provider;
 
+pub mod config;
+
 pub mod caller;
 pub mod clock;
 pub mod secret;

@@ -1,6 +1,7 @@
 //! The command tree and its dispatch. One file per command beside this one, each with its
 //! arguments (`clap`) and a `run` that returns a [`report::Failure`]. May use every layer.
 
+pub mod config;
 pub mod exit;
 pub mod report;
 

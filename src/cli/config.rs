@@ -1,0 +1,80 @@
+//! Finds and reads the config: `--config`, else `secretfs.yaml` upwards from the working
+//! directory, else `/etc/secretfs/config.yaml`. May use every layer.
+
+use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use super::report::Failure;
+use super::{Common, exit};
+use crate::config::{Config, ConfigError};
+
+const NAME: &str = "secretfs.yaml";
+const SYSTEM: &str = "/etc/secretfs/config.yaml";
+
+/// The config that is in force here; an empty one if there is none.
+pub fn load(common: &Common) -> Result<Config, Failure> {
+    match find(common)? {
+        Some(path) => read(&path),
+        None => Ok(Config::default()),
+    }
+}
+
+/// Reads and judges one config file.
+pub fn read(path: &Path) -> Result<Config, Failure> {
+    let text = std::fs::read_to_string(path).map_err(|error| unreadable(path, &error))?;
+    Config::parse(path, &text).map_err(Failure::from)
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self { problem: error.to_string(), hint: error.hint, status: exit::CONFIG }
+    }
+}
+
+fn find(common: &Common) -> Result<Option<PathBuf>, Failure> {
+    if let Some(path) = &common.config {
+        return Ok(Some(path.clone()));
+    }
+    let Ok(cwd) = std::env::current_dir() else { return Ok(None) };
+    for folder in cwd.ancestors() {
+        let path = folder.join(NAME);
+        if exists(&path)? {
+            refuse_strangers(&path)?;
+            return Ok(Some(path));
+        }
+    }
+    let system = PathBuf::from(SYSTEM);
+    Ok(exists(&system)?.then_some(system))
+}
+
+/// A folder that we may not look into has no config for us.
+fn exists(path: &Path) -> Result<bool, Failure> {
+    match path.symlink_metadata() {
+        Ok(_) => Ok(true),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) => Ok(false),
+        Err(error) => Err(unreadable(path, &error)),
+    }
+}
+
+/// A config that was merely found says which store is opened and which files are rendered: in a
+/// folder like /tmp it may be anybody's.
+fn refuse_strangers(path: &Path) -> Result<(), Failure> {
+    let metadata = path.metadata().map_err(|error| unreadable(path, &error))?;
+    let us = nix::unistd::geteuid().as_raw();
+    let is_ours = [0, us].contains(&metadata.uid()) && metadata.mode() & 0o002 == 0;
+    if is_ours {
+        return Ok(());
+    }
+    let problem = format!("{} belongs to another user, or everybody may write to it", path.display());
+    Err(Failure::new(exit::CONFIG, problem).hint(format!("--config {} if you trust it", path.display())))
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
+    let failure = Failure::new(exit::CONFIG, format!("cannot read the config {}: {error}", path.display()));
+    match error.kind() {
+        ErrorKind::NotFound => failure.hint("check the path given with --config"),
+        ErrorKind::InvalidData => failure.hint("save it as UTF-8 text"),
+        _ => failure,
+    }
+}

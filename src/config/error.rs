@@ -1,0 +1,89 @@
+//! What is wrong with a config, where, and what to do about it. Never echoes more of the file
+//! than the one line that is wrong. Uses `place` and strsim.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use super::place::{Place, place_of};
+
+/// A config that cannot be used. Displays as `file:line:column: what`, then the line with a caret.
+#[derive(Debug)]
+pub struct ConfigError {
+    pub file: PathBuf,
+    pub place: Option<Place>,
+    pub problem: String,
+    pub hint: Option<String>,
+    excerpt: Option<String>,
+}
+
+impl ConfigError {
+    pub fn new(file: &Path, text: &str, place: Option<Place>, problem: impl fmt::Display) -> Self {
+        Self {
+            file: file.to_owned(),
+            place,
+            problem: problem.to_string(),
+            hint: None,
+            excerpt: place.and_then(|place| place.excerpt(text)),
+        }
+    }
+
+    pub fn hint(mut self, hint: Option<String>) -> Self {
+        self.hint = hint;
+        self
+    }
+
+    pub(super) fn from_yaml(file: &Path, text: &str, error: &serde_yaml::Error) -> Self {
+        let place = place_of(error);
+        let message = without_place(error.to_string(), place);
+        let (problem, hint) = match unknown_key(&message) {
+            Some((key, known)) => (format!("unknown key `{key}`"), Some(known_keys(key, &known))),
+            None => (message, None),
+        };
+        Self::new(file, text, place, problem).hint(hint)
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.file.display())?;
+        if let Some(place) = self.place {
+            write!(f, ":{}:{}", place.line, place.column)?;
+        }
+        write!(f, ": {}", self.problem)?;
+        match &self.excerpt {
+            Some(excerpt) => write!(f, "\n{excerpt}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// The parser's message without the place, which is told in front.
+fn without_place(message: String, place: Option<Place>) -> String {
+    let Some(Place { line, column }) = place else { return message };
+    message.replace(&format!(" at line {line} column {column}"), "")
+}
+
+/// serde's words for an unknown key: the key and those that are known.
+fn unknown_key(message: &str) -> Option<(&str, Vec<&str>)> {
+    let (_, rest) = message.split_once("unknown field `")?;
+    let (key, rest) = rest.split_once('`')?;
+    Some((key, rest.split('`').skip(1).step_by(2).collect()))
+}
+
+fn known_keys(key: &str, known: &[&str]) -> String {
+    match nearest(key, known.iter().copied()) {
+        Some(name) => format!("did you mean `{name}`?"),
+        None => format!("known here: {}", known.join(", ")),
+    }
+}
+
+/// The name that was probably meant: near, and nearer than a wholly different word would be.
+pub(crate) fn nearest<'a>(word: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    names
+        .map(|name| (strsim::jaro_winkler(&word.to_lowercase(), &name.to_lowercase()), name))
+        .filter(|&(likeness, _)| likeness >= 0.8)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, name)| name)
+}

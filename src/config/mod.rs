@@ -1,0 +1,247 @@
+//! The config: text in, judged settings out, every mistake with its file, line and column.
+//! Pure: finding and reading the file is the command line's part. Uses the words of `secret`.
+
+mod error;
+mod place;
+mod raw;
+mod scalar;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+pub use error::ConfigError;
+pub(crate) use error::nearest;
+pub use place::Place;
+
+use crate::secret::{Reference, SecretName};
+
+/// What a config file says. Paths in it are absolute, or relative to the working directory if the
+/// folder that was given to [`Config::parse`] was.
+#[derive(Debug, Default)]
+pub struct Config {
+    pub store: StoreConfig,
+    pub mounts: Vec<Mount>,
+    pub profiles: BTreeMap<String, Profile>,
+    pub sources: Sources,
+    /// The variables that a template may read as `env.NAME`.
+    pub env_allowed: BTreeSet<String>,
+    /// The providers by name; `store` and `env` are always among them.
+    pub providers: BTreeMap<String, ProviderKind>,
+    file: PathBuf,
+    text: String,
+}
+
+#[derive(Debug, Default)]
+pub struct StoreConfig {
+    pub path: Option<PathBuf>,
+    pub key_file: Option<PathBuf>,
+}
+
+/// Where secrets come from that a reference names without a provider.
+#[derive(Debug, Default)]
+pub struct Sources {
+    /// The provider of every name that is not in `map`; the store if there is none.
+    pub from: Option<String>,
+    pub map: BTreeMap<SecretName, Reference>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProviderKind {
+    Store,
+    Env,
+}
+
+#[derive(Debug)]
+pub struct Mount {
+    pub at: PathBuf,
+    /// The folder that is mirrored without the `.tpl` suffix.
+    pub templates: PathBuf,
+    pub defaults: FileOptions,
+    pub files: BTreeMap<PathBuf, FileEntry>,
+}
+
+/// What the config says on one file of a mount.
+#[derive(Debug, Default)]
+pub struct FileEntry {
+    /// A template that lies elsewhere; else it is the file's own, in the mount's folder.
+    pub template: Option<PathBuf>,
+    pub options: FileOptions,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FileOptions {
+    pub owner: Option<Account>,
+    pub group: Option<Account>,
+    pub mode: Option<u32>,
+    pub format: Option<String>,
+    pub dialect: Option<String>,
+    pub syntax: Option<String>,
+    pub deadline: Option<Duration>,
+    pub verify: Option<bool>,
+}
+
+/// A user or a group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Account {
+    Id(u32),
+    Name(String),
+}
+
+/// What `exec --profile` injects.
+#[derive(Debug, Default)]
+pub struct Profile {
+    /// Variable to reference, as the command line writes references.
+    pub env: BTreeMap<String, String>,
+    pub env_files: Vec<PathBuf>,
+}
+
+impl FileOptions {
+    /// These options, and the defaults where these say nothing.
+    pub fn merged_over(&self, defaults: &Self) -> Self {
+        Self {
+            owner: self.owner.clone().or_else(|| defaults.owner.clone()),
+            group: self.group.clone().or_else(|| defaults.group.clone()),
+            mode: self.mode.or(defaults.mode),
+            format: self.format.clone().or_else(|| defaults.format.clone()),
+            dialect: self.dialect.clone().or_else(|| defaults.dialect.clone()),
+            syntax: self.syntax.clone().or_else(|| defaults.syntax.clone()),
+            deadline: self.deadline.or(defaults.deadline),
+            verify: self.verify.or(defaults.verify),
+        }
+    }
+}
+
+impl Config {
+    /// Judges the text of `file`. Relative paths in it are relative to the file's folder.
+    pub fn parse(file: &Path, text: &str) -> Result<Self, ConfigError> {
+        let root = if is_blank(text) {
+            raw::Root::default()
+        } else {
+            serde_yaml::from_str(text).map_err(|error| ConfigError::from_yaml(file, text, &error))?
+        };
+        Config::from_raw(root, file, text)
+    }
+
+    /// An error about the value at `path` (keys, or numbers from 0), for whoever finds out later
+    /// that it cannot be: a folder that is not there, a user that nobody knows.
+    pub fn error_at(&self, path: &[&str], problem: impl std::fmt::Display) -> ConfigError {
+        ConfigError::new(&self.file, &self.text, place::locate(&self.text, path), problem)
+    }
+
+    pub fn file(&self) -> &Path {
+        &self.file
+    }
+
+    fn from_raw(root: raw::Root, file: &Path, text: &str) -> Result<Self, ConfigError> {
+        let base = Base(file.parent().unwrap_or(Path::new("")));
+        let mut config = Self {
+            store: base.store(root.store),
+            mounts: root.mounts.into_iter().map(|mount| base.mount(mount)).collect(),
+            profiles: root.profiles.0.into_iter().map(|(name, it)| (name.0, base.profile(it))).collect(),
+            env_allowed: root.env.into_iter().map(|name| name.0.0).collect(),
+            providers: root.providers.0.into_iter().map(|(name, it)| (name.0, it.r#type.0)).collect(),
+            sources: Sources::default(),
+            file: file.to_owned(),
+            text: text.to_owned(),
+        };
+        config.add_own_providers()?;
+        config.sources = config.judge_sources(root.secrets.0)?;
+        config.judge_mounts()?;
+        Ok(config)
+    }
+
+    fn add_own_providers(&mut self) -> Result<(), ConfigError> {
+        for (name, kind) in [("store", ProviderKind::Store), ("env", ProviderKind::Env)] {
+            if *self.providers.entry(name.to_owned()).or_insert(kind) != kind {
+                let problem = format!("the name `{name}` belongs to the provider of that type");
+                return Err(self.error_at(&["providers", name], problem));
+            }
+        }
+        Ok(())
+    }
+
+    fn judge_sources(
+        &self,
+        table: BTreeMap<SecretName, scalar::Word<scalar::ReferenceText>>,
+    ) -> Result<Sources, ConfigError> {
+        let mut sources = Sources::default();
+        for (name, scalar::Word(reference)) in table {
+            let place = ["secrets", name.as_str()];
+            if name.as_str() == "from" {
+                self.judge_provider(&reference.text, &place)?;
+                sources.from = Some(reference.text);
+                continue;
+            }
+            if let Some(provider) = &reference.parsed.key.provider {
+                self.judge_provider(provider, &place)?;
+            }
+            sources.map.insert(name, reference.parsed);
+        }
+        Ok(sources)
+    }
+
+    fn judge_provider(&self, name: &str, place: &[&str]) -> Result<(), ConfigError> {
+        if self.providers.contains_key(name) {
+            return Ok(());
+        }
+        let known = self.providers.keys().map(String::as_str);
+        let hint = match nearest(name, known.clone()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("there is {}", known.collect::<Vec<_>>().join(", ")),
+        };
+        Err(self.error_at(place, format!("no provider is named `{name}`")).hint(Some(hint)))
+    }
+
+    fn judge_mounts(&self) -> Result<(), ConfigError> {
+        let mut seen = BTreeSet::new();
+        match self.mounts.iter().position(|mount| !seen.insert(&mount.at)) {
+            None => Ok(()),
+            Some(index) => {
+                let problem = format!("two mounts at {}", self.mounts[index].at.display());
+                Err(self.error_at(&["mounts", &index.to_string(), "at"], problem))
+            }
+        }
+    }
+}
+
+/// Nothing but comments: valid, and says nothing.
+fn is_blank(text: &str) -> bool {
+    text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#'))
+}
+
+/// The folder that relative paths begin at.
+struct Base<'a>(&'a Path);
+
+impl Base<'_> {
+    fn path(&self, path: PathBuf) -> PathBuf {
+        self.0.join(path)
+    }
+
+    fn store(&self, store: raw::Store) -> StoreConfig {
+        StoreConfig {
+            path: store.path.map(|path| self.path(path)),
+            key_file: store.key.map(|key| self.path(key.path.0)),
+        }
+    }
+
+    fn mount(&self, mut mount: raw::Mount) -> Mount {
+        let defaults = mount.options();
+        let files = mount.files.0.into_iter().map(|(path, file)| (path.0, self.file(file))).collect();
+        Mount { at: self.path(mount.at.0), templates: self.path(mount.templates.0), defaults, files }
+    }
+
+    fn file(&self, mut file: raw::File) -> FileEntry {
+        let options = file.options();
+        FileEntry { template: file.template.0.map(|path| self.path(path)), options }
+    }
+
+    fn profile(&self, profile: raw::Profile) -> Profile {
+        Profile {
+            env: profile.env.0.into_iter().map(|(name, reference)| (name.0, reference.0.text)).collect(),
+            env_files: profile.env_files.into_iter().map(|path| self.path(path.0)).collect(),
+        }
+    }
+}

@@ -1,0 +1,363 @@
+//! The scalars of the config, each judged while it is read, so that the parser says where a wrong
+//! one stands. Pure; uses the words of `secret` and the names of `template`.
+
+use std::collections::BTreeMap;
+use std::marker::PhantomData;
+use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
+
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, Visitor};
+
+use super::error::nearest;
+use super::{Account, ProviderKind};
+use crate::secret::{Reference, SecretName};
+
+/// A type that the config writes as one word.
+pub(super) trait Scalar: Sized {
+    const EXPECTED: &'static str;
+
+    fn judge(text: &str) -> Result<Self, String>;
+
+    /// What an unquoted whole number means.
+    fn number(number: u64) -> Result<Self, String> {
+        Self::judge(&number.to_string())
+    }
+
+    fn boolean(_: bool) -> Result<Self, String> {
+        Err(format!("expected {}", Self::EXPECTED))
+    }
+}
+
+/// A value that may be left out, but not left empty: `mode:` with nothing behind it is a mistake.
+pub(super) struct Given<T>(pub(super) Option<T>);
+
+impl<T> Default for Given<T> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<'de, T: Scalar> Deserialize<'de> for Given<T> {
+    fn deserialize<D: Deserializer<'de>>(reader: D) -> Result<Self, D::Error> {
+        Word::deserialize(reader).map(|Word(value)| Self(Some(value)))
+    }
+}
+
+/// A value that must be there.
+pub(super) struct Word<T>(pub(super) T);
+
+impl<'de, T: Scalar> Deserialize<'de> for Word<T> {
+    fn deserialize<D: Deserializer<'de>>(reader: D) -> Result<Self, D::Error> {
+        reader.deserialize_any(ScalarVisitor(PhantomData)).map(Self)
+    }
+}
+
+struct ScalarVisitor<T>(PhantomData<T>);
+
+impl<T: Scalar> Visitor<'_> for ScalarVisitor<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(T::EXPECTED)
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
+        T::judge(text).map_err(E::custom)
+    }
+
+    fn visit_u64<E: Error>(self, number: u64) -> Result<T, E> {
+        T::number(number).map_err(E::custom)
+    }
+
+    fn visit_bool<E: Error>(self, value: bool) -> Result<T, E> {
+        T::boolean(value).map_err(E::custom)
+    }
+}
+
+/// A map whose keys are judged and may not be given twice.
+pub(super) struct Table<K, V>(pub(super) BTreeMap<K, V>);
+
+impl<K, V> Default for Table<K, V> {
+    fn default() -> Self {
+        Self(BTreeMap::new())
+    }
+}
+
+impl<'de, K: Scalar + Ord, V: Deserialize<'de>> Deserialize<'de> for Table<K, V> {
+    fn deserialize<D: Deserializer<'de>>(reader: D) -> Result<Self, D::Error> {
+        reader.deserialize_map(TableVisitor(PhantomData)).map(Self)
+    }
+}
+
+struct TableVisitor<K, V>(PhantomData<(K, V)>);
+
+impl<'de, K: Scalar + Ord, V: Deserialize<'de>> Visitor<'de> for TableVisitor<K, V> {
+    type Value = BTreeMap<K, V>;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a map")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut table = BTreeMap::new();
+        while let Some(key) = map.next_key_seed(NewKey(&table))? {
+            table.insert(key, map.next_value()?);
+        }
+        Ok(table)
+    }
+}
+
+/// Refuses a second one where it stands.
+struct NewKey<'a, K, V>(&'a BTreeMap<K, V>);
+
+impl<'de, K: Scalar + Ord, V> DeserializeSeed<'de> for NewKey<'_, K, V> {
+    type Value = K;
+
+    fn deserialize<D: Deserializer<'de>>(self, reader: D) -> Result<K, D::Error> {
+        reader.deserialize_str(self)
+    }
+}
+
+impl<K: Scalar + Ord, V> Visitor<'_> for NewKey<'_, K, V> {
+    type Value = K;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(K::EXPECTED)
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<K, E> {
+        let key = K::judge(text).map_err(E::custom)?;
+        if self.0.contains_key(&key) {
+            return Err(E::custom(format_args!("`{text}` is given twice")));
+        }
+        Ok(key)
+    }
+}
+
+/// Permission bits, written in octal and in quotes.
+pub(super) struct Mode(pub(super) u32);
+
+impl Scalar for Mode {
+    const EXPECTED: &'static str = "permission bits in quotes, like \"0400\"";
+
+    fn judge(text: &str) -> Result<Self, String> {
+        let is_octal = (3..=4).contains(&text.len()) && text.bytes().all(|b| matches!(b, b'0'..=b'7'));
+        let mode = if is_octal { u32::from_str_radix(text, 8).ok() } else { None };
+        match mode {
+            None => Err(format!("`{text}` is not {}", Self::EXPECTED)),
+            Some(mode) if mode & !0o666 != 0 => {
+                Err(format!("mode \"{text}\" has more than read and write bits; no file here is executable"))
+            }
+            Some(mode) => Ok(Self(mode)),
+        }
+    }
+
+    fn number(number: u64) -> Result<Self, String> {
+        Err(format!("the mode is the number {number}, not text: put it in quotes, like \"0400\""))
+    }
+}
+
+impl Scalar for Duration {
+    const EXPECTED: &'static str = "a time like 500ms, 5s or 1m";
+
+    fn judge(text: &str) -> Result<Self, String> {
+        let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+        let (number, unit) = text.split_at(digits);
+        let milliseconds = match unit.trim_start() {
+            "ms" => 1,
+            "s" => 1_000,
+            "m" => 60_000,
+            "h" => 3_600_000,
+            _ => return Err(format!("`{text}` is not {}", Self::EXPECTED)),
+        };
+        let total = number.parse::<u64>().ok().and_then(|number| number.checked_mul(milliseconds));
+        match total {
+            None | Some(0) => Err(format!("`{text}` is not {}", Self::EXPECTED)),
+            Some(total) => Ok(Self::from_millis(total)),
+        }
+    }
+}
+
+impl Scalar for bool {
+    const EXPECTED: &'static str = "true or false";
+
+    fn judge(text: &str) -> Result<Self, String> {
+        Err(format!("`{text}` is not {}", Self::EXPECTED))
+    }
+
+    fn boolean(value: bool) -> Result<Self, String> {
+        Ok(value)
+    }
+}
+
+impl Scalar for Account {
+    const EXPECTED: &'static str = "a name or a number";
+
+    fn judge(text: &str) -> Result<Self, String> {
+        match text.parse() {
+            Ok(id) => Ok(Self::Id(id)),
+            Err(_) if text.is_empty() => Err(format!("expected {}", Self::EXPECTED)),
+            Err(_) => Ok(Self::Name(text.to_owned())),
+        }
+    }
+}
+
+impl Scalar for PathBuf {
+    const EXPECTED: &'static str = "a path";
+
+    fn judge(text: &str) -> Result<Self, String> {
+        if text.is_empty() || text.contains('\0') {
+            return Err(format!("expected {}", Self::EXPECTED));
+        }
+        Ok(text.into())
+    }
+}
+
+pub(super) struct Text(pub(super) String);
+
+impl Scalar for Text {
+    const EXPECTED: &'static str = "a word";
+
+    fn judge(text: &str) -> Result<Self, String> {
+        Ok(Self(text.to_owned()))
+    }
+}
+
+/// A file's path inside a mount.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct FilePath(pub(super) PathBuf);
+
+impl Scalar for FilePath {
+    const EXPECTED: &'static str = "a file's path inside the mount";
+
+    fn judge(text: &str) -> Result<Self, String> {
+        let is_plain = |part| matches!(part, Component::Normal(_));
+        // Compared as text: components() would pass over `a//b`, `a/./b` and `a/`.
+        let rebuilt = Path::new(text).components().filter(|&part| is_plain(part)).collect::<PathBuf>();
+        if text.is_empty() || text.contains('\0') || rebuilt.as_os_str() != text {
+            return Err(format!("`{text}` is not {} (no `..`, no leading `/`)", Self::EXPECTED));
+        }
+        Ok(Self(rebuilt))
+    }
+}
+
+/// The name of an environment variable.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Variable(pub(super) String);
+
+impl Scalar for Variable {
+    const EXPECTED: &'static str = "the name of an environment variable";
+
+    fn judge(text: &str) -> Result<Self, String> {
+        if text.is_empty() || text.contains(['=', '\0']) {
+            return Err(format!("`{text}` is not {}", Self::EXPECTED));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+/// A key of a free-form table: a profile's or a provider's name.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Label(pub(super) String);
+
+impl Scalar for Label {
+    const EXPECTED: &'static str = "a name of letters, digits, `_` and `-`";
+
+    fn judge(text: &str) -> Result<Self, String> {
+        let is_fit = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+        if text.is_empty() || !text.chars().all(is_fit) {
+            return Err(format!("`{text}` is not {}", Self::EXPECTED));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+/// A reference, parsed and as it is written: what a dot in it means is said elsewhere.
+pub(super) struct ReferenceText {
+    pub(super) text: String,
+    pub(super) parsed: Reference,
+}
+
+impl Scalar for ReferenceText {
+    const EXPECTED: &'static str = "a reference like NAME or provider:path#field";
+
+    fn judge(text: &str) -> Result<Self, String> {
+        let parsed = Reference::parse(text).map_err(|error| error.to_string())?;
+        Ok(Self { text: text.to_owned(), parsed })
+    }
+}
+
+impl Scalar for SecretName {
+    const EXPECTED: &'static str = "a secret's name";
+
+    fn judge(text: &str) -> Result<Self, String> {
+        Self::parse(text).map_err(|error| error.to_string())
+    }
+}
+
+/// Providers that are designed and not built.
+const LATER_PROVIDERS: &[&str] = &[
+    "file",
+    "vault",
+    "aws-sm",
+    "aws-ssm",
+    "azure-kv",
+    "gcp-sm",
+    "1password",
+    "kubernetes",
+    "etcd",
+    "multi",
+    "exec",
+];
+
+impl Scalar for ProviderKind {
+    const EXPECTED: &'static str = "the type of a provider";
+
+    fn judge(text: &str) -> Result<Self, String> {
+        match text {
+            "store" => Ok(Self::Store),
+            "env" => Ok(Self::Env),
+            _ => Err(choice(text, "provider type", &["store", "env"], LATER_PROVIDERS)),
+        }
+    }
+}
+
+/// The store's backend: there is one.
+pub(super) struct Backend;
+
+impl Scalar for Backend {
+    const EXPECTED: &'static str = "the name of a backend";
+
+    fn judge(text: &str) -> Result<Self, String> {
+        match text {
+            "sqlite" => Ok(Self),
+            _ => Err(choice(text, "backend", &["sqlite"], &["file"])),
+        }
+    }
+}
+
+/// A key source that takes settings; the others are tried without being named.
+pub(super) struct KeySource;
+
+impl Scalar for KeySource {
+    const EXPECTED: &'static str = "the name of a key source";
+
+    fn judge(text: &str) -> Result<Self, String> {
+        let later = ["keyring", "passphrase", "vault-transit", "aws-kms"];
+        match text {
+            "file" => Ok(Self),
+            _ => Err(choice(text, "key source", &["file"], &later)),
+        }
+    }
+}
+
+/// Says what is wrong with a word that is none of `now`: not yet there, mistyped, or unheard of.
+pub(super) fn choice(text: &str, what: &str, now: &[&str], later: &[&str]) -> String {
+    if later.contains(&text) {
+        return format!("the {what} `{text}` is not available in this version; there is {}", now.join(", "));
+    }
+    match nearest(text, now.iter().chain(later).copied()) {
+        Some(name) => format!("unknown {what} `{text}`; did you mean `{name}`?"),
+        None => format!("unknown {what} `{text}`; there is {}", now.join(", ")),
+    }
+}
