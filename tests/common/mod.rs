@@ -1,0 +1,26 @@
+//! What several test files share: a store and a mount through the real binary, and the programs
+//! that tests need. Each test file compiles its own copy, hence the allowance for unused parts.
+#![allow(dead_code, unused_imports, unreachable_pub)]
+
+mod mount;
+mod store;
+mod tools;
+
+pub use mount::{Mounted, TestMount};
+pub use store::TestStore;
+pub use tools::{long, node_modules, python, tool};
+
+use std::process::Output;
+
+/// An unprivileged user without a name; nothing else on a machine runs under it.
+pub const USER: u32 = 64_741;
+/// Another one.
+pub const STRANGER: u32 = 64_742;
+
+/// The outcome of a command that must succeed, as its stdout.
+#[track_caller]
+pub fn stdout_of(output: &Output) -> String {
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}\nstderr: {stderr}", output.status);
+    String::from_utf8(output.stdout.clone()).expect("stdout is UTF-8")
+}

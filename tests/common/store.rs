@@ -1,0 +1,91 @@
+//! A throw-away store, made and filled through the real binary.
+
+use std::io::Write;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::{env, fs};
+
+use tempfile::TempDir;
+
+use super::stdout_of;
+
+/// A store with its key, in a folder that other users may enter (the store itself they may not).
+pub struct TestStore {
+    folder: TempDir,
+    user: Option<u32>,
+}
+
+impl TestStore {
+    pub fn new() -> Self {
+        Self::made(None)
+    }
+
+    /// Owned and used by this uid; needs root.
+    pub fn of(uid: u32) -> Self {
+        Self::made(Some(uid))
+    }
+
+    fn made(user: Option<u32>) -> Self {
+        let folder = TempDir::with_prefix("secretfs-test-").expect("a temporary folder");
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("chmod");
+        if let Some(uid) = user {
+            chown(folder.path(), Some(uid), Some(uid)).expect("tests with another uid need root");
+        }
+        let store = Self { folder, user };
+        stdout_of(&store.run(&["init"]));
+        store
+    }
+
+    /// The folder that holds the store, its key and whatever a test puts beside them.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub fn path(&self) -> PathBuf {
+        self.folder().join("store")
+    }
+
+    pub fn key_file(&self) -> PathBuf {
+        self.folder().join("master.key")
+    }
+
+    /// Sets a secret. A final newline of a one-line value is dropped, as on any stdin.
+    #[track_caller]
+    pub fn set(&self, name: &str, value: impl AsRef<[u8]>) -> &Self {
+        stdout_of(&self.run_with(&["set", name], value));
+        self
+    }
+
+    /// `secretfs` with this store and key, as this store's user, with nothing of ours inherited.
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_secretfs"));
+        for (name, _) in env::vars_os() {
+            if name.to_string_lossy().starts_with("SECRETFS_") {
+                command.env_remove(name);
+            }
+        }
+        command.env_remove("CREDENTIALS_DIRECTORY").env("HOME", self.folder());
+        command.current_dir(self.folder()).stdin(Stdio::null());
+        command.arg("--store").arg(self.path()).arg("--key-file").arg(self.key_file()).args(args);
+        if let Some(uid) = self.user {
+            command.uid(uid).gid(uid);
+        }
+        command
+    }
+
+    pub fn run(&self, args: &[&str]) -> Output {
+        self.command(args).output().expect("secretfs can be started")
+    }
+
+    /// Runs with these bytes on stdin.
+    pub fn run_with(&self, args: &[&str], stdin: impl AsRef<[u8]>) -> Output {
+        let mut command = self.command(args);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("secretfs can be started");
+        // A command that fails early closes its stdin: its status says more than our EPIPE.
+        let _ = child.stdin.take().expect("piped").write_all(stdin.as_ref());
+        child.wait_with_output().expect("secretfs can be waited for")
+    }
+}

@@ -1,0 +1,38 @@
+//! The programs and packages that tests use beside ours. A missing one fails the test and says
+//! what to run; it never makes a test pass.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+/// A program on the PATH (or in Debian's sbin).
+#[track_caller]
+pub fn tool(name: &str) -> PathBuf {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let folders = env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
+    let found = folders.map(|folder| folder.join(name)).find(|file| file.is_file());
+    found.unwrap_or_else(|| panic!("`{name}` is not installed: ./tests/run installs it"))
+}
+
+/// A Python with the packages that tests import.
+#[track_caller]
+pub fn python() -> PathBuf {
+    installed("venv/bin/python3")
+}
+
+/// The folder for NODE_PATH.
+#[track_caller]
+pub fn node_modules() -> PathBuf {
+    installed("node_modules")
+}
+
+/// Whether the full length was asked for: `./tests/run --long`.
+pub fn long() -> bool {
+    env::var_os("SECRETFS_TEST_LONG").is_some()
+}
+
+#[track_caller]
+fn installed(what: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/.tools").join(what);
+    assert!(path.exists(), "{} is not there: ./tests/run installs it", path.display());
+    path
+}
