@@ -4,10 +4,12 @@
 
 mod mount;
 mod store;
+mod systemd;
 mod tools;
 
 pub use mount::{Mounted, TestMount};
 pub use store::TestStore;
+pub use systemd::{Machine, Transcript};
 pub use tools::{long, node_modules, python, tool};
 
 use std::process::Output;

@@ -165,7 +165,7 @@ impl Drop for Mounted {
             return;
         }
         if thread::panicking() {
-            eprintln!("stderr of the mount:\n{}", self.stderr());
+            println!("stderr of the mount:\n{}", self.stderr());
             self.abort();
         } else {
             self.stop();
