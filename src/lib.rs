@@ -14,6 +14,8 @@
 pub mod cli;
 
 pub mod provider;
+pub mod store;
+pub mod sys;
 
 pub mod config;
 

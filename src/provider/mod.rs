@@ -6,6 +6,10 @@ use std::pin::Pin;
 
 use crate::secret::{Answer, SecretKey};
 
+mod local;
+
+pub use local::LocalStore;
+
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// A source of secrets. Shared by all threads; an answer may take as long as the network does,

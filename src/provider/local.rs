@@ -1,0 +1,102 @@
+//! The embedded store seen as a provider. Uses `store`; keeps its blocking off the async threads.
+
+use std::sync::Arc;
+
+use tokio::runtime::{Handle, RuntimeFlavor};
+
+use super::{Batch, BoxFuture, Provider, ProviderError, Pulse};
+use crate::clock::Clock;
+use crate::secret::{Absent, Namespace, SecretKey, SecretName};
+use crate::store::{Store, StoreError};
+
+/// One namespace of the store.
+#[derive(Clone)]
+pub struct LocalStore {
+    store: Arc<Store>,
+    namespace: Namespace,
+    clock: Arc<dyn Clock>,
+}
+
+impl LocalStore {
+    pub fn new(store: Arc<Store>, namespace: Namespace, clock: Arc<dyn Clock>) -> Self {
+        Self { store, namespace, clock }
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Self) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, ProviderError> {
+        let can_move = Handle::try_current()
+            .is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread);
+        if !can_move {
+            return Ok(work(self)?);
+        }
+        let this = self.clone();
+        match tokio::task::spawn_blocking(move || work(&this)).await {
+            Ok(outcome) => Ok(outcome?),
+            Err(_) => Err(ProviderError::Unavailable("the store's reader was stopped".into())),
+        }
+    }
+}
+
+impl Provider for LocalStore {
+    fn fetch<'a>(&'a self, keys: &'a [SecretKey]) -> BoxFuture<'a, Result<Batch, ProviderError>> {
+        let wanted: Vec<_> = keys.iter().map(|key| (SecretName::parse(&key.path).ok(), key.version)).collect();
+        Box::pin(self.run(move |this| this.answer(wanted)))
+    }
+
+    fn names(&self) -> BoxFuture<'_, Result<Vec<String>, ProviderError>> {
+        Box::pin(self.run(|this| {
+            Ok(this.store.list(&this.namespace)?.into_iter().map(|secret| secret.name).collect())
+        }))
+    }
+
+    fn health(&self) -> BoxFuture<'_, Result<(), ProviderError>> {
+        Box::pin(self.run(|this| this.store.recheck()))
+    }
+
+    fn pulse(&self) -> Pulse {
+        self.store.pulse().map_or(Pulse::Moving, Pulse::Still)
+    }
+
+    fn unchanged<'a>(
+        &'a self,
+        keys: &'a [SecretKey],
+        since: u64,
+    ) -> BoxFuture<'a, Result<Option<u64>, ProviderError>> {
+        // What is no name stays missing.
+        let names: Vec<_> = keys.iter().filter_map(|key| SecretName::parse(&key.path).ok()).collect();
+        Box::pin(self.run(move |this| this.store.unchanged(&this.namespace, &names, since)))
+    }
+}
+
+impl LocalStore {
+    /// A path that cannot be a secret's name is one that is missing.
+    fn answer(&self, wanted: Vec<(Option<SecretName>, Option<u64>)>) -> Result<Batch, StoreError> {
+        let proper: Vec<_> = wanted.iter().filter_map(|(name, version)| Some((name.clone()?, *version))).collect();
+        let reading = self.store.get(&self.namespace, &proper, self.clock.now())?;
+        let mut found = reading.answers.into_iter();
+        let answers = wanted
+            .iter()
+            .map(|(name, _)| match name {
+                Some(_) => found.next().unwrap_or(Err(Absent::Missing)),
+                None => Err(Absent::Missing),
+            })
+            .collect();
+        Ok(Batch { answers, as_of: reading.as_of })
+    }
+}
+
+impl From<StoreError> for ProviderError {
+    fn from(error: StoreError) -> Self {
+        let text = match error.hint() {
+            Some(hint) => format!("{error} (try: {hint})"),
+            None => error.to_string(),
+        };
+        match error {
+            StoreError::Sealed(_) => Self::Sealed(text),
+            StoreError::Corrupt(_) | StoreError::Newer { .. } | StoreError::NotAStore(_) => Self::Corrupt(text),
+            _ => Self::Unavailable(text),
+        }
+    }
+}

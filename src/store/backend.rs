@@ -1,0 +1,91 @@
+//! Where rows are kept: the one trait that a backend fulfils. It sees ids, MACs, numbers and
+//! sealed blobs, never a name or a value, and need not be trusted: what it gives back is checked.
+
+use super::StoreError;
+use super::cipher::{Id, Mac};
+
+/// Keeps the rows of one store. Shared by all threads.
+pub(super) trait Backend: Send + Sync {
+    /// A view of one commit, however long it is held and whoever writes meanwhile.
+    fn read(&self) -> Result<Box<dyn Read + '_>, StoreError>;
+
+    /// The one writer; waits for another a few seconds, then says busy. Dropped without
+    /// `commit`, it leaves everything as it was.
+    fn write(&self) -> Result<Box<dyn Write + '_>, StoreError>;
+}
+
+pub(super) trait Read {
+    fn root(&self) -> Result<RootRow, StoreError>;
+    fn namespace(&self, name_mac: &Mac) -> Result<Option<NamespaceRow>, StoreError>;
+    fn namespaces(&self) -> Result<Vec<NamespaceRow>, StoreError>;
+    fn keys(&self, namespace: &Id) -> Result<Vec<KeyRow>, StoreError>;
+    /// The secret's header and the record of one version of it: of the active one if none is named.
+    fn secret(&self, namespace: &Id, name: &Mac, version: Option<u64>) -> Result<Option<SecretRow>, StoreError>;
+    /// The headers of a namespace, or of one bucket of it, in the order of their MACs.
+    fn headers(&self, namespace: &Id, bucket: Option<u8>, each: &mut EachHeader) -> Result<(), StoreError>;
+    /// All records of a secret, oldest first.
+    fn records(&self, namespace: &Id, name: &Mac) -> Result<Vec<(u64, Vec<u8>)>, StoreError>;
+    fn bucket(&self, namespace: &Id, bucket: u8) -> Result<Option<Vec<u8>>, StoreError>;
+}
+
+pub(super) type EachHeader<'a> = dyn FnMut(HeaderRow) -> Result<(), StoreError> + 'a;
+
+pub(super) trait Write: Read {
+    fn put_root(&self, root: &RootRow) -> Result<(), StoreError>;
+    fn put_namespace(&self, namespace: &NamespaceRow) -> Result<(), StoreError>;
+    fn put_key(&self, key: &KeyRow) -> Result<(), StoreError>;
+    fn put_header(&self, namespace: &Id, header: &HeaderRow) -> Result<(), StoreError>;
+    fn put_record(&self, namespace: &Id, name: &Mac, version: u64, record: &[u8]) -> Result<(), StoreError>;
+    fn put_bucket(&self, namespace: &Id, bucket: u8, seal: &[u8]) -> Result<(), StoreError>;
+    /// Removes the header and every record.
+    fn remove_secret(&self, namespace: &Id, name: &Mac) -> Result<(), StoreError>;
+    fn commit(self: Box<Self>) -> Result<(), StoreError>;
+}
+
+/// The one row that every commit rewrites.
+#[derive(Clone)]
+pub(super) struct RootRow {
+    pub(super) store: Id,
+    /// The id of the master key.
+    pub(super) key: Id,
+    /// Counts commits.
+    pub(super) epoch: u64,
+    /// The epoch in which namespaces or keys changed last.
+    pub(super) keyring_epoch: u64,
+    /// A keyed sum over all namespaces and keys.
+    pub(super) keyring: Mac,
+    /// Authenticates this row.
+    pub(super) seal: Mac,
+}
+
+pub(super) struct NamespaceRow {
+    pub(super) id: Id,
+    pub(super) name_mac: Mac,
+    /// The sealed name.
+    pub(super) name: Vec<u8>,
+}
+
+pub(super) struct KeyRow {
+    pub(super) namespace: Id,
+    pub(super) kid: Id,
+    pub(super) purpose: u8,
+    pub(super) state: u8,
+    pub(super) wrapped: Vec<u8>,
+    pub(super) commitment: Mac,
+}
+
+pub(super) struct HeaderRow {
+    pub(super) name: Mac,
+    /// A copy of what the header says, for the join with the record. Believed by nobody.
+    pub(super) active: u64,
+    pub(super) header: Vec<u8>,
+}
+
+pub(super) struct SecretRow {
+    pub(super) active: u64,
+    pub(super) header: Vec<u8>,
+    pub(super) record: Option<(u64, Vec<u8>)>,
+}
+
+#[cfg(test)]
+pub(super) mod suite;

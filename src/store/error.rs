@@ -1,0 +1,87 @@
+//! What can go wrong with the store, and what its user can do about it. Never holds a value.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::key_source::KeyError;
+
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("there is no store at {}", .0.display())]
+    NoStore(PathBuf),
+    #[error("there is already a store at {}", .0.display())]
+    Exists(PathBuf),
+    #[error("{} is not empty and has no FORMAT file: it is no store, or one that was not finished", .0.display())]
+    NotAStore(PathBuf),
+    #[error("{}: {problem}", .path.display())]
+    Unsafe { path: PathBuf, problem: String, mend: String },
+    #[error("the store at {} has {what}, which this version of secretfs does not know", .path.display())]
+    Newer { path: PathBuf, what: String },
+    #[error("the store is sealed: {0}")]
+    Sealed(#[from] KeyError),
+    #[error("the store is damaged: {0}")]
+    Corrupt(String),
+    #[error("the store is busy: another process has been writing for {0} s")]
+    Busy(u64),
+    #[error("the store is read-only here")]
+    ReadOnly,
+    #[error("no space is left for the store; what it held before is intact")]
+    DiskFull,
+    #[error("cannot {doing} {}: {source}", .path.display())]
+    Io { doing: &'static str, path: PathBuf, source: io::Error },
+    #[error("the store's database failed: {0}")]
+    Database(String),
+    #[error("the machine gave no random bytes: {0}")]
+    Random(getrandom::Error),
+    #[error("there is already a secret `{0}`")]
+    SecretExists(String),
+    #[error("there is no secret `{0}`")]
+    SecretMissing(String),
+    #[error("{0}")]
+    Refused(String),
+}
+
+impl StoreError {
+    pub(super) fn corrupt(what: impl Into<String>) -> Self {
+        Self::Corrupt(what.into())
+    }
+
+    pub(super) fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |source| match source.raw_os_error() {
+            Some(libc::ENOSPC | libc::EDQUOT) => Self::DiskFull,
+            Some(libc::EROFS) => Self::ReadOnly,
+            _ => Self::Io { doing, path: path.to_owned(), source },
+        }
+    }
+
+    /// Says which secret was damaged.
+    pub(super) fn about(self, name: &str) -> Self {
+        match self {
+            Self::Corrupt(what) => Self::Corrupt(format!("secret `{name}`: {what}")),
+            other => other,
+        }
+    }
+
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::NoStore(_) => "secretfs init, or name one with --store DIR or SECRETFS_STORE".into(),
+            Self::Exists(_) => "use it as it is; to begin anew, move it away first".into(),
+            Self::NotAStore(path) => format!("name another folder, or look into {} and clear it", path.display()),
+            Self::Unsafe { mend, .. } => mend.clone(),
+            Self::Newer { .. } => "update secretfs; this one has changed nothing".into(),
+            Self::Sealed(error) => error.hint(),
+            Self::Corrupt(_) => {
+                "restore the store's folder from a backup; nothing was changed or thrown away".into()
+            }
+            Self::Busy(_) => "try again; `fuser -v STORE/sequence` shows who holds it".into(),
+            Self::ReadOnly => "write where the filesystem is mounted read-write".into(),
+            Self::DiskFull => "free some space, then run the command again".into(),
+            Self::SecretExists(name) => {
+                format!("secretfs rotate {name} adds a version; without --new, so does set")
+            }
+            Self::SecretMissing(_) => "secretfs list shows what there is".into(),
+            Self::Io { .. } | Self::Database(_) | Self::Random(_) | Self::Refused(_) => return None,
+        })
+    }
+}

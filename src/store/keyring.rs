@@ -1,0 +1,245 @@
+//! The keys and what they are for: those derived from the master key, and those of a namespace,
+//! random and wrapped. Uses `cipher` and the rows of `backend`.
+
+use std::collections::BTreeMap;
+
+use super::StoreError;
+use super::backend::{KeyRow, NamespaceRow, RootRow};
+use super::cipher::{Id, Key, Mac, SealingKey, associated, random, same};
+use super::index::Sum;
+use crate::secret::{Namespace, SecretBytes};
+
+const PURPOSE_INDEX: u8 = 1;
+const PURPOSE_DATA: u8 = 2;
+/// A key that new records are sealed with. 2 only opens, 3 waits for its destruction.
+const STATE_ACTIVE: u8 = 1;
+const STATES: std::ops::RangeInclusive<u8> = STATE_ACTIVE..=3;
+
+/// What a master key opens.
+pub(super) struct Masters {
+    /// Names the master key without telling it.
+    pub(super) id: Id,
+    wrap: SealingKey,
+    names: Key,
+    root: Key,
+    pub(super) salt: SecretBytes,
+}
+
+impl Masters {
+    pub(super) fn derive(master: &Key) -> Self {
+        let id = id_of(master);
+        Self {
+            id,
+            wrap: SealingKey::new(id, &master.derive("secretfs/v1/wrap")),
+            names: master.derive("secretfs/v1/names"),
+            root: master.derive("secretfs/v1/root"),
+            salt: SecretBytes::copy_of(master.derive("secretfs/v1/salt").expose()),
+        }
+    }
+
+    pub(super) fn namespace_mac(&self, store: &Id, name: &Namespace) -> Mac {
+        self.names.mac(&[store, name.as_str().as_bytes()])
+    }
+
+    /// Puts the seal on a root.
+    pub(super) fn seal_root(&self, root: &mut RootRow) {
+        root.seal = self.root_seal(root);
+    }
+
+    pub(super) fn check_root(&self, root: &RootRow) -> Result<(), StoreError> {
+        match same(&root.seal, &self.root_seal(root)) {
+            true => Ok(()),
+            false => Err(StoreError::corrupt("its root does not authenticate")),
+        }
+    }
+
+    fn root_seal(&self, root: &RootRow) -> Mac {
+        let RootRow { store, key, epoch, keyring_epoch, keyring, seal: _ } = root;
+        let (epoch, keyring_epoch) = (epoch.to_le_bytes(), keyring_epoch.to_le_bytes());
+        self.root.mac(&[b"sfs-root-v1", store, key, &epoch, &keyring_epoch, keyring])
+    }
+
+    /// Adds a namespace and its keys to the sum that a root vouches for.
+    pub(super) fn count_in(&self, sum: &mut Sum, namespace: &NamespaceRow, keys: &[KeyRow]) {
+        sum.add(&self.root.mac(&[b"namespace", &namespace.id, &namespace.name_mac, &namespace.name]));
+        for key in keys {
+            let KeyRow { namespace, kid, purpose, state, wrapped, commitment } = key;
+            sum.add(&self.root.mac(&[b"key", namespace, kid, &[*purpose, *state], wrapped, commitment]));
+        }
+    }
+
+    /// A new namespace with its two keys.
+    pub(super) fn new_namespace(
+        &self,
+        store: &Id,
+        name: &Namespace,
+    ) -> Result<(NamespaceRow, [KeyRow; 2]), StoreError> {
+        let id = random()?;
+        let sealed = self.wrap.seal(&associated("sfs-ns-v1", &[store, &id]), name.as_str().as_bytes())?;
+        let keys = [self.new_key(store, &id, PURPOSE_INDEX)?, self.new_key(store, &id, PURPOSE_DATA)?];
+        Ok((NamespaceRow { id, name_mac: self.namespace_mac(store, name), name: sealed }, keys))
+    }
+
+    fn new_key(&self, store: &Id, namespace: &Id, purpose: u8) -> Result<KeyRow, StoreError> {
+        let (kid, key) = (random()?, Key::random()?);
+        let associated = key_place(store, namespace, &kid, purpose, STATE_ACTIVE);
+        Ok(KeyRow {
+            namespace: *namespace,
+            kid,
+            purpose,
+            state: STATE_ACTIVE,
+            wrapped: self.wrap.seal(&associated, key.expose())?,
+            commitment: commitment(&key, &kid),
+        })
+    }
+
+    /// The name of a namespace, for lists.
+    pub(super) fn namespace_name(&self, store: &Id, row: &NamespaceRow) -> Result<Namespace, StoreError> {
+        let name = self.wrap.open(&associated("sfs-ns-v1", &[store, &row.id]), &row.name)?;
+        let name = std::str::from_utf8(&name).ok().and_then(|name| Namespace::parse(name).ok());
+        let name = name.ok_or_else(|| StoreError::corrupt("a namespace has no proper name"))?;
+        match self.namespace_mac(store, &name) == row.name_mac {
+            true => Ok(name),
+            false => Err(StoreError::corrupt("a namespace has two names")),
+        }
+    }
+
+    /// Opens the keys of a namespace.
+    pub(super) fn unwrap(
+        &self,
+        store: &Id,
+        row: &NamespaceRow,
+        keys: &[KeyRow],
+    ) -> Result<NamespaceKeys, StoreError> {
+        self.namespace_name(store, row)?;
+        let (mut index, mut active, mut data) = (None, None, BTreeMap::new());
+        for key in keys {
+            let opened = self.unwrap_key(store, &row.id, key)?;
+            match (key.purpose, key.state) {
+                (PURPOSE_INDEX, STATE_ACTIVE) if index.is_none() => index = Some(opened),
+                (PURPOSE_DATA, state) => {
+                    if state == STATE_ACTIVE && active.replace(key.kid).is_some() {
+                        return Err(StoreError::corrupt("a namespace has two active keys"));
+                    }
+                    data.insert(key.kid, SealingKey::new(key.kid, &opened));
+                }
+                _ => return Err(StoreError::corrupt("a key has an unknown purpose")),
+            }
+        }
+        let (Some(index), Some(active)) = (index, active) else {
+            return Err(StoreError::corrupt("a namespace has lost a key"));
+        };
+        let (names, buckets) = (index.derive("secretfs/v1/secret-names"), index.derive("secretfs/v1/buckets"));
+        Ok(NamespaceKeys { id: row.id, store: *store, names, buckets, active, data })
+    }
+
+    fn unwrap_key(&self, store: &Id, namespace: &Id, row: &KeyRow) -> Result<Key, StoreError> {
+        if !STATES.contains(&row.state) {
+            return Err(StoreError::corrupt("a key has an unknown state"));
+        }
+        let place = key_place(store, namespace, &row.kid, row.purpose, row.state);
+        let key = self.wrap.open(&place, &row.wrapped)?;
+        let key = Key::from_bytes(&key).ok_or_else(|| StoreError::corrupt("a key has a wrong length"))?;
+        match same(&row.commitment, &commitment(&key, &row.kid)) {
+            true => Ok(key),
+            false => Err(StoreError::corrupt("a key is not the one that was committed to")),
+        }
+    }
+}
+
+pub(super) fn id_of(master: &Key) -> Id {
+    master.derive("secretfs/v1/key-id").expose()[..16].try_into().expect("half of 32")
+}
+
+fn key_place(store: &Id, namespace: &Id, kid: &Id, purpose: u8, state: u8) -> Vec<u8> {
+    associated("sfs-key-v1", &[store, namespace, kid, &[purpose, state]])
+}
+
+/// AES-GCM alone lets one blob open under two keys.
+fn commitment(key: &Key, kid: &Id) -> Mac {
+    key.mac(&[b"secretfs/v1/commit", kid])
+}
+
+/// The opened keys of one namespace.
+pub(super) struct NamespaceKeys {
+    pub(super) id: Id,
+    store: Id,
+    names: Key,
+    buckets: Key,
+    active: Id,
+    data: BTreeMap<Id, SealingKey>,
+}
+
+impl NamespaceKeys {
+    pub(super) fn name_mac(&self, name: &str) -> Mac {
+        self.names.mac(&[name.as_bytes()])
+    }
+
+    pub(super) fn bucket_key(&self) -> &Key {
+        &self.buckets
+    }
+
+    /// Which bucket of which namespace: what its seal is bound to.
+    pub(super) fn bucket_place(&self, bucket: u8) -> Vec<u8> {
+        associated("sfs-bucket-v1", &[&self.store, &self.id, &[bucket]])
+    }
+
+    /// What a secret adds to the sum of its bucket.
+    pub(super) fn member(&self, name: &Mac, header: &[u8]) -> Mac {
+        self.buckets.mac(&[name, super::cipher::tag_of(header)])
+    }
+
+    pub(super) fn seal_header(&self, name: &Mac, plain: &[u8]) -> Result<Vec<u8>, StoreError> {
+        self.active().seal(&self.header_place(name, &self.active), plain)
+    }
+
+    pub(super) fn open_header(
+        &self,
+        name: &Mac,
+        blob: &[u8],
+    ) -> Result<zeroize::Zeroizing<Vec<u8>>, StoreError> {
+        let key = self.key_of(blob)?;
+        key.open(&self.header_place(name, &key.kid), blob)
+    }
+
+    pub(super) fn seal_record(&self, place: RecordPlace<'_>, plain: &[u8]) -> Result<Vec<u8>, StoreError> {
+        self.active().seal(&self.record_place(place, &self.active), plain)
+    }
+
+    pub(super) fn open_record(
+        &self,
+        place: RecordPlace<'_>,
+        blob: &[u8],
+    ) -> Result<zeroize::Zeroizing<Vec<u8>>, StoreError> {
+        let key = self.key_of(blob)?;
+        key.open(&self.record_place(place, &key.kid), blob)
+    }
+
+    fn active(&self) -> &SealingKey {
+        &self.data[&self.active]
+    }
+
+    fn key_of(&self, blob: &[u8]) -> Result<&SealingKey, StoreError> {
+        let kid = super::cipher::key_id(blob)?;
+        self.data.get(&kid).ok_or_else(|| StoreError::corrupt("a record names a key that is not there"))
+    }
+
+    fn header_place(&self, name: &Mac, kid: &Id) -> Vec<u8> {
+        associated("sfs-head-v1", &[&self.store, &self.id, name, kid])
+    }
+
+    fn record_place(&self, place: RecordPlace<'_>, kid: &Id) -> Vec<u8> {
+        let RecordPlace { name, secret, version } = place;
+        let version = version.to_le_bytes();
+        associated("sfs-rec-v1", &[&self.store, &self.id, name, secret.as_bytes(), &version, kid])
+    }
+}
+
+/// Which version of which secret a record is.
+#[derive(Clone, Copy)]
+pub(super) struct RecordPlace<'a> {
+    pub(super) name: &'a Mac,
+    /// The random id of the secret.
+    pub(super) secret: &'a str,
+    pub(super) version: u64,
+}

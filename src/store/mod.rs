@@ -1,0 +1,379 @@
+//! The embedded store: secrets with their versions, sealed before they reach the backend and
+//! checked when they come back. Uses `secret`, and `sys` for the environment. Blocking.
+//!
+//! Below [`Store`]: `view` reads and `change` writes one commit, over rows that a `backend`
+//! (`sqlite`) keeps without understanding them; `cipher`, `keyring`, `index` and `record` make
+//! rows out of secrets; `sequence` tells other processes; `layout` and `key_source` guard the
+//! folder and the key.
+
+mod backend;
+mod change;
+mod cipher;
+mod error;
+mod index;
+mod key_source;
+mod keyring;
+mod layout;
+mod model;
+mod record;
+mod schema;
+mod sequence;
+mod sqlite;
+mod view;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use jiff::Timestamp;
+
+pub use change::{Change, Stamp};
+pub use error::StoreError;
+pub use key_source::{EnvKey, KeyError, KeySources, MasterKey};
+pub use model::{Edit, FIELD_LIMIT, NewVersion, Reading, SecretInfo, VALUE_LIMIT, VersionInfo};
+
+use crate::secret::{Answer, Namespace, SecretBytes, SecretName};
+use backend::{Backend, RootRow};
+use cipher::Id;
+use keyring::{Masters, NamespaceKeys};
+use layout::{Identity, Layout};
+use sequence::{Mark, Sequence, WriterLock};
+use sqlite::Sqlite;
+use view::View;
+
+/// What a store is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    Read,
+    Write,
+}
+
+/// The random identity of a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoreId(Id);
+
+impl StoreId {
+    pub fn generate() -> Result<Self, StoreError> {
+        cipher::random().map(Self)
+    }
+}
+
+impl fmt::Display for StoreId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&change::hex(&self.0))
+    }
+}
+
+/// An open store. Shared by all threads; every method may block on the disk.
+pub struct Store {
+    layout: Layout,
+    access: Access,
+    masters: Masters,
+    opened: RwLock<Arc<Opened>>,
+}
+
+/// The files as they were found when they were opened last.
+struct Opened {
+    backend: Box<dyn Backend>,
+    sequence: Option<Sequence>,
+    identity: Identity,
+    /// Counts how often the files were replaced, so that no two moments look the same.
+    generation: u64,
+    namespaces: Mutex<Namespaces>,
+}
+
+/// Namespaces with their keys opened, all as of one epoch of the keyring.
+#[derive(Default)]
+struct Namespaces {
+    keyring_epoch: u64,
+    known: HashMap<Namespace, Arc<NamespaceKeys>>,
+}
+
+/// A moment is an epoch, told apart from those of files that were there before.
+const EPOCH_BITS: u32 = 48;
+
+impl Store {
+    /// Makes a new store in a folder that is empty or not there yet.
+    pub fn create(dir: &Path, id: StoreId, key: &MasterKey) -> Result<Self, StoreError> {
+        let layout = Layout::create(dir)?;
+        let masters = Masters::derive(&key.0);
+        let sqlite = Sqlite::create(&layout.database())?;
+        let lock = WriterLock::acquire(&layout.sequence(), sqlite::PATIENCE)?;
+        found(&sqlite, id, &masters)?;
+        lock.mark_quiet(1).map_err(StoreError::io("write", &layout.sequence()))?;
+        layout.finish()?;
+        let opened = Opened::new(Box::new(sqlite), &layout, 0)?;
+        Ok(Self { layout, access: Access::Write, masters, opened: RwLock::new(Arc::new(opened)) })
+    }
+
+    /// Opens the store that is there with the first key that fits it.
+    pub fn open(dir: &Path, access: Access, sources: &KeySources) -> Result<Self, StoreError> {
+        let layout = Layout::open(dir)?;
+        let opened = Opened::new(Box::new(Sqlite::open(&layout.database(), access)?), &layout, 0)?;
+        let root = opened.backend.read()?.root()?;
+        let masters = Masters::derive(&sources.find(&StoreId(root.store), &root.key)?.0);
+        masters.check_root(&root)?;
+        let store = Self { layout, access, masters, opened: RwLock::new(Arc::new(opened)) };
+        if access == Access::Write {
+            store.heal()?;
+        }
+        Ok(store)
+    }
+
+    /// The folder, as an absolute path.
+    pub fn dir(&self) -> &Path {
+        self.layout.dir()
+    }
+
+    pub fn id(&self) -> Result<StoreId, StoreError> {
+        self.read(|view, _| Ok(StoreId(view.root.store)))
+    }
+
+    /// A key of its own for whoever needs repeatable salts.
+    pub fn salt_key(&self) -> &SecretBytes {
+        &self.masters.salt
+    }
+
+    /// Answers every question as of one commit: a name, and a version or the active one.
+    pub fn get(
+        &self,
+        namespace: &Namespace,
+        wanted: &[(SecretName, Option<u64>)],
+        now: Timestamp,
+    ) -> Result<Reading, StoreError> {
+        self.read(|view, opened| {
+            let keys = opened.namespace(view, namespace)?;
+            let answer = |(name, version): &(SecretName, Option<u64>)| match &keys {
+                Some(keys) => view.answer(keys, name, *version, now),
+                None => Ok(Err(crate::secret::Absent::Missing)),
+            };
+            let answers = wanted.iter().map(answer).collect::<Result<Vec<Answer>, _>>()?;
+            Ok(Reading { answers, as_of: opened.moment(view.root.epoch) })
+        })
+    }
+
+    /// Whether any of these may have changed after `since`. If not, the moment up to which that
+    /// is known.
+    pub fn unchanged(
+        &self,
+        namespace: &Namespace,
+        names: &[SecretName],
+        since: u64,
+    ) -> Result<Option<u64>, StoreError> {
+        self.read(|view, opened| {
+            let as_of = opened.moment(view.root.epoch);
+            if since >> EPOCH_BITS != as_of >> EPOCH_BITS || since > as_of {
+                return Ok(None);
+            }
+            let since = since & ((1 << EPOCH_BITS) - 1);
+            let Some(keys) = opened.namespace(view, namespace)? else { return Ok(None) };
+            for name in names {
+                if view.last_change(&keys, name)? > since {
+                    return Ok(None);
+                }
+            }
+            Ok(Some(as_of))
+        })
+    }
+
+    /// A secret without its values; `None` if there is none.
+    pub fn describe(&self, namespace: &Namespace, name: &SecretName) -> Result<Option<SecretInfo>, StoreError> {
+        self.in_namespace(namespace, |view, keys| Ok(view.header(keys, name)?.map(SecretInfo::from)))
+            .map(Option::flatten)
+    }
+
+    /// All secrets of a namespace, by name.
+    pub fn list(&self, namespace: &Namespace) -> Result<Vec<SecretInfo>, StoreError> {
+        let headers = self.in_namespace(namespace, |view, keys| view.headers(keys))?;
+        Ok(headers.unwrap_or_default().into_iter().map(SecretInfo::from).collect())
+    }
+
+    /// The versions of a secret, oldest first; `None` if there is none.
+    pub fn versions(
+        &self,
+        namespace: &Namespace,
+        name: &SecretName,
+    ) -> Result<Option<Vec<VersionInfo>>, StoreError> {
+        self.in_namespace(namespace, |view, keys| view.versions(keys, name)).map(Option::flatten)
+    }
+
+    /// Changes a namespace in one transaction: all that `work` does, or nothing. When this
+    /// returns, the next reader of any process sees it.
+    pub fn change<T>(
+        &self,
+        namespace: &Namespace,
+        stamp: Stamp,
+        work: impl FnOnce(&mut Change<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        if self.access == Access::Read {
+            return Err(StoreError::ReadOnly);
+        }
+        self.reopen_if_replaced()?;
+        let opened = self.opened();
+        let path = self.layout.sequence();
+        let lock = WriterLock::acquire(&path, sqlite::PATIENCE)?;
+        let outcome = (|| {
+            let rows = opened.backend.write()?;
+            let mut change = Change::new(&*rows, &self.masters, namespace, stamp)?;
+            let outcome = work(&mut change)?;
+            let epoch = change.seal()?;
+            // From here on readers in other processes ask the store, and find either commit.
+            lock.mark_moving(epoch - 1).map_err(StoreError::io("write", &path))?;
+            rows.commit()?;
+            Ok(outcome)
+        })();
+        // If this fails, the sequence stays as it is: moving, or right.
+        let _ = self.settle(&opened, &lock);
+        outcome
+    }
+
+    /// The moment at which the store stands, unless it is just changing: costs two system calls.
+    pub fn pulse(&self) -> Option<u64> {
+        let opened = self.opened();
+        match opened.sequence.as_ref()?.read() {
+            Mark::Quiet(epoch) => Some(opened.moment(epoch)),
+            Mark::Moving | Mark::Replaced => None,
+        }
+    }
+
+    /// Finds files that were replaced behind our back, and a sequence that a dead writer left
+    /// moving. To be called each second by whoever keeps a store open.
+    pub fn recheck(&self) -> Result<(), StoreError> {
+        self.reopen_if_replaced()?;
+        match self.pulse() {
+            Some(_) => Ok(()),
+            None => self.heal(),
+        }
+    }
+
+    /// Checks everything that is stored.
+    pub fn verify(&self) -> Result<(), StoreError> {
+        self.read(|view, _| {
+            view.check_keyring()?;
+            for row in view.rows.namespaces()? {
+                let keys = self.masters.unwrap(&view.root.store, &row, &view.rows.keys(&row.id)?)?;
+                for header in view.headers(&keys)? {
+                    let name = SecretName::parse(&header.name)
+                        .map_err(|_| StoreError::corrupt("a secret has no proper name"))?;
+                    view.versions(&keys, &name)?;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn opened(&self) -> Arc<Opened> {
+        self.opened.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn read<T>(&self, work: impl FnOnce(&View<'_>, &Opened) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let mut opened = self.opened();
+        if opened.sequence.as_ref().is_some_and(|sequence| sequence.read() == Mark::Replaced) {
+            self.reopen_if_replaced()?;
+            opened = self.opened();
+        }
+        let rows = opened.backend.read()?;
+        work(&View::new(&*rows, &self.masters)?, &opened)
+    }
+
+    fn in_namespace<T>(
+        &self,
+        namespace: &Namespace,
+        work: impl FnOnce(&View<'_>, &NamespaceKeys) -> Result<T, StoreError>,
+    ) -> Result<Option<T>, StoreError> {
+        self.read(|view, opened| match opened.namespace(view, namespace)? {
+            Some(keys) => work(view, &keys).map(Some),
+            None => Ok(None),
+        })
+    }
+
+    fn reopen_if_replaced(&self) -> Result<(), StoreError> {
+        let identity = self.layout.identity();
+        if identity.is_ok_and(|now| now == self.opened().identity) {
+            return Ok(());
+        }
+        let layout = Layout::open(self.layout.dir())?;
+        let mut slot = self.opened.write().unwrap_or_else(PoisonError::into_inner);
+        let backend = Box::new(Sqlite::open(&layout.database(), self.access)?);
+        let opened = Opened::new(backend, &layout, slot.generation + 1)?;
+        let root = opened.backend.read()?.root()?;
+        if root.key != self.masters.id {
+            return Err(KeyError::NoneFits { skipped: vec!["the key in use".into()], default: None }.into());
+        }
+        *slot = Arc::new(opened);
+        Ok(())
+    }
+
+    /// Sets right what the sequence says, unless a writer is at work or nobody can write here.
+    fn heal(&self) -> Result<(), StoreError> {
+        match WriterLock::try_acquire(&self.layout.sequence()) {
+            Ok(Some(lock)) => self.settle(&self.opened(), &lock),
+            Ok(None) | Err(StoreError::ReadOnly) => Ok(()),
+            Err(error) => Err(error),
+        }?;
+        self.reopen_if_replaced()
+    }
+
+    fn settle(&self, opened: &Opened, lock: &WriterLock) -> Result<(), StoreError> {
+        let root = opened.backend.read()?.root()?;
+        self.masters.check_root(&root)?;
+        lock.mark_quiet(root.epoch).map_err(StoreError::io("write", &self.layout.sequence()))
+    }
+}
+
+/// The first commit: a root, and the namespace that is there if none is named.
+fn found(sqlite: &Sqlite, id: StoreId, masters: &Masters) -> Result<(), StoreError> {
+    let rows = sqlite.write()?;
+    let root = RootRow {
+        store: id.0,
+        key: masters.id,
+        epoch: 1,
+        keyring_epoch: 1,
+        keyring: Default::default(),
+        seal: Default::default(),
+    };
+    let mut view = View { rows: &*rows, masters, root };
+    change::add_namespace(&*rows, &mut view, &Namespace::default())?;
+    masters.seal_root(&mut view.root);
+    rows.put_root(&view.root)?;
+    rows.commit()
+}
+
+impl Opened {
+    fn new(backend: Box<dyn Backend>, layout: &Layout, generation: u64) -> Result<Self, StoreError> {
+        let identity = layout.identity().map_err(StoreError::io("look at", &layout.database()))?;
+        // Without it the store is asked each time.
+        let sequence = Sequence::open(&layout.sequence()).ok();
+        Ok(Self { backend, sequence, identity, generation, namespaces: Mutex::default() })
+    }
+
+    fn moment(&self, epoch: u64) -> u64 {
+        self.generation << EPOCH_BITS | epoch
+    }
+
+    fn namespace(
+        &self,
+        view: &View<'_>,
+        name: &Namespace,
+    ) -> Result<Option<Arc<NamespaceKeys>>, StoreError> {
+        let mut cache = self.namespaces.lock().unwrap_or_else(PoisonError::into_inner);
+        if cache.keyring_epoch == view.root.keyring_epoch
+            && let Some(keys) = cache.known.get(name)
+        {
+            return Ok(Some(keys.clone()));
+        }
+        let Some(keys) = view.namespace(name)?.map(Arc::new) else { return Ok(None) };
+        // A view of an older commit must not bring old keys back.
+        if cache.keyring_epoch < view.root.keyring_epoch {
+            *cache = Namespaces { keyring_epoch: view.root.keyring_epoch, known: HashMap::new() };
+        }
+        if cache.keyring_epoch == view.root.keyring_epoch {
+            cache.known.insert(name.clone(), keys.clone());
+        }
+        Ok(Some(keys))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,164 @@
+//! What is inside a sealed blob: the header of a secret and the record of a version, padded so
+//! that a size on the disk tells little. Pure; uses serde for the header.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use super::StoreError;
+use crate::secret::{FieldName, SecretBytes, SecretType};
+
+/// What is known of a secret beside its values. Fields added later need a default.
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) struct Header {
+    pub(super) name: String,
+    /// Random, made with the secret and bound into its records, so that a record of a removed
+    /// secret does not fit a new one of the same name.
+    pub(super) id: String,
+    #[serde(rename = "type")]
+    pub(super) kind: SecretType,
+    pub(super) fields: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) description: Option<String>,
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(super) tags: BTreeSet<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) label: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) owner: Option<String>,
+    pub(super) created: Timestamp,
+    /// When anything of it changed.
+    pub(super) updated: Timestamp,
+    /// When the active version became that.
+    pub(super) activated: Timestamp,
+    /// Of the active version, so that a list needs no records.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) expires: Option<Timestamp>,
+    pub(super) active: u64,
+    /// The highest version that there ever was.
+    pub(super) latest: u64,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) disabled: bool,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) revoked: BTreeMap<u64, Timestamp>,
+    /// The store's epoch of its last change.
+    pub(super) epoch: u64,
+}
+
+impl Header {
+    pub(super) fn encode(&self) -> Zeroizing<Vec<u8>> {
+        let json = Zeroizing::new(serde_json::to_vec(self).expect("a header is plain data"));
+        pad(&json)
+    }
+
+    pub(super) fn decode(padded: &[u8]) -> Result<Self, StoreError> {
+        serde_json::from_slice(unpad(padded)?)
+            .map_err(|_| StoreError::corrupt("a header is not what this version writes"))
+    }
+}
+
+/// One version: its values and when they came.
+pub(super) struct Record {
+    pub(super) created: Timestamp,
+    pub(super) created_by: String,
+    pub(super) expires: Option<Timestamp>,
+    pub(super) fields: BTreeMap<FieldName, SecretBytes>,
+}
+
+/// The layout of what follows, all numbers little-endian: created i64 (ms), expires i64 (ms, MIN
+/// for never), created_by (u32 length, bytes), count u32, then name and value of each field.
+const LAYOUT: u8 = 1;
+
+impl Record {
+    pub(super) fn encode(&self) -> Zeroizing<Vec<u8>> {
+        let fields: usize = self.fields.iter().map(|(name, value)| 8 + name.as_str().len() + value.len()).sum();
+        // The whole room at once: growing would leave a copy of a value behind.
+        let mut out = Zeroizing::new(Vec::with_capacity(64 + self.created_by.len() + fields));
+        out.push(LAYOUT);
+        out.extend_from_slice(&self.created.as_millisecond().to_le_bytes());
+        out.extend_from_slice(&self.expires.map_or(i64::MIN, Timestamp::as_millisecond).to_le_bytes());
+        put_bytes(&mut out, self.created_by.as_bytes());
+        out.extend_from_slice(&(self.fields.len() as u32).to_le_bytes());
+        for (name, value) in &self.fields {
+            put_bytes(&mut out, name.as_str().as_bytes());
+            put_bytes(&mut out, value.expose());
+        }
+        pad(&out)
+    }
+
+    pub(super) fn decode(padded: &[u8]) -> Result<Self, StoreError> {
+        Self::read(unpad(padded)?).ok_or_else(|| StoreError::corrupt("a record is not what this version writes"))
+    }
+
+    fn read(mut rest: &[u8]) -> Option<Self> {
+        let (&layout, after) = rest.split_first()?;
+        if layout != LAYOUT {
+            return None;
+        }
+        rest = after;
+        let created = Timestamp::from_millisecond(take_i64(&mut rest)?).ok()?;
+        let expires = match take_i64(&mut rest)? {
+            i64::MIN => None,
+            ms => Some(Timestamp::from_millisecond(ms).ok()?),
+        };
+        let created_by = take_text(&mut rest)?.to_owned();
+        let count = take_u32(&mut rest)?;
+        let mut fields = BTreeMap::new();
+        for _ in 0..count {
+            let name = FieldName::parse(take_text(&mut rest)?).ok()?;
+            fields.insert(name, SecretBytes::copy_of(take_bytes(&mut rest)?));
+        }
+        rest.is_empty().then_some(Self { created, created_by, expires, fields })
+    }
+}
+
+fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
+    out.extend_from_slice(bytes);
+}
+
+fn take<'a>(rest: &mut &'a [u8], length: usize) -> Option<&'a [u8]> {
+    let (taken, after) = rest.split_at_checked(length)?;
+    *rest = after;
+    Some(taken)
+}
+
+fn take_u32(rest: &mut &[u8]) -> Option<u32> {
+    Some(u32::from_le_bytes(take(rest, 4)?.try_into().ok()?))
+}
+
+fn take_i64(rest: &mut &[u8]) -> Option<i64> {
+    Some(i64::from_le_bytes(take(rest, 8)?.try_into().ok()?))
+}
+
+fn take_bytes<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let length = take_u32(rest)?;
+    take(rest, length as usize)
+}
+
+fn take_text<'a>(rest: &mut &'a [u8]) -> Option<&'a str> {
+    std::str::from_utf8(take_bytes(rest)?).ok()
+}
+
+/// Length, content, zeros up to 64 · 2^k.
+fn pad(content: &[u8]) -> Zeroizing<Vec<u8>> {
+    let room = (4 + content.len()).next_power_of_two().max(64);
+    let mut padded = Zeroizing::new(Vec::with_capacity(room));
+    put_bytes(&mut padded, content);
+    padded.resize(room, 0);
+    padded
+}
+
+fn unpad(padded: &[u8]) -> Result<&[u8], StoreError> {
+    let mut rest = padded;
+    let content = take_bytes(&mut rest).ok_or_else(|| StoreError::corrupt("a record's length is wrong"))?;
+    if rest.iter().any(|&byte| byte != 0) {
+        return Err(StoreError::corrupt("a record's padding is not empty"));
+    }
+    Ok(content)
+}
+
+#[cfg(test)]
+mod tests;

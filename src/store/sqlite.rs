@@ -1,0 +1,348 @@
+//! The backend that is there by default: one SQLite database in WAL mode. Readers never wait for
+//! the writer. Uses rusqlite, and the rows of `backend`.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use rusqlite::config::DbConfig;
+use rusqlite::types::FromSql;
+use rusqlite::{CachedStatement, Connection, ErrorCode, OpenFlags, OptionalExtension, Params, Row, params};
+
+use super::backend::{
+    Backend, EachHeader, HeaderRow, KeyRow, NamespaceRow, Read, RootRow, SecretRow, Write,
+};
+use super::cipher::{Id, Mac};
+use super::{Access, StoreError, schema};
+
+/// How long a writer waits for another.
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+/// Connections kept for the next reader.
+const IDLE: usize = 8;
+
+pub(super) struct Sqlite {
+    path: PathBuf,
+    access: Access,
+    /// Connections that are in no transaction.
+    idle: Mutex<Vec<Connection>>,
+}
+
+impl Sqlite {
+    /// Makes the tables in a file that is there and empty.
+    pub(super) fn create(path: &Path) -> Result<Self, StoreError> {
+        let connection = connect(path, Access::Write)?;
+        connection
+            .pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get::<_, String>(0))
+            .map_err(|error| failure(&error))?;
+        schema::migrate(&connection, path)?;
+        Ok(Self { path: path.to_owned(), access: Access::Write, idle: Mutex::new(vec![connection]) })
+    }
+
+    pub(super) fn open(path: &Path, access: Access) -> Result<Self, StoreError> {
+        let connection = connect(path, access)?;
+        schema::migrate(&connection, path)?;
+        Ok(Self { path: path.to_owned(), access, idle: Mutex::new(vec![connection]) })
+    }
+
+    fn begin(&self, how: &str) -> Result<Transaction<'_>, StoreError> {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let connection = match idle {
+            Some(connection) => connection,
+            None => connect(&self.path, self.access)?,
+        };
+        connection.execute_batch(how).map_err(|error| self.failure(&error))?;
+        Ok(Transaction { home: self, connection: Some(connection) })
+    }
+
+    /// Looks at the disk to tell a full one from a broken one: SQLite says both alike.
+    fn failure(&self, error: &rusqlite::Error) -> StoreError {
+        let is_io = error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure);
+        if is_io && nix::sys::statvfs::statvfs(&self.path).is_ok_and(|disk| disk.blocks_available() == 0) {
+            return StoreError::DiskFull;
+        }
+        failure(error)
+    }
+}
+
+fn connect(path: &Path, access: Access) -> Result<Connection, StoreError> {
+    match open_connection(path, access) {
+        // A database in WAL mode wants its `-shm` file. Where none can be made, nobody writes.
+        Err(StoreError::Database(_)) if is_frozen(path) => open_frozen(path),
+        result => result,
+    }
+}
+
+fn open_connection(path: &Path, access: Access) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(|error| failure(&error))?;
+    configure(&connection, access).map_err(|error| failure(&error))?;
+    Ok(connection)
+}
+
+fn configure(connection: &Connection, access: Access) -> rusqlite::Result<()> {
+    connection.busy_timeout(PATIENCE)?;
+    connection.set_prepared_statement_cache_capacity(32);
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+    connection.execute_batch(
+        "PRAGMA temp_store = MEMORY; PRAGMA mmap_size = 0; PRAGMA cell_size_check = ON;
+         PRAGMA synchronous = FULL; PRAGMA secure_delete = ON; PRAGMA foreign_keys = ON;",
+    )?;
+    if access == Access::Read {
+        // Who only reads leaves the WAL to the next writer, and closes without a sync.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+        connection.pragma_update(None, "query_only", true)?;
+    }
+    // The first statement that looks into the file: what is wrong with it shows here.
+    connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))
+}
+
+/// On a read-only filesystem with no WAL left to read.
+fn is_frozen(path: &Path) -> bool {
+    let mut wal = path.as_os_str().to_owned();
+    wal.push("-wal");
+    let is_read_only = nix::sys::statvfs::statvfs(path)
+        .is_ok_and(|disk| disk.flags().contains(nix::sys::statvfs::FsFlags::ST_RDONLY));
+    is_read_only && std::fs::metadata(wal).map_or(true, |wal| wal.len() == 0)
+}
+
+fn open_frozen(path: &Path) -> Result<Connection, StoreError> {
+    let encoded = percent_encoding::percent_encode(
+        std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str()),
+        percent_encoding::NON_ALPHANUMERIC,
+    );
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+    let connection = Connection::open_with_flags(format!("file:{encoded}?immutable=1"), flags)
+        .map_err(|error| failure(&error))?;
+    configure(&connection, Access::Read).map_err(|error| failure(&error))?;
+    Ok(connection)
+}
+
+/// SQLite's text is forwarded only where it cannot quote what is stored.
+pub(super) fn failure(error: &rusqlite::Error) -> StoreError {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreError::Busy(PATIENCE.as_secs()),
+        Some(ErrorCode::DiskFull) => StoreError::DiskFull,
+        Some(ErrorCode::ReadOnly) => StoreError::ReadOnly,
+        Some(ErrorCode::NotADatabase) => StoreError::corrupt("its database file is no database"),
+        Some(ErrorCode::CannotOpen | ErrorCode::SystemIoFailure | ErrorCode::OutOfMemory) => {
+            let code = error.sqlite_error().map_or(0, |cause| cause.extended_code);
+            StoreError::Database(format!("{} (SQLite {code})", rusqlite::ffi::code_to_str(code)))
+        }
+        Some(_) | None => StoreError::corrupt("its database is not what was written"),
+    }
+}
+
+/// A connection inside a transaction; goes home when dropped.
+struct Transaction<'a> {
+    home: &'a Sqlite,
+    /// `None` only while dropping.
+    connection: Option<Connection>,
+}
+
+impl Drop for Transaction<'_> {
+    fn drop(&mut self) {
+        let Some(connection) = self.connection.take() else { return };
+        let is_quiet = connection.is_autocommit() || connection.execute_batch("ROLLBACK").is_ok();
+        let mut idle = self.home.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if is_quiet && idle.len() < IDLE {
+            idle.push(connection);
+        }
+    }
+}
+
+impl Transaction<'_> {
+    fn prepare(&self, sql: &str) -> Result<CachedStatement<'_>, StoreError> {
+        let connection = self.connection.as_ref().expect("there until dropped");
+        connection.prepare_cached(sql).map_err(|error| self.home.failure(&error))
+    }
+
+    fn one<T>(
+        &self,
+        sql: &str,
+        params: impl Params,
+        read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Option<T>, StoreError> {
+        let mut statement = self.prepare(sql)?;
+        statement.query_row(params, read).optional().map_err(|error| self.home.failure(&error))
+    }
+
+    fn each<T>(
+        &self,
+        sql: &str,
+        params: impl Params,
+        read: impl Fn(&Row<'_>) -> rusqlite::Result<T>,
+        each: &mut dyn FnMut(T) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let mut statement = self.prepare(sql)?;
+        let mut rows = statement.query(params).map_err(|error| self.home.failure(&error))?;
+        while let Some(row) = rows.next().map_err(|error| self.home.failure(&error))? {
+            each(read(row).map_err(|error| self.home.failure(&error))?)?;
+        }
+        Ok(())
+    }
+
+    fn all<T>(
+        &self,
+        sql: &str,
+        params: impl Params,
+        read: impl Fn(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>, StoreError> {
+        let mut all = Vec::new();
+        self.each(sql, params, read, &mut |item| {
+            all.push(item);
+            Ok(())
+        })?;
+        Ok(all)
+    }
+
+    fn change(&self, sql: &str, params: impl Params) -> Result<(), StoreError> {
+        self.prepare(sql)?.execute(params).map(drop).map_err(|error| self.home.failure(&error))
+    }
+}
+
+impl Backend for Sqlite {
+    fn read(&self) -> Result<Box<dyn Read + '_>, StoreError> {
+        Ok(Box::new(self.begin("BEGIN")?))
+    }
+
+    fn write(&self) -> Result<Box<dyn Write + '_>, StoreError> {
+        Ok(Box::new(self.begin("BEGIN IMMEDIATE")?))
+    }
+}
+
+impl Read for Transaction<'_> {
+    fn root(&self) -> Result<RootRow, StoreError> {
+        let sql = "SELECT store, key, epoch, keyring_epoch, keyring, seal FROM root WHERE id = 1";
+        let read = |row: &Row<'_>| {
+            Ok(RootRow {
+                store: row.get(0)?,
+                key: row.get(1)?,
+                epoch: number(row, 2)?,
+                keyring_epoch: number(row, 3)?,
+                keyring: row.get(4)?,
+                seal: row.get(5)?,
+            })
+        };
+        self.one(sql, [], read)?.ok_or_else(|| StoreError::corrupt("its root is gone"))
+    }
+
+    fn namespace(&self, name_mac: &Mac) -> Result<Option<NamespaceRow>, StoreError> {
+        let sql = "SELECT namespace, name_mac, name FROM namespaces WHERE name_mac = ?1";
+        self.one(sql, [name_mac], namespace_row)
+    }
+
+    fn namespaces(&self) -> Result<Vec<NamespaceRow>, StoreError> {
+        self.all("SELECT namespace, name_mac, name FROM namespaces", [], namespace_row)
+    }
+
+    fn keys(&self, namespace: &Id) -> Result<Vec<KeyRow>, StoreError> {
+        let sql = "SELECT namespace, kid, purpose, state, wrapped, commitment FROM keys WHERE namespace = ?1";
+        self.all(sql, [namespace], |row| {
+            Ok(KeyRow {
+                namespace: row.get(0)?,
+                kid: row.get(1)?,
+                purpose: row.get(2)?,
+                state: row.get(3)?,
+                wrapped: row.get(4)?,
+                commitment: row.get(5)?,
+            })
+        })
+    }
+
+    fn secret(&self, namespace: &Id, name: &Mac, version: Option<u64>) -> Result<Option<SecretRow>, StoreError> {
+        let sql = "SELECT s.active, s.header, v.version, v.record FROM secrets s LEFT JOIN versions v
+                   ON v.namespace = s.namespace AND v.name_mac = s.name_mac AND v.version = ifnull(?3, s.active)
+                   WHERE s.namespace = ?1 AND s.name_mac = ?2";
+        // A version beyond what the database can count is one that is not there.
+        let version = version.map(|version| i64::try_from(version).unwrap_or(i64::MAX));
+        self.one(sql, params![namespace, name, version], |row| {
+            let record = match row.get::<_, Option<i64>>(2)? {
+                None => None,
+                Some(_) => Some((number(row, 2)?, row.get(3)?)),
+            };
+            Ok(SecretRow { active: number(row, 0)?, header: row.get(1)?, record })
+        })
+    }
+
+    fn headers(&self, namespace: &Id, bucket: Option<u8>, each: &mut EachHeader) -> Result<(), StoreError> {
+        let (first, last) = super::index::range_of(bucket);
+        let sql = "SELECT name_mac, active, header FROM secrets
+                   WHERE namespace = ?1 AND name_mac BETWEEN ?2 AND ?3 ORDER BY name_mac";
+        let read =
+            |row: &Row<'_>| Ok(HeaderRow { name: row.get(0)?, active: number(row, 1)?, header: row.get(2)? });
+        self.each(sql, params![namespace, first, last], read, each)
+    }
+
+    fn records(&self, namespace: &Id, name: &Mac) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
+        let sql = "SELECT version, record FROM versions WHERE namespace = ?1 AND name_mac = ?2 ORDER BY version";
+        self.all(sql, params![namespace, name], |row| Ok((number(row, 0)?, row.get(1)?)))
+    }
+
+    fn bucket(&self, namespace: &Id, bucket: u8) -> Result<Option<Vec<u8>>, StoreError> {
+        let sql = "SELECT seal FROM buckets WHERE namespace = ?1 AND bucket = ?2";
+        self.one(sql, params![namespace, bucket], |row| row.get(0))
+    }
+}
+
+fn namespace_row(row: &Row<'_>) -> rusqlite::Result<NamespaceRow> {
+    Ok(NamespaceRow { id: row.get(0)?, name_mac: row.get(1)?, name: row.get(2)? })
+}
+
+/// SQLite's numbers are signed; ours are not.
+fn number(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+    let number = i64::column_result(row.get_ref(column)?)
+        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Integer, error.into()))?;
+    u64::try_from(number).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, number))
+}
+
+impl Write for Transaction<'_> {
+    fn put_root(&self, root: &RootRow) -> Result<(), StoreError> {
+        let sql = "INSERT OR REPLACE INTO root (id, store, key, epoch, keyring_epoch, keyring, seal)
+                   VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6)";
+        let RootRow { store, key, epoch, keyring_epoch, keyring, seal } = root;
+        self.change(sql, params![store, key, *epoch as i64, *keyring_epoch as i64, keyring, seal])
+    }
+
+    fn put_namespace(&self, row: &NamespaceRow) -> Result<(), StoreError> {
+        let sql = "INSERT INTO namespaces (namespace, name_mac, name) VALUES (?1, ?2, ?3)";
+        self.change(sql, params![row.id, row.name_mac, row.name])
+    }
+
+    fn put_key(&self, row: &KeyRow) -> Result<(), StoreError> {
+        let sql = "INSERT OR REPLACE INTO keys (namespace, kid, purpose, state, wrapped, commitment)
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+        let KeyRow { namespace, kid, purpose, state, wrapped, commitment } = row;
+        self.change(sql, params![namespace, kid, purpose, state, wrapped, commitment])
+    }
+
+    fn put_header(&self, namespace: &Id, row: &HeaderRow) -> Result<(), StoreError> {
+        let sql = "INSERT INTO secrets (namespace, name_mac, active, header) VALUES (?1, ?2, ?3, ?4)
+                   ON CONFLICT DO UPDATE SET active = excluded.active, header = excluded.header";
+        self.change(sql, params![namespace, row.name, row.active as i64, row.header])
+    }
+
+    fn put_record(&self, namespace: &Id, name: &Mac, version: u64, record: &[u8]) -> Result<(), StoreError> {
+        let sql = "INSERT OR REPLACE INTO versions (namespace, name_mac, version, record) VALUES (?1, ?2, ?3, ?4)";
+        self.change(sql, params![namespace, name, version as i64, record])
+    }
+
+    fn put_bucket(&self, namespace: &Id, bucket: u8, seal: &[u8]) -> Result<(), StoreError> {
+        let sql = "INSERT OR REPLACE INTO buckets (namespace, bucket, seal) VALUES (?1, ?2, ?3)";
+        self.change(sql, params![namespace, bucket, seal])
+    }
+
+    fn remove_secret(&self, namespace: &Id, name: &Mac) -> Result<(), StoreError> {
+        let key = params![namespace, name];
+        self.change("DELETE FROM versions WHERE namespace = ?1 AND name_mac = ?2", key)?;
+        self.change("DELETE FROM secrets WHERE namespace = ?1 AND name_mac = ?2", key)
+    }
+
+    fn commit(self: Box<Self>) -> Result<(), StoreError> {
+        let connection = self.connection.as_ref().expect("there until dropped");
+        connection.execute_batch("COMMIT").map_err(|error| self.home.failure(&error))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,213 @@
+//! Reads the store as of one commit: from rows that nobody trusts to answers that are right, or
+//! an error. Uses the rows of `backend` and the keys of `keyring`.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::backend::{HeaderRow, Read, RootRow};
+use super::cipher::{Mac, same};
+use super::index::{BUCKETS, Bucket, Sum, bucket_of};
+use super::keyring::{Masters, NamespaceKeys, RecordPlace};
+use super::record::{Header, Record};
+use super::{StoreError, VersionInfo};
+use crate::secret::{Absent, Answer, Namespace, SecretName, SecretVersion};
+
+pub(super) struct View<'a> {
+    pub(super) rows: &'a dyn Read,
+    pub(super) masters: &'a Masters,
+    pub(super) root: RootRow,
+}
+
+impl<'a> View<'a> {
+    pub(super) fn new(rows: &'a dyn Read, masters: &'a Masters) -> Result<Self, StoreError> {
+        let root = rows.root()?;
+        masters.check_root(&root)?;
+        Ok(Self { rows, masters, root })
+    }
+
+    /// The keys of a namespace. That there is none is checked against what the root vouches for.
+    pub(super) fn namespace(&self, name: &Namespace) -> Result<Option<NamespaceKeys>, StoreError> {
+        let store = &self.root.store;
+        match self.rows.namespace(&self.masters.namespace_mac(store, name))? {
+            Some(row) => self.masters.unwrap(store, &row, &self.rows.keys(&row.id)?).map(Some),
+            None => self.check_keyring().map(|()| None),
+        }
+    }
+
+    pub(super) fn check_keyring(&self) -> Result<(), StoreError> {
+        let mut sum = Sum::default();
+        for namespace in self.rows.namespaces()? {
+            self.masters.count_in(&mut sum, &namespace, &self.rows.keys(&namespace.id)?);
+        }
+        match same(&sum.0, &self.root.keyring) {
+            true => Ok(()),
+            false => Err(StoreError::corrupt("a namespace or a key was removed or changed")),
+        }
+    }
+
+    /// The header of a secret. That there is none is checked against the seal of its bucket.
+    pub(super) fn header(&self, keys: &NamespaceKeys, name: &SecretName) -> Result<Option<Header>, StoreError> {
+        Ok(self.header_row(keys, name)?.map(|(header, _)| header))
+    }
+
+    /// The header with its blob, which whoever replaces it has to take out of the bucket.
+    pub(super) fn header_row(
+        &self,
+        keys: &NamespaceKeys,
+        name: &SecretName,
+    ) -> Result<Option<(Header, Vec<u8>)>, StoreError> {
+        let mac = keys.name_mac(name.as_str());
+        let Some(row) = self.rows.secret(&keys.id, &mac, None)? else {
+            return self.check_bucket(keys, bucket_of(&mac)).map(|_| None);
+        };
+        let header = open_header(keys, &mac, row.active, &row.header).map_err(|error| error.about(name.as_str()))?;
+        Ok(Some((header, row.header)))
+    }
+
+    /// One version of a secret, the active one if none is named, for whoever asks `now`.
+    pub(super) fn answer(
+        &self,
+        keys: &NamespaceKeys,
+        name: &SecretName,
+        version: Option<u64>,
+        now: Timestamp,
+    ) -> Result<Answer, StoreError> {
+        let mac = keys.name_mac(name.as_str());
+        match self.rows.secret(&keys.id, &mac, version)? {
+            None => self.check_bucket(keys, bucket_of(&mac)).map(|_| Err(Absent::Missing)),
+            Some(row) => open_header(keys, &mac, row.active, &row.header)
+                .and_then(|header| open_version(keys, &mac, &header, version, row.record, now))
+                .map_err(|error| error.about(name.as_str())),
+        }
+    }
+
+    /// All headers of a namespace, checked to be all.
+    pub(super) fn headers(&self, keys: &NamespaceKeys) -> Result<Vec<Header>, StoreError> {
+        let mut headers = Vec::new();
+        let mut found = vec![Bucket::default(); usize::from(BUCKETS)];
+        self.rows.headers(&keys.id, None, &mut |row| {
+            count_in(&mut found[usize::from(bucket_of(&row.name))], keys, &row);
+            headers.push(open_header(keys, &row.name, row.active, &row.header)?);
+            Ok(())
+        })?;
+        for (bucket, found) in (0..BUCKETS).zip(found) {
+            compare(&self.bucket(keys, bucket)?, &found)?;
+        }
+        headers.sort_by(|left, right| left.name.cmp(&right.name));
+        Ok(headers)
+    }
+
+    /// The versions that there are, oldest first.
+    pub(super) fn versions(
+        &self,
+        keys: &NamespaceKeys,
+        name: &SecretName,
+    ) -> Result<Option<Vec<VersionInfo>>, StoreError> {
+        let Some(header) = self.header(keys, name)? else { return Ok(None) };
+        let mac = keys.name_mac(name.as_str());
+        let mut versions = Vec::new();
+        for (version, blob) in self.rows.records(&keys.id, &mac)? {
+            let place = RecordPlace { name: &mac, secret: &header.id, version };
+            let record = open_record(keys, place, &blob).map_err(|error| error.about(name.as_str()))?;
+            versions.push(VersionInfo {
+                version,
+                active: version == header.active,
+                created_at: record.created,
+                created_by: record.created_by,
+                expires_at: record.expires,
+                revoked_at: header.revoked.get(&version).copied(),
+                fields: record.fields.keys().map(ToString::to_string).collect(),
+            });
+        }
+        match versions.iter().map(|version| version.version).eq(1..=header.latest) {
+            true => Ok(Some(versions)),
+            false => Err(StoreError::corrupt("a version is gone").about(name.as_str())),
+        }
+    }
+
+    /// The epoch of the last change to a secret, or to those that it would be among.
+    pub(super) fn last_change(&self, keys: &NamespaceKeys, name: &SecretName) -> Result<u64, StoreError> {
+        let mac = keys.name_mac(name.as_str());
+        match self.rows.secret(&keys.id, &mac, None)? {
+            Some(row) => open_header(keys, &mac, row.active, &row.header)
+                .map(|header| header.epoch)
+                .map_err(|error| error.about(name.as_str())),
+            None => self.bucket(keys, bucket_of(&mac)).map(|bucket| bucket.epoch),
+        }
+    }
+
+    pub(super) fn bucket(&self, keys: &NamespaceKeys, bucket: u8) -> Result<Bucket, StoreError> {
+        let sealed = self.rows.bucket(&keys.id, bucket)?;
+        let sealed = sealed.ok_or_else(|| StoreError::corrupt("a bucket is gone"))?;
+        Bucket::open(keys.bucket_key(), &keys.bucket_place(bucket), &sealed)
+    }
+
+    fn check_bucket(&self, keys: &NamespaceKeys, bucket: u8) -> Result<(), StoreError> {
+        let mut found = Bucket::default();
+        self.rows.headers(&keys.id, Some(bucket), &mut |row| {
+            count_in(&mut found, keys, &row);
+            Ok(())
+        })?;
+        compare(&self.bucket(keys, bucket)?, &found)
+    }
+}
+
+fn count_in(bucket: &mut Bucket, keys: &NamespaceKeys, row: &HeaderRow) {
+    bucket.count += 1;
+    bucket.sum.add(&keys.member(&row.name, &row.header));
+}
+
+fn compare(sealed: &Bucket, found: &Bucket) -> Result<(), StoreError> {
+    match sealed.count == found.count && sealed.sum == found.sum {
+        true => Ok(()),
+        false => Err(StoreError::corrupt("a secret was removed, or replaced by an older one")),
+    }
+}
+
+fn open_header(keys: &NamespaceKeys, name: &Mac, active: u64, blob: &[u8]) -> Result<Header, StoreError> {
+    let header = Header::decode(&keys.open_header(name, blob)?)?;
+    match header.active == active && keys.name_mac(&header.name) == *name {
+        true => Ok(header),
+        false => Err(StoreError::corrupt("its row says another version than its header")),
+    }
+}
+
+fn open_record(keys: &NamespaceKeys, place: RecordPlace<'_>, blob: &[u8]) -> Result<Record, StoreError> {
+    Record::decode(&keys.open_record(place, blob)?)
+}
+
+fn open_version(
+    keys: &NamespaceKeys,
+    name: &Mac,
+    header: &Header,
+    version: Option<u64>,
+    record: Option<(u64, Vec<u8>)>,
+    now: Timestamp,
+) -> Result<Answer, StoreError> {
+    let wanted = version.unwrap_or(header.active);
+    let Some((found, blob)) = record else {
+        return match (1..=header.latest).contains(&wanted) {
+            true => Err(StoreError::corrupt(format!("version {wanted} is gone"))),
+            false => Ok(Err(Absent::Missing)),
+        };
+    };
+    if found != wanted {
+        return Err(StoreError::corrupt("its row says another version than its header"));
+    }
+    let record = open_record(keys, RecordPlace { name, secret: &header.id, version: wanted }, &blob)?;
+    if header.disabled || header.revoked.contains_key(&wanted) {
+        return Ok(Err(Absent::Revoked));
+    }
+    if record.expires.is_some_and(|end| end <= now) {
+        return Ok(Err(Absent::Expired));
+    }
+    let is_active = wanted == header.active;
+    Ok(Ok(Arc::new(SecretVersion {
+        fields: record.fields,
+        version: wanted,
+        created_at: header.created,
+        updated_at: if is_active { header.activated } else { record.created },
+        expires_at: record.expires,
+    })))
+}
