@@ -3,6 +3,7 @@
 
 pub mod config;
 pub mod exit;
+pub mod open;
 pub mod report;
 
 use std::process::ExitCode;
@@ -39,6 +40,9 @@ pub struct Common {
     /// Print JSON
     #[arg(long, global = true)]
     pub json: bool,
+    /// What SECRETFS_MASTER_KEY held
+    #[arg(skip)]
+    pub env_key: crate::store::EnvKey,
 }
 
 #[derive(Subcommand)]
@@ -46,10 +50,13 @@ enum Command {}
 
 /// Parses the command line, runs the command, turns its outcome into an exit status.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    // First of all, while there is one thread: no child and no /proc file shall have it.
+    let env_key = crate::store::EnvKey::take();
+    let mut cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
+    cli.common.env_key = env_key;
     match dispatch(cli) {
         Ok(status) => ExitCode::from(status),
         Err(failure) => report::report(&failure),

@@ -26,8 +26,8 @@ impl LocalStore {
         &self,
         work: impl FnOnce(&Self) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, ProviderError> {
-        let can_move = Handle::try_current()
-            .is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread);
+        let can_move =
+            Handle::try_current().is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread);
         if !can_move {
             return Ok(work(self)?);
         }
@@ -41,7 +41,8 @@ impl LocalStore {
 
 impl Provider for LocalStore {
     fn fetch<'a>(&'a self, keys: &'a [SecretKey]) -> BoxFuture<'a, Result<Batch, ProviderError>> {
-        let wanted: Vec<_> = keys.iter().map(|key| (SecretName::parse(&key.path).ok(), key.version)).collect();
+        let wanted: Vec<_> =
+            keys.iter().map(|key| (SecretName::parse(&key.path).ok(), key.version)).collect();
         Box::pin(self.run(move |this| this.answer(wanted)))
     }
 
@@ -73,7 +74,8 @@ impl Provider for LocalStore {
 impl LocalStore {
     /// A path that cannot be a secret's name is one that is missing.
     fn answer(&self, wanted: Vec<(Option<SecretName>, Option<u64>)>) -> Result<Batch, StoreError> {
-        let proper: Vec<_> = wanted.iter().filter_map(|(name, version)| Some((name.clone()?, *version))).collect();
+        let proper: Vec<_> =
+            wanted.iter().filter_map(|(name, version)| Some((name.clone()?, *version))).collect();
         let reading = self.store.get(&self.namespace, &proper, self.clock.now())?;
         let mut found = reading.answers.into_iter();
         let answers = wanted
@@ -95,7 +97,9 @@ impl From<StoreError> for ProviderError {
         };
         match error {
             StoreError::Sealed(_) => Self::Sealed(text),
-            StoreError::Corrupt(_) | StoreError::Newer { .. } | StoreError::NotAStore(_) => Self::Corrupt(text),
+            StoreError::Corrupt(_) | StoreError::Newer { .. } | StoreError::NotAStore(_) => {
+                Self::Corrupt(text)
+            }
             _ => Self::Unavailable(text),
         }
     }

@@ -20,7 +20,12 @@ pub(super) trait Read {
     fn namespaces(&self) -> Result<Vec<NamespaceRow>, StoreError>;
     fn keys(&self, namespace: &Id) -> Result<Vec<KeyRow>, StoreError>;
     /// The secret's header and the record of one version of it: of the active one if none is named.
-    fn secret(&self, namespace: &Id, name: &Mac, version: Option<u64>) -> Result<Option<SecretRow>, StoreError>;
+    fn secret(
+        &self,
+        namespace: &Id,
+        name: &Mac,
+        version: Option<u64>,
+    ) -> Result<Option<SecretRow>, StoreError>;
     /// The headers of a namespace, or of one bucket of it, in the order of their MACs.
     fn headers(&self, namespace: &Id, bucket: Option<u8>, each: &mut EachHeader) -> Result<(), StoreError>;
     /// All records of a secret, oldest first.

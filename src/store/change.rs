@@ -130,9 +130,10 @@ impl<'a> Change<'a> {
         let mut bucket = self.view.bucket(&self.keys, number)?;
         bucket.epoch = self.view.root.epoch;
         if let Some(old) = old {
-            bucket.count = bucket.count.checked_sub(1).ok_or_else(|| {
-                StoreError::corrupt("a secret is there that its bucket does not know")
-            })?;
+            bucket.count = bucket
+                .count
+                .checked_sub(1)
+                .ok_or_else(|| StoreError::corrupt("a secret is there that its bucket does not know"))?;
             bucket.sum.remove(&self.keys.member(name, old));
         }
         if let Some(new) = new {

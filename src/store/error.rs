@@ -67,7 +67,9 @@ impl StoreError {
         Some(match self {
             Self::NoStore(_) => "secretfs init, or name one with --store DIR or SECRETFS_STORE".into(),
             Self::Exists(_) => "use it as it is; to begin anew, move it away first".into(),
-            Self::NotAStore(path) => format!("name another folder, or look into {} and clear it", path.display()),
+            Self::NotAStore(path) => {
+                format!("name another folder, or look into {} and clear it", path.display())
+            }
             Self::Unsafe { mend, .. } => mend.clone(),
             Self::Newer { .. } => "update secretfs; this one has changed nothing".into(),
             Self::Sealed(error) => error.hint(),

@@ -164,7 +164,9 @@ fn read_file(path: &Path, trust: Trust) -> Result<MasterKey, KeyError> {
     // Not blocking: a FIFO must not hold us up before it can be refused.
     options.read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
     let file = options.open(path).map_err(|error| match error.raw_os_error() {
-        Some(libc::ELOOP) => refuse("it is a symbolic link".into(), format!("name the file itself: {}", target(path))),
+        Some(libc::ELOOP) => {
+            refuse("it is a symbolic link".into(), format!("name the file itself: {}", target(path)))
+        }
         _ if error.kind() == ErrorKind::NotFound => {
             refuse("it is not there".into(), "name the file that secretfs init has made".into())
         }
@@ -195,7 +197,9 @@ fn read_file(path: &Path, trust: Trust) -> Result<MasterKey, KeyError> {
         ));
     }
     let mut content = Zeroizing::new(Vec::with_capacity(128));
-    file.take(128).read_to_end(&mut content).map_err(|error| refuse(error.to_string(), format!("ls -l {name}")))?;
+    file.take(128)
+        .read_to_end(&mut content)
+        .map_err(|error| refuse(error.to_string(), format!("ls -l {name}")))?;
     parse_file(&content).ok_or_else(|| {
         refuse(
             "it holds no key: neither 32 bytes nor 64 hexadecimal digits".into(),

@@ -129,7 +129,8 @@ impl Masters {
         let (Some(index), Some(active)) = (index, active) else {
             return Err(StoreError::corrupt("a namespace has lost a key"));
         };
-        let (names, buckets) = (index.derive("secretfs/v1/secret-names"), index.derive("secretfs/v1/buckets"));
+        let (names, buckets) =
+            (index.derive("secretfs/v1/secret-names"), index.derive("secretfs/v1/buckets"));
         Ok(NamespaceKeys { id: row.id, store: *store, names, buckets, active, data })
     }
 

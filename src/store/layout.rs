@@ -58,7 +58,9 @@ impl Layout {
         match dir.metadata() {
             Ok(meta) if !meta.is_dir() => return Err(StoreError::NotAStore(dir.clone())),
             Ok(meta) => check_private(dir, &meta, "0700")?,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Err(StoreError::NoStore(dir.clone())),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                return Err(StoreError::NoStore(dir.clone()));
+            }
             Err(error) => return Err(StoreError::io("look at", dir)(error)),
         }
         layout.check_format()?;

@@ -178,7 +178,11 @@ impl Store {
     }
 
     /// A secret without its values; `None` if there is none.
-    pub fn describe(&self, namespace: &Namespace, name: &SecretName) -> Result<Option<SecretInfo>, StoreError> {
+    pub fn describe(
+        &self,
+        namespace: &Namespace,
+        name: &SecretName,
+    ) -> Result<Option<SecretInfo>, StoreError> {
         self.in_namespace(namespace, |view, keys| Ok(view.header(keys, name)?.map(SecretInfo::from)))
             .map(Option::flatten)
     }
@@ -267,7 +271,10 @@ impl Store {
         self.opened.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn read<T>(&self, work: impl FnOnce(&View<'_>, &Opened) -> Result<T, StoreError>) -> Result<T, StoreError> {
+    fn read<T>(
+        &self,
+        work: impl FnOnce(&View<'_>, &Opened) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
         let mut opened = self.opened();
         if opened.sequence.as_ref().is_some_and(|sequence| sequence.read() == Mark::Replaced) {
             self.reopen_if_replaced()?;
@@ -352,11 +359,7 @@ impl Opened {
         self.generation << EPOCH_BITS | epoch
     }
 
-    fn namespace(
-        &self,
-        view: &View<'_>,
-        name: &Namespace,
-    ) -> Result<Option<Arc<NamespaceKeys>>, StoreError> {
+    fn namespace(&self, view: &View<'_>, name: &Namespace) -> Result<Option<Arc<NamespaceKeys>>, StoreError> {
         let mut cache = self.namespaces.lock().unwrap_or_else(PoisonError::into_inner);
         if cache.keyring_epoch == view.root.keyring_epoch
             && let Some(keys) = cache.known.get(name)

@@ -73,7 +73,8 @@ const LAYOUT: u8 = 1;
 
 impl Record {
     pub(super) fn encode(&self) -> Zeroizing<Vec<u8>> {
-        let fields: usize = self.fields.iter().map(|(name, value)| 8 + name.as_str().len() + value.len()).sum();
+        let fields: usize =
+            self.fields.iter().map(|(name, value)| 8 + name.as_str().len() + value.len()).sum();
         // The whole room at once: growing would leave a copy of a value behind.
         let mut out = Zeroizing::new(Vec::with_capacity(64 + self.created_by.len() + fields));
         out.push(LAYOUT);
@@ -89,7 +90,8 @@ impl Record {
     }
 
     pub(super) fn decode(padded: &[u8]) -> Result<Self, StoreError> {
-        Self::read(unpad(padded)?).ok_or_else(|| StoreError::corrupt("a record is not what this version writes"))
+        Self::read(unpad(padded)?)
+            .ok_or_else(|| StoreError::corrupt("a record is not what this version writes"))
     }
 
     fn read(mut rest: &[u8]) -> Option<Self> {

@@ -9,9 +9,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::types::FromSql;
 use rusqlite::{CachedStatement, Connection, ErrorCode, OpenFlags, OptionalExtension, Params, Row, params};
 
-use super::backend::{
-    Backend, EachHeader, HeaderRow, KeyRow, NamespaceRow, Read, RootRow, SecretRow, Write,
-};
+use super::backend::{Backend, EachHeader, HeaderRow, KeyRow, NamespaceRow, Read, RootRow, SecretRow, Write};
 use super::cipher::{Id, Mac};
 use super::{Access, StoreError, schema};
 
@@ -111,7 +109,8 @@ fn open_frozen(path: &Path) -> Result<Connection, StoreError> {
         std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str()),
         percent_encoding::NON_ALPHANUMERIC,
     );
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
     let connection = Connection::open_with_flags(format!("file:{encoded}?immutable=1"), flags)
         .map_err(|error| failure(&error))?;
     configure(&connection, Access::Read).map_err(|error| failure(&error))?;
@@ -250,7 +249,12 @@ impl Read for Transaction<'_> {
         })
     }
 
-    fn secret(&self, namespace: &Id, name: &Mac, version: Option<u64>) -> Result<Option<SecretRow>, StoreError> {
+    fn secret(
+        &self,
+        namespace: &Id,
+        name: &Mac,
+        version: Option<u64>,
+    ) -> Result<Option<SecretRow>, StoreError> {
         let sql = "SELECT s.active, s.header, v.version, v.record FROM secrets s LEFT JOIN versions v
                    ON v.namespace = s.namespace AND v.name_mac = s.name_mac AND v.version = ifnull(?3, s.active)
                    WHERE s.namespace = ?1 AND s.name_mac = ?2";
@@ -275,7 +279,8 @@ impl Read for Transaction<'_> {
     }
 
     fn records(&self, namespace: &Id, name: &Mac) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
-        let sql = "SELECT version, record FROM versions WHERE namespace = ?1 AND name_mac = ?2 ORDER BY version";
+        let sql =
+            "SELECT version, record FROM versions WHERE namespace = ?1 AND name_mac = ?2 ORDER BY version";
         self.all(sql, params![namespace, name], |row| Ok((number(row, 0)?, row.get(1)?)))
     }
 
@@ -291,8 +296,9 @@ fn namespace_row(row: &Row<'_>) -> rusqlite::Result<NamespaceRow> {
 
 /// SQLite's numbers are signed; ours are not.
 fn number(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
-    let number = i64::column_result(row.get_ref(column)?)
-        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Integer, error.into()))?;
+    let number = i64::column_result(row.get_ref(column)?).map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Integer, error.into())
+    })?;
     u64::try_from(number).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, number))
 }
 
@@ -323,7 +329,8 @@ impl Write for Transaction<'_> {
     }
 
     fn put_record(&self, namespace: &Id, name: &Mac, version: u64, record: &[u8]) -> Result<(), StoreError> {
-        let sql = "INSERT OR REPLACE INTO versions (namespace, name_mac, version, record) VALUES (?1, ?2, ?3, ?4)";
+        let sql =
+            "INSERT OR REPLACE INTO versions (namespace, name_mac, version, record) VALUES (?1, ?2, ?3, ?4)";
         self.change(sql, params![namespace, name, version as i64, record])
     }
 

@@ -47,7 +47,11 @@ impl<'a> View<'a> {
     }
 
     /// The header of a secret. That there is none is checked against the seal of its bucket.
-    pub(super) fn header(&self, keys: &NamespaceKeys, name: &SecretName) -> Result<Option<Header>, StoreError> {
+    pub(super) fn header(
+        &self,
+        keys: &NamespaceKeys,
+        name: &SecretName,
+    ) -> Result<Option<Header>, StoreError> {
         Ok(self.header_row(keys, name)?.map(|(header, _)| header))
     }
 
@@ -61,7 +65,8 @@ impl<'a> View<'a> {
         let Some(row) = self.rows.secret(&keys.id, &mac, None)? else {
             return self.check_bucket(keys, bucket_of(&mac)).map(|_| None);
         };
-        let header = open_header(keys, &mac, row.active, &row.header).map_err(|error| error.about(name.as_str()))?;
+        let header =
+            open_header(keys, &mac, row.active, &row.header).map_err(|error| error.about(name.as_str()))?;
         Ok(Some((header, row.header)))
     }
 

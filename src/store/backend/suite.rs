@@ -1,0 +1,1 @@
+//! What holds for every backend: run by the tests of each.

@@ -1,0 +1,1 @@
+//! The published vectors, and what a seal refuses.

@@ -1,0 +1,1 @@
+//! Keys from every source, and every refusal.

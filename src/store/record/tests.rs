@@ -1,0 +1,1 @@
+//! Whatever is put in comes out, and nothing else does.
