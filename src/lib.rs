@@ -13,6 +13,8 @@
 
 pub mod cli;
 
+pub mod exec;
+
 pub mod provider;
 pub mod store;
 pub mod sys;

@@ -27,17 +27,38 @@ impl Failure {
 }
 
 /// Prints the failure to stderr and turns it into the process's exit status.
-pub fn report(failure: &Failure) -> ExitCode {
-    let mut text = format!("secretfs: {}\n", failure.problem);
-    if let Some(hint) = &failure.hint {
-        text.push_str(&format!("  try: {hint}\n"));
-    }
+pub fn report(failure: &Failure, json: bool) -> ExitCode {
+    let text = if json { as_json(failure) } else { as_text(failure) };
     // Nothing is left to do if stderr is closed.
     let _ = std::io::stderr().write_all(text.as_bytes());
     ExitCode::from(failure.status)
 }
 
+fn as_text(failure: &Failure) -> String {
+    let hint = failure.hint.iter().map(|hint| format!("  try: {hint}\n"));
+    format!("secretfs: {}\n{}", failure.problem, hint.collect::<String>())
+}
+
+fn as_json(failure: &Failure) -> String {
+    let Failure { problem, hint, status } = failure;
+    format!("{}\n", serde_json::json!({"error": {"problem": problem, "hint": hint, "status": status}}))
+}
+
 /// A line of warning on stderr.
 pub fn warn(text: impl fmt::Display) {
     let _ = writeln!(std::io::stderr(), "secretfs: warning: {text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_forms_say_the_same() {
+        let failure = Failure::new(65, "it \"broke\"").hint("mend it");
+        assert_eq!(as_text(&failure), "secretfs: it \"broke\"\n  try: mend it\n");
+        let json: serde_json::Value = serde_json::from_str(&as_json(&failure)).unwrap();
+        assert_eq!(json["error"]["problem"], "it \"broke\"");
+        assert_eq!((&json["error"]["hint"], &json["error"]["status"]), (&"mend it".into(), &65.into()));
+    }
 }

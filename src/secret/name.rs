@@ -68,6 +68,8 @@ impl FieldName {
 
 impl Namespace {
     pub const DEFAULT: &str = "default";
+    /// Deploy-time secrets, which no workload gets by accident.
+    pub const DEPLOY: &str = "deploy";
 
     pub fn parse(text: &str) -> Result<Self, NameError> {
         let is_user = text

@@ -1,0 +1,54 @@
+//! The door to a child process: an environment with values in it, and the program that gets it.
+//! Uses the words; knows nothing of templates, stores or mounts.
+
+mod dotenv;
+mod environment;
+
+use std::ffi::{CString, OsString};
+use std::os::unix::ffi::OsStringExt;
+
+use nix::errno::Errno;
+
+pub use dotenv::{DotenvError, parse as parse_dotenv};
+pub use environment::{Entry, Environment, EnvironmentError, Rules};
+
+/// Why the program did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ExecError {
+    #[error("{0}: command not found")]
+    NotFound(String),
+    #[error("{program}: {}", .errno.desc())]
+    NotExecutable { program: String, errno: Errno },
+    #[error(
+        "{program}: environment and arguments are too large together for this system ({size} bytes of environment)"
+    )]
+    TooLarge { program: String, size: usize },
+    #[error("an argument of the command has a NUL byte")]
+    Nul,
+}
+
+impl ExecError {
+    /// 127 and 126, as every shell says it.
+    pub fn status(&self) -> u8 {
+        match self {
+            Self::NotFound(_) => 127,
+            Self::NotExecutable { .. } | Self::TooLarge { .. } | Self::Nul => 126,
+        }
+    }
+}
+
+/// Becomes the program: same process, so exit status, signals, terminal and process group are its
+/// own. Found in PATH as a shell finds it. Returns only if that failed.
+pub fn replace(command: Vec<OsString>, environment: &Environment) -> ExecError {
+    let program = command.first().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let arguments: Result<Vec<CString>, _> =
+        command.into_iter().map(|word| CString::new(word.into_vec())).collect();
+    let Ok(arguments) = arguments else { return ExecError::Nul };
+    let Some(path) = arguments.first() else { return ExecError::NotFound(program) };
+    let Err(errno) = nix::unistd::execvpe(path, &arguments, environment.entries());
+    match errno {
+        Errno::ENOENT => ExecError::NotFound(program),
+        Errno::E2BIG => ExecError::TooLarge { program, size: environment.size() },
+        errno => ExecError::NotExecutable { program, errno },
+    }
+}
