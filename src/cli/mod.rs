@@ -3,7 +3,9 @@
 
 pub mod config;
 pub mod exit;
+pub mod log;
 pub mod open;
+pub mod readings;
 pub mod report;
 
 use std::process::ExitCode;
@@ -57,9 +59,12 @@ pub fn main() -> ExitCode {
         Err(error) => return usage(&error),
     };
     cli.common.env_key = env_key;
+    let json = cli.common.json;
+    crate::sys::signal::end_on_broken_pipe();
+    log::start(None);
     match dispatch(cli) {
         Ok(status) => ExitCode::from(status),
-        Err(failure) => report::report(&failure),
+        Err(failure) => report::report(&failure, json),
     }
 }
 

@@ -14,8 +14,9 @@ pub struct Readings {
 
 impl Readings {
     pub fn of(text: &str) -> Result<Self, Failure> {
-        let parsed = Reference::parse(text)
-            .map_err(|error| Failure::new(exit::USAGE, error).hint("NAME, NAME.FIELD or provider:path#field@version"))?;
+        let parsed = Reference::parse(text).map_err(|error| {
+            Failure::new(exit::USAGE, error).hint("NAME, NAME.FIELD or provider:path#field@version")
+        })?;
         let references = as_field(&parsed).into_iter().chain([parsed]).collect();
         Ok(Self { text: text.to_owned(), references })
     }
