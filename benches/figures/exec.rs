@@ -1,0 +1,114 @@
+//! What `exec` adds to a command: 20 secrets against none, and against what people write by hand,
+//! `age -d FILE | sh`.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use nix::sys::resource::{UsageWho, getrusage};
+
+use crate::common::{TestStore, stdout_of, tool};
+use crate::measure::in_turn;
+use crate::table::{Row, Table, verdict};
+
+const SECRETS: usize = 20;
+const ROUNDS: usize = 15;
+const TIMES: u32 = 20;
+const RSS_AIM_KIB: i64 = 8 * 1024;
+
+/// A command line and how it is called in the table.
+struct Subject {
+    name: &'static str,
+    argv: Vec<String>,
+}
+
+pub(crate) fn exec(table: &mut Table) {
+    let store = TestStore::new();
+    let subjects = [plain(), by_hand(store.folder()), ours(&store)];
+    let [mut a, mut b, mut c] = subjects.each_ref().map(|subject| move || run(&subject.argv));
+    let samples = in_turn(ROUNDS, TIMES, &mut [&mut a, &mut b, &mut c]);
+    let title = format!("{SECRETS} secrets for one `true`");
+    for (subject, samples_of) in subjects.iter().zip(&samples) {
+        let row = Row::new(&title, subject.name, samples_of);
+        let row = if subject.name == "true" { row } else { row.over(&samples[0], Duration::from_millis(3)) };
+        table.row(row);
+    }
+    for subject in &subjects {
+        let usage = usage(&subject.argv);
+        table.row(Row::note("user + system time, a run", subject.name, usage.cpu, String::new()));
+        let aim = verdict("8 MiB", usage.rss_kib <= RSS_AIM_KIB);
+        table.row(Row::note("largest resident size", subject.name, format!("{} KiB", usage.rss_kib), aim));
+    }
+}
+
+fn plain() -> Subject {
+    Subject { name: "true", argv: vec!["true".into()] }
+}
+
+fn ours(store: &TestStore) -> Subject {
+    let mut args = vec!["exec".to_owned()];
+    for secret in 0..SECRETS {
+        store.set(&format!("key{secret}"), value(secret));
+        args.extend(["--env".to_owned(), format!("KEY{secret}=key{secret}")]);
+    }
+    args.extend(["--".to_owned(), "true".to_owned()]);
+    let command = store.command(&args.iter().map(String::as_str).collect::<Vec<_>>());
+    let argv = [command.get_program()].into_iter().chain(command.get_args());
+    let argv = argv.map(|arg| arg.to_str().expect("UTF-8").to_owned()).collect();
+    Subject { name: "secretfs exec", argv }
+}
+
+/// The same values as lines of sh, encrypted with age.
+fn by_hand(folder: &Path) -> Subject {
+    let [key, sealed] = ["age.key", "env.age"].map(|name| folder.join(name).display().to_string());
+    stdout_of(&Command::new(tool("age-keygen")).args(["-o", &key]).output().expect("age-keygen"));
+    let recipient = fs::read_to_string(&key).expect("a key");
+    let recipient = recipient.lines().find_map(|line| line.strip_prefix("# public key: ")).expect("its line");
+    let mut lines: String = (0..SECRETS).map(|n| format!("export KEY{n}='{}'\n", value(n))).collect();
+    lines += "exec true\n";
+    let plain = folder.join("env.sh");
+    fs::write(&plain, lines).expect("written");
+    let mut age = Command::new(tool("age"));
+    age.args(["-r", recipient, "-o", &sealed]).arg(&plain);
+    stdout_of(&age.output().expect("age"));
+    Subject {
+        name: "age -d | sh",
+        argv: ["sh", "-c", &format!("age -d -i {key} {sealed} | sh")].map(String::from).into(),
+    }
+}
+
+fn value(number: usize) -> String {
+    format!("a-value-of-some-length-{number:04}")
+}
+
+fn run(argv: &[String]) {
+    let mut command = Command::new(&argv[0]);
+    let status = command.args(&argv[1..]).stdin(Stdio::null()).status().expect("started");
+    assert!(status.success(), "{argv:?}: {status}");
+}
+
+struct Usage {
+    cpu: String,
+    rss_kib: i64,
+}
+
+/// Asked of a process of its own, since the kernel sums children up and keeps their largest size.
+fn usage(argv: &[String]) -> Usage {
+    let own = std::env::current_exe().expect("this program");
+    let said = stdout_of(&Command::new(own).arg("usage").args(argv).output().expect("this program again"));
+    let (cpu, rss) = said.trim().split_once(' ').expect("two figures");
+    Usage {
+        cpu: format!("{:.2} ms", cpu.parse::<f64>().expect("a figure")),
+        rss_kib: rss.parse().expect("a figure"),
+    }
+}
+
+/// The other side of `usage`: prints the milliseconds of a run, and the largest size in KiB.
+pub(crate) fn print_usage(argv: &[String]) {
+    (0..TIMES).for_each(|_| run(argv));
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN).expect("our own usage");
+    let (user, system) = (usage.user_time(), usage.system_time());
+    let micros = (user.tv_sec() + system.tv_sec()) * 1_000_000 + user.tv_usec() + system.tv_usec();
+    println!("{:.3} {}", micros as f64 / f64::from(TIMES) / 1000.0, usage.max_rss());
+}
