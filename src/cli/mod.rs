@@ -2,11 +2,25 @@
 //! arguments (`clap`) and a `run` that returns a [`report::Failure`]. May use every layer.
 
 pub mod config;
+pub mod exists;
 pub mod exit;
+pub mod get;
+pub mod init;
+pub mod json_values;
+pub mod list;
 pub mod log;
+pub mod named;
 pub mod open;
+pub mod output;
 pub mod readings;
 pub mod report;
+pub mod rm;
+pub mod rotate;
+pub mod set;
+pub mod show;
+pub mod values;
+pub mod versions;
+pub mod when;
 
 use std::process::ExitCode;
 
@@ -48,7 +62,26 @@ pub struct Common {
 }
 
 #[derive(Subcommand)]
-enum Command {}
+enum Command {
+    /// Make an empty store and its key
+    Init(init::Args),
+    /// Add secrets, or versions to those that are there
+    Set(set::Args),
+    /// Print a value
+    Get(get::Args),
+    /// Show what is known of a secret, without its values
+    Show(show::Args),
+    /// List the secrets
+    List(list::Args),
+    /// Remove secrets
+    Rm(rm::Args),
+    /// Say by the exit status whether there is a secret
+    Exists(exists::Args),
+    /// Add a version and activate it
+    Rotate(rotate::Args),
+    /// List the versions of a secret
+    Versions(versions::Args),
+}
 
 /// Parses the command line, runs the command, turns its outcome into an exit status.
 pub fn main() -> ExitCode {
@@ -69,8 +102,18 @@ pub fn main() -> ExitCode {
 }
 
 fn dispatch(cli: Cli) -> Result<u8, Failure> {
-    let _common = cli.common;
-    match cli.command {}
+    let common = &cli.common;
+    match &cli.command {
+        Command::Init(args) => init::run(args, common),
+        Command::Set(args) => set::run(args, common),
+        Command::Get(args) => get::run(args, common),
+        Command::Show(args) => show::run(args, common),
+        Command::List(args) => list::run(args, common),
+        Command::Rm(args) => rm::run(args, common),
+        Command::Exists(args) => exists::run(args, common),
+        Command::Rotate(args) => rotate::run(args, common),
+        Command::Versions(args) => versions::run(args, common),
+    }
 }
 
 /// clap prints help and version to stdout with status 0, everything else to stderr.

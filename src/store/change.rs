@@ -1,6 +1,8 @@
 //! Writes to the store: everything that one transaction does. Uses the rows of `backend` and the
 //! keys of `keyring`.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 
 use super::backend::{HeaderRow, Write};
@@ -10,7 +12,7 @@ use super::keyring::{Masters, NamespaceKeys, RecordPlace};
 use super::record::{Header, Record};
 use super::view::View;
 use super::{Edit, NewVersion, StoreError};
-use crate::secret::{Namespace, SecretName};
+use crate::secret::{FieldName, Namespace, SecretBytes, SecretName};
 
 /// Who changes something, and when.
 #[derive(Clone, Debug)]
@@ -49,6 +51,11 @@ impl<'a> Change<'a> {
     /// Whether the namespace has this secret now.
     pub fn has(&self, name: &SecretName) -> Result<bool, StoreError> {
         Ok(self.view.header(&self.keys, name)?.is_some())
+    }
+
+    /// The values that are active now, whatever their state; none if there is no such secret.
+    pub fn fields(&self, name: &SecretName) -> Result<BTreeMap<FieldName, SecretBytes>, StoreError> {
+        Ok(self.view.active(&self.keys, name)?.map(|record| record.fields).unwrap_or_default())
     }
 
     /// Adds a version, and the secret if there is none, and activates it. Returns its number.

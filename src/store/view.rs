@@ -87,6 +87,22 @@ impl<'a> View<'a> {
         }
     }
 
+    /// The record of the active version, for whoever writes the next one.
+    pub(super) fn active(
+        &self,
+        keys: &NamespaceKeys,
+        name: &SecretName,
+    ) -> Result<Option<Record>, StoreError> {
+        let mac = keys.name_mac(name.as_str());
+        let Some(header) = self.header(keys, name)? else { return Ok(None) };
+        let row = self.rows.secret(&keys.id, &mac, None)?;
+        let Some((version, blob)) = row.and_then(|row| row.record) else {
+            return Err(StoreError::corrupt("its active version is gone").about(name.as_str()));
+        };
+        let place = RecordPlace { name: &mac, secret: &header.id, version };
+        open_record(keys, place, &blob).map(Some).map_err(|error| error.about(name.as_str()))
+    }
+
     /// All headers of a namespace, checked to be all.
     pub(super) fn headers(&self, keys: &NamespaceKeys) -> Result<Vec<Header>, StoreError> {
         let mut headers = Vec::new();

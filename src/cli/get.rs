@@ -1,0 +1,135 @@
+//! `secretfs get`: one value, bare on a pipe, masked on a terminal.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::Serialize;
+use zeroize::Zeroizing;
+
+use super::report::Failure;
+use super::{Common, config, exit, named, open, output};
+use crate::clock::{Clock, SystemClock};
+use crate::secret::{Absent, FieldName, SecretBytes};
+use crate::store::Access;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// NAME, NAME.FIELD or NAME#FIELD, with @VERSION if not the active one
+    name: String,
+    /// Show the value on a terminal, too
+    #[arg(long)]
+    reveal: bool,
+}
+
+pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
+    let namespace = open::namespace(common)?;
+    let store = open::open_store(common, &config::load(common)?.store, Access::Read)?;
+    let named = named::find(&store, &namespace, &args.name)?;
+    let wanted = [(named.name.clone(), named.version)];
+    let answer = store.get(&namespace, &wanted, SystemClock.now())?.answers.pop();
+    let found = answer.unwrap_or(Err(Absent::Missing)).map_err(|absent| absence(&args.name, &absent))?;
+    let field = match (&named.field, found.fields.keys().next(), found.fields.len()) {
+        (Some(field), _, _) => field.clone(),
+        (None, Some(only), 1) => only.clone(),
+        _ => return Err(several(&named.info.name, found.fields.keys())),
+    };
+    let value = found.fields.get(&field).ok_or_else(|| named::no_field(&named.info, field.as_str()))?;
+    let is_masked = output::to_terminal() && !args.reveal;
+    if common.json {
+        print_json(&named.info.name, &field, found.version, value, is_masked)?;
+    } else {
+        print(value, is_masked)?;
+    }
+    Ok(exit::OK)
+}
+
+fn absence(name: &str, absent: &Absent) -> Failure {
+    match absent {
+        Absent::Missing => Failure::new(exit::NO_INPUT, format!("`{name}`: there is no such version")),
+        _ => Failure::new(exit::NO_INPUT, format!("`{name}`: {absent}")),
+    }
+    .hint("secretfs versions NAME shows what there is")
+}
+
+fn several<'a>(name: &str, fields: impl Iterator<Item = &'a FieldName>) -> Failure {
+    let fields: Vec<_> = fields.map(FieldName::as_str).collect();
+    let failure = Failure::new(exit::DATA, format!("`{name}` has the fields {}", fields.join(", ")));
+    match fields.first() {
+        Some(field) => failure.hint(format!("name one: secretfs get {name}.{field}")),
+        None => failure,
+    }
+}
+
+/// Bytes as they are; on a terminal a line, masked unless it was asked for.
+fn print(value: &SecretBytes, is_masked: bool) -> Result<(), Failure> {
+    if is_masked {
+        return output::print(mask(value) + "\n");
+    }
+    output::print(value.expose())?;
+    match output::to_terminal() && !value.expose().ends_with(b"\n") {
+        true => output::print("\n"),
+        false => Ok(()),
+    }
+}
+
+/// The last four characters, if they are a small part of it.
+fn mask(value: &SecretBytes) -> String {
+    let bytes = value.expose();
+    let last = &bytes[bytes.len().saturating_sub(4)..];
+    let shown = if bytes.len() >= 12 && last.iter().all(u8::is_ascii_graphic) { last } else { b"" };
+    format!("********{}", String::from_utf8_lossy(shown))
+}
+
+#[derive(Serialize)]
+struct Value<'a> {
+    name: &'a str,
+    field: &'a str,
+    version: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<&'a str>,
+    /// For bytes that are no text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value_base64: Option<&'a str>,
+    masked: bool,
+}
+
+fn print_json(
+    name: &str,
+    field: &FieldName,
+    version: u64,
+    value: &SecretBytes,
+    masked: bool,
+) -> Result<(), Failure> {
+    let mask = mask(value);
+    let encoded = Zeroizing::new(STANDARD.encode(value.expose()));
+    let text = std::str::from_utf8(value.expose()).ok();
+    let (text, encoded) = match (masked, text) {
+        (true, _) => (Some(mask.as_str()), None),
+        (false, Some(text)) => (Some(text), None),
+        (false, None) => (None, Some(encoded.as_str())),
+    };
+    let value = Value { name, field: field.as_str(), version, value: text, value_base64: encoded, masked };
+    // Room for the worst of escapes, so that it never grows and leaves a copy.
+    let mut json =
+        Zeroizing::new(Vec::with_capacity(1024 + 6 * text.map_or(0, str::len) + encoded.map_or(0, str::len)));
+    serde_json::to_writer_pretty(&mut *json, &value).map_err(|error| Failure::new(exit::SOFTWARE, error))?;
+    json.push(b'\n');
+    output::print(&*json)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mask_shows_little() {
+        for (value, masked) in [
+            (&b"sk_live_0123456789"[..], "********6789"),
+            (b"hunter2hunt", "********"),
+            (b"", "********"),
+            (b"0123456789\n\n\n", "********"),
+            (b"\xff\xfe\xfd\xfc\xff\xfe\xfd\xfc\xff\xfe\xfd\xfc", "********"),
+        ] {
+            assert_eq!(mask(&SecretBytes::copy_of(value)), masked);
+        }
+    }
+}

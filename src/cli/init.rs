@@ -1,0 +1,79 @@
+//! `secretfs init`: makes an empty store and its key.
+
+use std::path::{Path, PathBuf};
+
+use super::report::Failure;
+use super::{Common, config, exit, open, output};
+use crate::store::{KeySources, MasterKey, Store, StoreId};
+
+#[derive(clap::Args)]
+pub struct Args {}
+
+pub fn run(_: &Args, common: &Common) -> Result<u8, Failure> {
+    let config = config::load(common)?.store;
+    let dir = open::store_path(common, &config);
+    let id = StoreId::generate()?;
+    let key = key_for(&open::key_sources(common, &config), &id, &dir)?;
+    let store = Store::create(&dir, id, &key.key).inspect_err(|_| key.discard())?;
+    tell(&store, &id, &key, common.json)?;
+    Ok(exit::OK)
+}
+
+/// The key of a new store, and the file that was made for it.
+struct NewKey {
+    key: MasterKey,
+    made: Option<PathBuf>,
+}
+
+impl NewKey {
+    /// A store that was not made needs no key.
+    fn discard(&self) {
+        if let Some(path) = &self.made {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+/// The key that was given, or a new one in the file that was named or the default one.
+fn key_for(sources: &KeySources, id: &StoreId, dir: &Path) -> Result<NewKey, Failure> {
+    if let Some(key) = sources.given()? {
+        return Ok(NewKey { key, made: None });
+    }
+    let Some(path) = sources.file.clone().or_else(|| sources.default_file(id)) else {
+        let failure = Failure::new(exit::CONFIG, "there is no place for the key: HOME is not set");
+        return Err(failure.hint("--key-file FILE"));
+    };
+    if is_inside(&path, dir) {
+        let problem =
+            format!("{} lies inside the store: who has the one would have the other", path.display());
+        return Err(Failure::new(exit::USAGE, problem).hint("--key-file with a file elsewhere"));
+    }
+    let key = MasterKey::generate()?;
+    key.write(&path)?;
+    Ok(NewKey { key, made: Some(path) })
+}
+
+fn is_inside(path: &Path, dir: &Path) -> bool {
+    match (std::path::absolute(path), std::path::absolute(dir)) {
+        (Ok(path), Ok(dir)) => path.starts_with(dir),
+        _ => false,
+    }
+}
+
+fn tell(store: &Store, id: &StoreId, key: &NewKey, json: bool) -> Result<(), Failure> {
+    let dir = store.dir().display().to_string();
+    let file =
+        key.made.as_ref().map(|path| std::path::absolute(path).unwrap_or(path.clone()).display().to_string());
+    if json {
+        return output::print_json(
+            &serde_json::json!({"store": dir, "id": id.to_string(), "key_file": file}),
+        );
+    }
+    let key_line = match file {
+        Some(file) => format!(
+            "key    {file}\n       keep a copy elsewhere: without it nothing in the store can be read\n"
+        ),
+        None => "key    the one that was given\n".to_owned(),
+    };
+    output::print(format!("store  {dir}\n{key_line}"))
+}

@@ -1,0 +1,161 @@
+//! Values that arrive as JSON on stdin. Strings go straight into `SecretBytes`; errors say where,
+//! never what.
+
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, Error, MapAccess, Visitor};
+
+use super::exit;
+use super::report::Failure;
+use super::values::Fields;
+use crate::secret::{FieldName, SecretBytes, SecretName};
+
+/// `{"field": "value", …}`
+pub fn fields(json: &[u8]) -> Result<Fields, Failure> {
+    match parse(json)? {
+        Entry::Fields(fields) => Ok(fields),
+        Entry::Value(_) => Err(wrong("it is no object of fields")),
+    }
+}
+
+/// `{"name": "value" or {"field": "value", …}, …}`, and whether fields were named.
+pub fn secrets(json: &[u8]) -> Result<Vec<(SecretName, Fields, bool)>, Failure> {
+    let Secrets(entries) = parse(json)?;
+    let named = entries.into_iter().map(|(name, entry)| match entry {
+        Entry::Value(value) => (name, Fields::from([(FieldName::value(), value)]), false),
+        Entry::Fields(fields) => (name, fields, true),
+    });
+    Ok(named.collect())
+}
+
+fn parse<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, Failure> {
+    // The parser's own text quotes what it found.
+    serde_json::from_slice(json)
+        .map_err(|error| wrong(format!("line {}, column {}", error.line(), error.column())))
+}
+
+fn wrong(place: impl fmt::Display) -> Failure {
+    Failure::new(exit::DATA, format!("the JSON on stdin is not what is expected: {place}"))
+        .hint("names are as usual, each once; every value is a string: {\"username\": \"app\", \"password\": \"…\"}")
+}
+
+/// A value, or the fields of a secret.
+enum Entry {
+    Value(SecretBytes),
+    Fields(Fields),
+}
+
+struct Value(SecretBytes);
+struct Secrets(Vec<(SecretName, Entry)>);
+
+struct EntryVisitor;
+
+impl<'de> Visitor<'de> for EntryVisitor {
+    type Value = Entry;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string or an object of strings")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Entry, E> {
+        Ok(Entry::Value(SecretBytes::copy_of(text.as_bytes())))
+    }
+
+    fn visit_string<E: Error>(self, text: String) -> Result<Entry, E> {
+        Ok(Entry::Value(SecretBytes::new(text.into_bytes())))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entry, A::Error> {
+        let mut fields = Fields::new();
+        while let Some(name) = map.next_key::<String>()? {
+            let name = FieldName::parse(&name).map_err(A::Error::custom)?;
+            let Value(value) = map.next_value()?;
+            if fields.insert(name, value).is_some() {
+                return Err(A::Error::custom("a field twice"));
+            }
+        }
+        Ok(Entry::Fields(fields))
+    }
+}
+
+impl<'de> Deserialize<'de> for Entry {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(EntryVisitor)
+    }
+}
+
+impl<'de> Deserialize<'de> for Value {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match deserializer.deserialize_any(EntryVisitor)? {
+            Entry::Value(value) => Ok(Self(value)),
+            Entry::Fields(_) => Err(D::Error::custom("not a string")),
+        }
+    }
+}
+
+struct SecretsVisitor;
+
+impl<'de> Visitor<'de> for SecretsVisitor {
+    type Value = Secrets;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object of secrets")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Secrets, A::Error> {
+        let mut secrets: Vec<(SecretName, Entry)> = Vec::new();
+        let mut seen = std::collections::HashSet::new();
+        while let Some(name) = map.next_key::<String>()? {
+            let name = SecretName::parse(&name).map_err(A::Error::custom)?;
+            if !seen.insert(name.clone()) {
+                return Err(A::Error::custom("a secret twice"));
+            }
+            secrets.push((name, map.next_value()?));
+        }
+        Ok(Secrets(secrets))
+    }
+}
+
+impl<'de> Deserialize<'de> for Secrets {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(SecretsVisitor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_of_one_secret() {
+        let fields = fields(br#"{"user": "a", "pass\u0077ord": "x\u0000\n"}"#).ok().unwrap();
+        assert!(fields["user"].same_as(b"a") && fields["password"].same_as(b"x\0\n"));
+    }
+
+    #[test]
+    fn many_secrets() {
+        let secrets = secrets(br#"{"a/b": "v", "c": {"k": ""}}"#).ok().unwrap();
+        let [(first, plain, false), (second, custom, true)] = &secrets[..] else { panic!() };
+        assert_eq!((first.as_str(), second.as_str()), ("a/b", "c"));
+        assert!(plain["value"].same_as(b"v") && custom["k"].same_as(b""));
+    }
+
+    #[test]
+    fn what_is_wrong_is_never_quoted() {
+        for json in [
+            r#"{"k": 31337}"#,
+            r#"{"k": {"31337": "x"}}"#,
+            r#"{"k": ["31337"]}"#,
+            r#""31337""#,
+            "31337",
+            r#"{"k": "31337""#,
+            r#"{"k": "31337", "k": "31337"}"#,
+            r#"{"bad name": "31337"}"#,
+            "",
+        ] {
+            let Err(failure) = fields(json.as_bytes()) else { panic!("{json}") };
+            assert!(!failure.problem.contains("31337"), "{}", failure.problem);
+        }
+    }
+}

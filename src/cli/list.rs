@@ -1,0 +1,64 @@
+//! `secretfs list`: the secrets of a namespace. Never a value.
+
+use super::report::Failure;
+use super::{Common, config, exit, open, output, when};
+use crate::clock::{Clock, SystemClock};
+use crate::store::{Access, SecretInfo};
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// Only names that begin with this
+    prefix: Option<String>,
+    /// Only with this tag; several: with all of them
+    #[arg(long = "tag", value_name = "TAG")]
+    tags: Vec<String>,
+    /// Only of this type
+    #[arg(long = "type", value_name = "TYPE")]
+    kind: Option<String>,
+    /// Only with this label
+    #[arg(long, value_name = "NAME")]
+    label: Option<String>,
+    /// Only those that expire within this time: 30d
+    #[arg(long, value_name = "TIME")]
+    expiring: Option<String>,
+}
+
+pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
+    let until =
+        args.expiring.as_deref().map(|text| when::parse_future(text, SystemClock.now())).transpose()?;
+    let namespace = open::namespace(common)?;
+    let store = open::open_store(common, &config::load(common)?.store, Access::Read)?;
+    let mut secrets = store.list(&namespace)?;
+    secrets.retain(|secret| {
+        args.fits(secret) && until.is_none_or(|until| secret.expires_at.is_some_and(|end| end <= until))
+    });
+    match common.json {
+        true => output::print_json(&secrets)?,
+        false if secrets.is_empty() => {}
+        false => output::print_table(
+            &["NAME", "TYPE", "VERSION", "UPDATED", "EXPIRES", "TAGS"],
+            secrets.iter().map(row),
+        )?,
+    }
+    Ok(exit::OK)
+}
+
+impl Args {
+    fn fits(&self, secret: &SecretInfo) -> bool {
+        self.prefix.as_deref().is_none_or(|prefix| secret.name.starts_with(prefix))
+            && self.tags.iter().all(|tag| secret.tags.contains(tag))
+            && self.kind.as_deref().is_none_or(|kind| kind == secret.kind.as_str())
+            && self.label.as_deref().is_none_or(|label| secret.label.as_deref() == Some(label))
+    }
+}
+
+fn row(secret: &SecretInfo) -> Vec<String> {
+    vec![
+        secret.name.clone(),
+        secret.kind.as_str().to_owned(),
+        secret.active.to_string(),
+        output::time(secret.updated_at),
+        output::time_or(secret.expires_at, "-"),
+        secret.tags.iter().cloned().collect::<Vec<_>>().join(","),
+    ]
+}

@@ -1,0 +1,50 @@
+//! What commands print on stdout: text, values, JSON, tables. A reader that has gone away
+//! (`| head`) is no failure. Uses nothing of ours but the words for failures.
+
+use std::io::{ErrorKind, IsTerminal, Write};
+
+use comfy_table::{Table, presets};
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::exit;
+use super::report::Failure;
+
+pub fn print(bytes: impl AsRef<[u8]>) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(bytes.as_ref()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Failure::new(exit::IO, format!("cannot write to stdout: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+pub fn print_json(what: &impl Serialize) -> Result<(), Failure> {
+    let json = serde_json::to_string_pretty(what).map_err(|error| Failure::new(exit::SOFTWARE, error))?;
+    print(json + "\n")
+}
+
+pub fn print_table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> Result<(), Failure> {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header(head.to_vec()).add_rows(rows);
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    let lines: Vec<_> = table.lines().map(|line| line.trim_end().to_owned()).collect();
+    print(lines.join("\n") + "\n")
+}
+
+pub fn to_terminal() -> bool {
+    std::io::stdout().is_terminal()
+}
+
+/// A time as a table shows it.
+pub fn time(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%d %H:%M:%SZ").to_string()
+}
+
+/// A time that may not be there.
+pub fn time_or(at: Option<Timestamp>, otherwise: &str) -> String {
+    at.map_or_else(|| otherwise.to_owned(), time)
+}

@@ -1,0 +1,60 @@
+//! `secretfs rm`: removes secrets with all their versions, in one transaction.
+
+use std::io::{BufRead, IsTerminal, Write};
+
+use super::report::Failure;
+use super::{Common, config, exit, open, output};
+use crate::clock::{Clock, SystemClock};
+use crate::secret::SecretName;
+use crate::store::{Access, Stamp, StoreError};
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// The secrets
+    #[arg(value_name = "NAME", required = true)]
+    names: Vec<String>,
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+}
+
+pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
+    let names: Vec<_> = args
+        .names
+        .iter()
+        .map(|name| SecretName::parse(name).map_err(|error| Failure::new(exit::DATA, error)))
+        .collect::<Result<_, _>>()?;
+    let namespace = open::namespace(common)?;
+    let store = open::open_store(common, &config::load(common)?.store, Access::Write)?;
+    for name in &names {
+        if store.describe(&namespace, name)?.is_none() {
+            return Err(StoreError::SecretMissing(name.to_string()).into());
+        }
+    }
+    if !args.yes {
+        ask(&names)?;
+    }
+    let stamp = Stamp { now: SystemClock.now(), by: format!("uid:{}", nix::unistd::getuid()) };
+    store.change(&namespace, stamp, |change| names.iter().try_for_each(|name| change.remove(name)))?;
+    if common.json {
+        output::print_json(&serde_json::json!({"removed": args.names}))?;
+    }
+    Ok(exit::OK)
+}
+
+fn ask(names: &[SecretName]) -> Result<(), Failure> {
+    let list = names.iter().map(SecretName::as_str).collect::<Vec<_>>().join(", ");
+    let stdin = std::io::stdin();
+    if !stdin.is_terminal() {
+        return Err(Failure::new(exit::USAGE, format!("{list} would be removed for good"))
+            .hint("--yes if that is meant"));
+    }
+    // A question that cannot be shown is answered with no.
+    let _ = write!(std::io::stderr(), "remove {list} with all versions, for good? [y/N] ");
+    let mut answer = String::new();
+    let _ = stdin.lock().read_line(&mut answer);
+    match answer.trim() {
+        "y" | "Y" | "yes" => Ok(()),
+        _ => Err(Failure::new(exit::NO, "nothing was removed")),
+    }
+}

@@ -1,0 +1,187 @@
+//! `secretfs set`: adds secrets, or versions to those that are there. All in one transaction.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+
+use super::report::Failure;
+use super::values::{ValueArgs, Values};
+use super::{Common, config, exit, open, output, when};
+use crate::clock::{Clock, SystemClock};
+use crate::secret::{Namespace, SecretName, SecretType};
+use crate::store::{Access, Change, Edit, NewVersion, Stamp, Store, StoreError};
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// The secrets; each value is asked for, or comes from stdin
+    #[arg(value_name = "NAME", required_unless_present = "from_json")]
+    names: Vec<String>,
+    #[command(flatten)]
+    values: ValueArgs,
+    /// Refuse a name that is there
+    #[arg(long)]
+    new: bool,
+    /// plain, api-key, basic-auth, bearer, oauth, connection-string, webhook, certificate, ssh-key, custom
+    #[arg(long = "type", value_name = "TYPE", value_parser = parse_type)]
+    kind: Option<SecretType>,
+    /// What it is for
+    #[arg(long, value_name = "TEXT")]
+    description: Option<String>,
+    /// The service that it belongs to: openai, slack, …
+    #[arg(long, value_name = "NAME")]
+    label: Option<String>,
+    /// A tag; replaces those that are there
+    #[arg(long = "tag", value_name = "TAG")]
+    tags: Vec<String>,
+    /// Who answers for it
+    #[arg(long, value_name = "NAME")]
+    owner: Option<String>,
+}
+
+pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
+    let expected = if args.new { Expected::Absent } else { Expected::Any };
+    let edit = Edit {
+        kind: args.kind,
+        description: args.description.clone(),
+        label: args.label.clone(),
+        owner: args.owner.clone(),
+        tags: (!args.tags.is_empty()).then(|| args.tags.iter().cloned().collect::<BTreeSet<_>>()),
+    };
+    put(common, &args.names, &args.values, &edit, expected)
+}
+
+fn parse_type(text: &str) -> Result<SecretType, String> {
+    SecretType::parse(text).ok_or_else(|| {
+        let known: Vec<_> = SecretType::ALL.iter().map(|kind| kind.as_str()).collect();
+        format!("the types are {}", known.join(", "))
+    })
+}
+
+/// What has to be there before.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Expected {
+    Any,
+    Absent,
+    Present,
+}
+
+/// Reads the values and writes them.
+pub fn put(
+    common: &Common,
+    names: &[String],
+    values: &ValueArgs,
+    edit: &Edit,
+    expected: Expected,
+) -> Result<u8, Failure> {
+    let now = SystemClock.now();
+    let expires_at = values.expires.as_deref().map(|text| when::parse_future(text, now)).transpose()?;
+    let namespace = open::namespace(common)?;
+    let store = open::open_store(common, &config::load(common)?.store, Access::Write)?;
+    let mut inputs = read_inputs(&store, &namespace, names, values, edit, expected)?;
+    let by = format!("uid:{}", nix::unistd::getuid());
+    let done = store.change(&namespace, Stamp { now, by }, |change| {
+        inputs
+            .drain(..)
+            .map(|input| input.write(change, edit, expires_at, expected))
+            .collect::<Result<Vec<_>, _>>()
+    })?;
+    tell(&done, common.json)
+}
+
+/// A secret that is to be written.
+struct Input {
+    name: SecretName,
+    kind: Option<SecretType>,
+    values: Values,
+}
+
+#[derive(Serialize)]
+struct Done {
+    name: String,
+    version: u64,
+}
+
+fn read_inputs(
+    store: &Store,
+    namespace: &Namespace,
+    names: &[String],
+    values: &ValueArgs,
+    edit: &Edit,
+    expected: Expected,
+) -> Result<Vec<Input>, Failure> {
+    if names.is_empty() {
+        let to_input = |(name, fields, has_fields): (SecretName, _, bool)| {
+            let there = store.describe(namespace, &name)?;
+            check(&name, there.is_some(), expected)?;
+            let kind = edit.kind.or(match there {
+                None if has_fields => Some(SecretType::Custom),
+                _ => None,
+            });
+            Ok(Input { name, kind, values: Values { fields, keep_others: false } })
+        };
+        return values.read_many()?.into_iter().map(to_input).collect();
+    }
+    let names: Vec<_> = names
+        .iter()
+        .map(|name| SecretName::parse(name).map_err(|error| Failure::new(exit::DATA, error)))
+        .collect::<Result<_, _>>()?;
+    refuse_shared_stdin(&names, values)?;
+    let read = |name: SecretName| {
+        let there = store.describe(namespace, &name)?;
+        check(&name, there.is_some(), expected)?;
+        let of_fields = values.names_fields() || values.from_json;
+        let new_kind = if of_fields { SecretType::Custom } else { SecretType::Plain };
+        let kind = edit.kind.or(there.map(|there| there.kind)).unwrap_or(new_kind);
+        let values = values.read(&name, kind)?;
+        Ok(Input { name, kind: Some(kind), values })
+    };
+    names.into_iter().map(read).collect()
+}
+
+/// Stdin can be read once.
+fn refuse_shared_stdin(names: &[SecretName], values: &ValueArgs) -> Result<(), Failure> {
+    let is_shared = names.len() > 1 && !std::io::IsTerminal::is_terminal(&std::io::stdin());
+    if is_shared || (names.len() > 1 && values.from_json) {
+        let failure = Failure::new(exit::USAGE, "several secrets cannot share one stdin");
+        return Err(failure.hint("secretfs set --from-json with {\"name\": \"value\", …} on stdin"));
+    }
+    Ok(())
+}
+
+fn check(name: &SecretName, is_there: bool, expected: Expected) -> Result<(), StoreError> {
+    match (expected, is_there) {
+        (Expected::Absent, true) => Err(StoreError::SecretExists(name.to_string())),
+        (Expected::Present, false) => Err(StoreError::SecretMissing(name.to_string())),
+        _ => Ok(()),
+    }
+}
+
+impl Input {
+    /// Looks again: another process may have been faster.
+    fn write(
+        self,
+        change: &mut Change<'_>,
+        edit: &Edit,
+        expires_at: Option<jiff::Timestamp>,
+        expected: Expected,
+    ) -> Result<Done, StoreError> {
+        let Self { name, kind, values } = self;
+        check(&name, change.has(&name)?, expected)?;
+        let mut fields = if values.keep_others { change.fields(&name)? } else { Default::default() };
+        fields.extend(values.fields);
+        let edit = Edit { kind: kind.or(edit.kind), ..edit.clone() };
+        let version = change.put(&name, NewVersion { fields, expires_at }, &edit)?;
+        Ok(Done { name: name.to_string(), version })
+    }
+}
+
+fn tell(done: &[Done], json: bool) -> Result<u8, Failure> {
+    if json {
+        output::print_json(&done)?;
+        return Ok(exit::OK);
+    }
+    let lines: String =
+        done.iter().map(|Done { name, version }| format!("{name}: version {version}\n")).collect();
+    output::print(lines)?;
+    Ok(exit::OK)
+}

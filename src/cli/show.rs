@@ -1,0 +1,44 @@
+//! `secretfs show`: what is known of a secret beside its values.
+
+use super::report::Failure;
+use super::{Common, config, exit, named, open, output};
+use crate::store::{Access, SecretInfo};
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// The secret
+    name: String,
+}
+
+pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
+    let namespace = open::namespace(common)?;
+    let store = open::open_store(common, &config::load(common)?.store, Access::Read)?;
+    let info = named::find(&store, &namespace, &args.name)?.info;
+    match common.json {
+        true => output::print_json(&info)?,
+        false => output::print(lines(&info))?,
+    }
+    Ok(exit::OK)
+}
+
+fn lines(info: &SecretInfo) -> String {
+    let tags = info.tags.iter().cloned().collect::<Vec<_>>().join(", ");
+    let versions = format!("{} of {}", info.active, info.latest);
+    let rows = [
+        ("name", Some(info.name.clone())),
+        ("type", Some(info.kind.as_str().to_owned())),
+        ("fields", Some(info.fields.join(", "))),
+        ("version", Some(versions)),
+        ("state", info.disabled.then(|| "disabled".to_owned())),
+        ("description", info.description.clone()),
+        ("label", info.label.clone()),
+        ("tags", (!tags.is_empty()).then_some(tags)),
+        ("owner", info.owner.clone()),
+        ("created", Some(output::time(info.created_at))),
+        ("updated", Some(output::time(info.updated_at))),
+        ("activated", Some(output::time(info.activated_at))),
+        ("expires", Some(output::time_or(info.expires_at, "never"))),
+    ];
+    let shown = rows.into_iter().filter_map(|(key, value)| Some((key, value?)));
+    shown.map(|(key, value)| format!("{key:<13}{value}\n")).collect()
+}

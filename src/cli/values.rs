@@ -1,0 +1,171 @@
+//! Where new values come from: stdin, a prompt that does not echo, a file, and, with a warning,
+//! the command line. Values go from there into `SecretBytes` without a detour.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{IsTerminal, Read};
+
+use zeroize::Zeroizing;
+
+use super::report::{Failure, warn};
+use super::{exit, json_values};
+use crate::secret::{FieldName, SecretBytes, SecretName, SecretType};
+use crate::store::VALUE_LIMIT;
+
+/// The most bytes of JSON on stdin.
+const JSON_LIMIT: usize = 16 << 20;
+
+/// Options of the commands that take values.
+#[derive(clap::Args)]
+pub struct ValueArgs {
+    /// A field to set, asked for; NAME=@FILE takes it from a file, NAME=- from stdin
+    #[arg(long = "field", value_name = "NAME", conflicts_with_all = ["from_json", "value"])]
+    fields: Vec<String>,
+    /// Take {"field": "value", …} from stdin; without a NAME, {"name": "value" or {…}, …}
+    #[arg(long, conflicts_with = "value")]
+    pub from_json: bool,
+    /// The value itself; other processes and the shell's history see it
+    #[arg(long, value_name = "VALUE")]
+    value: Option<String>,
+    /// When this version expires: 30d, 2027-01-31, 2027-01-31T12:00:00Z
+    #[arg(long, value_name = "WHEN")]
+    pub expires: Option<String>,
+}
+
+pub type Fields = BTreeMap<FieldName, SecretBytes>;
+
+/// The values for one secret.
+pub struct Values {
+    pub fields: Fields,
+    /// Fields that are not named stay as they are.
+    pub keep_others: bool,
+}
+
+impl ValueArgs {
+    /// Whether single fields are named.
+    pub fn names_fields(&self) -> bool {
+        !self.fields.is_empty()
+    }
+
+    /// The values for a secret of this type.
+    pub fn read(&self, name: &SecretName, kind: SecretType) -> Result<Values, Failure> {
+        if self.names_fields() {
+            let fields = self.fields.iter().map(|field| read_field(name, field)).collect::<Result<_, _>>()?;
+            return Ok(Values { fields, keep_others: true });
+        }
+        let fields = if self.from_json {
+            json_values::fields(&read_json()?)?
+        } else if let (Some(field), Some(value)) = (kind.single_field(), &self.value) {
+            warn("--value can be seen by other processes and stays in the shell's history");
+            one(field, SecretBytes::copy_of(value.as_bytes()))
+        } else {
+            read_whole(name, kind)?
+        };
+        Ok(Values { fields, keep_others: false })
+    }
+
+    /// Many secrets at once, by their names.
+    pub fn read_many(&self) -> Result<Vec<(SecretName, Fields, bool)>, Failure> {
+        json_values::secrets(&read_json()?)
+    }
+}
+
+fn one(field: &str, value: SecretBytes) -> Fields {
+    let field = FieldName::parse(field).expect("the types name their fields properly");
+    BTreeMap::from([(field, value)])
+}
+
+/// All fields of a secret: the one that it has from stdin, or each by a prompt.
+fn read_whole(name: &SecretName, kind: SecretType) -> Result<Fields, Failure> {
+    if let Some(field) = kind.single_field() {
+        let value = if stdin_asks() { prompt(name, None)? } else { read_stdin()? };
+        return Ok(one(field, value));
+    }
+    let fields = kind.required();
+    if fields.is_empty() || !stdin_asks() {
+        let hint = match fields.first() {
+            Some(field) => format!("--field {field}=@FILE for each, or --from-json"),
+            None => "--field NAME=@FILE for each, or --from-json".into(),
+        };
+        let kind = kind.as_str();
+        return Err(
+            Failure::new(exit::USAGE, format!("`{name}` is of type {kind}: name its fields")).hint(hint)
+        );
+    }
+    fields
+        .iter()
+        .map(|field| {
+            let value = prompt(name, Some(field))?;
+            Ok((FieldName::parse(field).expect("the types name their fields properly"), value))
+        })
+        .collect()
+}
+
+/// One `--field`: `NAME`, `NAME=@FILE`, `NAME=-`, or `NAME=VALUE` with a warning.
+fn read_field(name: &SecretName, text: &str) -> Result<(FieldName, SecretBytes), Failure> {
+    let (field, source) = match text.split_once('=') {
+        Some((field, source)) => (field, Some(source)),
+        None => (text, None),
+    };
+    let field = FieldName::parse(field).map_err(|error| Failure::new(exit::USAGE, error))?;
+    let value = match source {
+        None if stdin_asks() => prompt(name, Some(field.as_str()))?,
+        None | Some("-") => read_stdin()?,
+        Some(source) => match source.strip_prefix('@') {
+            Some(path) => read_file(path)?,
+            None => {
+                warn(format!(
+                    "--field {field}=VALUE can be seen by other processes and stays in the shell's history"
+                ));
+                SecretBytes::copy_of(source.as_bytes())
+            }
+        },
+    };
+    Ok((field, value))
+}
+
+fn stdin_asks() -> bool {
+    std::io::stdin().is_terminal()
+}
+
+fn prompt(name: &SecretName, field: Option<&str>) -> Result<SecretBytes, Failure> {
+    let what = field.map_or_else(|| name.to_string(), |field| format!("{name}.{field}"));
+    let typed = rpassword::prompt_password(format!("{what}: "))
+        .map_err(|error| Failure::new(exit::DATA, format!("no value was typed for {what}: {error}")))?;
+    Ok(SecretBytes::new(typed.into_bytes()))
+}
+
+/// A line loses its end; whatever has several lines, or none, is kept byte for byte.
+fn read_stdin() -> Result<SecretBytes, Failure> {
+    let bytes = read_up_to(std::io::stdin().lock(), VALUE_LIMIT, "the value on stdin")?;
+    let value = match bytes.strip_suffix(b"\n") {
+        Some(line) if !line.contains(&b'\n') => line,
+        _ => &bytes,
+    };
+    Ok(SecretBytes::copy_of(value))
+}
+
+fn read_file(path: &str) -> Result<SecretBytes, Failure> {
+    let file = File::open(path)
+        .map_err(|error| Failure::new(exit::NO_INPUT, format!("cannot read {path}: {error}")))?;
+    Ok(SecretBytes::copy_of(&read_up_to(file, VALUE_LIMIT, path)?))
+}
+
+fn read_json() -> Result<Zeroizing<Vec<u8>>, Failure> {
+    read_up_to(std::io::stdin().lock(), JSON_LIMIT, "the JSON on stdin")
+}
+
+/// Reads into room that never grows, so that no copy stays behind where it grew from.
+fn read_up_to(source: impl Read, most: usize, what: &str) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    // One more for the end of a line, one to see that there is more.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(most + 2));
+    source
+        .take(most as u64 + 2)
+        .read_to_end(&mut bytes)
+        .map_err(|error| Failure::new(exit::IO, format!("cannot read {what}: {error}")))?;
+    let is_line = bytes.ends_with(b"\n");
+    match bytes.len() > most + usize::from(is_line) {
+        true => Err(Failure::new(exit::DATA, format!("{what} is over {} MiB", most >> 20))),
+        false => Ok(bytes),
+    }
+}

@@ -1,0 +1,44 @@
+//! `secretfs versions`: the versions of a secret. Never a value.
+
+use super::report::Failure;
+use super::{Common, config, exit, named, open, output};
+use crate::clock::{Clock, SystemClock};
+use crate::store::{Access, StoreError, VersionInfo};
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// The secret
+    name: String,
+}
+
+pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
+    let namespace = open::namespace(common)?;
+    let store = open::open_store(common, &config::load(common)?.store, Access::Read)?;
+    let name = named::find(&store, &namespace, &args.name)?.name;
+    let versions = store.versions(&namespace, &name)?;
+    let versions = versions.ok_or_else(|| StoreError::SecretMissing(name.to_string()))?;
+    match common.json {
+        true => output::print_json(&versions)?,
+        false => {
+            output::print_table(&["VERSION", "STATE", "CREATED", "BY", "EXPIRES"], versions.iter().map(row))?
+        }
+    }
+    Ok(exit::OK)
+}
+
+fn row(version: &VersionInfo) -> Vec<String> {
+    let has_expired = version.expires_at.is_some_and(|end| end <= SystemClock.now());
+    let state = match (version.revoked_at, has_expired, version.active) {
+        (Some(_), _, _) => "revoked",
+        (None, true, _) => "expired",
+        (None, false, true) => "active",
+        (None, false, false) => "",
+    };
+    vec![
+        version.version.to_string(),
+        state.to_owned(),
+        output::time(version.created_at),
+        version.created_by.clone(),
+        output::time_or(version.expires_at, "-"),
+    ]
+}
