@@ -11,6 +11,8 @@ use tempfile::TempDir;
 
 use super::stdout_of;
 
+const BINARY: &str = env!("CARGO_BIN_EXE_secretfs");
+
 /// A store with its key, in a folder that other users may enter (the store itself they may not).
 pub struct TestStore {
     folder: TempDir,
@@ -32,6 +34,7 @@ impl TestStore {
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("chmod");
         if let Some(uid) = user {
             chown(folder.path(), Some(uid), Some(uid)).expect("tests with another uid need root");
+            fs::copy(BINARY, folder.path().join("secretfs")).expect("a copy");
         }
         let store = Self { folder, user };
         stdout_of(&store.run(&["init"]));
@@ -60,7 +63,7 @@ impl TestStore {
 
     /// `secretfs` with this store and key, as this store's user, with nothing of ours inherited.
     pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_secretfs"));
+        let mut command = Command::new(self.binary());
         for (name, _) in env::vars_os() {
             if name.to_string_lossy().starts_with("SECRETFS_") {
                 command.env_remove(name);
@@ -73,6 +76,11 @@ impl TestStore {
             command.uid(uid).gid(uid);
         }
         command
+    }
+
+    /// Another user may not be able to enter the clone, and has a copy.
+    fn binary(&self) -> PathBuf {
+        if self.user.is_some() { self.folder().join("secretfs") } else { BINARY.into() }
     }
 
     pub fn run(&self, args: &[&str]) -> Output {
