@@ -20,6 +20,7 @@ pub mod store;
 pub mod sys;
 
 pub mod config;
+pub mod template;
 
 pub mod caller;
 pub mod clock;

@@ -1,0 +1,62 @@
+//! `hash` and `bcrypt`. Uses the RustCrypto hashes.
+
+use hmac::{Hmac, KeyInit, Mac};
+use md5::Md5;
+use sha2::{Digest, Sha256, Sha512};
+use zeroize::Zeroizing;
+
+use super::{Result, Use, Value};
+use crate::template::format::nearest;
+
+const ALGORITHMS: [&str; 3] = ["sha256", "sha512", "md5"];
+
+/// Beyond this bcrypt ignores what comes.
+const BCRYPT_MOST: usize = 72;
+const BCRYPT_COST: usize = 10;
+
+impl<'a> Use<'_, 'a> {
+    pub(super) fn hash(&mut self, bytes: &[u8]) -> Result<Value<'a>> {
+        let algorithm = self.argument_text(0)?;
+        match algorithm.as_ref().map(|name| name.bytes()) {
+            Some(b"sha256") => Ok(hex(&Sha256::digest(bytes))),
+            Some(b"sha512") => Ok(hex(&Sha512::digest(bytes))),
+            Some(b"md5") => Ok(hex(&Md5::digest(bytes))),
+            other => {
+                let near = other.and_then(|name| nearest(&String::from_utf8_lossy(name), ALGORITHMS));
+                Err(self.fault("`hash` knows \"sha256\", \"sha512\" and \"md5\"").did_you_mean(near))
+            }
+        }
+    }
+
+    pub(super) fn bcrypt(&mut self, bytes: &[u8]) -> Result<Value<'a>> {
+        let cost = self.argument_number(0, 4, 14, BCRYPT_COST)?;
+        if bytes.len() > BCRYPT_MOST || bytes.contains(&0) {
+            return Err(self.fault("bcrypt reads 72 bytes at most, and none after a NUL"));
+        }
+        // A step for a step of others: the highest cost takes about a second.
+        self.run.spend(2 << cost, self.span)?;
+        let hash = bcrypt::hash_with_salt(bytes, cost as u32, self.salt(bytes));
+        let hash = hash.map_err(|_| self.fault("bcrypt cannot work with this value"))?;
+        Ok(Value::text(hash.to_string()))
+    }
+
+    /// The same for the same value in the same file, so that a rendering can be repeated.
+    fn salt(&self, bytes: &[u8]) -> [u8; 16] {
+        let key = self.run.inputs.salt;
+        let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of every length");
+        mac.update(b"bcrypt");
+        mac.update(bytes);
+        let digest = mac.finalize().into_bytes();
+        std::array::from_fn(|place| digest[place])
+    }
+}
+
+fn hex<'a>(digest: &[u8]) -> Value<'a> {
+    let digits = b"0123456789abcdef";
+    let mut text = Zeroizing::new(Vec::with_capacity(digest.len() * 2));
+    for byte in digest {
+        text.push(digits[usize::from(byte >> 4)]);
+        text.push(digits[usize::from(byte & 15)]);
+    }
+    Value::Text(text.into())
+}

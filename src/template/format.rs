@@ -1,0 +1,136 @@
+//! The output formats and the syntaxes by name. A new format is a line in each table here, a line in
+//! `escape::encoder` and a file beside it. Uses std and strsim.
+
+/// What the rendered file is, which decides how a value is written into it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Format {
+    /// No escaping: PEM and plain files.
+    Text,
+    Json,
+    Env(Dialect),
+}
+
+/// Who reads an env file. No two families of readers quote alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Dialect {
+    /// What the dotenv libraries agree on.
+    Dotenv,
+    /// systemd's `EnvironmentFile=`.
+    Systemd,
+}
+
+/// How a template marks what is ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Syntax {
+    /// `<< >>`, `<% %>`, `<# #>`; everything else is text.
+    Angle,
+    /// `{{ }}`, `{% %}`, `{# #}`.
+    Jinja,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no {what} `{name}`{}", .nearest.map(|n| format!("; did you mean `{n}`?")).unwrap_or_else(|| format!(" (there are: {})", .known.join(", "))))]
+pub struct UnknownName {
+    pub what: &'static str,
+    pub name: String,
+    pub nearest: Option<&'static str>,
+    pub known: Vec<&'static str>,
+}
+
+const FORMATS: [(&str, Format); 3] =
+    [("text", Format::Text), ("json", Format::Json), ("env", Format::Env(Dialect::Dotenv))];
+const DIALECTS: [(&str, Dialect); 2] = [("dotenv", Dialect::Dotenv), ("systemd", Dialect::Systemd)];
+const SYNTAXES: [(&str, Syntax); 2] = [("angle", Syntax::Angle), ("jinja", Syntax::Jinja)];
+
+impl Format {
+    /// The format that a file's name tells; `None` if it tells none.
+    pub fn from_file_name(name: &str) -> Option<Self> {
+        let name = name.rsplit('/').next().unwrap_or(name).to_ascii_lowercase();
+        if name == ".env" || name.starts_with(".env.") || name.ends_with(".env") {
+            return Some(Self::Env(Dialect::Dotenv));
+        }
+        name.ends_with(".json").then_some(Self::Json)
+    }
+
+    pub fn parse(name: &str) -> Result<Self, UnknownName> {
+        find("format", name, &FORMATS)
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Json => "json",
+            Self::Env(_) => "env",
+        }
+    }
+}
+
+impl Dialect {
+    pub fn parse(name: &str) -> Result<Self, UnknownName> {
+        find("dialect", name, &DIALECTS)
+    }
+}
+
+impl Syntax {
+    pub fn parse(name: &str) -> Result<Self, UnknownName> {
+        find("syntax", name, &SYNTAXES)
+    }
+}
+
+fn find<T: Copy>(what: &'static str, name: &str, table: &[(&'static str, T)]) -> Result<T, UnknownName> {
+    let known = || table.iter().map(|(known, _)| *known);
+    table.iter().find(|(known, _)| *known == name).map(|(_, item)| *item).ok_or_else(|| UnknownName {
+        what,
+        name: name.to_owned(),
+        nearest: nearest(name, known()),
+        known: known().collect(),
+    })
+}
+
+/// The candidate that somebody who wrote `name` most likely meant.
+pub fn nearest<T: AsRef<str>>(name: &str, candidates: impl IntoIterator<Item = T>) -> Option<T> {
+    let most = (name.chars().count() / 3).max(1);
+    let name = name.to_lowercase();
+    candidates
+        .into_iter()
+        .map(|known| (strsim::damerau_levenshtein(&name, &known.as_ref().to_lowercase()), known))
+        .filter(|(distance, _)| *distance <= most)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, known)| known)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_tell_the_format() {
+        let dotenv = Some(Format::Env(Dialect::Dotenv));
+        for name in [".env", "app.env", ".env.production", "a/b/.ENV"] {
+            assert_eq!(Format::from_file_name(name), dotenv, "{name}");
+        }
+        assert_eq!(Format::from_file_name("config.json"), Some(Format::Json));
+        for name in ["environment", "key.pem", "json", "env"] {
+            assert_eq!(Format::from_file_name(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn unknown_names_are_told() {
+        assert_eq!(
+            Format::parse("jsn").unwrap_err().to_string(),
+            "there is no format `jsn`; did you mean `json`?"
+        );
+        assert_eq!(
+            Dialect::parse("x").unwrap_err().to_string(),
+            "there is no dialect `x` (there are: dotenv, systemd)"
+        );
+    }
+
+    #[test]
+    fn nearest_is_near() {
+        assert_eq!(nearest("db_pasword", ["db_password", "db_user"]), Some("db_password"));
+        assert_eq!(nearest("DB_PASSWORD", ["db_password"]), Some("db_password"));
+        assert_eq!(nearest("xyz", ["db_password"]), None);
+    }
+}

@@ -1,0 +1,165 @@
+//! Templates: compiled once, judged as a whole, rendered as a pure function of values. Uses the words of
+//! `secret`; no I/O, no time, no environment.
+//!
+//! `scan` finds what is ours in the text, `parser` and `expression` read it into `syntax`, whose types
+//! can only hold what may run; `survey` lists all that it can ask for; `run` renders, and `escape` writes
+//! each value so that it cannot break its place in the output.
+
+mod error;
+mod escape;
+mod evaluate;
+mod expression;
+mod filters;
+mod format;
+mod json;
+mod lexer;
+mod names;
+mod output;
+mod parser;
+mod run;
+mod scan;
+mod survey;
+mod syntax;
+mod value;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::secret::{Answer, Reference, SecretBytes, SecretKey};
+
+pub use error::{Kind, TemplateError};
+pub use format::{Dialect, Format, Syntax, UnknownName, nearest};
+pub use survey::{Located, ReaderUse};
+
+/// The largest template, in bytes.
+pub const LARGEST_TEMPLATE: usize = 256 * 1024;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Options {
+    pub syntax: Syntax,
+    pub format: Format,
+    /// Whether the output is parsed once as a whole, where the format has a parser.
+    pub verify: bool,
+    /// The largest output, in bytes.
+    pub output_cap: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { syntax: Syntax::Angle, format: Format::Text, verify: true, output_cap: 4 * 1024 * 1024 }
+    }
+}
+
+/// A compiled template. To be shared, in an `Arc`, by all who render it.
+pub struct Template {
+    name: Arc<str>,
+    text: String,
+    options: Options,
+    nodes: Vec<syntax::Node>,
+    survey: survey::Survey,
+}
+
+/// What the providers said, by what was asked.
+pub type Values = HashMap<SecretKey, Answer>;
+
+/// All that a rendering depends on besides its template.
+pub struct Inputs<'a> {
+    pub values: &'a Values,
+    /// The environment, as far as the template may see it.
+    pub env: &'a dyn Fn(&str) -> Option<Vec<u8>>,
+    pub reader: Option<&'a Reader>,
+    /// For `bcrypt`: the same for the same file, so that a rendering can be repeated.
+    pub salt: &'a [u8; 32],
+    /// The existing secret whose name is most like the given one. Asked only for an error's hint.
+    pub nearest: &'a dyn Fn(&str) -> Option<String>,
+}
+
+/// The reading process, as far as a template may see it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Reader {
+    pub uid: u32,
+    pub gid: u32,
+    pub exe: Option<String>,
+    pub unit: Option<String>,
+}
+
+pub enum Rendered {
+    Done(SecretBytes),
+    /// These have to be fetched; then it is rendered anew.
+    Needs(Vec<SecretKey>),
+}
+
+impl Template {
+    pub fn compile(name: &str, text: &str, options: Options) -> Result<Self, TemplateError> {
+        let name: Arc<str> = name.into();
+        let faulty = |fault: Box<error::Fault>| TemplateError::locate(*fault, &name, text);
+        if text.len() > LARGEST_TEMPLATE {
+            let message = format!("the template has {} bytes; {LARGEST_TEMPLATE} are the most", text.len());
+            let fault = error::Fault::new(Kind::TooLarge, error::Span::new(0, 0), message);
+            return Err(TemplateError::locate(*fault, &name, ""));
+        }
+        let nodes = parser::parse(text, options.syntax).map_err(faulty)?;
+        let survey = survey::survey(text, &nodes);
+        Ok(Self { name, text: text.to_owned(), options, nodes, survey })
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// Every place that names a secret, in the order of the text.
+    pub fn references(&self) -> &[Located<Reference>] {
+        &self.survey.references
+    }
+
+    /// The secrets that every rendering asks for: outside of branches, loops and filters' arguments.
+    pub fn eager(&self) -> &[SecretKey] {
+        &self.survey.eager
+    }
+
+    /// The secrets that any rendering can ask for.
+    pub fn keys(&self) -> &[SecretKey] {
+        &self.survey.keys
+    }
+
+    pub fn reader_use(&self) -> ReaderUse {
+        self.survey.reader
+    }
+
+    pub fn env_names(&self) -> &[Located<String>] {
+        &self.survey.env_names
+    }
+
+    /// Every use of `| raw`.
+    pub fn raws(&self) -> &[Located<()>] {
+        &self.survey.raws
+    }
+
+    /// Renders, or says what else has to be fetched. An error names every reference that is missing.
+    pub fn render(&self, inputs: &Inputs<'_>) -> Result<Rendered, TemplateError> {
+        run::render(self, inputs).map_err(|faults| self.locate_all(faults))
+    }
+
+    /// Every reference without a stand-in for which `values` has nothing, also in branches that a
+    /// rendering would not take.
+    pub fn missing(&self, inputs: &Inputs<'_>) -> Vec<TemplateError> {
+        run::missing(self, inputs).into_iter().map(|fault| self.locate(fault)).collect()
+    }
+
+    fn locate(&self, fault: error::Fault) -> TemplateError {
+        TemplateError::locate(fault, &self.name, &self.text)
+    }
+
+    fn locate_all(&self, faults: run::Faults) -> TemplateError {
+        let mut first = self.locate(faults.first);
+        first.also = faults.also.into_iter().map(|fault| self.locate(fault)).collect();
+        first
+    }
+}
