@@ -56,6 +56,10 @@ impl Provider for LocalStore {
         Box::pin(self.run(|this| this.store.recheck()))
     }
 
+    fn tend(&self) -> BoxFuture<'_, Result<(), ProviderError>> {
+        Box::pin(self.run(|this| this.store.recheck()))
+    }
+
     fn pulse(&self) -> Pulse {
         self.store.pulse().map_or(Pulse::Moving, Pulse::Still)
     }

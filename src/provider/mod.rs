@@ -6,8 +6,10 @@ use std::pin::Pin;
 
 use crate::secret::{Answer, SecretKey};
 
+mod env;
 mod local;
 
+pub use env::EnvProvider;
 pub use local::LocalStore;
 
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -27,6 +29,11 @@ pub trait Provider: Send + Sync {
 
     /// Where the provider stands: called at every lookup, so it costs next to nothing.
     fn pulse(&self) -> Pulse;
+
+    /// Finds and mends what the pulse cannot see. Called each second by who keeps a provider.
+    fn tend(&self) -> BoxFuture<'_, Result<(), ProviderError>> {
+        Box::pin(async { Ok(()) })
+    }
 
     /// Whether any of these may have changed after `since`, the `as_of` of an earlier batch.
     /// Answers with the moment up to which it has looked, or `None` if there was a change.

@@ -1,0 +1,44 @@
+//! The outcome of a judgement. A [`Grant`] can only be made here, and nothing is resolved without
+//! one: a search for `Grant::new` lists every place that says yes. Uses the words only.
+
+use crate::secret::SecretKey;
+
+/// Yes with its proof, or no with its reason.
+#[must_use]
+pub enum Decision {
+    Granted(Grant),
+    Denied(Denial),
+}
+
+/// The proof that policy allowed these secrets to one caller, under the rules of one generation.
+#[derive(Clone)]
+pub struct Grant {
+    keys: Vec<SecretKey>,
+    generation: u64,
+}
+
+impl Grant {
+    pub(super) fn new(keys: &[SecretKey], generation: u64) -> Self {
+        Self { keys: keys.to_vec(), generation }
+    }
+
+    pub fn covers(&self, key: &SecretKey) -> bool {
+        self.keys.contains(key)
+    }
+
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+}
+
+/// Why policy said no. The denied caller only ever learns that it was.
+#[derive(Clone, Debug)]
+pub struct Denial {
+    pub reason: String,
+}
+
+impl Denial {
+    pub(super) fn new(reason: &str) -> Self {
+        Self { reason: reason.to_owned() }
+    }
+}

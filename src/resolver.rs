@@ -1,0 +1,214 @@
+//! From a grant to values: finds the provider of each key, asks each provider once, and remembers
+//! on what the answers rest, so that freshness can be asked later. Uses `provider` and `policy`.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use crate::policy::Grant;
+use crate::provider::{Batch, Provider, ProviderError, Pulse};
+use crate::secret::{Absent, Answer, FieldName, Reference, SecretBytes, SecretKey, SecretVersion};
+
+/// The providers by name, and where a name without a provider is to be found.
+pub struct Resolver {
+    providers: Vec<Named>,
+    /// Index of the provider for names that are mapped nowhere.
+    default: usize,
+    mapped: BTreeMap<String, Reference>,
+}
+
+struct Named {
+    name: String,
+    provider: Arc<dyn Provider>,
+}
+
+/// Answers by key, as of the moments in `basis`.
+#[derive(Default)]
+pub struct Resolved {
+    pub answers: HashMap<SecretKey, Answer>,
+    pub basis: Basis,
+}
+
+/// What a set of answers rests on: per provider, the keys asked and the moment of the answer.
+#[derive(Clone, Default)]
+pub struct Basis(Vec<Ground>);
+
+#[derive(Clone)]
+struct Ground {
+    provider: usize,
+    /// Taken before the answer, so that a change in between is noticed.
+    pulse: Pulse,
+    as_of: u64,
+    keys: Vec<SecretKey>,
+}
+
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ResolveError {
+    #[error("there is no provider `{name}`")]
+    NoProvider { name: String, nearest: Option<String> },
+    #[error("the policy granted no access to `{0}`")]
+    NotGranted(SecretKey),
+    #[error("provider `{provider}`: {error}")]
+    Provider { provider: String, error: ProviderError },
+}
+
+impl Resolver {
+    /// `default` answers for every name that has no provider of its own.
+    pub fn new(default: &str, provider: Arc<dyn Provider>) -> Self {
+        let first = Named { name: default.to_owned(), provider };
+        Self { providers: vec![first], default: 0, mapped: BTreeMap::new() }
+    }
+
+    pub fn with(mut self, name: &str, provider: Arc<dyn Provider>) -> Self {
+        self.providers.push(Named { name: name.to_owned(), provider });
+        self
+    }
+
+    /// Names that live elsewhere (`secrets:` of the config).
+    pub fn mapping(mut self, mapped: BTreeMap<String, Reference>) -> Self {
+        self.mapped = mapped;
+        self
+    }
+
+    /// Answers all keys; each provider is asked once, for all of its keys.
+    pub async fn resolve(&self, grant: &Grant, keys: &[SecretKey]) -> Result<Resolved, ResolveError> {
+        if let Some(key) = keys.iter().find(|key| !grant.covers(key)) {
+            return Err(ResolveError::NotGranted(key.clone()));
+        }
+        let mut resolved = Resolved::default();
+        for (provider, wanted) in self.by_provider(keys)? {
+            let named = &self.providers[provider];
+            let asked: Vec<SecretKey> = wanted.iter().map(|want| want.at_provider.clone()).collect();
+            let pulse = named.provider.pulse();
+            let batch = named.provider.fetch(&asked).await.map_err(|error| named.failed(error))?;
+            resolved.basis.0.push(Ground { provider, pulse, as_of: batch.as_of, keys: asked });
+            resolved.take(wanted, batch);
+        }
+        Ok(resolved)
+    }
+
+    /// Whether nothing can have changed since: costs one pulse per provider.
+    pub fn is_still(&self, basis: &Basis) -> bool {
+        basis.0.iter().all(|ground| {
+            matches!(ground.pulse, Pulse::Still(_))
+                && self.providers[ground.provider].provider.pulse() == ground.pulse
+        })
+    }
+
+    /// Asks the providers that moved. `None`: one of the answers may be different now.
+    pub async fn recheck(&self, basis: &Basis) -> Result<Option<Basis>, ResolveError> {
+        let mut renewed = basis.clone();
+        for ground in &mut renewed.0 {
+            let named = &self.providers[ground.provider];
+            let pulse = named.provider.pulse();
+            if pulse == ground.pulse && matches!(pulse, Pulse::Still(_)) {
+                continue;
+            }
+            match named.provider.unchanged(&ground.keys, ground.as_of).await {
+                Ok(Some(as_of)) => (ground.pulse, ground.as_of) = (pulse, as_of),
+                Ok(None) => return Ok(None),
+                Err(error) => return Err(named.failed(error)),
+            }
+        }
+        Ok(Some(renewed))
+    }
+
+    /// The pulses of all providers now: equal and still means that nothing happened in between.
+    pub fn pulses(&self) -> Vec<Pulse> {
+        self.providers.iter().map(|named| named.provider.pulse()).collect()
+    }
+
+    /// To be called each second by who keeps the providers. A failure shows at the next fetch.
+    pub async fn tend(&self) {
+        for named in &self.providers {
+            if let Err(error) = named.provider.tend().await {
+                tracing::warn!(provider = named.name, %error, "needs attention");
+            }
+        }
+    }
+
+    /// The name nearest to a missing one. Asks only after a failure.
+    pub async fn nearest(&self, key: &SecretKey) -> Option<String> {
+        let provider = self.providers.get(self.locate(key).ok()?.0)?;
+        let names = provider.provider.names().await.ok()?;
+        nearest(&key.path, names.iter().chain(self.mapped.keys()))
+    }
+
+    fn by_provider(&self, keys: &[SecretKey]) -> Result<BTreeMap<usize, Vec<Want>>, ResolveError> {
+        let mut wanted: BTreeMap<usize, Vec<Want>> = BTreeMap::new();
+        for key in keys {
+            let (provider, at_provider, field) = self.locate(key)?;
+            wanted.entry(provider).or_default().push(Want { key: key.clone(), at_provider, field });
+        }
+        Ok(wanted)
+    }
+
+    /// The provider of a key, the key as that provider knows it, and the field that the mapping
+    /// narrows it to.
+    fn locate(&self, key: &SecretKey) -> Result<(usize, SecretKey, Option<FieldName>), ResolveError> {
+        let mapped = key.provider.is_none().then(|| self.mapped.get(&key.path)).flatten();
+        let Some(target) = mapped else {
+            return Ok((self.provider_of(key)?, SecretKey { provider: None, ..key.clone() }, None));
+        };
+        let provider = self.provider_of(&target.key)?;
+        let version = key.version.or(target.key.version);
+        let at_provider = SecretKey { provider: None, path: target.key.path.clone(), version };
+        Ok((provider, at_provider, target.field.clone()))
+    }
+
+    fn provider_of(&self, key: &SecretKey) -> Result<usize, ResolveError> {
+        let Some(name) = &key.provider else { return Ok(self.default) };
+        self.providers.iter().position(|named| named.name == *name).ok_or_else(|| ResolveError::NoProvider {
+            name: name.clone(),
+            nearest: nearest(name, self.providers.iter().map(|named| &named.name)),
+        })
+    }
+}
+
+/// A key as it was asked for, and as its provider knows it.
+struct Want {
+    key: SecretKey,
+    at_provider: SecretKey,
+    field: Option<FieldName>,
+}
+
+impl Named {
+    fn failed(&self, error: ProviderError) -> ResolveError {
+        ResolveError::Provider { provider: self.name.clone(), error }
+    }
+}
+
+impl Resolved {
+    fn take(&mut self, wanted: Vec<Want>, batch: Batch) {
+        for (want, answer) in wanted.into_iter().zip(batch.answers) {
+            let answer = match want.field {
+                Some(field) => answer.and_then(|version| narrowed(&version, &field)),
+                None => answer,
+            };
+            self.answers.insert(want.key, answer);
+        }
+    }
+
+    /// Adds the answers of a later question.
+    pub fn extend(&mut self, later: Self) {
+        self.answers.extend(later.answers);
+        self.basis.0.extend(later.basis.0);
+    }
+}
+
+/// A mapped name is a secret of its own, with the one field that it is mapped to.
+fn narrowed(version: &SecretVersion, field: &FieldName) -> Answer {
+    let value = version.fields.get(field).ok_or(Absent::Missing)?;
+    Ok(Arc::new(SecretVersion {
+        fields: BTreeMap::from([(FieldName::value(), SecretBytes::copy_of(value.expose()))]),
+        ..*version
+    }))
+}
+
+/// The candidate that a misspelt name most likely means.
+pub fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a String>) -> Option<String> {
+    candidates
+        .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
+        .filter(|(distance, _)| *distance > 0 && *distance <= 1 + name.len() / 4)
+        .min()
+        .map(|(_, candidate)| candidate.clone())
+}
