@@ -1,4 +1,18 @@
-//! What only the operating system can say or do. The one folder with `unsafe`, each with its reason.
+//! The operating system: who a caller is, what this process hardens, what systemd is told.
+//! The only folder with `unsafe`, each block with its `SAFETY:`. Uses the words only.
 
 pub mod environ;
+pub mod hardening;
+pub mod lease;
+pub mod namespace;
+pub mod peer;
+pub mod ready;
 pub mod signal;
+
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+
+/// Takes a descriptor over that was just received and belongs to nobody else.
+pub fn own(descriptor: RawFd) -> OwnedFd {
+    // SAFETY: the caller got the number from recvmsg(2) a moment ago, so it is open and unshared.
+    unsafe { OwnedFd::from_raw_fd(descriptor) }
+}

@@ -9,3 +9,9 @@ pub fn end_on_broken_pipe() {
     // It cannot fail: SIGPIPE is a signal whose action may be changed.
     let _ = unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) };
 }
+
+/// For who serves others: a closed pipe is an error of that one write.
+pub fn survive_broken_pipe() {
+    // SAFETY: as above; an ignored signal runs nothing.
+    let _ = unsafe { signal(Signal::SIGPIPE, SigHandler::SigIgn) };
+}

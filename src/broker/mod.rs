@@ -1,0 +1,214 @@
+//! The use case behind every door: a caller wants a file rendered, or values for a command.
+//! Each step is a function; nothing is resolved without a grant. Uses rules and services.
+
+mod error;
+
+use std::collections::BTreeSet;
+
+use hmac::{Hmac, KeyInit, Mac};
+use jiff::Timestamp;
+use sha2::Sha256;
+
+use crate::caller::Caller;
+use crate::policy::{Access, Decision, Door, Grant, Ownership, Policy};
+use crate::provider::Pulse;
+use crate::resolver::{self, Basis, Resolved, Resolver};
+use crate::secret::{Absent, FieldName, Reference, SecretBytes, SecretKey};
+use crate::template::{Inputs, Reader, Rendered, Template};
+
+pub use error::{Class, Error};
+
+pub struct Broker {
+    policy: Policy,
+    resolver: Resolver,
+    /// Makes salts repeatable without making them guessable.
+    salt_key: SecretBytes,
+    environment: Environment,
+}
+
+/// What `env.NAME` means for the templates of this process.
+pub enum Environment {
+    /// Only the names that the config allows (the mount).
+    Only(BTreeSet<String>),
+    /// All of them: template and environment belong to the same user (exec, render).
+    All,
+}
+
+/// A finished rendering, what it rests on, and when the newest part of it became active.
+pub struct Rendering {
+    pub bytes: SecretBytes,
+    pub basis: Basis,
+    pub newest: Option<Timestamp>,
+}
+
+/// A reference that has no value, and the name that was perhaps meant.
+#[derive(Clone, Debug)]
+pub struct Lack {
+    pub reference: Reference,
+    pub absent: Absent,
+    pub nearest: Option<String>,
+}
+
+impl Broker {
+    pub fn new(policy: Policy, resolver: Resolver, salt_key: SecretBytes, environment: Environment) -> Self {
+        Self { policy, resolver, salt_key, environment }
+    }
+
+    /// Whether the caller may have these secrets through this door.
+    pub fn judge(
+        &self,
+        caller: &Caller,
+        in_group: &dyn Fn(u32) -> bool,
+        door: Door,
+        file: Option<Ownership>,
+        keys: &[SecretKey],
+    ) -> Decision {
+        self.policy.evaluate(caller, in_group, &Access { door, file, keys })
+    }
+
+    /// Whether a grant of this generation still stands.
+    pub fn stands(&self, generation: u64) -> bool {
+        self.policy.generation() == generation
+    }
+
+    /// Renders the template for a caller who was granted its keys. All values are as of one
+    /// moment per provider: whenever the template asks for more, everything is asked anew.
+    pub async fn render(
+        &self,
+        grant: &Grant,
+        template: &Template,
+        reader: Option<&Reader>,
+    ) -> Result<Rendering, Error> {
+        self.check_environment(template)?;
+        let mut keys = template.eager().to_vec();
+        loop {
+            let resolved = self.resolver.resolve(grant, &keys).await?;
+            match self.render_once(template, reader, &resolved, None)? {
+                Rendered::Done(bytes) => return Ok(Rendering::new(bytes, resolved)),
+                // Each round adds at least one of the template's keys, so this ends.
+                Rendered::Needs(more) => keys.extend(more),
+            }
+        }
+    }
+
+    /// The same failure with "did you mean": lists names, so only for somebody who waits for a
+    /// message, never on the path of an open.
+    pub async fn explain(&self, error: Error) -> Error {
+        match error.missing() {
+            Some(reference) => {
+                let nearest = self.resolver.nearest(&reference.key).await;
+                error.with_nearest(nearest)
+            }
+            None => error,
+        }
+    }
+
+    /// The values of these references, for a command of this caller. All that is absent is told
+    /// at once; values come in the order of the references.
+    pub async fn values(
+        &self,
+        caller: &Caller,
+        door: Door,
+        references: &[Reference],
+    ) -> Result<Vec<Result<SecretBytes, Lack>>, Error> {
+        let keys: Vec<SecretKey> = references.iter().map(|reference| reference.key.clone()).collect();
+        let grant = match self.judge(caller, &|_| false, door, None, &keys) {
+            Decision::Granted(grant) => grant,
+            Decision::Denied(denial) => return Err(Error::Denied(denial)),
+        };
+        let resolved = self.resolver.resolve(&grant, &keys).await?;
+        let mut values = Vec::with_capacity(references.len());
+        for reference in references {
+            values.push(self.value(reference, &resolved).await);
+        }
+        Ok(values)
+    }
+
+    async fn value(&self, reference: &Reference, resolved: &Resolved) -> Result<SecretBytes, Lack> {
+        let lack = |absent, nearest| Lack { reference: reference.clone(), absent, nearest };
+        match &resolved.answers[&reference.key] {
+            Ok(version) => match version.fields.get(reference.field_name()) {
+                Some(value) => Ok(SecretBytes::copy_of(value.expose())),
+                None => {
+                    let fields: Vec<String> = version.fields.keys().map(FieldName::to_string).collect();
+                    Err(lack(Absent::Missing, resolver::nearest(reference.field_name(), fields.iter())))
+                }
+            },
+            Err(Absent::Missing) => Err(lack(Absent::Missing, self.resolver.nearest(&reference.key).await)),
+            Err(absent) => Err(lack(absent.clone(), None)),
+        }
+    }
+
+    /// Whether a rendering is certainly current: costs one pulse per provider, so it may be asked
+    /// at every lookup.
+    pub fn is_still(&self, basis: &Basis) -> bool {
+        self.resolver.is_still(basis)
+    }
+
+    /// Asks what [`Broker::is_still`] could not tell. `None`: it has to be rendered anew.
+    pub async fn recheck(&self, basis: &Basis) -> Result<Option<Basis>, Error> {
+        Ok(self.resolver.recheck(basis).await?)
+    }
+
+    /// The state of all providers: between two equal answers without `Moving` nothing changed.
+    pub fn pulses(&self) -> Vec<Pulse> {
+        self.resolver.pulses()
+    }
+
+    /// To be called each second by who keeps a broker: mends what the providers' pulses miss.
+    pub async fn tend(&self) {
+        self.resolver.tend().await;
+    }
+
+    fn render_once(
+        &self,
+        template: &Template,
+        reader: Option<&Reader>,
+        resolved: &Resolved,
+        nearest: Option<String>,
+    ) -> Result<Rendered, Error> {
+        let salt = self.salt(template, resolved);
+        let env = |name: &str| {
+            use std::os::unix::ffi::OsStringExt;
+            std::env::var_os(name).map(OsStringExt::into_vec)
+        };
+        let nearest = |_: &str| nearest.clone();
+        let inputs = Inputs { values: &resolved.answers, env: &env, reader, salt: &salt, nearest: &nearest };
+        Ok(template.render(&inputs)?)
+    }
+
+    fn check_environment(&self, template: &Template) -> Result<(), Error> {
+        let Environment::Only(allowed) = &self.environment else { return Ok(()) };
+        match template.env_names().iter().find(|name| !allowed.contains(&name.item)) {
+            None => Ok(()),
+            Some(name) => Err(Error::Environment {
+                template: template.name().to_owned(),
+                line: name.line,
+                column: name.column,
+                name: name.item.clone(),
+            }),
+        }
+    }
+
+    /// A salt for hashes in the output: the same as long as template and versions are the same.
+    fn salt(&self, template: &Template, resolved: &Resolved) -> [u8; 32] {
+        let mut versions: Vec<_> = resolved.answers.iter().collect();
+        versions.sort_by_key(|(key, _)| *key);
+        let mut mac =
+            <Hmac<Sha256> as KeyInit>::new_from_slice(self.salt_key.expose()).expect("any length is a key");
+        mac.update(template.name().as_bytes());
+        for (key, answer) in versions {
+            let version = answer.as_ref().map_or(0, |found| found.version);
+            mac.update(format!("\0{key}\0{version}").as_bytes());
+        }
+        mac.finalize().into_bytes().into()
+    }
+}
+
+impl Rendering {
+    fn new(bytes: SecretBytes, resolved: Resolved) -> Self {
+        let newest =
+            resolved.answers.values().filter_map(|answer| Some(answer.as_ref().ok()?.updated_at)).max();
+        Self { bytes, basis: resolved.basis, newest }
+    }
+}

@@ -1,0 +1,73 @@
+//! What the kernel knows of a caller beyond the request header. Call these only while the
+//! caller's request is unanswered: until then its thread cannot end and its id not be reused.
+
+use std::fs;
+
+use crate::caller::Caller;
+
+/// Whether the caller has the supplementary group. Unknown is no.
+pub fn in_group(caller: &Caller, gid: u32) -> bool {
+    let Some(status) = read(caller, "status") else { return false };
+    let groups = status.lines().find_map(|line| line.strip_prefix("Groups:"));
+    groups.is_some_and(|groups| groups.split_whitespace().any(|group| group.parse() == Ok(gid)))
+}
+
+/// The path of the caller's program, if it can be known.
+pub fn exe(caller: &Caller) -> Option<String> {
+    if caller.pid == 0 {
+        return None;
+    }
+    let path = fs::read_link(format!("/proc/{}/exe", caller.pid)).ok()?;
+    path.into_os_string().into_string().ok().filter(|path| !path.ends_with(" (deleted)"))
+}
+
+/// The caller's system unit: the first part of its control group below the slices, so that a
+/// unit that manages groups of its own cannot pose as another.
+pub fn unit(caller: &Caller) -> Option<String> {
+    let groups = read(caller, "cgroup")?;
+    let path = groups.lines().find_map(|line| line.strip_prefix("0::"))?;
+    unit_of(path)
+}
+
+fn unit_of(path: &str) -> Option<String> {
+    let below = path.split('/').filter(|part| !part.is_empty()).find(|part| !part.ends_with(".slice"))?;
+    let is_unit = below.ends_with(".service") || below.ends_with(".scope");
+    is_unit.then(|| below.strip_prefix('_').unwrap_or(below).to_owned())
+}
+
+fn read(caller: &Caller, file: &str) -> Option<String> {
+    if caller.pid == 0 {
+        return None;
+    }
+    fs::read_to_string(format!("/proc/{}/{file}", caller.pid)).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_unit_below_the_slices_counts() {
+        let unit = |path| unit_of(path);
+        assert_eq!(unit("/system.slice/nginx.service").as_deref(), Some("nginx.service"));
+        assert_eq!(unit("/system.slice/a.service/b.service").as_deref(), Some("a.service"));
+        assert_eq!(unit("/user.slice/user-1000.slice/session-2.scope").as_deref(), Some("session-2.scope"));
+        assert_eq!(unit("/"), None);
+        assert_eq!(unit("/system.slice"), None);
+        assert_eq!(unit("/docker/0123").as_deref(), None);
+    }
+
+    #[test]
+    fn a_caller_of_a_foreign_pid_namespace_is_unknown() {
+        let caller = Caller { uid: 0, gid: 0, pid: 0 };
+        assert!(!in_group(&caller, 0));
+        assert_eq!(exe(&caller), None);
+        assert_eq!(unit(&caller), None);
+    }
+
+    #[test]
+    fn this_process_has_an_exe() {
+        let caller = Caller { uid: 0, gid: 0, pid: std::process::id() };
+        assert!(exe(&caller).is_some());
+    }
+}
