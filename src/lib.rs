@@ -14,12 +14,17 @@
 pub mod cli;
 
 pub mod exec;
+pub mod fs;
+
+pub mod broker;
 
 pub mod provider;
+pub mod resolver;
 pub mod store;
 pub mod sys;
 
 pub mod config;
+pub mod policy;
 pub mod template;
 
 pub mod caller;

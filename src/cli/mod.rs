@@ -1,6 +1,7 @@
 //! The command tree and its dispatch. One file per command beside this one, each with its
 //! arguments (`clap`) and a `run` that returns a [`report::Failure`]. May use every layer.
 
+pub mod assemble;
 pub mod config;
 pub mod exists;
 pub mod exit;
@@ -9,6 +10,7 @@ pub mod init;
 pub mod json_values;
 pub mod list;
 pub mod log;
+pub mod mount;
 pub mod named;
 pub mod open;
 pub mod output;
@@ -81,6 +83,15 @@ enum Command {
     Rotate(rotate::Args),
     /// List the versions of a secret
     Versions(versions::Args),
+    /// Serve templates as files that exist only when they are opened
+    Mount(mount::Args),
+}
+
+impl Command {
+    /// What is logged unless SECRETFS_LOG says otherwise: who serves others tells their failures.
+    fn log_default(&self) -> Option<&'static str> {
+        matches!(self, Self::Mount(_)).then_some("warn")
+    }
 }
 
 /// Parses the command line, runs the command, turns its outcome into an exit status.
@@ -94,7 +105,7 @@ pub fn main() -> ExitCode {
     cli.common.env_key = env_key;
     let json = cli.common.json;
     crate::sys::signal::end_on_broken_pipe();
-    log::start(None);
+    log::start(cli.command.log_default());
     match dispatch(cli) {
         Ok(status) => ExitCode::from(status),
         Err(failure) => report::report(&failure, json),
@@ -113,6 +124,7 @@ fn dispatch(cli: Cli) -> Result<u8, Failure> {
         Command::Exists(args) => exists::run(args, common),
         Command::Rotate(args) => rotate::run(args, common),
         Command::Versions(args) => versions::run(args, common),
+        Command::Mount(args) => mount::run(args, common),
     }
 }
 

@@ -2,11 +2,13 @@
 //! that tests need. Each test file compiles its own copy, hence the allowance for unused parts.
 #![allow(dead_code, unused_imports, unreachable_pub)]
 
+mod map;
 mod mount;
 mod store;
 mod systemd;
 mod tools;
 
+pub use map::Map;
 pub use mount::{Mounted, TestMount};
 pub use store::TestStore;
 pub use systemd::{Machine, Transcript};

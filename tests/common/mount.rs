@@ -154,6 +154,24 @@ impl Mounted {
         let _ = nix::mount::umount2(&self.point(), nix::mount::MntFlags::MNT_DETACH);
     }
 
+    /// Waits for it to end by itself.
+    pub fn wait(&mut self) -> ExitStatus {
+        self.child.wait().expect("our child")
+    }
+
+    /// Mounts the same again, on the same place.
+    #[track_caller]
+    pub fn restart(mut self) -> Self {
+        let stderr = fs::File::create(self.store.folder().join("stderr")).expect("a file");
+        let mut command = self.store.command(&["mount", "templates", "mnt"]);
+        self.child = command.stdout(Stdio::piped()).stderr(stderr).spawn().expect("secretfs can be started");
+        let stdout = self.child.stdout.take().expect("piped");
+        if let Err(silence) = await_ready(stdout) {
+            panic!("no ready line ({silence}); stderr:\n{}", self.stderr());
+        }
+        self
+    }
+
     fn kernel_pid(&self) -> Pid {
         Pid::from_raw(i32::try_from(self.child.id()).expect("a pid fits"))
     }

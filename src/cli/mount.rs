@@ -1,0 +1,394 @@
+//! `secretfs mount`: serves files in the foreground until it is told to stop. Plans the mounts
+//! from the command line or the config, makes them as this user can, and takes them away again.
+
+use std::collections::BTreeMap;
+use std::ffi::{CString, OsString};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{self, Sender};
+use std::time::Duration;
+
+use nix::sys::signal::{self, SigSet, Signal};
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::{Group, Pid, User, getegid, geteuid};
+use tokio::runtime::Runtime;
+
+use super::report::Failure;
+use super::{Common, assemble, config, exit};
+use crate::broker::Environment;
+use crate::config::{Account, Config, FileOptions, Mount};
+use crate::fs::SecretFs;
+use crate::fs::mountpoint::{self, MountError, Way};
+use crate::fs::session;
+use crate::fs::tree::{Layout, Spec, TreeError};
+use crate::policy::Ownership;
+use crate::sys::namespace::Inside;
+use crate::sys::{self, hardening, lease, ready};
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// The folder of templates (with MOUNTPOINT; else the mounts of the config)
+    #[arg(requires = "mountpoint")]
+    templates: Option<PathBuf>,
+    /// An empty folder
+    mountpoint: Option<PathBuf>,
+    /// The files' owner
+    #[arg(long)]
+    owner: Option<String>,
+    /// The files' group
+    #[arg(long)]
+    group: Option<String>,
+    /// The files' mode
+    #[arg(long, value_name = "OCTAL")]
+    mode: Option<String>,
+    /// The templates' syntax: angle (`<< >>`) or jinja (`{{ }}`)
+    #[arg(long)]
+    syntax: Option<String>,
+    /// Run a command (default: a shell) that alone sees the mount
+    #[arg(last = true, value_name = "CMD")]
+    command: Option<Vec<OsString>>,
+}
+
+/// One mount, judged and ready to be made.
+struct Plan {
+    at: PathBuf,
+    layout: Layout,
+}
+
+/// What the foreground process waits for.
+enum Event {
+    Signal(Signal),
+    /// A mount has ended: somebody unmounted it.
+    Ended(usize, io::Result<()>),
+    /// The command has ended.
+    Child(WaitStatus),
+}
+
+const DEADLINE: Duration = Duration::from_secs(5);
+
+pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
+    let config = config::load(common)?;
+    let plans = plan(&config, args)?;
+    if let Some(command) = args.command.clone().map(or_shell) {
+        return run_inside(common, &config, plans, &command);
+    }
+    let way = way()?;
+    for plan in &plans {
+        mountpoint::prepare(&plan.at).map_err(|error| cannot_mount(&error))?;
+    }
+    let server = Server::start(common, &config, &plans)?;
+    for (index, plan) in plans.iter().enumerate() {
+        let device = match way {
+            Way::Direct => mountpoint::mount_direct(&plan.at),
+            Way::Helper => mountpoint::mount_by_helper(&plan.at),
+        };
+        let served =
+            device.map_err(|error| cannot_mount(&error)).and_then(|device| server.serve(index, device, plan));
+        if let Err(failure) = served {
+            unmount(&plans[..=index], way);
+            return Err(failure);
+        }
+    }
+    announce(&plans, &server);
+    let outcome = server.wait(plans.len());
+    unmount(&plans, way);
+    outcome
+}
+
+/// Root mounts by itself, a user by `fusermount3`, where it is installed.
+fn way() -> Result<Way, Failure> {
+    if geteuid().is_root() {
+        return Ok(Way::Direct);
+    }
+    if mountpoint::helper_is_there() {
+        return Ok(Way::Helper);
+    }
+    Err(Failure::new(exit::UNAVAILABLE, "this user cannot mount: fusermount3 is not installed").hint(
+        "install the package fuse3, or let a command alone see the files: secretfs mount TEMPLATES MOUNTPOINT -- CMD",
+    ))
+}
+
+/// The command runs in namespaces of its own, where an ordinary user may mount. Forks before
+/// anything has threads; this process stays outside and serves.
+fn run_inside(
+    common: &Common,
+    config: &Config,
+    plans: Vec<Plan>,
+    command: &[CString],
+) -> Result<u8, Failure> {
+    for plan in &plans {
+        mountpoint::prepare(&plan.at).map_err(|error| cannot_mount(&error))?;
+    }
+    let mount_one =
+        |index: usize| mountpoint::mount_direct(&plans[index].at).map_err(|error| error.to_string());
+    let mut inside = Inside::start(command, plans.len(), mount_one, mountpoint::receive).map_err(|error| {
+        Failure::new(exit::UNAVAILABLE, error)
+            .hint("allow user namespaces and /dev/fuse for this user, or install fuse3 and mount without a command")
+    })?;
+    let server = Server::start(common, config, &plans)?;
+    for (index, device) in std::mem::take(&mut inside.devices).into_iter().enumerate() {
+        server.serve(index, device, &plans[index])?;
+    }
+    announce(&plans, &server);
+    server.watch_child(inside.child);
+    inside.begin().map_err(|error| Failure::new(exit::OS, format!("the command is gone: {error}")))?;
+    server.wait_for_child(inside.child)
+}
+
+/// The parts that outlive the set-up of a mount.
+struct Server {
+    filesystems: Vec<Arc<SecretFs>>,
+    pool: Runtime,
+    events: mpsc::Receiver<Event>,
+    tell: Sender<Event>,
+}
+
+impl Server {
+    /// Opens the store, reads the trees, starts the pool. Makes no mount.
+    fn start(common: &Common, config: &Config, plans: &[Plan]) -> Result<Self, Failure> {
+        let signals = stop_signals();
+        signals.thread_block().map_err(|errno| Failure::new(exit::OS, errno))?;
+        lease::ignore_lease_breaks();
+        sys::signal::survive_broken_pipe();
+        hardening::forbid_dumps().map_err(|error| Failure::new(exit::OS, error))?;
+        if !hardening::lock_memory() {
+            tracing::warn!(
+                "memory could not be locked (no CAP_IPC_LOCK, and a memlock limit): values could be swapped out"
+            );
+        }
+        let (tell, events) = mpsc::channel();
+        watch_signals(signals, tell.clone());
+        let broker =
+            Arc::new(assemble::broker(common, config, Environment::Only(config.env_allowed.clone()))?);
+        let filesystems = plans
+            .iter()
+            .map(|plan| SecretFs::new(broker.clone(), plan.layout.clone()).map_err(cannot_plan))
+            .collect::<Result<_, _>>()?;
+        Ok(Self { filesystems, pool: pool()?, events, tell })
+    }
+
+    fn serve(&self, index: usize, device: OwnedFd, plan: &Plan) -> Result<(), Failure> {
+        let tell = self.tell.clone();
+        let ended = move |outcome| drop(tell.send(Event::Ended(index, outcome)));
+        let fs = self.filesystems[index].clone();
+        session::serve(fs, device, self.pool.handle().clone(), ended).map_err(|error| {
+            Failure::new(exit::OS, format!("cannot serve {}: {error}", plan.at.display()))
+        })?;
+        Ok(())
+    }
+
+    /// Until a signal comes or all mounts were taken away.
+    fn wait(&self, mut mounts: usize) -> Result<u8, Failure> {
+        while mounts > 0 {
+            match self.events.recv() {
+                Ok(Event::Ended(index, outcome)) => {
+                    mounts -= 1;
+                    tracing::info!(index, ?outcome, "the mount has ended");
+                }
+                Ok(Event::Signal(signal)) => {
+                    tracing::info!(%signal, "stops");
+                    return Ok(exit::OK);
+                }
+                Ok(Event::Child(_)) | Err(_) => {}
+            }
+        }
+        Ok(exit::OK)
+    }
+
+    fn watch_child(&self, child: Pid) {
+        let tell = self.tell.clone();
+        std::thread::spawn(move || {
+            if let Ok(status) = waitpid(child, None) {
+                let _ = tell.send(Event::Child(status));
+            }
+        });
+    }
+
+    /// The command's end is ours, with its status; a signal is passed on to it.
+    fn wait_for_child(&self, child: Pid) -> Result<u8, Failure> {
+        loop {
+            match self.events.recv() {
+                Ok(Event::Child(WaitStatus::Exited(_, status))) => return Ok(status as u8),
+                Ok(Event::Child(WaitStatus::Signaled(_, signal, _))) => return Ok(128 + signal as u8),
+                // At a terminal the command has got it already; it alone decides what it means.
+                Ok(Event::Signal(signal)) => drop(signal::kill(child, signal)),
+                Ok(Event::Child(_) | Event::Ended(..)) => {}
+                Err(_) => return Ok(exit::SOFTWARE),
+            }
+        }
+    }
+}
+
+fn pool() -> Result<Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(4)
+        .thread_name("secretfs-pool")
+        .enable_time()
+        .build()
+        .map_err(|error| Failure::new(exit::OS, error))
+}
+
+fn stop_signals() -> SigSet {
+    SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP])
+}
+
+fn watch_signals(signals: SigSet, tell: Sender<Event>) {
+    std::thread::spawn(move || {
+        while let Ok(signal) = signals.wait() {
+            if tell.send(Event::Signal(signal)).is_err() {
+                return;
+            }
+        }
+    });
+}
+
+/// The mounts answer now: for a person, and for systemd.
+fn announce(plans: &[Plan], server: &Server) {
+    use std::io::Write;
+    let mut out = io::stdout().lock();
+    for (plan, fs) in plans.iter().zip(&server.filesystems) {
+        let _ = writeln!(out, "secretfs: ready: {} ({} files)", plan.at.display(), fs.files());
+    }
+    let _ = out.flush();
+    if let Err(error) = ready::notify("READY=1") {
+        tracing::warn!(%error, "systemd was not told");
+    }
+}
+
+fn unmount(plans: &[Plan], way: Way) {
+    for plan in plans {
+        if let Err(error) = mountpoint::unmount(&plan.at, way) {
+            super::report::warn(format!("{} is still mounted: {error}", plan.at.display()));
+        }
+    }
+}
+
+fn or_shell(command: Vec<OsString>) -> Vec<CString> {
+    let shell = || std::env::var_os("SHELL").unwrap_or_else(|| "/bin/sh".into());
+    let command = if command.is_empty() { vec![shell()] } else { command };
+    command.into_iter().filter_map(|word| CString::new(word.into_vec()).ok()).collect()
+}
+
+/// What the command line or the config wants mounted.
+fn plan(config: &Config, args: &Args) -> Result<Vec<Plan>, Failure> {
+    if let (Some(templates), Some(at)) = (&args.templates, &args.mountpoint) {
+        let options = args.options()?;
+        let layout = layout(templates, &options, BTreeMap::new())?;
+        return Ok(vec![Plan { at: absolute(at)?, layout }]);
+    }
+    if config.mounts.is_empty() {
+        return Err(Failure::new(exit::USAGE, "nothing to mount: the config names no mounts")
+            .hint("secretfs mount TEMPLATES MOUNTPOINT"));
+    }
+    config.mounts.iter().map(plan_mount).collect()
+}
+
+fn plan_mount(mount: &Mount) -> Result<Plan, Failure> {
+    let mut files = BTreeMap::new();
+    for (path, file) in &mount.files {
+        let spec = spec(&file.options.merged_over(&mount.defaults))?;
+        files.insert(path.clone(), (spec, file.template.clone()));
+    }
+    Ok(Plan { at: absolute(&mount.at)?, layout: layout(&mount.templates, &mount.defaults, files)? })
+}
+
+fn layout(
+    templates: &Path,
+    options: &FileOptions,
+    files: BTreeMap<PathBuf, (Spec, Option<PathBuf>)>,
+) -> Result<Layout, Failure> {
+    let spec = spec(options)?;
+    let folders = Ownership { mode: 0o555, ..spec.ownership };
+    Ok(Layout { templates: absolute(templates)?, spec, files, folders })
+}
+
+fn spec(options: &FileOptions) -> Result<Spec, Failure> {
+    let (uid, own_gid) = match &options.owner {
+        None => (geteuid().as_raw(), getegid().as_raw()),
+        Some(Account::Id(uid)) => (*uid, *uid),
+        Some(Account::Name(name)) => user(name)?,
+    };
+    let gid = match &options.group {
+        None => own_gid,
+        Some(Account::Id(gid)) => *gid,
+        Some(Account::Name(name)) => group(name)?,
+    };
+    let mode = options.mode.unwrap_or(0o400) as u16;
+    Ok(Spec {
+        ownership: Ownership { uid, gid, mode },
+        format: assemble::format(options)?,
+        syntax: assemble::syntax(options)?,
+        verify: options.verify.unwrap_or(true),
+        deadline: options.deadline.unwrap_or(DEADLINE),
+    })
+}
+
+fn user(name: &str) -> Result<(u32, u32), Failure> {
+    match User::from_name(name) {
+        Ok(Some(user)) => Ok((user.uid.as_raw(), user.gid.as_raw())),
+        _ => Err(Failure::new(exit::CONFIG, format!("there is no user `{name}`"))),
+    }
+}
+
+fn group(name: &str) -> Result<u32, Failure> {
+    match Group::from_name(name) {
+        Ok(Some(group)) => Ok(group.gid.as_raw()),
+        _ => Err(Failure::new(exit::CONFIG, format!("there is no group `{name}`"))),
+    }
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, Failure> {
+    std::path::absolute(path)
+        .map_err(|error| Failure::new(exit::NO_INPUT, format!("{}: {error}", path.display())))
+}
+
+fn cannot_plan(error: TreeError) -> Failure {
+    match error {
+        TreeError::Unreadable { .. } => Failure::new(exit::NO_INPUT, error),
+        TreeError::Twice(_) | TreeError::NoTemplate { .. } => Failure::new(exit::CONFIG, error),
+    }
+}
+
+fn cannot_mount(error: &MountError) -> Failure {
+    let (status, hint) = match error {
+        MountError::Missing(at) => (exit::NO_INPUT, format!("mkdir -p {}", at.display())),
+        MountError::NotFolder(_) | MountError::Link(_) => {
+            (exit::USAGE, "mount over an empty folder".to_owned())
+        }
+        MountError::NotEmpty(_) => (exit::CANNOT_CREATE, "mount over an empty folder".to_owned()),
+        MountError::Busy(at) => (exit::CANNOT_CREATE, format!("umount {}", at.display())),
+        MountError::NoDevice => {
+            (exit::UNAVAILABLE, "modprobe fuse; in a container: --device /dev/fuse".to_owned())
+        }
+        MountError::DeviceForbidden => {
+            (exit::UNAVAILABLE, "chmod 0666 /dev/fuse (what udev does elsewhere), or run as root".to_owned())
+        }
+        MountError::NoHelper(_) => (exit::UNAVAILABLE, "install the package fuse3".to_owned()),
+        MountError::Helper { .. } => (exit::UNAVAILABLE, "mount over a folder that you own".to_owned()),
+        MountError::System { .. } => {
+            (exit::OS, "a container needs CAP_SYS_ADMIN to mount; or: secretfs mount … -- CMD".to_owned())
+        }
+    };
+    Failure::new(status, error).hint(hint)
+}
+
+impl Args {
+    fn options(&self) -> Result<FileOptions, Failure> {
+        let account = |text: &String| text.parse().map_or_else(|_| Account::Name(text.clone()), Account::Id);
+        let mode = |text: &String| {
+            u32::from_str_radix(text, 8).ok().filter(|mode| mode & !0o666 == 0).ok_or_else(|| {
+                Failure::new(exit::USAGE, format!("--mode {text} is not a file's mode")).hint("--mode 0440")
+            })
+        };
+        Ok(FileOptions {
+            owner: self.owner.as_ref().map(account),
+            group: self.group.as_ref().map(account),
+            mode: self.mode.as_ref().map(mode).transpose()?,
+            syntax: self.syntax.clone(),
+            ..FileOptions::default()
+        })
+    }
+}

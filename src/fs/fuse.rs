@@ -1,0 +1,252 @@
+//! The adapter between the kernel's requests and [`SecretFs`]: translates, replies, and decides
+//! nothing. With `session` the only file that names `fuser` types.
+
+use std::ffi::OsStr;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fuser::{
+    AccessFlags, Errno as FuseErrno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation,
+    INodeNo, InitFlags, IoctlFlags, KernelConfig, LockOwner, Notifier, OpenFlags, ReplyAttr, ReplyData,
+    ReplyDirectory, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyXattr,
+    Request,
+};
+use tokio::runtime::Handle;
+
+use super::errno::Errno;
+use super::nodes::NodeId;
+use super::{Attr, Kernel, REASON, Reply, SecretFs};
+use crate::caller::Caller;
+
+pub struct Adapter {
+    fs: Arc<SecretFs>,
+    pool: Handle,
+}
+
+/// Entries expire at once: each open and each `stat(path)` picks its node anew.
+const NOW: Duration = Duration::ZERO;
+/// Attributes of a filled node never change.
+const ALWAYS: Duration = Duration::from_secs(u32::MAX as u64);
+
+impl Adapter {
+    pub fn new(fs: Arc<SecretFs>, pool: Handle) -> Self {
+        Self { fs, pool }
+    }
+
+    /// Replies at once, or from the pool.
+    fn answer<T: Send + 'static>(
+        &self,
+        reply: Reply<T>,
+        send: impl FnOnce(Result<T, Errno>) + Send + 'static,
+    ) {
+        match reply {
+            Reply::Now(outcome) => send(outcome),
+            Reply::Later(future) => drop(self.pool.spawn(async move { send(future.await) })),
+        }
+    }
+}
+
+impl Filesystem for Adapter {
+    fn init(&mut self, _: &Request, config: &mut KernelConfig) -> io::Result<()> {
+        // Each flag where the kernel has it; without them mmap(MAP_SHARED) fails (before 6.6) and
+        // lookups in one folder wait for each other.
+        for flag in [InitFlags::FUSE_PARALLEL_DIROPS, InitFlags::FUSE_DIRECT_IO_ALLOW_MMAP] {
+            let _ = config.add_capabilities(flag);
+        }
+        Ok(())
+    }
+
+    fn lookup(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        let found = self.fs.lookup(caller(request), parent.0, name);
+        self.answer(found, move |outcome| match outcome {
+            Ok(attr) => reply.entry_with_ttls(&ttl(&attr), &NOW, &file_attr(&attr), Generation(0)),
+            Err(errno) => reply.error(errno.into()),
+        });
+    }
+
+    fn forget(&self, _: &Request, node: INodeNo, count: u64) {
+        self.fs.forget(node.0, count);
+    }
+
+    fn getattr(&self, _: &Request, node: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
+        self.answer(self.fs.getattr(node.0), move |outcome| match outcome {
+            Ok(attr) => reply.attr(&ttl(&attr), &file_attr(&attr)),
+            Err(errno) => reply.error(errno.into()),
+        });
+    }
+
+    fn open(&self, request: &Request, node: INodeNo, _: OpenFlags, reply: ReplyOpen) {
+        let opened = self.fs.open(caller(request), node.0);
+        self.answer(opened, move |outcome| match outcome {
+            Ok(handle) => {
+                reply.opened(FileHandle(handle), FopenFlags::FOPEN_DIRECT_IO | FopenFlags::FOPEN_NOFLUSH);
+            }
+            Err(errno) => reply.error(errno.into()),
+        });
+    }
+
+    fn read(
+        &self,
+        request: &Request,
+        _: INodeNo,
+        handle: FileHandle,
+        offset: u64,
+        size: u32,
+        _: OpenFlags,
+        _: Option<LockOwner>,
+        reply: ReplyData,
+    ) {
+        self.fs.read(&caller(request), handle.0, offset, size, |outcome| match outcome {
+            Ok(bytes) => reply.data(bytes),
+            Err(errno) => reply.error(errno.into()),
+        });
+    }
+
+    fn release(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        handle: FileHandle,
+        _: OpenFlags,
+        _: Option<LockOwner>,
+        _: bool,
+        reply: ReplyEmpty,
+    ) {
+        self.fs.release(handle.0);
+        reply.ok();
+    }
+
+    fn lseek(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        handle: FileHandle,
+        offset: i64,
+        whence: i32,
+        reply: ReplyLseek,
+    ) {
+        match self.fs.seek(handle.0, offset, whence) {
+            Ok(offset) => reply.offset(offset),
+            Err(errno) => reply.error(errno.into()),
+        }
+    }
+
+    fn readdir(
+        &self,
+        request: &Request,
+        dir: INodeNo,
+        _: FileHandle,
+        offset: u64,
+        mut reply: ReplyDirectory,
+    ) {
+        let listed = match self.fs.list(&caller(request), dir.0) {
+            Ok(listed) => listed,
+            Err(errno) => return reply.error(errno.into()),
+        };
+        for (index, entry) in listed.iter().enumerate().skip(offset as usize) {
+            let kind = if entry.is_dir { FileType::Directory } else { FileType::RegularFile };
+            if reply.add(INodeNo(entry.id), index as u64 + 1, kind, &entry.name) {
+                break;
+            }
+        }
+        reply.ok();
+    }
+
+    fn access(&self, request: &Request, node: INodeNo, mask: AccessFlags, reply: ReplyEmpty) {
+        match self.fs.access(&caller(request), node.0, mask.bits()) {
+            Ok(()) => reply.ok(),
+            Err(errno) => reply.error(errno.into()),
+        }
+    }
+
+    fn getxattr(&self, _: &Request, node: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
+        let value = if name == REASON { self.fs.reason(node.0) } else { Err(Errno::NODATA) };
+        answer_xattr(value.map(String::into_bytes), size, reply);
+    }
+
+    fn listxattr(&self, _: &Request, node: INodeNo, size: u32, reply: ReplyXattr) {
+        let names = if self.fs.reason(node.0).is_ok() { format!("{REASON}\0") } else { String::new() };
+        answer_xattr(Ok(names.into_bytes()), size, reply);
+    }
+
+    /// Never ENOSYS, which would switch the call off for the whole mount.
+    fn ioctl(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        _: FileHandle,
+        _: IoctlFlags,
+        _: u32,
+        _: &[u8],
+        _: u32,
+        reply: ReplyIoctl,
+    ) {
+        reply.error(Errno::NOTTY.into());
+    }
+
+    fn fsync(&self, _: &Request, _: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
+        reply.ok();
+    }
+
+    fn statfs(&self, _: &Request, _: INodeNo, reply: ReplyStatfs) {
+        reply.statfs(0, 0, 0, self.fs.files() as u64, 0, 4096, 255, 4096);
+    }
+}
+
+/// What goes back to the kernel on our own account.
+pub struct Told(pub Notifier);
+
+impl Kernel for Told {
+    fn forget_content(&self, node: NodeId) {
+        // The kernel may have forgotten the node already; then there is nothing to drop.
+        let _ = self.0.inval_inode(INodeNo(node), 0, 0);
+    }
+
+    fn store_last(&self, node: NodeId, size: u64, last: u8) {
+        let _ = self.0.store(INodeNo(node), size - 1, &[last]);
+    }
+}
+
+fn answer_xattr(value: Result<Vec<u8>, Errno>, size: u32, reply: ReplyXattr) {
+    match value {
+        Ok(value) if size == 0 => reply.size(value.len() as u32),
+        Ok(value) if value.len() <= size as usize => reply.data(&value),
+        Ok(_) => reply.error(Errno::RANGE.into()),
+        Err(errno) => reply.error(errno.into()),
+    }
+}
+
+fn caller(request: &Request) -> Caller {
+    Caller { uid: request.uid(), gid: request.gid(), pid: request.pid() }
+}
+
+fn ttl(attr: &Attr) -> Duration {
+    if attr.lasts { ALWAYS } else { NOW }
+}
+
+fn file_attr(attr: &Attr) -> FileAttr {
+    FileAttr {
+        ino: INodeNo(attr.id),
+        size: attr.size,
+        blocks: attr.size.div_ceil(512),
+        atime: attr.mtime,
+        mtime: attr.mtime,
+        ctime: attr.mtime,
+        crtime: attr.mtime,
+        kind: if attr.is_dir { FileType::Directory } else { FileType::RegularFile },
+        perm: attr.ownership.mode,
+        nlink: if attr.is_dir { 2 } else { 1 },
+        uid: attr.ownership.uid,
+        gid: attr.ownership.gid,
+        rdev: 0,
+        blksize: 4096,
+        flags: 0,
+    }
+}
+
+impl From<Errno> for FuseErrno {
+    fn from(errno: Errno) -> Self {
+        Self::from_i32(errno.0)
+    }
+}

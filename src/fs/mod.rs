@@ -1,0 +1,425 @@
+//! The filesystem without the kernel: lookup, getattr, open, read, release, readdir. Answers at
+//! once or with a future for the pool; knows no `fuser` types. Uses the broker and below.
+
+pub mod errno;
+pub mod fuse;
+pub mod handle;
+mod janitor;
+pub mod mountpoint;
+pub mod nodes;
+pub mod render;
+pub mod session;
+pub mod snapshot;
+pub mod source;
+pub mod tree;
+pub mod watch;
+
+use std::ffi::{OsStr, OsString};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, RwLock};
+use std::time::SystemTime;
+
+use crate::broker::Broker;
+use crate::caller::Caller;
+use crate::policy::{Decision, Denial, Door, Grant, Ownership};
+use crate::provider::BoxFuture;
+use crate::sys::peer;
+use crate::template::Template;
+use errno::Errno;
+use handle::{Handle, Handles};
+use nodes::{Content, FIRST_NODE, NodeId, Nodes, Place, Step, View};
+use render::Flights;
+use snapshot::Snapshot;
+use tree::{Entry, File, Layout, Tree};
+use watch::Watch;
+
+pub struct SecretFs {
+    broker: Arc<Broker>,
+    layout: Layout,
+    tree: RwLock<Arc<Tree>>,
+    /// Guards all bookkeeping of nodes; held for lookups in tables only.
+    nodes: Mutex<Nodes>,
+    handles: Handles,
+    flights: Flights,
+    watch: Watch,
+    kernel: OnceLock<Box<dyn Kernel>>,
+}
+
+/// What the filesystem tells the kernel without being asked. Calls may block: never from a thread
+/// that serves requests.
+pub trait Kernel: Send + Sync {
+    /// Drops the pages and attributes of a node.
+    fn forget_content(&self, node: NodeId);
+    /// Makes the kernel believe in a size that grew: stores the last byte.
+    fn store_last(&self, node: NodeId, size: u64, last: u8);
+}
+
+/// An answer now, or one that needs the pool. A future ends within the deadline of its file.
+pub enum Reply<T> {
+    Now(Result<T, Errno>),
+    Later(BoxFuture<'static, Result<T, Errno>>),
+}
+
+/// What `stat` shows.
+#[derive(Clone, Copy, Debug)]
+pub struct Attr {
+    pub id: u64,
+    pub is_dir: bool,
+    pub size: u64,
+    pub mtime: SystemTime,
+    pub ownership: Ownership,
+    /// Whether the kernel may keep it until it is told otherwise.
+    pub lasts: bool,
+}
+
+/// One entry of a folder's listing.
+pub struct Listed {
+    pub id: u64,
+    pub is_dir: bool,
+    pub name: OsString,
+}
+
+/// The extended attribute that holds the reason for an errno.
+pub const REASON: &str = "user.secretfs.error";
+
+impl SecretFs {
+    pub fn new(broker: Arc<Broker>, layout: Layout) -> Result<Arc<Self>, tree::TreeError> {
+        let tree = Tree::scan(&layout, None)?;
+        let watch = Watch::start();
+        watch.add(&tree.folders());
+        Ok(Arc::new(Self {
+            broker,
+            tree: RwLock::new(Arc::new(tree)),
+            layout,
+            nodes: Mutex::default(),
+            handles: Handles::default(),
+            flights: Flights::default(),
+            watch,
+            kernel: OnceLock::new(),
+        }))
+    }
+
+    /// The way back to the kernel; known only once the mount exists.
+    pub fn connect(&self, kernel: Box<dyn Kernel>) {
+        // A second connection would mean two mounts on one filesystem; the first one stays.
+        let _ = self.kernel.set(kernel);
+    }
+
+    pub fn files(&self) -> usize {
+        self.tree().len()
+    }
+
+    /// LOOKUP: finds the caller's view and its current snapshot, so that the size is exact.
+    pub fn lookup(self: &Arc<Self>, caller: Caller, parent: u64, name: &OsStr) -> Reply<Attr> {
+        if self.notice_edits() {
+            let (this, name) = (self.clone(), name.to_owned());
+            return Reply::Later(Box::pin(async move {
+                this.rescan();
+                this.lookup_in_tree(caller, parent, &name).finish().await
+            }));
+        }
+        self.lookup_in_tree(caller, parent, name)
+    }
+
+    fn lookup_in_tree(self: &Arc<Self>, caller: Caller, parent: u64, name: &OsStr) -> Reply<Attr> {
+        let tree = self.tree();
+        let Some(dir) = tree.dir(parent) else { return Reply::Now(Err(Errno::NOENT)) };
+        if !self.may_enter(&caller, 0o1) {
+            return Reply::Now(Err(Errno::ACCES));
+        }
+        match dir.entries.get(name) {
+            None => Reply::Now(Err(Errno::NOENT)),
+            Some(Entry::Dir(id)) => Reply::Now(self.dir_attr(&tree, *id)),
+            Some(Entry::File(id)) => match tree.file(*id) {
+                Some(file) => self.lookup_file(caller, file.clone()),
+                None => Reply::Now(Err(Errno::NOENT)),
+            },
+        }
+    }
+
+    fn lookup_file(self: &Arc<Self>, caller: Caller, file: Arc<File>) -> Reply<Attr> {
+        if let Some(attr) = self.lookup_ready(&caller, &file) {
+            return Reply::Now(Ok(attr));
+        }
+        let this = self.clone();
+        Reply::Later(Box::pin(async move { Ok(this.lookup_rendered(caller, file).await) }))
+    }
+
+    /// The answer if nothing has to be loaded or rendered.
+    fn lookup_ready(&self, caller: &Caller, file: &Arc<File>) -> Option<Attr> {
+        let template = file.source.ready()?.template.ok()?;
+        let place = match self.judge(caller, file, &template) {
+            Ok(_) => Place { file: file.id, view: view_of(caller, &template) },
+            Err(_) => return Some(self.looked_bare(caller, file)),
+        };
+        let (node, snapshot) = self.nodes().current(&place)?.clone();
+        if !snapshot.rests_on(&template, |basis| self.broker.is_still(basis)) {
+            return None;
+        }
+        self.nodes().looked(node, caller.pid);
+        Some(filled(node, &snapshot))
+    }
+
+    fn looked_bare(&self, caller: &Caller, file: &File) -> Attr {
+        let mut nodes = self.nodes();
+        let node = nodes.bare(file.id);
+        nodes.looked(node, caller.pid);
+        empty(node, file)
+    }
+
+    /// GETATTR of a node. A node that nobody has open follows its file, so that who polls `stat`
+    /// on a bound file sees a change.
+    pub fn getattr(self: &Arc<Self>, id: u64) -> Reply<Attr> {
+        if id < FIRST_NODE {
+            return Reply::Now(self.dir_attr(&self.tree(), id));
+        }
+        let nodes = self.nodes();
+        let Some(node) = nodes.get(id) else { return Reply::Now(Err(Errno::STALE)) };
+        let place = match &node.content {
+            Content::Filled(place, snapshot) if node.handles > 0 || nodes.is_current(place, snapshot) => {
+                return Reply::Now(Ok(filled(id, snapshot)));
+            }
+            Content::Bare(file) => return Reply::Now(self.file(*file).map(|file| empty(id, &file))),
+            Content::Failed(place, _) => {
+                return Reply::Now(self.file(place.file).map(|file| empty(id, &file)));
+            }
+            Content::Filled(place, _) | Content::Wiped(place, _) => place.clone(),
+        };
+        let this = self.clone();
+        Reply::Later(Box::pin(async move { this.follow(id, place).await }))
+    }
+
+    /// OPEN: policy again, then the snapshot that this open is to see.
+    pub fn open(self: &Arc<Self>, caller: Caller, id: u64) -> Reply<u64> {
+        if id < FIRST_NODE {
+            return Reply::Now(Err(Errno::ISDIR));
+        }
+        match self.open_ready(&caller, id) {
+            Some(outcome) => Reply::Now(outcome),
+            None => {
+                let this = self.clone();
+                Reply::Later(Box::pin(async move { this.open_anew(caller, id).await }))
+            }
+        }
+    }
+
+    /// `None`: the node has to be given another snapshot first.
+    fn open_ready(&self, caller: &Caller, id: NodeId) -> Option<Result<u64, Errno>> {
+        let mut nodes = self.nodes();
+        let step = nodes.last_step(caller.pid);
+        let Some(node) = nodes.get(id) else { return Some(Err(Errno::STALE)) };
+        if step == Some(Step::Refused(id)) {
+            return None;
+        }
+        let just_looked = step == Some(Step::Looked(id));
+        let (place, snapshot) = match &node.content {
+            Content::Filled(place, snapshot) => (place.clone(), snapshot.clone()),
+            Content::Failed(_, failure) if just_looked => return Some(Err(failure.errno)),
+            Content::Bare(_) if just_looked => return Some(Err(Errno::ACCES)),
+            _ => return Some(refuse(&mut nodes, id, caller)),
+        };
+        drop(nodes);
+        let (grant, template) = match self.admit(caller, place.file) {
+            Ok(admitted) => admitted,
+            Err(errno) => return Some(Err(errno)),
+        };
+        let own_view = place.view == view_of(caller, &template);
+        if own_view && (just_looked || self.is_current(&place, &snapshot, &template)) {
+            return Some(Ok(self.pin(caller, id, snapshot, &grant)));
+        }
+        Some(refuse(&mut self.nodes(), id, caller))
+    }
+
+    fn is_current(&self, place: &Place, snapshot: &Arc<Snapshot>, template: &Arc<Template>) -> bool {
+        self.nodes().is_current(place, snapshot)
+            && snapshot.rests_on(template, |basis| self.broker.is_still(basis))
+    }
+
+    /// Whether the caller may open the file, by the template as it was loaded last.
+    fn admit(&self, caller: &Caller, file: tree::FileId) -> Result<(Grant, Arc<Template>), Errno> {
+        let file = self.file(file)?;
+        let loaded = file.source.ready().unwrap_or_else(|| file.source.load());
+        let template = loaded.template.map_err(|error| Errno::from(error.class()))?;
+        match self.judge(caller, &file, &template) {
+            Ok(grant) => Ok((grant, template)),
+            Err(denial) => {
+                tracing::info!(file = %file.path.display(), uid = caller.uid, pid = caller.pid, reason = denial.reason, "denied");
+                Err(Errno::ACCES)
+            }
+        }
+    }
+
+    fn pin(&self, caller: &Caller, node: NodeId, snapshot: Arc<Snapshot>, grant: &Grant) -> u64 {
+        self.nodes().opened(node);
+        self.handles.insert(Handle { node, snapshot, uid: caller.uid, generation: grant.generation() })
+    }
+
+    /// READ: a slice of what the open pinned. The open has decided; another uid is refused.
+    pub fn read<T>(
+        &self,
+        caller: &Caller,
+        handle: u64,
+        offset: u64,
+        size: u32,
+        reply: impl FnOnce(Result<&[u8], Errno>) -> T,
+    ) -> T {
+        let Some(handle) = self.handles.get(handle) else { return reply(Err(Errno::BADF)) };
+        if caller.uid != handle.uid || !self.broker.stands(handle.generation) {
+            return reply(Err(Errno::ACCES));
+        }
+        let bytes = handle.snapshot.bytes.expose();
+        let start = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
+        let end = start.saturating_add(size as usize).min(bytes.len());
+        reply(Ok(&bytes[start..end]))
+    }
+
+    /// SEEK_DATA and SEEK_HOLE: the whole file is data, with a hole at its end (lseek(2)).
+    pub fn seek(&self, handle: u64, offset: i64, whence: i32) -> Result<i64, Errno> {
+        let handle = self.handles.get(handle).ok_or(Errno::BADF)?;
+        let size = handle.snapshot.size() as i64;
+        match whence {
+            libc::SEEK_DATA | libc::SEEK_HOLE if offset < 0 || offset >= size => Err(Errno::NXIO),
+            libc::SEEK_DATA => Ok(offset),
+            libc::SEEK_HOLE => Ok(size),
+            _ => Err(Errno::INVAL),
+        }
+    }
+
+    pub fn release(&self, handle: u64) {
+        if let Some(handle) = self.handles.remove(handle) {
+            self.nodes().closed(handle.node);
+        }
+    }
+
+    pub fn forget(&self, node: u64, count: u64) {
+        if node >= FIRST_NODE {
+            self.nodes().forget(node, count);
+        }
+    }
+
+    /// READDIR: everything is listed, also what the caller may not read.
+    pub fn list(&self, caller: &Caller, dir: u64) -> Result<Vec<Listed>, Errno> {
+        if self.notice_edits() {
+            self.rescan();
+        }
+        if !self.may_enter(caller, 0o4) {
+            return Err(Errno::ACCES);
+        }
+        let tree = self.tree();
+        let found = tree.dir(dir).ok_or(Errno::NOTDIR)?;
+        let mut listed = vec![Listed::dir(dir, "."), Listed::dir(found.parent, "..")];
+        listed.extend(found.entries.iter().map(|(name, entry)| match entry {
+            Entry::Dir(id) => Listed::dir(*id, name),
+            Entry::File(id) => Listed { id: FIRST_NODE + u64::from(*id), is_dir: false, name: name.clone() },
+        }));
+        Ok(listed)
+    }
+
+    /// ACCESS: the verdict, without rendering. `bits` as in access(2).
+    pub fn access(&self, caller: &Caller, id: u64, bits: i32) -> Result<(), Errno> {
+        if bits & libc::W_OK != 0 {
+            return Err(Errno::ROFS);
+        }
+        if id < FIRST_NODE {
+            return if self.may_enter(caller, bits as u16) { Ok(()) } else { Err(Errno::ACCES) };
+        }
+        if bits & libc::X_OK != 0 {
+            return Err(Errno::ACCES);
+        }
+        let file = self.file(self.nodes().get(id).ok_or(Errno::STALE)?.content.file())?;
+        let readable = file.spec.ownership.allows(caller, &|gid| peer::in_group(caller, gid), 0o4);
+        if bits & libc::R_OK == 0 || readable { Ok(()) } else { Err(Errno::ACCES) }
+    }
+
+    /// The text of [`REASON`]: why the caller's last open of this node failed. Never a value; who
+    /// is denied learns no more than that.
+    pub fn reason(&self, id: u64) -> Result<String, Errno> {
+        let nodes = self.nodes();
+        match nodes.get(id).map(|node| &node.content) {
+            Some(Content::Bare(_)) => Ok("denied".to_owned()),
+            Some(Content::Failed(_, failure)) => Ok(failure.error.to_string()),
+            _ => Err(Errno::NODATA),
+        }
+    }
+
+    fn judge(&self, caller: &Caller, file: &File, template: &Template) -> Result<Grant, Denial> {
+        let in_group = |gid| peer::in_group(caller, gid);
+        match self.broker.judge(caller, &in_group, Door::Mount, Some(file.spec.ownership), template.keys()) {
+            Decision::Granted(grant) => Ok(grant),
+            Decision::Denied(denial) => Err(denial),
+        }
+    }
+
+    fn may_enter(&self, caller: &Caller, bits: u16) -> bool {
+        self.layout.folders.allows(caller, &|gid| peer::in_group(caller, gid), bits)
+    }
+
+    fn dir_attr(&self, tree: &Tree, id: u64) -> Result<Attr, Errno> {
+        let dir = tree.dir(id).ok_or(Errno::NOENT)?;
+        Ok(Attr { id, is_dir: true, size: 0, mtime: dir.mtime, ownership: self.layout.folders, lasts: false })
+    }
+
+    fn file(&self, id: tree::FileId) -> Result<Arc<File>, Errno> {
+        self.tree().file(id).cloned().ok_or(Errno::NOENT)
+    }
+
+    fn tree(&self) -> Arc<Tree> {
+        self.tree.read().expect("nothing panics while it holds this").clone()
+    }
+
+    fn nodes(&self) -> MutexGuard<'_, Nodes> {
+        self.nodes.lock().expect("nothing panics while it holds this")
+    }
+}
+
+impl<T: Send + 'static> Reply<T> {
+    /// The outcome, however it comes.
+    pub async fn finish(self) -> Result<T, Errno> {
+        match self {
+            Self::Now(outcome) => outcome,
+            Self::Later(future) => future.await,
+        }
+    }
+}
+
+impl Listed {
+    fn dir(id: u64, name: impl Into<OsString>) -> Self {
+        Self { id, is_dir: true, name: name.into() }
+    }
+}
+
+/// First ESTALE: the kernel looks the path up again, if there is one.
+fn refuse(nodes: &mut Nodes, id: NodeId, caller: &Caller) -> Result<u64, Errno> {
+    nodes.refused(id, caller.pid);
+    Err(Errno::STALE)
+}
+
+fn filled(id: NodeId, snapshot: &Snapshot) -> Attr {
+    Attr {
+        id,
+        is_dir: false,
+        size: snapshot.size(),
+        mtime: snapshot.mtime,
+        ownership: snapshot.ownership,
+        lasts: true,
+    }
+}
+
+/// A node without content: what a caller sees who may not read, or a file that failed.
+fn empty(id: NodeId, file: &File) -> Attr {
+    Attr {
+        id,
+        is_dir: false,
+        size: 0,
+        mtime: SystemTime::UNIX_EPOCH,
+        ownership: file.spec.ownership,
+        lasts: false,
+    }
+}
+
+/// Everybody shares one view, unless the template asks who reads.
+fn view_of(caller: &Caller, template: &Template) -> View {
+    match render::reader_of(caller, template) {
+        None => View::Real,
+        Some(reader) => View::Reader(render::view_key(&reader)),
+    }
+}

@@ -1,0 +1,180 @@
+//! Putting the filesystem at a place and taking it away: the checks, mount(2) for root, and
+//! `fusermount3` for everybody else. Uses nix.
+
+use std::fs::{self, File};
+use std::io::{self, IoSliceMut};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sys::socket::{
+    AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, socketpair,
+};
+use nix::unistd::{getegid, geteuid};
+
+/// A type of our own, so that a mount of ours can be told from a foreign one.
+pub const FS_TYPE: &str = "fuse.secretfs";
+const DEVICE: &str = "/dev/fuse";
+const HELPER: &str = "fusermount3";
+
+#[derive(Debug, thiserror::Error)]
+pub enum MountError {
+    #[error("the mount point {} does not exist", .0.display())]
+    Missing(PathBuf),
+    #[error("the mount point {} is not a folder", .0.display())]
+    NotFolder(PathBuf),
+    #[error("the mount point {} is a link", .0.display())]
+    Link(PathBuf),
+    #[error("the mount point {} is not empty: what is in it would be hidden", .0.display())]
+    NotEmpty(PathBuf),
+    #[error("something is mounted at {} already", .0.display())]
+    Busy(PathBuf),
+    #[error("this machine has no {DEVICE}")]
+    NoDevice,
+    #[error("{DEVICE} cannot be opened by this user")]
+    DeviceForbidden,
+    #[error("{0} is not installed")]
+    NoHelper(&'static str),
+    #[error("{helper} refuses: {said}")]
+    Helper { helper: &'static str, said: String },
+    #[error("cannot mount at {}: {error}", path.display())]
+    System { path: PathBuf, error: io::Error },
+}
+
+/// How a mount was made, which is how it is taken away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    Direct,
+    Helper,
+}
+
+/// Checks the place, and frees it from a dead mount of our own. Never touches a foreign one.
+pub fn prepare(at: &Path) -> Result<(), MountError> {
+    let meta = match fs::symlink_metadata(at) {
+        Err(error) if error.raw_os_error() == Some(libc::ENOTCONN) && is_ours(at) => {
+            umount2(at, MntFlags::MNT_DETACH).map_err(|errno| system(at, errno.into()))?;
+            return prepare(at);
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(MountError::Missing(at.to_owned()));
+        }
+        other => other.map_err(|error| system(at, error))?,
+    };
+    if meta.is_symlink() {
+        return Err(MountError::Link(at.to_owned()));
+    }
+    if !meta.is_dir() {
+        return Err(MountError::NotFolder(at.to_owned()));
+    }
+    let above = at.canonicalize().ok().and_then(|path| fs::metadata(path.parent()?).ok());
+    if above.is_some_and(|above| above.dev() != meta.dev()) {
+        return Err(MountError::Busy(at.to_owned()));
+    }
+    if fs::read_dir(at).map_err(|error| system(at, error))?.next().is_some() {
+        return Err(MountError::NotEmpty(at.to_owned()));
+    }
+    Ok(())
+}
+
+/// mount(2): needs CAP_SYS_ADMIN in the namespace that owns the mount.
+pub fn mount_direct(at: &Path) -> Result<OwnedFd, MountError> {
+    let device = open_device()?;
+    let options = format!(
+        "fd={},rootmode=40555,user_id={},group_id={},allow_other",
+        device.as_raw_fd(),
+        geteuid(),
+        getegid()
+    );
+    let flags = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    mount(Some("secretfs"), at, Some(FS_TYPE), flags, Some(options.as_str()))
+        .map_err(|errno| system(at, errno.into()))?;
+    Ok(device)
+}
+
+fn open_device() -> Result<OwnedFd, MountError> {
+    match File::options().read(true).write(true).open(DEVICE) {
+        Ok(device) => Ok(device.into()),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(MountError::DeviceForbidden),
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENODEV | libc::ENXIO)) => {
+            Err(MountError::NoDevice)
+        }
+        Err(error) => Err(system(Path::new(DEVICE), error)),
+    }
+}
+
+/// The set-uid helper of libfuse: mounts for us and hands the descriptor over (fusermount3(1)).
+pub fn mount_by_helper(at: &Path) -> Result<OwnedFd, MountError> {
+    let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC)
+        .map_err(|errno| system(at, errno.into()))?;
+    fcntl(&theirs, FcntlArg::F_SETFD(FdFlag::empty())).map_err(|errno| system(at, errno.into()))?;
+    let child = Command::new(HELPER)
+        .args(["-o", "ro,nosuid,nodev,noexec,fsname=secretfs,subtype=secretfs", "--"])
+        .arg(at)
+        .env("_FUSE_COMMFD", theirs.as_raw_fd().to_string())
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|_| MountError::NoHelper(HELPER))?;
+    drop(theirs);
+    let device = receive(&ours);
+    let output = child.wait_with_output().map_err(|error| system(at, error))?;
+    device.ok_or_else(|| MountError::Helper {
+        helper: HELPER,
+        said: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+    })
+}
+
+/// One descriptor over a socket (unix(7), SCM_RIGHTS).
+pub fn receive(socket: &OwnedFd) -> Option<OwnedFd> {
+    let mut byte = [0];
+    let mut bytes = [IoSliceMut::new(&mut byte)];
+    let mut control = nix::cmsg_space!([std::os::fd::RawFd; 1]);
+    let message =
+        recvmsg::<()>(socket.as_raw_fd(), &mut bytes, Some(&mut control), MsgFlags::MSG_CMSG_CLOEXEC).ok()?;
+    let mut parts = message.cmsgs().ok()?;
+    let raw = parts.find_map(|part| match part {
+        ControlMessageOwned::ScmRights(descriptors) => descriptors.first().copied(),
+        _ => None,
+    })?;
+    Some(crate::sys::own(raw))
+}
+
+pub fn helper_is_there() -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(HELPER).is_file())
+}
+
+/// Takes the mount away. While somebody has a file open it goes out of sight at once, and ends
+/// with the last handle.
+pub fn unmount(at: &Path, way: Way) -> io::Result<()> {
+    match way {
+        Way::Direct => match umount2(at, MntFlags::UMOUNT_NOFOLLOW) {
+            Err(Errno::EBUSY) => Ok(umount2(at, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW)?),
+            // Somebody was quicker.
+            Err(Errno::EINVAL | Errno::ENOENT) => Ok(()),
+            other => Ok(other?),
+        },
+        Way::Helper => {
+            let status = Command::new(HELPER).args(["-u", "-q", "-z", "--"]).arg(at).status()?;
+            if status.success() { Ok(()) } else { Err(io::Error::other(format!("{HELPER} -u failed"))) }
+        }
+    }
+}
+
+fn is_ours(at: &Path) -> bool {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    mounts.lines().any(|line| {
+        let mut parts = line.split(" - ");
+        let place = parts.next().and_then(|left| left.split(' ').nth(4));
+        let kind = parts.next().and_then(|right| right.split(' ').next());
+        place.map(Path::new) == Some(at) && kind == Some(FS_TYPE)
+    })
+}
+
+fn system(path: &Path, error: io::Error) -> MountError {
+    MountError::System { path: path.to_owned(), error }
+}

@@ -1,0 +1,288 @@
+//! From a file and a caller to a snapshot: one rendering at a time for all who may share it, under
+//! the file's deadline. Everything here runs in the pool. Uses the broker.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
+
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use super::errno::Errno;
+use super::nodes::{Content, NodeId, Place, View};
+use super::snapshot::{Failure, Snapshot};
+use super::tree::File;
+use super::{Attr, SecretFs, empty, filled};
+use crate::broker::Error;
+use crate::caller::Caller;
+use crate::policy::Grant;
+use crate::provider::Pulse;
+use crate::sys::peer;
+use crate::template::{Reader, Template};
+
+/// What a rendering gives to all who wait for it.
+type Outcome = Result<(NodeId, Arc<Snapshot>), Error>;
+
+/// Renderings under way. One may be joined only by who could not tell the difference: nothing
+/// has changed, at any provider or in the template, since it began.
+#[derive(Default)]
+pub struct Flights {
+    begun: AtomicU64,
+    /// Guards the table only.
+    running: Mutex<HashMap<Place, Flight>>,
+}
+
+struct Flight {
+    number: u64,
+    template: Arc<Template>,
+    began: Vec<Pulse>,
+    outcome: watch::Receiver<Option<Outcome>>,
+}
+
+/// What a rendering is made from.
+#[derive(Clone)]
+struct Job {
+    file: Arc<File>,
+    place: Place,
+    template: Arc<Template>,
+    edited: SystemTime,
+    reader: Option<Reader>,
+    grant: Grant,
+}
+
+impl SecretFs {
+    /// LOOKUP of a file that has to be loaded or rendered. `stat` does not fail because a
+    /// rendering does: then the node is empty, and its OPEN carries the errno.
+    pub(super) async fn lookup_rendered(self: Arc<Self>, caller: Caller, file: Arc<File>) -> Attr {
+        let job = match self.prepare(&caller, &file).await {
+            Ok(Some(job)) => job,
+            Ok(None) => return self.looked_bare(&caller, &file),
+            Err(error) => {
+                let place = Place { file: file.id, view: View::Real };
+                return self.looked_failed(&caller, &file, &place, error);
+            }
+        };
+        match self.snapshot_in_time(&job).await {
+            Ok((node, snapshot)) => {
+                self.nodes().looked(node, caller.pid);
+                filled(node, &snapshot)
+            }
+            Err(error) => self.looked_failed(&caller, &file, &job.place, error),
+        }
+    }
+
+    fn looked_failed(&self, caller: &Caller, file: &File, place: &Place, error: Error) -> Attr {
+        let failure = self.log_failure(file, error);
+        let mut nodes = self.nodes();
+        let node = nodes.fail(place, failure);
+        nodes.looked(node, caller.pid);
+        empty(node, file)
+    }
+
+    fn log_failure(&self, file: &File, error: Error) -> Arc<Failure> {
+        let failure = Failure::new(error);
+        tracing::warn!(file = %file.path.display(), errno = %failure.errno, reason = %failure.error, "cannot be rendered");
+        Arc::new(failure)
+    }
+
+    /// OPEN without a LOOKUP just before, for the second time: there is no path to look up (a
+    /// bound file, `O_PATH`, `/proc/self/fd`), so the node itself takes what its opener may see.
+    pub(super) async fn open_anew(self: Arc<Self>, caller: Caller, id: NodeId) -> Result<u64, Errno> {
+        let file = self.nodes().get(id).ok_or(Errno::STALE)?.content.file();
+        let file = self.file(file)?;
+        let job = match self.prepare(&caller, &file).await {
+            Ok(Some(job)) => job,
+            Ok(None) => return Err(Errno::ACCES),
+            Err(error) => return Err(self.log_failure(&file, error).errno),
+        };
+        let rendered = self.snapshot_in_time(&job).await;
+        let (_, snapshot) = rendered.map_err(|error| self.log_failure(&file, error).errno)?;
+        let snapshot = self.hand_over(id, &job.place, snapshot)?;
+        Ok(self.pin(&caller, id, snapshot, &job.grant))
+    }
+
+    /// The snapshot that an opener of this node gets: the current one, unless somebody has the
+    /// node open; then theirs, if it is the same view.
+    fn hand_over(&self, id: NodeId, place: &Place, snapshot: Arc<Snapshot>) -> Result<Arc<Snapshot>, Errno> {
+        let pinned = {
+            let nodes = self.nodes();
+            match nodes.get(id).map(|node| &node.content) {
+                Some(Content::Filled(_, held)) if Arc::ptr_eq(held, &snapshot) => return Ok(snapshot),
+                Some(Content::Filled(held, pinned)) if !nodes.is_idle(id) => {
+                    Some((*held == *place).then(|| pinned.clone()))
+                }
+                Some(Content::Bare(_)) | None => return Err(Errno::ACCES),
+                _ => None,
+            }
+        };
+        match pinned {
+            Some(Some(stale)) => {
+                tracing::info!(node = id, "open elsewhere: serves the snapshot of the open handle");
+                Ok(stale)
+            }
+            Some(None) => Err(Errno::ACCES),
+            None => self.adopt(id, place, snapshot),
+        }
+    }
+
+    /// The kernel learns the new size before anybody reads: it does not ask between an OPEN and
+    /// a `sendfile`. Blocks for the length of two system calls.
+    fn adopt(&self, id: NodeId, place: &Place, snapshot: Arc<Snapshot>) -> Result<Arc<Snapshot>, Errno> {
+        if let Some(kernel) = self.kernel.get() {
+            kernel.forget_content(id);
+            if let Some(&last) = snapshot.bytes.expose().last() {
+                kernel.store_last(id, snapshot.size(), last);
+            }
+        }
+        if self.nodes().adopt(id, place, &snapshot) { Ok(snapshot) } else { Err(Errno::STALE) }
+    }
+
+    /// GETATTR of a node that is not current and that nobody has open.
+    pub(super) async fn follow(self: Arc<Self>, id: NodeId, place: Place) -> Result<Attr, Errno> {
+        let file = self.file(place.file)?;
+        // Only everybody's view can be rendered without its reader.
+        if place.view != View::Real {
+            return Ok(empty(id, &file));
+        }
+        // The node is filled already: this only keeps it current, for nobody in particular.
+        let nobody = Caller { uid: 0, gid: 0, pid: 0 };
+        let rendered = match self.prepare(&nobody, &file).await {
+            Ok(Some(job)) => self.snapshot_in_time(&job).await,
+            Ok(None) => return Ok(empty(id, &file)),
+            Err(error) => Err(error),
+        };
+        let Ok((_, snapshot)) = rendered else { return Ok(empty(id, &file)) };
+        let adopted = self.nodes().adopt(id, &place, &snapshot);
+        Ok(if adopted { filled(id, &snapshot) } else { empty(id, &file) })
+    }
+
+    /// Loads the template and asks policy. `None`: the caller may not read the file.
+    async fn prepare(&self, caller: &Caller, file: &Arc<File>) -> Result<Option<Job>, Error> {
+        let loaded = match file.source.ready() {
+            Some(loaded) => loaded,
+            None => {
+                let file = file.clone();
+                tokio::task::spawn_blocking(move || file.source.load())
+                    .await
+                    .map_err(|_| Error::Internal("loading failed"))?
+            }
+        };
+        let template = match loaded.template {
+            Ok(template) => template,
+            // Who could not read the file learns nothing about its template.
+            Err(_) if !file.spec.ownership.allows(caller, &|gid| peer::in_group(caller, gid), 0o4) => {
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        let Ok(grant) = self.judge(caller, file, &template) else { return Ok(None) };
+        let reader = reader_of(caller, &template);
+        let view = reader.as_ref().map_or(View::Real, |reader| View::Reader(view_key(reader)));
+        let place = Place { file: file.id, view };
+        Ok(Some(Job { file: file.clone(), place, template, edited: loaded.edited, reader, grant }))
+    }
+
+    async fn snapshot_in_time(self: &Arc<Self>, job: &Job) -> Outcome {
+        let deadline = job.file.spec.deadline;
+        timeout(deadline, self.snapshot(job)).await.unwrap_or(Err(Error::Timeout(deadline)))
+    }
+
+    async fn snapshot(self: &Arc<Self>, job: &Job) -> Outcome {
+        if let Some(current) = self.still_current(job).await? {
+            return Ok(current);
+        }
+        let mut outcome = self.fly(job);
+        let landed =
+            outcome.wait_for(Option::is_some).await.map_err(|_| Error::Internal("the rendering was lost"))?;
+        landed.clone().expect("waited until it is there")
+    }
+
+    /// The current snapshot, if the providers say that nothing in it has changed.
+    async fn still_current(&self, job: &Job) -> Result<Option<(NodeId, Arc<Snapshot>)>, Error> {
+        let Some((node, snapshot)) = self.nodes().current(&job.place).cloned() else { return Ok(None) };
+        if !snapshot.is_of(&job.template) {
+            return Ok(None);
+        }
+        match self.broker.recheck(&snapshot.basis()).await? {
+            Some(basis) => {
+                snapshot.rebase(basis);
+                Ok(Some((node, snapshot)))
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// Joins a rendering that is as good as one begun now, or begins one.
+    fn fly(self: &Arc<Self>, job: &Job) -> watch::Receiver<Option<Outcome>> {
+        let now = self.broker.pulses();
+        let mut running = self.flights.running.lock().expect("nothing panics while it holds this");
+        if let Some(flight) =
+            running.get(&job.place).filter(|flight| flight.can_be_joined(&job.template, &now))
+        {
+            return flight.outcome.clone();
+        }
+        let (sender, outcome) = watch::channel(None);
+        let number = self.flights.begun.fetch_add(1, Ordering::Relaxed);
+        let flight = Flight { number, template: job.template.clone(), began: now, outcome: outcome.clone() };
+        running.insert(job.place.clone(), flight);
+        let (this, job) = (self.clone(), job.clone());
+        tokio::spawn(async move {
+            let rendered = this.render(&job).await;
+            this.land(&job.place, number);
+            let _ = sender.send(Some(rendered));
+        });
+        outcome
+    }
+
+    fn land(&self, place: &Place, number: u64) {
+        let mut running = self.flights.running.lock().expect("nothing panics while it holds this");
+        // A later flight may have taken the place.
+        if running.get(place).is_some_and(|flight| flight.number == number) {
+            running.remove(place);
+        }
+    }
+
+    async fn render(&self, job: &Job) -> Outcome {
+        let rendering = self.broker.render(&job.grant, &job.template, job.reader.as_ref()).await?;
+        let snapshot = Snapshot::new(rendering, job.template.clone(), job.edited, job.file.spec.ownership);
+        let (node, snapshot, retired) = self.nodes().install(&job.place, Arc::new(snapshot));
+        if let (Some(retired), Some(kernel)) = (retired, self.kernel.get()) {
+            kernel.forget_content(retired);
+        }
+        Ok((node, snapshot))
+    }
+}
+
+impl Flight {
+    fn can_be_joined(&self, template: &Arc<Template>, now: &[Pulse]) -> bool {
+        Arc::ptr_eq(&self.template, template) && self.began == now && !now.contains(&Pulse::Moving)
+    }
+}
+
+impl Content {
+    pub(super) fn file(&self) -> super::tree::FileId {
+        match self {
+            Self::Bare(file) => *file,
+            Self::Failed(place, _) | Self::Filled(place, _) | Self::Wiped(place, _) => place.file,
+        }
+    }
+}
+
+/// What the template may know of its reader; `None` if it does not ask.
+pub(super) fn reader_of(caller: &Caller, template: &Template) -> Option<Reader> {
+    let asked = template.reader_use();
+    if !asked.any() {
+        return None;
+    }
+    Some(Reader {
+        uid: caller.uid,
+        gid: caller.gid,
+        exe: asked.exe.then(|| peer::exe(caller)).flatten(),
+        unit: asked.unit.then(|| peer::unit(caller)).flatten(),
+    })
+}
+
+pub(super) fn view_key(reader: &Reader) -> Arc<str> {
+    format!("{}\0{}\0{:?}\0{:?}", reader.uid, reader.gid, reader.exe, reader.unit).into()
+}

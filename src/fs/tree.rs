@@ -1,0 +1,222 @@
+//! Which files there are: the folder of templates mirrored without the `.tpl` suffix, plus the
+//! files that the config adds. A tree never changes; a new one takes its place. Uses `source`.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use super::source::Source;
+use crate::policy::Ownership;
+use crate::template::{Format, Options, Syntax};
+
+pub type FileId = u32;
+pub type DirId = u64;
+
+pub const ROOT: DirId = 1;
+const SUFFIX: &str = ".tpl";
+
+/// What is served, and how: one folder of templates, options for all, options for single files.
+#[derive(Clone)]
+pub struct Layout {
+    pub templates: PathBuf,
+    pub spec: Spec,
+    /// By path in the mount. With a template, the file is added; without, one of the folder is meant.
+    pub files: BTreeMap<PathBuf, (Spec, Option<PathBuf>)>,
+    pub folders: Ownership,
+}
+
+/// How one file is shown and rendered.
+#[derive(Clone)]
+pub struct Spec {
+    pub ownership: Ownership,
+    /// `None`: by the file's name.
+    pub format: Option<Format>,
+    pub syntax: Syntax,
+    pub verify: bool,
+    /// The time within which every request is answered.
+    pub deadline: Duration,
+}
+
+pub struct File {
+    pub id: FileId,
+    /// Relative to the mount point.
+    pub path: PathBuf,
+    pub spec: Spec,
+    pub source: Source,
+}
+
+pub enum Entry {
+    Dir(DirId),
+    File(FileId),
+}
+
+pub struct Dir {
+    pub parent: DirId,
+    pub entries: BTreeMap<OsString, Entry>,
+    pub mtime: SystemTime,
+}
+
+pub struct Tree {
+    dirs: HashMap<DirId, Dir>,
+    files: HashMap<FileId, Arc<File>>,
+    /// The folders of templates, also those without one: a template may come.
+    folders: Vec<PathBuf>,
+    ids: Ids,
+}
+
+/// A path keeps its id as long as the mount lives.
+#[derive(Clone, Default)]
+struct Ids {
+    dirs: HashMap<PathBuf, DirId>,
+    files: HashMap<PathBuf, FileId>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum TreeError {
+    #[error("cannot read the folder of templates {}: {error}", path.display())]
+    Unreadable { path: PathBuf, error: io::Error },
+    #[error("two templates make the same file {}", .0.display())]
+    Twice(PathBuf),
+    #[error("the config names {}, but there is no template for it in {}", path.display(), templates.display())]
+    NoTemplate { path: PathBuf, templates: PathBuf },
+}
+
+impl Tree {
+    /// Reads the folder of templates. Files that were in the previous tree keep what they loaded.
+    pub fn scan(layout: &Layout, previous: Option<&Self>) -> Result<Self, TreeError> {
+        let (mut found, mut folders) = (BTreeMap::new(), Vec::new());
+        collect(&layout.templates, Path::new(""), &mut found, &mut folders)?;
+        let mut tree = Self {
+            dirs: HashMap::new(),
+            files: HashMap::new(),
+            folders,
+            ids: previous.map(|tree| tree.ids.clone()).unwrap_or_default(),
+        };
+        tree.add_dir(Path::new(""));
+        for (path, (spec, template)) in &layout.files {
+            let known = template.clone().or_else(|| found.remove(path));
+            let template = known.ok_or_else(|| TreeError::NoTemplate {
+                path: path.clone(),
+                templates: layout.templates.clone(),
+            })?;
+            found.remove(path);
+            tree.add_file(path, template, spec, previous)?;
+        }
+        for (path, template) in found {
+            tree.add_file(&path, template, &layout.spec, previous)?;
+        }
+        Ok(tree)
+    }
+
+    pub fn dir(&self, id: DirId) -> Option<&Dir> {
+        self.dirs.get(&id)
+    }
+
+    pub fn file(&self, id: FileId) -> Option<&Arc<File>> {
+        self.files.get(&id)
+    }
+
+    pub fn files(&self) -> impl Iterator<Item = &Arc<File>> {
+        self.files.values()
+    }
+
+    pub fn len(&self) -> usize {
+        self.files.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.files.is_empty()
+    }
+
+    /// The folders to be watched: of templates, and those where single templates lie.
+    pub fn folders(&self) -> Vec<PathBuf> {
+        let mut folders = self.folders.clone();
+        folders
+            .extend(self.files.values().filter_map(|file| file.source.path().parent().map(Path::to_owned)));
+        folders.sort();
+        folders.dedup();
+        folders
+    }
+
+    fn add_file(
+        &mut self,
+        path: &Path,
+        template: PathBuf,
+        spec: &Spec,
+        previous: Option<&Self>,
+    ) -> Result<(), TreeError> {
+        let dir = self.add_dir(path.parent().unwrap_or(Path::new("")));
+        let next = self.ids.files.len() as FileId + 1;
+        let id = *self.ids.files.entry(path.to_owned()).or_insert(next);
+        let name = path.file_name().unwrap_or_default().to_owned();
+        let dir = self.dirs.get_mut(&dir).expect("add_dir has added it");
+        if dir.entries.insert(name, Entry::File(id)).is_some() {
+            return Err(TreeError::Twice(path.to_owned()));
+        }
+        let kept =
+            previous.and_then(|tree| tree.files.get(&id)).filter(|file| file.source.path() == template);
+        let file = kept.cloned().unwrap_or_else(|| Arc::new(File::new(id, path, template, spec.clone())));
+        self.files.insert(id, file);
+        Ok(())
+    }
+
+    fn add_dir(&mut self, path: &Path) -> DirId {
+        let next = ROOT + self.ids.dirs.len() as DirId;
+        let id = *self.ids.dirs.entry(path.to_owned()).or_insert(next);
+        if self.dirs.contains_key(&id) {
+            return id;
+        }
+        let parent = match (path.parent(), path.file_name()) {
+            (Some(parent), Some(name)) => {
+                let parent = self.add_dir(parent);
+                let siblings = &mut self.dirs.get_mut(&parent).expect("it was just added").entries;
+                siblings.insert(name.to_owned(), Entry::Dir(id));
+                parent
+            }
+            _ => ROOT,
+        };
+        let dir = Dir { parent, entries: BTreeMap::new(), mtime: SystemTime::now() };
+        self.dirs.insert(id, dir);
+        id
+    }
+}
+
+impl File {
+    fn new(id: FileId, path: &Path, template: PathBuf, spec: Spec) -> Self {
+        let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
+        let format = spec.format.or_else(|| Format::from_file_name(name)).unwrap_or(Format::Text);
+        let options = Options { syntax: spec.syntax, format, verify: spec.verify, ..Options::default() };
+        Self { id, path: path.to_owned(), source: Source::new(template, options), spec }
+    }
+}
+
+/// All templates below a folder, by the path that they get in the mount. Links are listed, so
+/// that they are refused with a reason, and never followed.
+fn collect(
+    root: &Path,
+    below: &Path,
+    found: &mut BTreeMap<PathBuf, PathBuf>,
+    folders: &mut Vec<PathBuf>,
+) -> Result<(), TreeError> {
+    let folder = root.join(below);
+    folders.push(folder.clone());
+    let unreadable = |error| TreeError::Unreadable { path: folder.clone(), error };
+    for entry in fs::read_dir(&folder).map_err(unreadable)? {
+        let entry = entry.map_err(unreadable)?;
+        let name = entry.file_name();
+        if entry.file_type().map_err(unreadable)?.is_dir() {
+            collect(root, &below.join(&name), found, folders)?;
+        } else if let Some(name) = without_suffix(&name) {
+            found.insert(below.join(name), entry.path());
+        }
+    }
+    Ok(())
+}
+
+fn without_suffix(name: &OsStr) -> Option<&str> {
+    name.to_str()?.strip_suffix(SUFFIX).filter(|name| !name.is_empty())
+}

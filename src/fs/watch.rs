@@ -1,0 +1,94 @@
+//! Notices edits of templates (inotify(7)), so that the next lookup sees them. Uses nix.
+
+use std::collections::{BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use nix::errno::Errno;
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDescriptor};
+
+pub struct Watch {
+    inotify: Option<Inotify>,
+    /// Guards the folders by their descriptor.
+    folders: Mutex<HashMap<WatchDescriptor, PathBuf>>,
+}
+
+/// What changed since the last look.
+#[derive(Default)]
+pub struct Changes {
+    pub edited: BTreeSet<PathBuf>,
+    /// Files came or went: the tree has to be read again.
+    pub shape: bool,
+    /// Events were lost: anything may have changed.
+    pub lost: bool,
+}
+
+const INTEREST: AddWatchFlags = AddWatchFlags::IN_MODIFY
+    .union(AddWatchFlags::IN_CLOSE_WRITE)
+    .union(AddWatchFlags::IN_ATTRIB)
+    .union(SHAPE)
+    .union(AddWatchFlags::IN_ONLYDIR);
+
+const SHAPE: AddWatchFlags = AddWatchFlags::IN_CREATE
+    .union(AddWatchFlags::IN_DELETE)
+    .union(AddWatchFlags::IN_MOVED_FROM)
+    .union(AddWatchFlags::IN_MOVED_TO)
+    .union(AddWatchFlags::IN_DELETE_SELF)
+    .union(AddWatchFlags::IN_MOVE_SELF);
+
+impl Watch {
+    /// Without inotify (limits) the check once a second is all there is.
+    pub fn start() -> Self {
+        let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)
+            .inspect_err(|errno| tracing::warn!(%errno, "no inotify: edits are seen within a second"))
+            .ok();
+        Self { inotify, folders: Mutex::default() }
+    }
+
+    /// Watches these folders, too. A folder that is watched already stays as it is.
+    pub fn add(&self, folders: &[PathBuf]) {
+        let Some(inotify) = &self.inotify else { return };
+        for folder in folders {
+            match inotify.add_watch(folder, INTEREST) {
+                Ok(descriptor) => drop(self.folders().insert(descriptor, folder.clone())),
+                Err(errno) => {
+                    tracing::warn!(folder = %folder.display(), %errno, "cannot watch: edits are seen within a second")
+                }
+            }
+        }
+    }
+
+    /// All that happened since the last call. One system call when nothing did.
+    pub fn drain(&self) -> Changes {
+        let mut changes = Changes::default();
+        let Some(inotify) = &self.inotify else { return changes };
+        loop {
+            match inotify.read_events() {
+                Ok(events) => events.into_iter().for_each(|event| self.note(event, &mut changes)),
+                Err(Errno::EINTR) => {}
+                Err(_) => return changes,
+            }
+        }
+    }
+
+    fn note(&self, event: InotifyEvent, changes: &mut Changes) {
+        changes.lost |= event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW);
+        changes.shape |= event.mask.intersects(SHAPE);
+        let mut folders = self.folders();
+        if event.mask.contains(AddWatchFlags::IN_IGNORED) {
+            folders.remove(&event.wd);
+        } else if let (Some(folder), Some(name)) = (folders.get(&event.wd), event.name) {
+            changes.edited.insert(Path::new(folder).join(name));
+        }
+    }
+
+    fn folders(&self) -> std::sync::MutexGuard<'_, HashMap<WatchDescriptor, PathBuf>> {
+        self.folders.lock().expect("nothing panics while it holds this")
+    }
+}
+
+impl Changes {
+    pub fn is_empty(&self) -> bool {
+        self.edited.is_empty() && !self.shape && !self.lost
+    }
+}

@@ -1,0 +1,165 @@
+//! What a writer has written is what the next open reads, whole, through the real mount, while
+//! many read and one writes as fast as the store lets it. Two secrets change in one transaction,
+//! so that a rendering made of two moments shows.
+
+mod common;
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use common::{TestMount, long};
+use secretfs::secret::{Namespace, SecretBytes, SecretName};
+use secretfs::store::{Access, Edit, EnvKey, KeySources, NewVersion, Stamp, Store};
+
+/// How a reader gets at the bytes.
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    Read,
+    Mapped,
+    Sendfile,
+}
+
+/// What all readers together saw.
+#[derive(Default)]
+struct Tally {
+    opens: AtomicU64,
+    stale: AtomicU64,
+    mixed: AtomicU64,
+    sizes: AtomicU64,
+    errors: AtomicU64,
+}
+
+#[test]
+fn no_open_is_stale_and_no_byte_is_foreign_while_a_writer_rotates() {
+    let seconds = if long() { 120 } else { 8 };
+    let mount = TestMount::new()
+        .secret("a", "0")
+        .secret("b", "0")
+        .template("f.tpl", "<< secrets.a >>|<< secrets.b >>")
+        .start();
+    let store = open(mount.store());
+    let (written, tally) = (AtomicU64::new(0), Tally::default());
+    let done = AtomicBool::new(false);
+    let end = Instant::now() + Duration::from_secs(seconds);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while Instant::now() < end {
+                let next = written.load(Ordering::Acquire) + 1;
+                write(&store, next);
+                written.store(next, Ordering::Release);
+            }
+            done.store(true, Ordering::Release);
+        });
+        for way in [Way::Read, Way::Read, Way::Mapped, Way::Sendfile] {
+            let (path, written, tally, done) = (mount.path("f"), &written, &tally, &done);
+            scope.spawn(move || {
+                while !done.load(Ordering::Acquire) {
+                    judge(way, &path, written, tally);
+                }
+            });
+        }
+    });
+    let opens = tally.opens.load(Ordering::Relaxed);
+    let counts =
+        [&tally.stale, &tally.mixed, &tally.sizes, &tally.errors].map(|count| count.load(Ordering::Relaxed));
+    println!(
+        "{} writes, {opens} opens; stale, mixed, wrong size, errors: {counts:?}",
+        written.load(Ordering::Relaxed)
+    );
+    assert!(opens > 200 && written.load(Ordering::Relaxed) > 50, "too little happened to mean anything");
+    assert_eq!(counts, [0; 4]);
+}
+
+/// The judge itself must be able to find each fault.
+#[test]
+fn the_judge_finds_what_is_wrong() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("f");
+    let judged = |text: &str, written: u64| {
+        std::fs::write(&path, text).unwrap();
+        let tally = Tally::default();
+        judge(Way::Read, &path, &AtomicU64::new(written), &tally);
+        [&tally.stale, &tally.mixed, &tally.sizes, &tally.errors].map(|count| count.load(Ordering::Relaxed))
+    };
+    assert_eq!(judged(&text(7), 7), [0, 0, 0, 0]);
+    assert_eq!(judged(&text(6), 7), [1, 0, 0, 0]);
+    assert_eq!(judged(&format!("{}|{}", value(7), value(8)), 7), [0, 1, 0, 0]);
+    assert_eq!(judged("", 7), [0, 1, 0, 0]);
+}
+
+fn open(store: &common::TestStore) -> Store {
+    let sources = KeySources::of_process(Some(store.key_file()), EnvKey::default());
+    Store::open(&store.path(), Access::Write, &sources).unwrap()
+}
+
+/// A value that tells its number and has a length of its own.
+fn value(number: u64) -> String {
+    format!("{number}{}", ".".repeat(number as usize * 37 % 5_000))
+}
+
+fn text(number: u64) -> String {
+    format!("{}|{}", value(number), value(number))
+}
+
+fn write(store: &Store, number: u64) {
+    let value = value(number);
+    store
+        .change(&Namespace::default(), Stamp { now: jiff::Timestamp::now(), by: "test".into() }, |change| {
+            for name in ["a", "b"] {
+                let version = NewVersion::of_value(SecretBytes::copy_of(value.as_bytes()));
+                change.put(&SecretName::parse(name).unwrap(), version, &Edit::default())?;
+            }
+            Ok(())
+        })
+        .unwrap();
+}
+
+/// Opens once and holds what it sees against what was written before.
+fn judge(way: Way, path: &Path, written: &AtomicU64, tally: &Tally) {
+    let least = written.load(Ordering::Acquire);
+    let Ok((size, bytes)) = look(way, path) else {
+        tally.errors.fetch_add(1, Ordering::Relaxed);
+        return;
+    };
+    tally.opens.fetch_add(1, Ordering::Relaxed);
+    if size != bytes.len() as u64 {
+        tally.sizes.fetch_add(1, Ordering::Relaxed);
+    }
+    let seen = String::from_utf8_lossy(&bytes);
+    let number: u64 =
+        seen.split('.').next().unwrap_or_default().split('|').next().unwrap_or_default().parse().unwrap_or(0);
+    if *seen != text(number) {
+        tally.mixed.fetch_add(1, Ordering::Relaxed);
+    } else if number < least {
+        tally.stale.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+fn look(way: Way, path: &Path) -> std::io::Result<(u64, Vec<u8>)> {
+    let mut file = File::open(path)?;
+    let size = file.metadata()?.len();
+    let mut bytes = Vec::new();
+    match way {
+        Way::Read => drop(file.read_to_end(&mut bytes)?),
+        Way::Mapped => bytes.extend_from_slice(&common::Map::of(&file, libc::MAP_SHARED)?),
+        Way::Sendfile => bytes = sendfile(&file)?,
+    }
+    Ok((size, bytes))
+}
+
+/// By way of the page cache, as busybox `cat` and nginx do.
+fn sendfile(file: &File) -> std::io::Result<Vec<u8>> {
+    let (mut end, pipe) = std::io::pipe()?;
+    let file = file.try_clone()?;
+    let copier = std::thread::spawn(move || -> std::io::Result<()> {
+        while nix::sys::sendfile::sendfile(&pipe, &file, None, 1 << 16)? > 0 {}
+        Ok(())
+    });
+    let mut bytes = Vec::new();
+    end.read_to_end(&mut bytes)?;
+    copier.join().expect("the copier does not panic")?;
+    Ok(bytes)
+}
