@@ -6,9 +6,10 @@ mod common;
 use std::fs;
 use std::process::Command;
 
-use common::{Machine, tool};
+use common::{Machine, TestStore, Transcript, tool};
 
 const UNIT: &str = include_str!("../systemd/secretfs-mount@.service");
+const FILE: &str = "/run/secretfs/app/app.env";
 
 /// The machine itself: units run, as their users, and a failing script is seen as one.
 #[test]
@@ -37,4 +38,131 @@ fn the_unit_stays_hardened() {
     let exec_start = UNIT.lines().find(|line| line.starts_with("ExecStart=")).expect("a command");
     fs::write(&bare, format!("[Service]\n{exec_start}\n")).expect("a file");
     assert!(!score(bare.to_str().expect("UTF-8")).status.success(), "the threshold refuses nothing");
+}
+
+/// A store with one secret, and the unit as shipped except for where its files lie.
+struct App {
+    machine: Machine,
+    _store: TestStore,
+}
+
+impl App {
+    fn new(unit: &str) -> Self {
+        let store = TestStore::new();
+        store.set("db.password", "s3cret value");
+        let templates = store.folder().join("templates");
+        fs::create_dir(&templates).expect("a folder");
+        fs::write(templates.join("app.env.tpl"), "PASSWORD=<< secrets[\"db.password\"] >>\n")
+            .expect("a template");
+        let mut machine = Machine::new();
+        let folder = machine.folder().to_owned();
+        // A copy, since root without CAP_DAC_OVERRIDE cannot enter everybody's clone.
+        fs::copy(env!("CARGO_BIN_EXE_secretfs"), folder.join("secretfs")).expect("a copy");
+        fs::copy(store.key_file(), folder.join("key")).expect("a copy");
+        let config = format!(
+            "store: {}\nmounts:\n  - at: /run/secretfs/app\n    templates: {}\n    owner: app\n",
+            store.path().display(),
+            templates.display()
+        );
+        fs::write(folder.join("app.yaml"), config).expect("a config");
+        let place = |path: &str| folder.join(path).display().to_string();
+        let unit = unit.replace("/usr/bin/secretfs", &place("secretfs"));
+        let unit = unit.replace("/etc/secretfs/%i.yaml", &place("%i.yaml"));
+        // What a booted machine has and this one has not: targets, and the sockets they bring.
+        let unit = unit.replace("[Unit]\n", "[Unit]\nDefaultDependencies=no\n");
+        let said = format!("[Service]\nStandardError=append:{}\n", place("service.output"));
+        let unit = unit.replace("[Service]\n", &said);
+        machine = machine
+            .unit("secretfs-mount@.service", &unit)
+            .reader("app-reads", "app", &format!("cat {FILE}"))
+            .reader("stranger-reads", "stranger", &format!("cat {FILE}"))
+            .unit("environment.service", &environment_unit(&folder.display().to_string()));
+        Self { machine, _store: store }
+    }
+
+    fn boot(&self, script: &str) -> Transcript {
+        let folder = self.machine.folder().display();
+        let key = format!("install -D -m 0400 {folder}/key /run/credstore/secretfs.app.key\n");
+        self.machine.boot(&(key + script))
+    }
+}
+
+/// What the service has said on stderr. Whether PID 1 may lift the limit on locked memory is a
+/// matter of the machine (a container's may not), so that is no complaint here.
+fn complaints(app: &App) -> Vec<String> {
+    let said = app.machine.output_of("service");
+    said.lines().filter(|line| !line.contains("memory could not be locked")).map(str::to_owned).collect()
+}
+
+/// PID 1 reads the file, as root, before it becomes the user.
+fn environment_unit(folder: &str) -> String {
+    format!(
+        "[Unit]\nDefaultDependencies=no\n[Service]\nType=oneshot\nUser=app\n\
+         EnvironmentFile={FILE}\nStandardOutput=append:{folder}/environment.output\n\
+         ExecStart=/bin/sh -c 'echo \"$$PASSWORD\"'\n"
+    )
+}
+
+#[test]
+fn other_units_read_as_their_users_and_stopping_leaves_nothing() {
+    let app = App::new(UNIT);
+    let transcript = app.boot(
+        "systemctl start secretfs-mount@app.service
+         systemctl start app-reads.service environment.service
+         fails systemctl start stranger-reads.service
+         findmnt --noheadings --output FSTYPE,OPTIONS /run/secretfs/app
+         stat --format '%U %a' /run/secretfs/app/app.env
+         systemctl stop secretfs-mount@app.service
+         fails mountpoint --quiet /run/secretfs/app
+         systemctl show --property Result,ExecMainStatus secretfs-mount@app.service",
+    );
+    transcript.expect_success();
+    let rendered = app.machine.output_of("app-reads");
+    assert!(rendered.starts_with("PASSWORD=") && rendered.contains("s3cret value"), "{rendered}");
+    assert_eq!(app.machine.output_of("environment"), "s3cret value\n");
+    assert_eq!(complaints(&app), Vec::<String>::new(), "the hardening forbids nothing that it needs");
+    let refused = app.machine.output_of("stranger-reads");
+    assert!(refused.contains("Permission denied") && !refused.contains("s3cret"), "{refused}");
+    let output = &transcript.output;
+    for words in ["fuse", "ro,nosuid,nodev,noexec", "app 400", "Result=success", "ExecMainStatus=0"] {
+        assert!(output.contains(words), "{words}: {output}");
+    }
+}
+
+#[test]
+fn a_killed_service_comes_back_by_itself() {
+    let app = App::new(UNIT);
+    let transcript = app.boot(
+        "systemctl start secretfs-mount@app.service
+         systemctl kill --signal=KILL secretfs-mount@app.service
+         sleep 0.5
+         for try in $(seq 50); do systemctl is-active -q secretfs-mount@app.service && break; sleep 0.1; done
+         systemctl start app-reads.service
+         systemctl stop secretfs-mount@app.service
+         fails mountpoint --quiet /run/secretfs/app",
+    );
+    transcript.expect_success();
+    assert!(app.machine.output_of("app-reads").contains("s3cret value"));
+}
+
+/// Why the unit has no `ProtectSystem=` and its like: the mount would be there, and nobody would see it.
+#[test]
+fn a_mount_namespace_would_hide_the_mount() {
+    let app = App::new(&UNIT.replace("[Service]\n", "[Service]\nProtectSystem=yes\n"));
+    let transcript = app.boot(
+        "systemctl start secretfs-mount@app.service
+         fails systemctl start app-reads.service",
+    );
+    transcript.expect_success();
+    assert!(app.machine.output_of("app-reads").contains("No such file"));
+}
+
+/// Without its key the service does not become ready, and its log says what is missing.
+#[test]
+fn a_missing_key_fails_the_start_with_a_reason() {
+    let app = App::new(UNIT);
+    let transcript = app.machine.boot("fails systemctl start secretfs-mount@app.service");
+    transcript.expect_success();
+    let said = app.machine.output_of("service");
+    assert!(said.contains("sealed") && said.contains("key"), "{said}");
 }

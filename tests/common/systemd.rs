@@ -10,8 +10,10 @@ use tempfile::TempDir;
 
 use super::{STRANGER, USER, tool};
 
-/// Mounts what systemd expects and becomes it. $1 is the folder of the machine.
+/// Mounts what systemd expects and becomes it. $1 is the folder of the machine. Propagation is
+/// shared as on any booted machine: else nobody sees the mounts and credentials that units get.
 const BOOT: &str = "set -e
+mount --make-rshared /
 mount -t proc proc /proc
 mount -t tmpfs -o mode=0755 tmpfs /run
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
@@ -93,6 +95,14 @@ impl Machine {
         self.text(&format!("{name}.output"))
     }
 
+    /// All that units have written, for a test that failed.
+    fn outputs(&self) -> String {
+        let files = fs::read_dir(self.folder()).expect("our folder").map_while(Result::ok);
+        let names = files.filter_map(|file| file.file_name().into_string().ok());
+        let names = names.filter(|name| name.ends_with(".output"));
+        names.map(|name| format!("== {name}\n{}", self.text(&name))).collect()
+    }
+
     fn text(&self, name: &str) -> String {
         fs::read_to_string(self.folder().join(name)).unwrap_or_default()
     }
@@ -108,7 +118,7 @@ impl Machine {
         Transcript {
             succeeded: output.status.success(),
             output: self.text("output"),
-            journal: format!("{boot}{}", self.text("console")),
+            journal: format!("{boot}{}{}", self.text("console"), self.outputs()),
         }
     }
 }
