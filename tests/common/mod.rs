@@ -6,6 +6,7 @@ mod map;
 mod mount;
 mod store;
 mod systemd;
+pub mod template;
 mod tools;
 
 pub use map::Map;

@@ -188,13 +188,19 @@ impl Env {
         if !is_plain {
             return self.write_pieces(quote, out);
         }
-        // Blanks at a bare value's end are not part of it.
-        let ends_in_text = quote == 0 && self.pieces.last().is_some_and(|piece| piece.value.is_none());
-        let held = self.held.bytes();
-        let whole = if ends_in_text { held.trim_ascii_end() } else { held };
+        let whole = if quote == 0 { self.without_trailing_blanks() } else { self.held.bytes() };
         let text = utf8(whole, at)?;
         written(self.dialect.write_whole(text, quote, out)?, at)?;
-        Ok(out.put(&held[whole.len()..])?)
+        Ok(out.put(&self.held.bytes()[whole.len()..])?)
+    }
+
+    /// Blanks that the template has at a bare value's end are not part of it.
+    fn without_trailing_blanks(&self) -> &[u8] {
+        let held = self.held.bytes();
+        let values_end =
+            self.pieces.iter().filter(|piece| piece.value.is_some()).map(|piece| piece.end).max();
+        let (kept, rest) = held.split_at(values_end.unwrap_or(0));
+        &held[..kept.len() + rest.trim_ascii_end().len()]
     }
 
     /// The template's text as it is, with each value written among it.
