@@ -5,6 +5,8 @@
 //! can only hold what may run; `survey` lists all that it can ask for; `run` renders, and `escape` writes
 //! each value so that it cannot break its place in the output.
 
+mod atoms;
+mod compare;
 mod error;
 mod escape;
 mod evaluate;
@@ -13,6 +15,7 @@ mod filters;
 mod format;
 mod json;
 mod lexer;
+mod lookup;
 mod names;
 mod output;
 mod parser;
@@ -20,6 +23,7 @@ mod run;
 mod scan;
 mod survey;
 mod syntax;
+mod tokens;
 mod value;
 
 #[cfg(test)]

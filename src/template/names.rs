@@ -4,21 +4,21 @@
 use crate::secret::{FieldName, NameError, Reference, SecretKey, SecretName};
 
 use super::error::{Fault, Span};
-use super::expression::{Reader, unexpected};
 use super::format::nearest;
 use super::lexer::Token;
 use super::syntax::{ExprKind, Lookup, Meta, SecretPart, Which};
+use super::tokens::{Tokens, unexpected};
 
 type Result<T> = std::result::Result<T, Box<Fault>>;
 
 /// After the word `secrets`.
-pub(super) fn secrets(reader: &mut Reader<'_, '_>, start: Span) -> Result<ExprKind> {
-    let which = if reader.takes(".")? {
-        let (name, at) = reader.expect_word("a secret's name after `secrets.`")?;
+pub(super) fn secrets(tokens: &mut Tokens<'_, '_>, start: Span) -> Result<ExprKind> {
+    let which = if tokens.takes(".")? {
+        let (name, at) = tokens.expect_word("a secret's name after `secrets.`")?;
         Which::Fixed(named(&name, at)?)
-    } else if reader.takes("[")? {
-        let which = which(reader, named)?;
-        reader.expect("]")?;
+    } else if tokens.takes("[")? {
+        let which = which(tokens, named)?;
+        tokens.expect("]")?;
         which
     } else {
         return Err(Fault::refused(
@@ -27,32 +27,32 @@ pub(super) fn secrets(reader: &mut Reader<'_, '_>, start: Span) -> Result<ExprKi
         )
         .hint("name one: `secrets.NAME` or `secrets[\"some/name\"]`"));
     };
-    lookup(reader, which)
+    lookup(tokens, which)
 }
 
 /// After the word `secret`.
-pub(super) fn secret(reader: &mut Reader<'_, '_>, start: Span) -> Result<ExprKind> {
-    if !matches!(reader.peek(), Token::Sign("(")) {
+pub(super) fn secret(tokens: &mut Tokens<'_, '_>, start: Span) -> Result<ExprKind> {
+    if !matches!(tokens.peek(), Token::Sign("(")) {
         return Err(Fault::syntax(start, "`secret` is a function: `secret(\"NAME\", version=3)`")
             .hint("did you mean `secrets`? `secrets.NAME` is the active version"));
     }
-    reader.advance()?;
-    let mut which = which(reader, explicit)?;
-    while reader.takes(",")? && !matches!(reader.peek(), Token::Sign(")")) {
-        argument(reader, &mut which)?;
+    tokens.advance()?;
+    let mut which = which(tokens, explicit)?;
+    while tokens.takes(",")? && !matches!(tokens.peek(), Token::Sign(")")) {
+        argument(tokens, &mut which)?;
     }
-    reader.expect(")")?;
-    lookup(reader, which)
+    tokens.expect(")")?;
+    lookup(tokens, which)
 }
 
 /// A literal, or a loop variable that can only be one of some literals.
-fn which(reader: &mut Reader<'_, '_>, parse: fn(&str, Span) -> Result<Reference>) -> Result<Which> {
-    match reader.advance()? {
+fn which(tokens: &mut Tokens<'_, '_>, parse: fn(&str, Span) -> Result<Reference>) -> Result<Which> {
+    match tokens.advance()? {
         (Token::Text(name), at) => parse(&name, at).map(Which::Fixed),
         (Token::Word(word), at) => {
-            let found = reader.scope.iter().rposition(|variable| variable.name == word);
-            let Some(variable) = found else { return Err(not_a_literal(reader, &word, at)) };
-            let Some(literals) = &reader.scope[variable].literals else {
+            let found = tokens.scope.iter().rposition(|variable| variable.name == word);
+            let Some(variable) = found else { return Err(not_a_literal(tokens, &word, at)) };
+            let Some(literals) = &tokens.scope[variable].literals else {
                 return Err(Fault::refused(
                     at,
                     format!("`{word}` can be anything; a secret's name must be known beforehand"),
@@ -66,23 +66,26 @@ fn which(reader: &mut Reader<'_, '_>, parse: fn(&str, Span) -> Result<Reference>
     }
 }
 
-fn not_a_literal(reader: &Reader<'_, '_>, word: &str, at: Span) -> Box<Fault> {
-    if matches!(reader.peek(), Token::Sign("=")) {
+fn not_a_literal(tokens: &Tokens<'_, '_>, word: &str, at: Span) -> Box<Fault> {
+    if matches!(tokens.peek(), Token::Sign("=")) {
         return Fault::refused(at, "secrets are found by name only").hint("write `secret(\"NAME\")`");
     }
-    Fault::refused(at, "a secret's name is a text in quotes, or a loop variable over such texts")
-        .hint(format!("write `\"{word}\"`"))
+    let fault = Fault::refused(at, "a secret's name is a text in quotes, or a loop variable over such texts");
+    match tokens.peek() {
+        Token::Sign("]" | ")" | ",") => fault.hint(format!("write `\"{word}\"`")),
+        _ => fault,
+    }
 }
 
 /// `version=3`.
-fn argument(reader: &mut Reader<'_, '_>, which: &mut Which) -> Result<()> {
-    let (name, at) = reader.expect_word("`version=`")?;
-    reader.expect("=")?;
+fn argument(tokens: &mut Tokens<'_, '_>, which: &mut Which) -> Result<()> {
+    let (name, at) = tokens.expect_word("`version=`")?;
+    tokens.expect("=")?;
     if name != "version" {
         let fault = Fault::refused(at, format!("`secret` takes no `{name}`"));
         return Err(fault.did_you_mean(nearest(&name, ["version"])));
     }
-    let (token, at) = reader.advance()?;
+    let (token, at) = tokens.advance()?;
     let Token::Integer(version @ 1..) = token else {
         return Err(Fault::refused(at, "a version is a number from 1"));
     };
@@ -117,11 +120,11 @@ fn explicit(text: &str, at: Span) -> Result<Reference> {
     Ok(reference)
 }
 
-fn lookup(reader: &mut Reader<'_, '_>, which: Which) -> Result<ExprKind> {
-    let part = match part_name(reader)? {
+fn lookup(tokens: &mut Tokens<'_, '_>, which: Which) -> Result<ExprKind> {
+    let part = match part_name(tokens)? {
         None => SecretPart::Default,
-        Some((word, at)) if word == "meta" && matches!(reader.peek(), Token::Sign("." | "[")) => {
-            let (word, _) = part_name(reader)?.unwrap_or((word, at));
+        Some((word, at)) if word == "meta" && matches!(tokens.peek(), Token::Sign("." | "[")) => {
+            let (word, _) = part_name(tokens)?.unwrap_or((word, at));
             SecretPart::Meta(meta(&word, at)?)
         }
         Some((word, at)) => field_or_meta(&word, at, &which)?,
@@ -152,15 +155,15 @@ fn meta(word: &str, at: Span) -> Result<Meta> {
 }
 
 /// `.name` or `["name"]`, if one follows.
-fn part_name(reader: &mut Reader<'_, '_>) -> Result<Option<(String, Span)>> {
-    if reader.takes(".")? {
-        return reader.expect_word("a field's name").map(Some);
+fn part_name(tokens: &mut Tokens<'_, '_>) -> Result<Option<(String, Span)>> {
+    if tokens.takes(".")? {
+        return tokens.expect_word("a field's name").map(Some);
     }
-    if !reader.takes("[")? {
+    if !tokens.takes("[")? {
         return Ok(None);
     }
-    match reader.advance()? {
-        (Token::Text(name), at) => reader.expect("]").map(|_| Some((name, at))),
+    match tokens.advance()? {
+        (Token::Text(name), at) => tokens.expect("]").map(|_| Some((name, at))),
         (token, at) => Err(unexpected(&token, at, "a field's name in quotes")),
     }
 }

@@ -2,11 +2,11 @@
 //! `scan` finds the marks, `expression` reads what is between them.
 
 use super::error::{Fault, Span};
-use super::expression::{Reader, Variable};
 use super::format::Syntax;
 use super::lexer::Lexer;
 use super::scan::{Mark, Opening, REFUSED_TAGS, Scanner};
 use super::syntax::{Expr, ExprKind, For, Node};
+use super::tokens::{Tokens, Variable};
 
 /// Tags within tags.
 const MOST_BLOCKS: usize = 32;
@@ -89,17 +89,17 @@ impl<'t> Parser<'t> {
     fn read<T>(
         &mut self,
         opening: &Opening,
-        read: impl FnOnce(&mut Reader<'t, '_>) -> Result<T>,
+        read: impl FnOnce(&mut Tokens<'t, '_>) -> Result<T>,
     ) -> Result<T> {
         let lexer = Lexer::new(self.text, opening.span, opening.mark.close(self.syntax));
-        let mut reader = Reader::new(lexer, &self.scope)?;
-        let result = read(&mut reader)?;
-        (self.trims, self.position) = reader.close()?;
+        let mut tokens = Tokens::new(lexer, &self.scope)?;
+        let result = read(&mut tokens)?;
+        (self.trims, self.position) = tokens.close()?;
         Ok(result)
     }
 
     fn value(&mut self, opening: &Opening) -> Result<Node> {
-        self.read(opening, |reader| reader.emit().map(Node::Emit))
+        self.read(opening, |tokens| tokens.emit().map(Node::Emit))
     }
 
     fn tag(&mut self, opening: &Opening) -> Result<Tag> {
@@ -128,14 +128,14 @@ impl<'t> Parser<'t> {
     }
 
     fn read_head(&mut self, opening: &Opening) -> Result<Head> {
-        self.read(opening, |reader| {
-            let (name, span) = reader.expect_word("a tag's name")?;
+        self.read(opening, |tokens| {
+            let (name, span) = tokens.expect_word("a tag's name")?;
             match name.as_str() {
-                "if" => reader.expression().map(Head::If),
-                "for" => for_head(reader),
+                "if" => tokens.expression().map(Head::If),
+                "for" => for_head(tokens),
                 "raw" => Ok(Head::Raw),
                 "elif" => {
-                    let condition = Some(reader.expression()?);
+                    let condition = Some(tokens.expression()?);
                     Ok(Head::Ending(Ending { name, span, condition }))
                 }
                 "else" | "endif" | "endfor" | "endraw" => {
@@ -211,7 +211,7 @@ impl<'t> Parser<'t> {
                 trim: trims_end,
                 span: Span::new(at, from + usize::from(trims_end)),
             };
-            self.read(&ending, |reader| reader.expect_word("`endraw`"))?;
+            self.read(&ending, |tokens| tokens.expect_word("`endraw`"))?;
             let text = &self.text[start..at];
             let start = if trims { at - text.trim_start().len() } else { start };
             let end = if trims_end { start + self.text[start..at].trim_end().len() } else { at };
@@ -233,20 +233,20 @@ enum Head {
     Ending(Ending),
 }
 
-fn for_head(reader: &mut Reader<'_, '_>) -> Result<Head> {
-    let mut targets = vec![target(reader)?];
-    while reader.takes(",")? {
-        targets.push(target(reader)?);
+fn for_head(tokens: &mut Tokens<'_, '_>) -> Result<Head> {
+    let mut targets = vec![target(tokens)?];
+    while tokens.takes(",")? {
+        targets.push(target(tokens)?);
     }
-    if !reader.takes_word("in")? {
-        return Err(reader.unexpected("`in`"));
+    if !tokens.takes_word("in")? {
+        return Err(tokens.unexpected("`in`"));
     }
-    let over = reader.expression()?;
+    let over = tokens.expression()?;
     Ok(Head::For(targets, over))
 }
 
-fn target(reader: &mut Reader<'_, '_>) -> Result<String> {
-    let (name, span) = reader.expect_word("a loop variable's name")?;
+fn target(tokens: &mut Tokens<'_, '_>) -> Result<String> {
+    let (name, span) = tokens.expect_word("a loop variable's name")?;
     let taken = ["secrets", "secret", "env", "reader", "loop", "true", "false", "none", "not", "if", "in"];
     if taken.contains(&name.as_str()) {
         return Err(Fault::refused(

@@ -2,10 +2,11 @@
 //! merge key), so with angle brackets a mark is ours only if something of ours follows; all else is text.
 //! Uses `error` and the tables of names.
 
+use super::atoms::NAMES;
 use super::error::{Fault, Span};
-use super::expression::{NAMES, Variable};
 use super::format::{Syntax, nearest};
 use super::syntax::Filter;
+use super::tokens::Variable;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mark {
@@ -146,7 +147,8 @@ fn is_used(rest: &str) -> bool {
 /// What follows a literal that is not just a here-document's `<<'EOF' | sort >>out`.
 fn is_worked_on(rest: &str) -> bool {
     let rest = rest.trim_start();
-    filters(rest) || rest.starts_with(['~', ',']) && closes_on_line(rest)
+    let goes_on = rest.starts_with(['~', ',']) || word(rest) == "if";
+    filters(rest) || goes_on && closes_on_line(rest)
 }
 
 fn filters(rest: &str) -> bool {
