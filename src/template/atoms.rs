@@ -98,7 +98,7 @@ impl Tokens<'_, '_> {
         let scope = self.scope.iter().map(|variable| variable.name.as_str());
         match nearest(word, NAMES.into_iter().chain(scope)) {
             Some(name) => fault.did_you_mean(Some(name)),
-            None => fault.hint(format!("a secret is written `secrets.{word}`, a text in quotes")),
+            None => fault.hint(format!("write `secrets.{word}` for a secret, or quotes around a text")),
         }
     }
 
@@ -147,7 +147,7 @@ fn choose<T: Copy>(name: &str, at: Span, owner: &str, table: &[(&'static str, T)
         let fault = Fault::refused(at, format!("there is no `{owner}.{name}`"));
         match nearest(name, known()) {
             Some(near) => fault.did_you_mean(Some(near)),
-            None => fault.hint(format!("there are {}", known().collect::<Vec<_>>().join(", "))),
+            None => fault.hint(format!("one of {}", known().collect::<Vec<_>>().join(", "))),
         }
     })
 }

@@ -57,6 +57,7 @@ pub enum Kind {
 pub struct TemplateError {
     pub kind: Kind,
     pub message: Box<str>,
+    /// What to do, as it reads after "try: ".
     pub hint: Option<Box<str>>,
     /// The template's name, as given to `compile`.
     pub name: Arc<str>,
@@ -98,11 +99,11 @@ impl Fault {
         self
     }
 
-    pub(super) fn did_you_mean(self: Box<Self>, name: Option<impl fmt::Display>) -> Box<Self> {
-        match name {
-            Some(name) => self.hint(format!("did you mean `{name}`?")),
-            None => self,
+    pub(super) fn did_you_mean(mut self: Box<Self>, name: Option<impl fmt::Display>) -> Box<Self> {
+        if let Some(name) = name {
+            self.message.push_str(&format!("; did you mean `{name}`?"));
         }
+        self
     }
 }
 

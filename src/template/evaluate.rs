@@ -151,7 +151,7 @@ impl<'a> Run<'a> {
             (Value::List(items), PartName::Index(index)) => items.get(*index),
             _ => {
                 let fault = Fault::new(Kind::Filter, span, format!("{} has no such parts", base.kind()));
-                return Err(fault.hint("JSON in a text is read with `| from_json`").into());
+                return Err(fault.hint("read JSON with `| from_json` first").into());
             }
         };
         Ok(found.cloned().unwrap_or_else(|| {

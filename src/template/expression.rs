@@ -105,7 +105,7 @@ impl Tokens<'_, '_> {
         let fault = Fault::refused(self.span(), format!("templates do not calculate: `{sign}` is refused"));
         match &left.kind {
             ExprKind::Secret(_) if self.is_adjacent() => {
-                fault.hint("a name with `-`, `.` or `/` is written in brackets: `secrets[\"a-b\"]`")
+                fault.hint("write a name with `-`, `.` or `/` in brackets: `secrets[\"a-b\"]`")
             }
             _ => fault,
         }

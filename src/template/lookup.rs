@@ -75,9 +75,8 @@ impl<'a> Run<'a> {
         match (self.inputs.nearest)(&key.path).filter(|near| *near != key.path) {
             Some(near) => fault.did_you_mean(Some(near)),
             None if key.version.is_some() => fault,
-            None => {
-                fault.hint(format!("`secretfs set {}` adds it; `| default(\"…\")` does without", key.path))
-            }
+            None => fault
+                .hint(format!("`secretfs set {}` to add it, or `| default(\"…\")` to do without", key.path)),
         }
     }
 
@@ -134,7 +133,7 @@ fn absent<'a>(fault: Fault) -> Value<'a> {
 }
 
 pub(super) fn undefined<'a>(span: Span, message: String) -> Value<'a> {
-    absent(*Fault::new(Kind::Undefined, span, message).hint("`| default(\"…\")` does without"))
+    absent(*Fault::new(Kind::Undefined, span, message).hint("`| default(\"…\")` to do without"))
 }
 
 fn missing(reference: &Reference, part: &SecretPart) -> Kind {
@@ -153,8 +152,8 @@ fn gone(reason: &Absent, reference: &Reference, span: Span) -> Box<Fault> {
         Absent::Revoked => Kind::Revoked(boxed),
     };
     let hint = match reason {
-        Absent::Expired => format!("`secretfs rotate {}` gives it a new version", reference.key.path),
-        _ => format!("`secretfs show {}` tells more", reference.key.path),
+        Absent::Expired => format!("`secretfs rotate {}`, which gives it a new version", reference.key.path),
+        _ => format!("`secretfs show {}`, which tells more", reference.key.path),
     };
     Fault::new(kind, span, format!("the secret `{}` cannot be used: {reason}", reference.key)).hint(hint)
 }
@@ -174,7 +173,7 @@ fn no_field(
     let fields = || version.fields.keys().map(|field| field.as_str());
     match nearest(name, fields()) {
         Some(near) => fault.did_you_mean(Some(near)),
-        None => fault.hint(format!("it has: {}", fields().collect::<Vec<_>>().join(", "))),
+        None => fault.hint(format!("one of its fields: {}", fields().collect::<Vec<_>>().join(", "))),
     }
 }
 

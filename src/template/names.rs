@@ -34,7 +34,7 @@ pub(super) fn secrets(tokens: &mut Tokens<'_, '_>, start: Span) -> Result<ExprKi
 pub(super) fn secret(tokens: &mut Tokens<'_, '_>, start: Span) -> Result<ExprKind> {
     if !matches!(tokens.peek(), Token::Sign("(")) {
         return Err(Fault::syntax(start, "`secret` is a function: `secret(\"NAME\", version=3)`")
-            .hint("did you mean `secrets`? `secrets.NAME` is the active version"));
+            .hint("write `secrets.NAME` for the active version"));
     }
     tokens.advance()?;
     let mut which = which(tokens, explicit)?;

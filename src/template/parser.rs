@@ -275,11 +275,10 @@ fn refused_tag(name: &str, span: Span) -> Box<Fault> {
     let fault = Fault::refused(span, format!("the tag `{name}` is refused"));
     match name {
         "include" | "import" | "from" | "extends" | "block" | "endblock" => {
-            fault.hint("a template is one file, so that it can be judged as a whole")
+            fault.hint("write it all in one file, which can be judged as a whole")
         }
-        _ if REFUSED_TAGS.contains(&name) => {
-            fault.hint("templates have `if`, `for` and `raw`; each value is encoded where it is written")
-        }
+        _ if REFUSED_TAGS.contains(&name) => fault
+            .hint("do without: templates have `if`, `for` and `raw`, and encode each value where it stands"),
         _ => Fault::syntax(span, format!("there is no tag `{name}`")),
     }
 }

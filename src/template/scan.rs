@@ -181,7 +181,7 @@ fn refuse_unknown_value(inner: &str, inner_at: usize) -> Result<(), Box<Fault>> 
     Err(match near {
         Some(near) => fault.did_you_mean(Some(near)),
         None => fault.hint(format!(
-            "a secret's field is written `secrets.{path}`; a text as it is `<% raw %>…<% endraw %>`"
+            "write `secrets.{path}` for a field of a secret, `<% raw %>…<% endraw %>` for the text itself"
         )),
     })
 }

@@ -23,12 +23,13 @@ pub fn render(text: &str, format: Format, secrets: &[(&str, &[u8])]) -> Renderin
 
 pub fn render_with(name: &str, text: &str, options: Options, values: &Values) -> Rendering {
     let reader = Reader { uid: 1000, gid: 100, exe: None, unit: Some("app.service".to_owned()) };
+    let existing = || values.iter().filter(|(_, answer)| answer.is_ok()).map(|(key, _)| key);
     let inputs = Inputs {
         values,
         env: &|name| (name == "HOME").then(|| b"/home/app".to_vec()),
         reader: Some(&reader),
         salt: &[7; 32],
-        nearest: &|name| nearest(name, values.keys().map(|key| key.path.clone())),
+        nearest: &|name| nearest(name, existing().map(|key| key.path.clone())),
     };
     match Template::compile(name, text, options).and_then(|template| template.render(&inputs)) {
         Ok(Rendered::Done(bytes)) => Rendering::Done(bytes.expose().to_vec()),

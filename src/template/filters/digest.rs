@@ -11,8 +11,10 @@ use crate::template::format::nearest;
 const ALGORITHMS: [&str; 3] = ["sha256", "sha512", "md5"];
 
 /// Beyond this bcrypt ignores what comes.
-const BCRYPT_MOST: usize = 72;
+const BCRYPT_LONGEST: usize = 72;
 const BCRYPT_COST: usize = 10;
+/// A third of a second; more, and a few of them would not fit a reader's deadline.
+const BCRYPT_MOST_COST: usize = 12;
 
 impl<'a> Use<'_, 'a> {
     pub(super) fn hash(&mut self, bytes: &[u8]) -> Result<Value<'a>> {
@@ -29,12 +31,12 @@ impl<'a> Use<'_, 'a> {
     }
 
     pub(super) fn bcrypt(&mut self, bytes: &[u8]) -> Result<Value<'a>> {
-        let cost = self.argument_number(0, 4, 14, BCRYPT_COST)?;
-        if bytes.len() > BCRYPT_MOST || bytes.contains(&0) {
+        let cost = self.argument_number(0, 4, BCRYPT_MOST_COST, BCRYPT_COST)?;
+        if bytes.len() > BCRYPT_LONGEST || bytes.contains(&0) {
             return Err(self.fault("bcrypt reads 72 bytes at most, and none after a NUL"));
         }
-        // A step for a step of others: the highest cost takes about a second.
-        self.run.spend(2 << cost, self.span)?;
+        // As long as so many steps of others take.
+        self.run.spend(6 << cost, self.span)?;
         let hash = bcrypt::hash_with_salt(bytes, cost as u32, self.salt(bytes));
         let hash = hash.map_err(|_| self.fault("bcrypt cannot work with this value"))?;
         Ok(Value::text(hash.to_string()))
