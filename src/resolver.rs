@@ -126,11 +126,11 @@ impl Resolver {
         }
     }
 
-    /// The name nearest to a missing one. Asks only after a failure.
-    pub async fn nearest(&self, key: &SecretKey) -> Option<String> {
-        let provider = self.providers.get(self.locate(key).ok()?.0)?;
-        let names = provider.provider.names().await.ok()?;
-        nearest(&key.path, names.iter().chain(self.mapped.keys()))
+    /// Every name that a reference without a provider can mean, as far as the providers answer.
+    /// Asked only after a failure.
+    pub async fn names(&self) -> Vec<String> {
+        let own = self.providers[self.default].provider.names().await.unwrap_or_default();
+        own.into_iter().chain(self.mapped.keys().cloned()).collect()
     }
 
     fn by_provider(&self, keys: &[SecretKey]) -> Result<BTreeMap<usize, Vec<Want>>, ResolveError> {

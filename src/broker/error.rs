@@ -69,14 +69,4 @@ impl Error {
             _ => None,
         }
     }
-
-    pub(super) fn with_nearest(self, nearest: Option<String>) -> Self {
-        match (self, nearest) {
-            (Self::Template(mut error), Some(nearest)) => {
-                error.hint = Some(format!("did you mean `{nearest}`?").into());
-                Self::Template(error)
-            }
-            (error, _) => error,
-        }
-    }
 }

@@ -1,6 +1,7 @@
 //! The use case behind every door: a caller wants a file rendered, or values for a command.
 //! Each step is a function; nothing is resolved without a grant. Uses rules and services.
 
+mod command;
 mod error;
 
 use std::collections::BTreeSet;
@@ -12,10 +13,11 @@ use sha2::Sha256;
 use crate::caller::Caller;
 use crate::policy::{Access, Decision, Door, Grant, Ownership, Policy};
 use crate::provider::Pulse;
-use crate::resolver::{self, Basis, Resolved, Resolver};
-use crate::secret::{Absent, FieldName, Reference, SecretBytes, SecretKey};
+use crate::resolver::{Basis, Resolved, Resolver};
+use crate::secret::{SecretBytes, SecretKey};
 use crate::template::{Inputs, Reader, Rendered, Template};
 
+pub use command::Lack;
 pub use error::{Class, Error};
 
 pub struct Broker {
@@ -39,14 +41,6 @@ pub struct Rendering {
     pub bytes: SecretBytes,
     pub basis: Basis,
     pub newest: Option<Timestamp>,
-}
-
-/// A reference that has no value, and the name that was perhaps meant.
-#[derive(Clone, Debug)]
-pub struct Lack {
-    pub reference: Reference,
-    pub absent: Absent,
-    pub nearest: Option<String>,
 }
 
 impl Broker {
@@ -83,59 +77,11 @@ impl Broker {
         let mut keys = template.eager().to_vec();
         loop {
             let resolved = self.resolver.resolve(grant, &keys).await?;
-            match self.render_once(template, reader, &resolved, None)? {
+            match self.render_once(template, reader, &resolved)? {
                 Rendered::Done(bytes) => return Ok(Rendering::new(bytes, resolved)),
                 // Each round adds at least one of the template's keys, so this ends.
                 Rendered::Needs(more) => keys.extend(more),
             }
-        }
-    }
-
-    /// The same failure with "did you mean": lists names, so only for somebody who waits for a
-    /// message, never on the path of an open.
-    pub async fn explain(&self, error: Error) -> Error {
-        match error.missing() {
-            Some(reference) => {
-                let nearest = self.resolver.nearest(&reference.key).await;
-                error.with_nearest(nearest)
-            }
-            None => error,
-        }
-    }
-
-    /// The values of these references, for a command of this caller. All that is absent is told
-    /// at once; values come in the order of the references.
-    pub async fn values(
-        &self,
-        caller: &Caller,
-        door: Door,
-        references: &[Reference],
-    ) -> Result<Vec<Result<SecretBytes, Lack>>, Error> {
-        let keys: Vec<SecretKey> = references.iter().map(|reference| reference.key.clone()).collect();
-        let grant = match self.judge(caller, &|_| false, door, None, &keys) {
-            Decision::Granted(grant) => grant,
-            Decision::Denied(denial) => return Err(Error::Denied(denial)),
-        };
-        let resolved = self.resolver.resolve(&grant, &keys).await?;
-        let mut values = Vec::with_capacity(references.len());
-        for reference in references {
-            values.push(self.value(reference, &resolved).await);
-        }
-        Ok(values)
-    }
-
-    async fn value(&self, reference: &Reference, resolved: &Resolved) -> Result<SecretBytes, Lack> {
-        let lack = |absent, nearest| Lack { reference: reference.clone(), absent, nearest };
-        match &resolved.answers[&reference.key] {
-            Ok(version) => match version.fields.get(reference.field_name()) {
-                Some(value) => Ok(SecretBytes::copy_of(value.expose())),
-                None => {
-                    let fields: Vec<String> = version.fields.keys().map(FieldName::to_string).collect();
-                    Err(lack(Absent::Missing, resolver::nearest(reference.field_name(), fields.iter())))
-                }
-            },
-            Err(Absent::Missing) => Err(lack(Absent::Missing, self.resolver.nearest(&reference.key).await)),
-            Err(absent) => Err(lack(absent.clone(), None)),
         }
     }
 
@@ -165,16 +111,23 @@ impl Broker {
         template: &Template,
         reader: Option<&Reader>,
         resolved: &Resolved,
-        nearest: Option<String>,
     ) -> Result<Rendered, Error> {
+        Ok(self.with_inputs(template, reader, resolved, |inputs| template.render(inputs))?)
+    }
+
+    fn with_inputs<T>(
+        &self,
+        template: &Template,
+        reader: Option<&Reader>,
+        resolved: &Resolved,
+        work: impl FnOnce(&Inputs<'_>) -> T,
+    ) -> T {
         let salt = self.salt(template, resolved);
         let env = |name: &str| {
             use std::os::unix::ffi::OsStringExt;
             std::env::var_os(name).map(OsStringExt::into_vec)
         };
-        let nearest = |_: &str| nearest.clone();
-        let inputs = Inputs { values: &resolved.answers, env: &env, reader, salt: &salt, nearest: &nearest };
-        Ok(template.render(&inputs)?)
+        work(&Inputs { values: &resolved.answers, env: &env, reader, salt: &salt, nearest: &|_| None })
     }
 
     fn check_environment(&self, template: &Template) -> Result<(), Error> {

@@ -2,7 +2,10 @@
 //! arguments (`clap`) and a `run` that returns a [`report::Failure`]. May use every layer.
 
 pub mod assemble;
+pub mod check;
 pub mod config;
+pub mod demo;
+pub mod exec;
 pub mod exists;
 pub mod exit;
 pub mod get;
@@ -15,11 +18,14 @@ pub mod named;
 pub mod open;
 pub mod output;
 pub mod readings;
+pub mod render;
 pub mod report;
 pub mod rm;
 pub mod rotate;
+pub mod session;
 pub mod set;
 pub mod show;
+pub mod source;
 pub mod values;
 pub mod versions;
 pub mod when;
@@ -85,12 +91,21 @@ enum Command {
     Versions(versions::Args),
     /// Serve templates as files that exist only when they are opened
     Mount(mount::Args),
+    /// Run a command with secrets in its environment
+    #[command(visible_alias = "run")]
+    Exec(exec::Args),
+    /// Print a template with its secrets filled in
+    Render(render::Args),
+    /// Check templates: syntax, references, and what could surprise
+    Check(check::Args),
+    /// Take a tour: a throw-away store, a real mount, real programs
+    Demo(demo::Args),
 }
 
 impl Command {
-    /// What is logged unless SECRETFS_LOG says otherwise: who serves others tells their failures.
-    fn log_default(&self) -> Option<&'static str> {
-        matches!(self, Self::Mount(_)).then_some("warn")
+    /// Who serves others tells their failures in the log, and outlives a closed stderr.
+    fn serves(&self) -> bool {
+        matches!(self, Self::Mount(_))
     }
 }
 
@@ -104,8 +119,12 @@ pub fn main() -> ExitCode {
     };
     cli.common.env_key = env_key;
     let json = cli.common.json;
-    crate::sys::signal::end_on_broken_pipe();
-    log::start(cli.command.log_default());
+    if cli.command.serves() {
+        log::start(Some("warn"));
+    } else {
+        crate::sys::signal::end_on_broken_pipe();
+        log::start(None);
+    }
     match dispatch(cli) {
         Ok(status) => ExitCode::from(status),
         Err(failure) => report::report(&failure, json),
@@ -125,6 +144,10 @@ fn dispatch(cli: Cli) -> Result<u8, Failure> {
         Command::Rotate(args) => rotate::run(args, common),
         Command::Versions(args) => versions::run(args, common),
         Command::Mount(args) => mount::run(args, common),
+        Command::Exec(args) => exec::run(args, common),
+        Command::Render(args) => render::run(args, common),
+        Command::Check(args) => check::run(args, common),
+        Command::Demo(args) => demo::run(args, common),
     }
 }
 

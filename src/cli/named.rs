@@ -22,7 +22,7 @@ pub fn find(store: &Store, namespace: &Namespace, text: &str) -> Result<Named, F
     for reference in &readings.references {
         outcomes.push(look_up(store, namespace, reference)?.ok_or(()));
     }
-    readings.settle(outcomes)?.map_err(|()| {
+    readings.settle(outcomes)?.map_err(|_| {
         // The secret may be there, and only the field be wrong: that says more.
         let lacks_field =
             readings.references.iter().find_map(|reference| no_such_field(store, namespace, reference));

@@ -21,22 +21,18 @@ impl Readings {
         Ok(Self { text: text.to_owned(), references })
     }
 
-    /// The outcome of all readings. Two that hit are an error; of two that miss, the name tells.
-    pub fn settle<T, E>(&self, outcomes: Vec<Result<T, E>>) -> Result<Result<T, E>, Failure> {
+    /// The outcome of all readings: the one that hits, or why none does. Two hits are an error.
+    pub fn settle<T, E>(&self, outcomes: Vec<Result<T, E>>) -> Result<Result<T, Vec<E>>, Failure> {
         let mut hit = None;
-        let mut miss = None;
+        let mut misses = Vec::new();
         for outcome in outcomes {
             match outcome {
                 Ok(_) if hit.is_some() => return Err(self.ambiguous()),
                 Ok(value) => hit = Some(value),
-                Err(error) => miss = Some(error),
+                Err(error) => misses.push(error),
             }
         }
-        match (hit, miss) {
-            (Some(value), _) => Ok(Ok(value)),
-            (None, Some(error)) => Ok(Err(error)),
-            (None, None) => Err(Failure::new(exit::SOFTWARE, "a reference was not looked up")),
-        }
+        Ok(hit.ok_or(misses))
     }
 
     fn ambiguous(&self) -> Failure {
@@ -87,7 +83,7 @@ mod tests {
         assert_eq!(readings.settle(vec![Err(1), Ok(2)]).map_err(|it| it.problem), Ok(Ok(2)));
         assert_eq!(readings.settle(vec![Ok(2), Err(1)]).map_err(|it| it.problem), Ok(Ok(2)));
         let both = readings.settle(vec![Err::<i32, _>(1), Err(2)]).map_err(|it| it.problem);
-        assert_eq!(both, Ok(Err(2)));
+        assert_eq!(both, Ok(Err(vec![1, 2])));
         let failure = readings.settle::<_, i32>(vec![Ok(1), Ok(2)]).unwrap_err();
         assert_eq!(failure.hint.as_deref(), Some("`a#b` or `a.b#value`"));
     }

@@ -1,10 +1,11 @@
 //! What is wrong with a config, where, and what to do about it. Never echoes more of the file
-//! than the one line that is wrong. Uses `place` and strsim.
+//! than the one line that is wrong. Uses `place` and `template`.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::place::{Place, place_of};
+use crate::template::nearest;
 
 /// A config that cannot be used. Displays as `file:line:column: what`, then the line with a caret.
 #[derive(Debug)]
@@ -73,17 +74,8 @@ fn unknown_key(message: &str) -> Option<(&str, Vec<&str>)> {
 }
 
 fn known_keys(key: &str, known: &[&str]) -> String {
-    match nearest(key, known.iter().copied()) {
+    match nearest(key, known) {
         Some(name) => format!("did you mean `{name}`?"),
         None => format!("known here: {}", known.join(", ")),
     }
-}
-
-/// The name that was probably meant: near, and nearer than a wholly different word would be.
-pub(crate) fn nearest<'a>(word: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    names
-        .map(|name| (strsim::jaro_winkler(&word.to_lowercase(), &name.to_lowercase()), name))
-        .filter(|&(likeness, _)| likeness >= 0.8)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, name)| name)
 }

@@ -13,10 +13,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use error::ConfigError;
-pub(crate) use error::nearest;
 pub use place::Place;
 
 use crate::secret::{Reference, SecretName};
+use crate::template::nearest;
 
 /// What a config file says. Paths in it are absolute, or relative to the working directory if the
 /// folder that was given to [`Config::parse`] was.

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, Visitor};
 
-use super::error::nearest;
 use super::{Account, ProviderKind};
 use crate::secret::{Reference, SecretName};
+use crate::template::nearest;
 
 /// A type that the config writes as one word.
 pub(super) trait Scalar: Sized {

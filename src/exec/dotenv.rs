@@ -1,5 +1,5 @@
-//! Reads a rendered env file back into names and values: a strict reading of what the `dotenv`
-//! dialect writes, without expansion. Whatever could be read in two ways is refused. Pure.
+//! Reads a rendered env file back into names and values: what templates write in the dialect
+//! `Exec`. No expansion, and whatever readers of env files disagree about is refused. Pure.
 
 use crate::secret::SecretBytes;
 
@@ -133,7 +133,7 @@ impl Reader<'_> {
             Some(b'n') => Ok(b'\n'),
             Some(b'r') => Ok(b'\r'),
             Some(b't') => Ok(b'\t'),
-            Some(byte @ (b'"' | b'\\' | b'$')) => Ok(byte),
+            Some(byte @ (b'"' | b'\\' | b'$' | b'`')) => Ok(byte),
             _ => self.error("this backslash is read differently by different programs"),
         }
     }
@@ -160,7 +160,7 @@ impl Reader<'_> {
         let line = self.text[start..self.at].trim_ascii_end();
         let end = comment_start(line);
         let value = line[..end].trim_ascii_end();
-        if value.iter().any(|byte| matches!(byte, b'"' | b'\'' | b'`' | b'\\' | b'$' | b'#')) {
+        if value.iter().any(|byte| matches!(byte, b'"' | b'\'' | b'`' | b'\\' | b'$' | b'#' | b'\r')) {
             return self.error("put this value in quotes: it has a character with a meaning");
         }
         Ok(SecretBytes::copy_of(value))

@@ -5,7 +5,7 @@ mod dotenv;
 mod environment;
 
 use std::ffi::{CString, OsString};
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::OsStrExt;
 
 use nix::errno::Errno;
 
@@ -39,10 +39,10 @@ impl ExecError {
 
 /// Becomes the program: same process, so exit status, signals, terminal and process group are its
 /// own. Found in PATH as a shell finds it. Returns only if that failed.
-pub fn replace(command: Vec<OsString>, environment: &Environment) -> ExecError {
+pub fn replace(command: &[OsString], environment: &Environment) -> ExecError {
     let program = command.first().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let arguments: Result<Vec<CString>, _> =
-        command.into_iter().map(|word| CString::new(word.into_vec())).collect();
+        command.iter().map(|word| CString::new(word.as_bytes())).collect();
     let Ok(arguments) = arguments else { return ExecError::Nul };
     let Some(path) = arguments.first() else { return ExecError::NotFound(program) };
     let Err(errno) = nix::unistd::execvpe(path, &arguments, environment.entries());

@@ -17,6 +17,9 @@ pub enum Dialect {
     Dotenv,
     /// systemd's `EnvironmentFile=`.
     Systemd,
+    /// Our own reader, behind `exec --env-file`, which takes any text. Nobody names it: no file is
+    /// served like this.
+    Exec,
 }
 
 /// How a template marks what is ours.

@@ -21,7 +21,7 @@ impl Dialect {
         match self {
             // Backquotes are node's alone, but what is in them must be followed.
             Self::Dotenv => b"'\"`",
-            Self::Systemd => b"'\"",
+            Self::Systemd | Self::Exec => b"'\"",
         }
     }
 
@@ -31,7 +31,7 @@ impl Dialect {
 
     /// Whether `#` after a blank ends a value.
     pub(super) fn has_trailing_comments(self) -> bool {
-        self == Self::Dotenv
+        self != Self::Systemd
     }
 
     /// Whether a backslash takes the next character with it, within `quote` or (0) without quotes.
@@ -39,6 +39,7 @@ impl Dialect {
         match self {
             Self::Dotenv => quote != 0,
             Self::Systemd => quote != b'\'',
+            Self::Exec => quote == b'"',
         }
     }
 
@@ -49,8 +50,9 @@ impl Dialect {
             (_, 0) => b"#'\"`$\\",
             (Self::Dotenv, b'\'') => b"\\\r$",
             (Self::Dotenv, _) => b"\\\r$`",
-            (Self::Systemd, b'\'') => b"",
+            (Self::Systemd | Self::Exec, b'\'') => b"",
             (Self::Systemd, _) => b"\\",
+            (Self::Exec, _) => b"\\$",
         };
         !literal.iter().any(|byte| special.contains(byte))
     }
@@ -60,7 +62,7 @@ impl Dialect {
         if let Some(reason) = self.never(value) {
             return Ok(Encoded::Refused(reason));
         }
-        if self == Self::Systemd {
+        if self != Self::Dotenv {
             out.put(b"\"")?;
             write_escaped(value, out)?;
             out.put(b"\"")?;
@@ -86,7 +88,7 @@ impl Dialect {
             return Ok(Encoded::Refused(reason));
         }
         match self {
-            Self::Systemd => write_escaped(value, out)?,
+            Self::Systemd | Self::Exec => write_escaped(value, out)?,
             Self::Dotenv if fits_dotenv(value, quote) && !value.contains('$') => out.put(value.as_bytes())?,
             Self::Dotenv => {
                 return Ok(Encoded::Refused((
@@ -112,7 +114,7 @@ impl Dialect {
                 "the value has a Unicode noncharacter, for which systemd rejects the whole file",
                 ENCODE,
             )),
-            Self::Dotenv | Self::Systemd => None,
+            Self::Dotenv | Self::Systemd | Self::Exec => None,
         }
     }
 }

@@ -1,0 +1,130 @@
+//! What a command asks of the broker on behalf of somebody who waits for a message: single values,
+//! all that a template lacks, and the names that were perhaps meant.
+
+use crate::caller::Caller;
+use crate::policy::{Decision, Door, Grant};
+use crate::resolver::Resolved;
+use crate::secret::{Absent, FieldName, Reference, SecretBytes, SecretKey};
+use crate::template::{Kind, Template, TemplateError, nearest};
+
+use super::{Broker, Error};
+
+/// A reference that has no value.
+#[derive(Clone, Debug)]
+pub struct Lack {
+    pub problem: String,
+    pub hint: Option<String>,
+    /// The name, if it is the name that nobody knows.
+    unknown: Option<String>,
+}
+
+impl Lack {
+    /// Whether there is no such secret at all.
+    pub fn is_of_name(&self) -> bool {
+        self.unknown.is_some()
+    }
+}
+
+impl Broker {
+    /// Yes, with its proof, for a command of this caller.
+    pub fn grant(&self, caller: &Caller, door: Door, keys: &[SecretKey]) -> Result<Grant, Error> {
+        match self.judge(caller, &|_| false, door, None, keys) {
+            Decision::Granted(grant) => Ok(grant),
+            Decision::Denied(denial) => Err(Error::Denied(denial)),
+        }
+    }
+
+    /// The values of these references, in their order and as of one moment.
+    pub async fn values(
+        &self,
+        caller: &Caller,
+        door: Door,
+        references: &[Reference],
+    ) -> Result<Vec<Result<SecretBytes, Lack>>, Error> {
+        let keys: Vec<SecretKey> = references.iter().map(|reference| reference.key.clone()).collect();
+        let grant = self.grant(caller, door, &keys)?;
+        let resolved = self.resolver.resolve(&grant, &keys).await?;
+        Ok(references.iter().map(|reference| value(reference, &resolved)).collect())
+    }
+
+    /// All that this template could not do without, in branches not taken too.
+    pub async fn missing(
+        &self,
+        caller: &Caller,
+        door: Door,
+        template: &Template,
+    ) -> Result<Vec<TemplateError>, Error> {
+        let grant = self.grant(caller, door, template.keys())?;
+        let resolved = self.resolver.resolve(&grant, template.keys()).await?;
+        let names = self.resolver.names().await;
+        Ok(self
+            .with_inputs(template, None, &resolved, |inputs| template.missing(inputs))
+            .into_iter()
+            .map(|error| with_nearest(error, &names))
+            .collect())
+    }
+
+    /// The same failure with "did you mean": lists names, so never on the path of an open.
+    pub async fn explain(&self, error: Error) -> Error {
+        match error {
+            Error::Template(error) if matches!(error.kind, Kind::Missing(_)) => {
+                Error::Template(with_nearest(error, &self.resolver.names().await))
+            }
+            error => error,
+        }
+    }
+
+    /// The same lack with "did you mean".
+    pub async fn explain_lack(&self, lack: Lack) -> Lack {
+        match &lack.unknown {
+            None => lack,
+            Some(name) => Lack { hint: did_you_mean(name, &self.resolver.names().await), ..lack },
+        }
+    }
+}
+
+fn value(reference: &Reference, resolved: &Resolved) -> Result<SecretBytes, Lack> {
+    let key = &reference.key;
+    let version = match &resolved.answers[key] {
+        Ok(version) => version,
+        Err(Absent::Missing) => {
+            let problem = format!("there is no secret `{key}`");
+            return Err(Lack { problem, hint: None, unknown: Some(key.path.clone()) });
+        }
+        Err(absent) => {
+            return Err(Lack { problem: format!("the secret `{key}`: {absent}"), hint: None, unknown: None });
+        }
+    };
+    let field = reference.field_name();
+    version.fields.get(field).map(|value| SecretBytes::copy_of(value.expose())).ok_or_else(|| {
+        let fields: Vec<&str> = version.fields.keys().map(FieldName::as_str).collect();
+        let hint = match nearest(field, &fields) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("it has: {}", fields.join(", ")),
+        };
+        Lack {
+            problem: format!("the secret `{key}` has no field `{field}`"),
+            hint: Some(hint),
+            unknown: None,
+        }
+    })
+}
+
+/// Names what was perhaps meant, here and in the errors that go with it.
+fn with_nearest(mut error: TemplateError, names: &[String]) -> TemplateError {
+    if let Kind::Missing(reference) = &error.kind
+        && let Some(hint) = did_you_mean(&reference.key.path, names)
+    {
+        error.hint = Some(hint.into());
+    }
+    error.also = error.also.into_iter().map(|also| with_nearest(also, names)).collect();
+    error
+}
+
+/// Nothing for a name that is there: then a field or a version is what is missing.
+fn did_you_mean(name: &str, names: &[String]) -> Option<String> {
+    if names.iter().any(|known| known == name) {
+        return None;
+    }
+    nearest(name, names).map(|near| format!("did you mean `{near}`?"))
+}

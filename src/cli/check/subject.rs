@@ -1,0 +1,107 @@
+//! Which templates `check` looks at: the ones it was given, or all that the config names.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use crate::cli::report::Failure;
+use crate::cli::{exit, source};
+use crate::config::{Config, FileOptions, Mount};
+use crate::template::{Dialect, Format, Options};
+
+const SUFFIX: &str = "tpl";
+
+/// A template and what it is compiled as.
+pub(super) struct Subject {
+    pub(super) path: PathBuf,
+    pub(super) options: Options,
+    /// Neither its name nor the config says what it is.
+    pub(super) is_format_unknown: bool,
+    pub(super) is_mounted: bool,
+}
+
+pub(super) fn find(config: &Config, paths: &[PathBuf]) -> Result<Vec<Subject>, Failure> {
+    if paths.is_empty() { of_config(config) } else { given(paths) }
+}
+
+fn given(paths: &[PathBuf]) -> Result<Vec<Subject>, Failure> {
+    let mut subjects = Vec::new();
+    for path in paths {
+        match path.is_dir() {
+            true => {
+                for found in below(path)? {
+                    subjects.push(Subject::new(found.clone(), &found, &FileOptions::default(), false)?);
+                }
+            }
+            false => subjects.push(Subject::new(path.clone(), path, &FileOptions::default(), false)?),
+        }
+    }
+    Ok(subjects)
+}
+
+fn of_config(config: &Config) -> Result<Vec<Subject>, Failure> {
+    let mut subjects = Vec::new();
+    for mount in &config.mounts {
+        subjects.extend(of_mount(mount)?);
+    }
+    let env_files: BTreeSet<_> = config.profiles.values().flat_map(|profile| &profile.env_files).collect();
+    for path in env_files {
+        let options = Options { format: Format::Env(Dialect::Exec), ..Options::default() };
+        subjects.push(Subject { path: path.clone(), options, is_format_unknown: false, is_mounted: false });
+    }
+    if subjects.is_empty() {
+        return Err(Failure::new(exit::USAGE, "there is nothing to check: the config names no templates")
+            .hint("secretfs check TEMPLATES"));
+    }
+    Ok(subjects)
+}
+
+/// The folder's templates, and those that the config adds from elsewhere.
+fn of_mount(mount: &Mount) -> Result<Vec<Subject>, Failure> {
+    let mut subjects = Vec::new();
+    for path in below(&mount.templates)? {
+        let file = path.strip_prefix(&mount.templates).unwrap_or(&path).with_extension("");
+        let entry = mount.files.get(&file);
+        if entry.is_some_and(|entry| entry.template.is_some()) {
+            continue;
+        }
+        let own = entry.map(|entry| entry.options.clone()).unwrap_or_default();
+        subjects.push(Subject::new(path.clone(), &file, &own.merged_over(&mount.defaults), true)?);
+    }
+    for (file, entry) in &mount.files {
+        if let Some(path) = &entry.template {
+            subjects.push(Subject::new(
+                path.clone(),
+                file,
+                &entry.options.merged_over(&mount.defaults),
+                true,
+            )?);
+        }
+    }
+    Ok(subjects)
+}
+
+/// All templates below a folder, in a stable order.
+fn below(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let unreadable =
+        |error| Failure::new(exit::NO_INPUT, format!("cannot read {}: {error}", folder.display()));
+    let mut found = Vec::new();
+    for entry in folder.read_dir().map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        match path.symlink_metadata().map_err(unreadable)?.is_dir() {
+            true => found.extend(below(&path)?),
+            false if path.extension().is_some_and(|extension| extension == SUFFIX) => found.push(path),
+            false => {}
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+impl Subject {
+    /// `file` is what the output is called.
+    fn new(path: PathBuf, file: &Path, wanted: &FileOptions, is_mounted: bool) -> Result<Self, Failure> {
+        let is_format_unknown = wanted.format.is_none() && source::format_of(file).is_none();
+        let options = source::options(file, wanted)?;
+        Ok(Self { path, options, is_format_unknown, is_mounted })
+    }
+}

@@ -1,0 +1,245 @@
+//! `secretfs exec`: collects what the child's environment needs, and becomes the child. Nothing
+//! starts when anything is missing, and all that is missing is told at once.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use super::readings::Readings;
+use super::report::Failure;
+use super::{Common, assemble, exit, session, source};
+use crate::broker::{Broker, Environment as TemplateEnvironment, Error, Lack};
+use crate::config::{Config, Profile};
+use crate::exec::{self, Environment, EnvironmentError, Rules};
+use crate::policy::Door;
+use crate::secret::{Namespace, SecretBytes};
+use crate::template::{Dialect, Format, Options, Template, TemplateError, nearest};
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// Set a variable: NAME=SECRET, NAME=SECRET.FIELD or NAME=provider:path#field@version
+    #[arg(long, value_name = "NAME=REFERENCE", value_parser = parse_assignment)]
+    env: Vec<(String, String)>,
+    /// Set the variables of an env file that is a template
+    #[arg(long, value_name = "TEMPLATE")]
+    env_file: Vec<PathBuf>,
+    /// Set what a profile of the config says
+    #[arg(long, value_name = "NAME")]
+    profile: Option<String>,
+    /// Inherit nothing but PATH, HOME, TERM, the locale and their like
+    #[arg(long)]
+    pristine: bool,
+    /// Set this variable although it changes which code a program runs (PATH, LD_PRELOAD, …)
+    #[arg(long, value_name = "NAME")]
+    force_env: Vec<String>,
+    /// Allow deploy-time secrets: the namespace `deploy` and .env.deploy files
+    #[arg(long)]
+    deploy: bool,
+    /// The command and its arguments
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
+}
+
+pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
+    refuse_deploy(common, args)?;
+    let config = super::config::load(common)?;
+    let request = Request::new(&config, args)?;
+    let injected = match request.is_empty() {
+        true => Injected::new(),
+        false => collect(common, &config, &request)?,
+    };
+    let rules = Rules { pristine: args.pristine, forced: args.force_env.iter().cloned().collect() };
+    let environment = Environment::build(std::env::vars_os(), &injected, &rules).map_err(cannot_inject)?;
+    drop(injected);
+    let error = exec::replace(&args.command, &environment);
+    Err(Failure::new(error.status(), error))
+}
+
+fn refuse_deploy(common: &Common, args: &Args) -> Result<(), Failure> {
+    let is_deploy_file = |path: &PathBuf| {
+        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(".env.deploy"))
+    };
+    let namespace = common.namespace.as_deref().filter(|&name| name == Namespace::DEPLOY);
+    let file = args.env_file.iter().find(|path| is_deploy_file(path)).map(|path| path.display().to_string());
+    let Some(what) = namespace.map(|_| "the namespace `deploy`".to_owned()).or(file) else { return Ok(()) };
+    if args.deploy {
+        return Ok(());
+    }
+    let problem = format!("{what} is for deployments; no workload gets it");
+    Err(Failure::new(exit::NO_PERMISSION, problem).hint("--deploy if this command deploys"))
+}
+
+type Injected = BTreeMap<String, SecretBytes>;
+
+/// All that is asked for. Later ones win: profile, then env files, then `--env`.
+struct Request {
+    profile: Vec<Variable>,
+    templates: Vec<Template>,
+    variables: Vec<Variable>,
+}
+
+/// A variable, and what it is to hold.
+struct Variable {
+    name: String,
+    readings: Readings,
+}
+
+impl Request {
+    fn new(config: &Config, args: &Args) -> Result<Self, Failure> {
+        let none = Profile::default();
+        let profile = args.profile.as_ref().map_or(Ok(&none), |name| find_profile(config, name))?;
+        let files = profile.env_files.iter().chain(&args.env_file);
+        let mut variables: Vec<Variable> = Vec::new();
+        for (name, text) in &args.env {
+            if variables.iter().any(|known| known.name == *name) {
+                return Err(Failure::new(exit::USAGE, format!("--env {name} is given twice")));
+            }
+            variables.push(Variable::new(name, text)?);
+        }
+        Ok(Self {
+            profile: profile
+                .env
+                .iter()
+                .map(|(name, text)| Variable::new(name, text))
+                .collect::<Result<_, _>>()?,
+            templates: files.map(|path| compile(path)).collect::<Result<_, _>>()?,
+            variables,
+        })
+    }
+
+    fn is_empty(&self) -> bool {
+        self.profile.is_empty() && self.templates.is_empty() && self.variables.is_empty()
+    }
+}
+
+impl Variable {
+    fn new(name: &str, text: &str) -> Result<Self, Failure> {
+        Ok(Self { name: name.to_owned(), readings: Readings::of(text)? })
+    }
+}
+
+fn find_profile<'a>(config: &'a Config, name: &str) -> Result<&'a Profile, Failure> {
+    config.profiles.get(name).ok_or_else(|| {
+        let failure = Failure::new(exit::CONFIG, format!("the config has no profile `{name}`"));
+        match nearest(name, config.profiles.keys()) {
+            Some(near) => failure.hint(format!("--profile {near}")),
+            None => failure,
+        }
+    })
+}
+
+fn compile(path: &Path) -> Result<Template, Failure> {
+    source::compile(path, Options { format: Format::Env(Dialect::Exec), ..Options::default() })
+}
+
+/// Everything that is missing, in the order in which it was asked for.
+#[derive(Default)]
+struct Missing(Vec<String>);
+
+/// One runtime without threads: the store answers in this one.
+fn collect(common: &Common, config: &Config, request: &Request) -> Result<Injected, Failure> {
+    let broker = assemble::broker(common, config, TemplateEnvironment::All)?;
+    session::wait(async {
+        let mut missing = Missing::default();
+        let mut injected = look_up(&broker, &request.profile, &mut missing).await?;
+        for template in &request.templates {
+            injected.extend(render(&broker, template, &mut missing).await?);
+        }
+        injected.extend(look_up(&broker, &request.variables, &mut missing).await?);
+        missing.none()?;
+        Ok(injected)
+    })
+}
+
+async fn look_up(
+    broker: &Broker,
+    variables: &[Variable],
+    missing: &mut Missing,
+) -> Result<Injected, Failure> {
+    let mut injected = Injected::new();
+    if variables.is_empty() {
+        return Ok(injected);
+    }
+    let references: Vec<_> = variables.iter().flat_map(|it| it.readings.references.clone()).collect();
+    let mut values = broker.values(&session::caller(), Door::Exec, &references).await?.into_iter();
+    for Variable { name, readings } in variables {
+        let outcomes = values.by_ref().take(readings.references.len()).collect();
+        match readings.settle(outcomes)? {
+            Ok(value) => drop(injected.insert(name.clone(), value)),
+            Err(lacks) => missing.add_lack(name, readings, &most_telling(broker, lacks).await),
+        }
+    }
+    Ok(injected)
+}
+
+/// Of two readings that miss: the secret that lacks the field, else the name.
+async fn most_telling(broker: &Broker, mut lacks: Vec<Lack>) -> Lack {
+    let known = lacks.iter().position(|lack| !lack.is_of_name());
+    let lack = lacks.swap_remove(known.unwrap_or(lacks.len() - 1));
+    broker.explain_lack(lack).await
+}
+
+async fn render(
+    broker: &Broker,
+    template: &Template,
+    missing: &mut Missing,
+) -> Result<Vec<(String, SecretBytes)>, Failure> {
+    match session::rendering(broker, template, Door::Exec).await {
+        Ok(bytes) => exec::parse_dotenv(bytes.expose()).map_err(|error| unreadable(template, &error)),
+        Err(error) if error.missing().is_some() => {
+            missing.add_template(broker.explain(error).await);
+            Ok(Vec::new())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+impl Missing {
+    fn add_lack(&mut self, name: &str, readings: &Readings, lack: &Lack) {
+        let hint = lack.hint.iter().map(|hint| format!("; {hint}"));
+        self.0.push(format!("{name}={}: {}{}", readings.text, lack.problem, hint.collect::<String>()));
+    }
+
+    fn add_template(&mut self, error: Error) {
+        let Error::Template(error) = error else { return };
+        self.0.extend(std::iter::once(&error).chain(&error.also).map(line));
+    }
+
+    fn none(self) -> Result<(), Failure> {
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        let lines = self.0.join("\n  ");
+        Err(Failure::new(exit::NO_INPUT, format!("nothing was started, because this is missing:\n  {lines}"))
+            .hint("secretfs list"))
+    }
+}
+
+fn line(error: &TemplateError) -> String {
+    let hint = error.hint.iter().map(|hint| format!("; {hint}"));
+    format!("{error}{}", hint.collect::<String>())
+}
+
+fn unreadable(template: &Template, error: &exec::DotenvError) -> Failure {
+    let problem = format!("{}, {error} (of the rendered file)", template.name());
+    Failure::new(exit::DATA, problem)
+        .hint("an env file has lines of NAME=value, NAME='value' or NAME=\"value\"")
+}
+
+fn cannot_inject(error: EnvironmentError) -> Failure {
+    let failure = Failure::new(exit::DATA, &error);
+    match &error {
+        EnvironmentError::Dangerous(name) => failure.hint(format!("--force-env {name} if you mean it")),
+        EnvironmentError::Nul(_) | EnvironmentError::TooLong { .. } => {
+            failure.hint("let the program read it from a file: secretfs mount")
+        }
+        EnvironmentError::Name(_) | EnvironmentError::Own(_) => failure,
+    }
+}
+
+fn parse_assignment(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, reference)) if !name.is_empty() => Ok((name.to_owned(), reference.to_owned())),
+        _ => Err("it has the form NAME=REFERENCE".to_owned()),
+    }
+}

@@ -1,0 +1,59 @@
+//! `secretfs render`: one template to stdout, as the mount would serve it to this user.
+//! May use every layer.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use super::report::Failure;
+use super::{Common, assemble, exit, session, source};
+use crate::broker::Environment;
+use crate::config::FileOptions;
+use crate::policy::Door;
+use crate::template::Options;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// The template; `-` reads stdin
+    template: PathBuf,
+    /// What the output is, if its name does not tell: text, json, env
+    #[arg(long)]
+    format: Option<String>,
+    /// Who reads an env file: dotenv, systemd
+    #[arg(long)]
+    dialect: Option<String>,
+    /// The template's syntax: angle (`<< >>`) or jinja (`{{ }}`)
+    #[arg(long)]
+    syntax: Option<String>,
+}
+
+pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
+    let config = super::config::load(common)?;
+    let template = source::compile(&args.template, args.options()?)?;
+    let broker = assemble::broker(common, &config, Environment::All)?;
+    let bytes = session::wait(async {
+        match session::rendering(&broker, &template, Door::Command).await {
+            Ok(bytes) => Ok(bytes),
+            Err(error) => Err(Failure::from(broker.explain(error).await)),
+        }
+    })?;
+    let mut out = std::io::stdout().lock();
+    out.write_all(bytes.expose())
+        .and_then(|()| out.flush())
+        .map_err(|error| Failure::new(exit::IO, format!("cannot write: {error}")))?;
+    Ok(exit::OK)
+}
+
+impl Args {
+    fn options(&self) -> Result<Options, Failure> {
+        source::options(&self.template, &self.wanted())
+    }
+
+    fn wanted(&self) -> FileOptions {
+        FileOptions {
+            format: self.format.clone(),
+            dialect: self.dialect.clone(),
+            syntax: self.syntax.clone(),
+            ..FileOptions::default()
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! One command's dealings with the broker: as whom it asks, and how it waits. May use every layer.
+
+use std::future::Future;
+
+use nix::unistd::{getegid, geteuid};
+
+use super::exit;
+use super::report::Failure;
+use crate::broker::{Broker, Class, Error};
+use crate::caller::Caller;
+use crate::policy::Door;
+use crate::secret::SecretBytes;
+use crate::template::{Reader, Template};
+
+/// This process.
+pub fn caller() -> Caller {
+    Caller { uid: geteuid().as_raw(), gid: getegid().as_raw(), pid: std::process::id() }
+}
+
+/// Waits without starting a thread: the store answers in this one.
+pub fn wait<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+    runtime.map_err(|error| Failure::new(exit::OS, error))?.block_on(work)
+}
+
+/// Renders for the process that we are.
+pub async fn rendering(broker: &Broker, template: &Template, door: Door) -> Result<SecretBytes, Error> {
+    let caller = caller();
+    let grant = broker.grant(&caller, door, template.keys())?;
+    let reader = Reader { uid: caller.uid, gid: caller.gid, exe: None, unit: None };
+    Ok(broker.render(&grant, template, Some(&reader)).await?.bytes)
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let status = match error.class() {
+            Class::Denied | Class::Expired | Class::Revoked => exit::NO_PERMISSION,
+            Class::NoKey if error.missing().is_some() => exit::NO_INPUT,
+            Class::NoKey => exit::NO_PERMISSION,
+            Class::Tampered => exit::IO,
+            Class::Timeout => exit::TEMPORARY,
+            Class::TooLarge => exit::DATA,
+            Class::Failed => exit::UNAVAILABLE,
+        };
+        match error {
+            Error::Template(error) => error.into(),
+            error => Self::new(status, error),
+        }
+    }
+}

@@ -1,0 +1,2 @@
+<# For nginx, postgres, any TLS server: a PEM file is plain text. -#>
+<< secrets.tls_key | trim >>
