@@ -12,11 +12,11 @@ use crate::config::{Config, ConfigError};
 const NAME: &str = "secretfs.yaml";
 const SYSTEM: &str = "/etc/secretfs/config.yaml";
 
-/// The config that is in force here; an empty one if there is none.
+/// The config that is in force here; one that says nothing if there is none.
 pub fn load(common: &Common) -> Result<Config, Failure> {
     match find(common)? {
         Some(path) => read(&path),
-        None => Ok(Config::default()),
+        None => Ok(Config::parse(Path::new(NAME), "")?),
     }
 }
 

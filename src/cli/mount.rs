@@ -27,6 +27,7 @@ use crate::fs::tree::{Layout, Spec, TreeError};
 use crate::policy::Ownership;
 use crate::sys::namespace::Inside;
 use crate::sys::{self, hardening, lease, ready};
+use crate::template::Syntax;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -45,8 +46,8 @@ pub struct Args {
     #[arg(long, value_name = "OCTAL")]
     mode: Option<String>,
     /// The templates' syntax: angle (`<< >>`) or jinja (`{{ }}`)
-    #[arg(long)]
-    syntax: Option<String>,
+    #[arg(long, value_parser = Syntax::parse)]
+    syntax: Option<Syntax>,
     /// Run a command (default: a shell) that alone sees the mount
     #[arg(last = true, value_name = "CMD")]
     command: Option<Vec<OsString>>,
@@ -319,8 +320,9 @@ fn spec(options: &FileOptions) -> Result<Spec, Failure> {
     let mode = options.mode.unwrap_or(0o400) as u16;
     Ok(Spec {
         ownership: Ownership { uid, gid, mode },
-        format: assemble::format(options)?,
-        syntax: assemble::syntax(options)?,
+        format: options.format,
+        dialect: options.dialect,
+        syntax: options.syntax.unwrap_or(Syntax::Angle),
         verify: options.verify.unwrap_or(true),
         deadline: options.deadline.unwrap_or(DEADLINE),
     })
@@ -387,7 +389,7 @@ impl Args {
             owner: self.owner.as_ref().map(account),
             group: self.group.as_ref().map(account),
             mode: self.mode.as_ref().map(mode).transpose()?,
-            syntax: self.syntax.clone(),
+            syntax: self.syntax,
             ..FileOptions::default()
         })
     }

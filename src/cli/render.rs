@@ -9,26 +9,26 @@ use super::{Common, assemble, exit, session, source};
 use crate::broker::Environment;
 use crate::config::FileOptions;
 use crate::policy::Door;
-use crate::template::Options;
+use crate::template::{Dialect, Format, Options, Syntax};
 
 #[derive(clap::Args)]
 pub struct Args {
     /// The template; `-` reads stdin
     template: PathBuf,
     /// What the output is, if its name does not tell: text, json, env
-    #[arg(long)]
-    format: Option<String>,
+    #[arg(long, value_parser = Format::parse)]
+    format: Option<Format>,
     /// Who reads an env file: dotenv, systemd
-    #[arg(long)]
-    dialect: Option<String>,
+    #[arg(long, value_parser = Dialect::parse)]
+    dialect: Option<Dialect>,
     /// The template's syntax: angle (`<< >>`) or jinja (`{{ }}`)
-    #[arg(long)]
-    syntax: Option<String>,
+    #[arg(long, value_parser = Syntax::parse)]
+    syntax: Option<Syntax>,
 }
 
 pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
     let config = super::config::load(common)?;
-    let template = source::compile(&args.template, args.options()?)?;
+    let template = source::compile(&args.template, args.options())?;
     let broker = assemble::broker(common, &config, Environment::All)?;
     let bytes = session::wait(async {
         match session::rendering(&broker, &template, Door::Command).await {
@@ -44,16 +44,8 @@ pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
 }
 
 impl Args {
-    fn options(&self) -> Result<Options, Failure> {
-        source::options(&self.template, &self.wanted())
-    }
-
-    fn wanted(&self) -> FileOptions {
-        FileOptions {
-            format: self.format.clone(),
-            dialect: self.dialect.clone(),
-            syntax: self.syntax.clone(),
-            ..FileOptions::default()
-        }
+    fn options(&self) -> Options {
+        let Self { format, dialect, syntax, .. } = *self;
+        source::options(&self.template, &FileOptions { format, dialect, syntax, ..FileOptions::default() })
     }
 }

@@ -1,13 +1,14 @@
 //! Templates as the command line reads them: a file that the user names, compiled as its name or
 //! the options say; and how a template's error is told. May use every layer.
 
+use std::ffi::OsStr;
 use std::io::Read;
 use std::path::Path;
 
+use super::exit;
 use super::report::Failure;
-use super::{assemble, exit};
 use crate::config::FileOptions;
-use crate::template::{Format, LARGEST_TEMPLATE, Options, Template, TemplateError};
+use crate::template::{Format, LARGEST_TEMPLATE, Options, Syntax, Template, TemplateError};
 
 /// Reads the file and compiles it.
 pub fn compile(path: &Path, options: Options) -> Result<Template, Failure> {
@@ -43,10 +44,11 @@ pub fn format_of(path: &Path) -> Option<Format> {
 }
 
 /// How a template is compiled whose output is called `file`.
-pub fn options(file: &Path, wanted: &FileOptions) -> Result<Options, Failure> {
-    let format = assemble::format(wanted)?.or_else(|| format_of(file)).unwrap_or(Format::Text);
-    let syntax = assemble::syntax(wanted)?;
-    Ok(Options { format, syntax, verify: wanted.verify.unwrap_or(true), ..Options::default() })
+pub fn options(file: &Path, wanted: &FileOptions) -> Options {
+    let name = file.file_name().and_then(OsStr::to_str).unwrap_or_default();
+    let format = Format::chosen(wanted.format, wanted.dialect, name.strip_suffix(".tpl").unwrap_or(name));
+    let syntax = wanted.syntax.unwrap_or(Syntax::Angle);
+    Options { format, syntax, verify: wanted.verify.unwrap_or(true), ..Options::default() }
 }
 
 impl From<TemplateError> for Failure {

@@ -16,11 +16,11 @@ pub use error::ConfigError;
 pub use place::Place;
 
 use crate::secret::{Reference, SecretName};
-use crate::template::nearest;
+use crate::template::{Dialect, Format, Syntax, nearest};
 
 /// What a config file says. Paths in it are absolute, or relative to the working directory if the
 /// folder that was given to [`Config::parse`] was.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Config {
     pub store: StoreConfig,
     pub mounts: Vec<Mount>,
@@ -76,9 +76,9 @@ pub struct FileOptions {
     pub owner: Option<Account>,
     pub group: Option<Account>,
     pub mode: Option<u32>,
-    pub format: Option<String>,
-    pub dialect: Option<String>,
-    pub syntax: Option<String>,
+    pub format: Option<Format>,
+    pub dialect: Option<Dialect>,
+    pub syntax: Option<Syntax>,
     pub deadline: Option<Duration>,
     pub verify: Option<bool>,
 }
@@ -105,9 +105,9 @@ impl FileOptions {
             owner: self.owner.clone().or_else(|| defaults.owner.clone()),
             group: self.group.clone().or_else(|| defaults.group.clone()),
             mode: self.mode.or(defaults.mode),
-            format: self.format.clone().or_else(|| defaults.format.clone()),
-            dialect: self.dialect.clone().or_else(|| defaults.dialect.clone()),
-            syntax: self.syntax.clone().or_else(|| defaults.syntax.clone()),
+            format: self.format.or(defaults.format),
+            dialect: self.dialect.or(defaults.dialect),
+            syntax: self.syntax.or(defaults.syntax),
             deadline: self.deadline.or(defaults.deadline),
             verify: self.verify.or(defaults.verify),
         }
@@ -197,12 +197,29 @@ impl Config {
 
     fn judge_mounts(&self) -> Result<(), ConfigError> {
         let mut seen = BTreeSet::new();
-        match self.mounts.iter().position(|mount| !seen.insert(&mount.at)) {
-            None => Ok(()),
-            Some(index) => {
-                let problem = format!("two mounts at {}", self.mounts[index].at.display());
-                Err(self.error_at(&["mounts", &index.to_string(), "at"], problem))
+        for (index, mount) in self.mounts.iter().enumerate() {
+            let index = index.to_string();
+            if !seen.insert(&mount.at) {
+                let problem = format!("two mounts at {}", mount.at.display());
+                return Err(self.error_at(&["mounts", &index, "at"], problem));
             }
+            self.judge_dialect(&mount.defaults, &["mounts", &index, "dialect"])?;
+            for (path, file) in &mount.files {
+                let name = path.to_string_lossy();
+                self.judge_dialect(&file.options, &["mounts", &index, "files", &name, "dialect"])?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A dialect beside a format that has none was meant to do something.
+    fn judge_dialect(&self, options: &FileOptions, place: &[&str]) -> Result<(), ConfigError> {
+        match (options.format, options.dialect) {
+            (Some(format), Some(_)) if !matches!(format, Format::Env(_)) => {
+                let problem = format!("the format {} has no dialects", format.name());
+                Err(self.error_at(place, problem).hint(Some("format: env".to_owned())))
+            }
+            _ => Ok(()),
         }
     }
 }

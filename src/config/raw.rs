@@ -8,10 +8,11 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::scalar::{
-    Backend, FilePath, Given, KeySource, Label, Mode, ReferenceText, Scalar, Table, Text, Variable, Word,
+    Backend, FilePath, Given, KeySource, Label, Mode, ReferenceText, Scalar, Table, Variable, Word,
 };
 use super::{Account, FileOptions, ProviderKind};
 use crate::secret::SecretName;
+use crate::template::{Dialect, Format, Syntax};
 
 #[derive(Default, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -41,11 +42,11 @@ macro_rules! with_options {
             #[serde(default)]
             mode: Given<Mode>,
             #[serde(default)]
-            format: Given<Text>,
+            format: Given<Format>,
             #[serde(default)]
-            dialect: Given<Text>,
+            dialect: Given<Dialect>,
             #[serde(default)]
-            syntax: Given<Text>,
+            syntax: Given<Syntax>,
             #[serde(default)]
             deadline: Given<Duration>,
             #[serde(default)]
@@ -61,9 +62,9 @@ macro_rules! with_options {
                     owner: self.owner.0.take(),
                     group: self.group.0.take(),
                     mode: self.mode.0.take().map(|mode| mode.0),
-                    format: self.format.0.take().map(|text| text.0),
-                    dialect: self.dialect.0.take().map(|text| text.0),
-                    syntax: self.syntax.0.take().map(|text| text.0),
+                    format: self.format.0.take(),
+                    dialect: self.dialect.0.take(),
+                    syntax: self.syntax.0.take(),
                     deadline: self.deadline.0.take(),
                     verify: self.verify.0.take(),
                 }

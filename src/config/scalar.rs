@@ -10,7 +10,7 @@ use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, Vi
 
 use super::{Account, ProviderKind};
 use crate::secret::{Reference, SecretName};
-use crate::template::nearest;
+use crate::template::{Dialect, Format, Syntax, nearest};
 
 /// A type that the config writes as one word.
 pub(super) trait Scalar: Sized {
@@ -213,15 +213,24 @@ impl Scalar for PathBuf {
     }
 }
 
-pub(super) struct Text(pub(super) String);
+/// Words that know themselves what they can be.
+macro_rules! named_scalars {
+    ($($name:ident: $expected:literal),*) => {$(
+        impl Scalar for $name {
+            const EXPECTED: &'static str = $expected;
 
-impl Scalar for Text {
-    const EXPECTED: &'static str = "a word";
-
-    fn judge(text: &str) -> Result<Self, String> {
-        Ok(Self(text.to_owned()))
-    }
+            fn judge(text: &str) -> Result<Self, String> {
+                Self::parse(text).map_err(|error| error.to_string())
+            }
+        }
+    )*};
 }
+named_scalars!(
+    Format: "the name of a format",
+    Dialect: "the name of a dialect",
+    Syntax: "the name of a syntax",
+    SecretName: "a secret's name"
+);
 
 /// A file's path inside a mount.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
@@ -284,14 +293,6 @@ impl Scalar for ReferenceText {
     fn judge(text: &str) -> Result<Self, String> {
         let parsed = Reference::parse(text).map_err(|error| error.to_string())?;
         Ok(Self { text: text.to_owned(), parsed })
-    }
-}
-
-impl Scalar for SecretName {
-    const EXPECTED: &'static str = "a secret's name";
-
-    fn judge(text: &str) -> Result<Self, String> {
-        Self::parse(text).map_err(|error| error.to_string())
     }
 }
 

@@ -29,7 +29,7 @@ mounts:
     mode: "0400"
     deadline: 2s
     files:
-      .env: {mode: "0440", verify: false}
+      .env: {mode: "0440", verify: false, dialect: systemd, syntax: jinja}
       tls/key.pem: {template: ../tls/key.pem.tpl}
 profiles:
   web: {env: {DATABASE_URL: db.url}, env_files: [web.env.tpl]}
@@ -52,6 +52,7 @@ policy: {roles: {}, rules: []}
     assert_eq!(merged.group, Some(Account::Id(33)));
     assert_eq!((merged.mode, merged.verify), (Some(0o440), Some(false)));
     assert_eq!(merged.deadline, Some(Duration::from_secs(2)));
+    assert_eq!((merged.dialect, merged.syntax), (Some(Dialect::Systemd), Some(Syntax::Jinja)));
     let key = &mount.files[Path::new("tls/key.pem")];
     assert_eq!(key.template.as_deref(), Some(Path::new("/etc/app/../tls/key.pem.tpl")));
     assert_eq!(config.profiles["web"].env["DATABASE_URL"], "db.url");
@@ -88,6 +89,9 @@ fn a_wrong_value_is_located() {
         ("deadline: 0s", 15, "a time like"),
         ("deadline: 99999999999999999h", 15, "a time like"),
         ("verify: maybe", 13, "true or false"),
+        ("format: jsn", 13, "there is no format `jsn`; did you mean `json`?"),
+        ("syntax: [a]", 13, "the name of a syntax"),
+        ("files: {a: {format: json, dialect: systemd}}", 40, "the format json has no dialects"),
         ("set: tls", 10, "not available in this version"),
         ("files: {../x: {}}", 13, "a file's path inside the mount"),
         ("files: {/x: {}}", 13, "a file's path inside the mount"),

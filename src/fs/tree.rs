@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use super::source::Source;
 use crate::policy::Ownership;
-use crate::template::{Format, Options, Syntax};
+use crate::template::{Dialect, Format, Options, Syntax};
 
 pub type FileId = u32;
 pub type DirId = u64;
@@ -35,6 +35,8 @@ pub struct Spec {
     pub ownership: Ownership,
     /// `None`: by the file's name.
     pub format: Option<Format>,
+    /// Of the env files.
+    pub dialect: Option<Dialect>,
     pub syntax: Syntax,
     pub verify: bool,
     /// The time within which every request is answered.
@@ -188,7 +190,7 @@ impl Tree {
 impl File {
     fn new(id: FileId, path: &Path, template: PathBuf, spec: Spec) -> Self {
         let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
-        let format = spec.format.or_else(|| Format::from_file_name(name)).unwrap_or(Format::Text);
+        let format = Format::chosen(spec.format, spec.dialect, name);
         let options = Options { syntax: spec.syntax, format, verify: spec.verify, ..Options::default() };
         Self { id, path: path.to_owned(), source: Source::new(template, options), spec }
     }

@@ -55,6 +55,15 @@ impl Format {
         name.ends_with(".json").then_some(Self::Json)
     }
 
+    /// The format of a file: what is wanted, else what its name tells, else text. A dialect says
+    /// who reads the env files, and nothing about other files.
+    pub fn chosen(wanted: Option<Self>, dialect: Option<Dialect>, name: &str) -> Self {
+        match (wanted.or_else(|| Self::from_file_name(name)).unwrap_or(Self::Text), dialect) {
+            (Self::Env(_), Some(dialect)) => Self::Env(dialect),
+            (format, _) => format,
+        }
+    }
+
     pub fn parse(name: &str) -> Result<Self, UnknownName> {
         find("format", name, &FORMATS)
     }
@@ -116,6 +125,17 @@ mod tests {
         for name in ["environment", "key.pem", "json", "env"] {
             assert_eq!(Format::from_file_name(name), None, "{name}");
         }
+    }
+
+    #[test]
+    fn a_dialect_is_for_env_files() {
+        let (env, json) = (Format::Env(Dialect::Dotenv), Format::Json);
+        let systemd = Some(Dialect::Systemd);
+        assert_eq!(Format::chosen(None, systemd, "a.env"), Format::Env(Dialect::Systemd));
+        assert_eq!(Format::chosen(Some(env), systemd, "a.json"), Format::Env(Dialect::Systemd));
+        assert_eq!(Format::chosen(None, systemd, "a.json"), json);
+        assert_eq!(Format::chosen(Some(json), None, "a.env"), json);
+        assert_eq!(Format::chosen(None, None, "a"), Format::Text);
     }
 
     #[test]

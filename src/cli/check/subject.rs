@@ -29,10 +29,10 @@ fn given(paths: &[PathBuf]) -> Result<Vec<Subject>, Failure> {
         match path.is_dir() {
             true => {
                 for found in below(path)? {
-                    subjects.push(Subject::new(found.clone(), &found, &FileOptions::default(), false)?);
+                    subjects.push(Subject::new(found.clone(), &found, &FileOptions::default(), false));
                 }
             }
-            false => subjects.push(Subject::new(path.clone(), path, &FileOptions::default(), false)?),
+            false => subjects.push(Subject::new(path.clone(), path, &FileOptions::default(), false)),
         }
     }
     Ok(subjects)
@@ -65,7 +65,7 @@ fn of_mount(mount: &Mount) -> Result<Vec<Subject>, Failure> {
             continue;
         }
         let own = entry.map(|entry| entry.options.clone()).unwrap_or_default();
-        subjects.push(Subject::new(path.clone(), &file, &own.merged_over(&mount.defaults), true)?);
+        subjects.push(Subject::new(path.clone(), &file, &own.merged_over(&mount.defaults), true));
     }
     for (file, entry) in &mount.files {
         if let Some(path) = &entry.template {
@@ -74,7 +74,7 @@ fn of_mount(mount: &Mount) -> Result<Vec<Subject>, Failure> {
                 file,
                 &entry.options.merged_over(&mount.defaults),
                 true,
-            )?);
+            ));
         }
     }
     Ok(subjects)
@@ -99,9 +99,9 @@ fn below(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
 
 impl Subject {
     /// `file` is what the output is called.
-    fn new(path: PathBuf, file: &Path, wanted: &FileOptions, is_mounted: bool) -> Result<Self, Failure> {
+    fn new(path: PathBuf, file: &Path, wanted: &FileOptions, is_mounted: bool) -> Self {
         let is_format_unknown = wanted.format.is_none() && source::format_of(file).is_none();
-        let options = source::options(file, wanted)?;
-        Ok(Self { path, options, is_format_unknown, is_mounted })
+        let options = source::options(file, wanted);
+        Self { path, options, is_format_unknown, is_mounted }
     }
 }
