@@ -240,6 +240,16 @@ fn systemd() {
                 floor: 80,
             },
             Place {
+                template: "FIRST=1\nK=\"a\"b<< secrets.v >>\nEND=1\n",
+                expected: |value| [b"ab", value].concat(),
+                floor: 80,
+            },
+            Place {
+                template: "FIRST=1\nK=\"a\" 'b\nL=<< secrets.v >>'\nEND=1\n",
+                expected: |value| [b"ab\nL=", value].concat(),
+                floor: 80,
+            },
+            Place {
                 template: "FIRST=1\nK='\"$X\\ << secrets.v >>'\nEND=1\n",
                 expected: |value| [b"\"$X\\ ", value].concat(),
                 floor: 80,

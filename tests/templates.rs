@@ -113,6 +113,7 @@ fn suffers(text: &str, syntax: Syntax) -> Rendering {
     {
         values.insert(Reference::parse(name).unwrap().key, secret(&[("value", value)]));
     }
+    values.insert(Reference::parse("gone").unwrap().key, Err(Absent::Missing));
     let begin = Instant::now();
     let outcome = render_with("hostile", text, Options { syntax, ..Options::default() }, &values);
     let took = begin.elapsed();
@@ -178,6 +179,8 @@ fn hostile_templates_are_refused_in_time() {
         "{% raw %}".to_owned(),
         "{{".repeat(128 * 1024),
         "{% raw %}{%".repeat(20_000),
+        "{{ secrets.gone }}".repeat(14_000),
+        "{{ secrets.v | raw }}".repeat(12_000) + "{{ secrets.gone }}",
         "{{ \u{0} }}".to_owned(),
         "{{ \u{202e}secrets.v }}".to_owned(),
     ];

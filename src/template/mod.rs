@@ -118,7 +118,7 @@ impl Template {
         &self.options
     }
 
-    /// Every place that names a secret, in the order of the text.
+    /// Every place that names a secret. What may be metadata (`secrets.K.version`) has no field here.
     pub fn references(&self) -> &[Located<Reference>] {
         &self.survey.references
     }

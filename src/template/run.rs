@@ -17,6 +17,9 @@ use super::{Inputs, Rendered, Template};
 /// with the cap on each value, memory.
 const FUEL: usize = 50_000;
 
+/// So many missing references are named.
+const MOST_MISSING: usize = 100;
+
 pub(super) struct Faults {
     pub(super) first: Fault,
     pub(super) also: Vec<Fault>,
@@ -80,7 +83,7 @@ pub(super) fn missing(template: &Template, inputs: &Inputs<'_>) -> Vec<Fault> {
     let mut lookups = Vec::new();
     survey::required(&template.nodes, &mut lookups);
     let run = Run::new(template, inputs);
-    lookups.into_iter().flat_map(|(lookup, span)| run.unmet(lookup, span)).collect()
+    lookups.into_iter().flat_map(|(lookup, span)| run.unmet(lookup, span)).take(MOST_MISSING).collect()
 }
 
 impl<'a> Run<'a> {
@@ -139,7 +142,9 @@ impl<'a> Run<'a> {
             Ok(value) if !self.is_failing() => Ok(self.write(&value, emit)?),
             Ok(_) | Err(Stop::Needs) => Ok(()),
             Err(Stop::Fault(fault)) if matches!(fault.kind, Kind::Missing(_)) => {
-                self.missing.push(*fault);
+                if self.missing.len() < MOST_MISSING {
+                    self.missing.push(*fault);
+                }
                 Ok(())
             }
             Err(stop) => Err(stop),

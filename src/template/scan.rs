@@ -168,7 +168,7 @@ fn refuse_unknown_value(inner: &str, inner_at: usize) -> Result<(), Box<Fault>> 
     let head = word(inner);
     let length = inner.find(|c: char| !is_word_character(c) && c != '.').unwrap_or(inner.len());
     let (path, rest) = inner.split_at(length);
-    let near = nearest(head, NAMES);
+    let near = nearest(head, NAMES).filter(|near| *near != head);
     let is_path = !head.is_empty() && path[head.len()..].starts_with('.') && !path.ends_with('.');
     let is_closed = ["", "-"].iter().any(|trim| rest.trim_start().starts_with(&format!("{trim}>>")));
     let is_call =

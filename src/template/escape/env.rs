@@ -13,7 +13,7 @@ pub(super) struct Env {
     /// The value that is held back. Wiped when it has been written.
     held: Output,
     pieces: Vec<Piece>,
-    /// Since when the readers no longer agree about where they are.
+    /// The dotenv readers no longer agree about where they are, because of the template's own text.
     doubt: bool,
 }
 
@@ -59,12 +59,16 @@ impl Env {
         match self.place {
             Place::Value { quote, escaped } => self.byte_of_value(byte, quote, escaped, out),
             Place::BeforeValue if !ends_line && !matches!(byte, b' ' | b'\t') => self.begin_value(byte, out),
+            Place::Key { .. } if self.dialect == Dialect::Dotenv && self.dialect.quotes().contains(&byte) => {
+                self.doubt = true;
+                Ok(out.put(&[byte])?)
+            }
             Place::Key { written: Some(at), .. } if ends_line => Err(Refusal::at(
                 at,
                 "the value stands on a line that is not `NAME=value`",
                 "write a name and `=` before it, or set `format: text`",
             )),
-            Place::AfterValue { valued: Some(at) } if !ends_line => self.byte_after(byte, at, out),
+            Place::AfterValue { valued } if !ends_line => self.byte_after(byte, valued, out),
             place => {
                 self.place = self.follow(place, byte);
                 Ok(out.put(&[byte])?)
@@ -100,9 +104,9 @@ impl Env {
     }
 
     fn byte_of_value(&mut self, byte: u8, quote: u8, escaped: bool, out: &mut Output) -> Result<(), Refusal> {
-        if escaped && byte == quote && self.dialect == Dialect::Dotenv {
-            // For some readers the quote is closed here, for others it is not.
-            self.doubt = true;
+        if self.dialect == Dialect::Dotenv {
+            // For some readers the quote is closed here, and for some backquotes are none.
+            self.doubt |= (escaped && byte == quote) || (quote == b'`' && byte == b'\n');
         }
         if !escaped && quote != 0 && byte == quote {
             let valued = self.write_value(quote, out)?;
@@ -125,17 +129,22 @@ impl Env {
     }
 
     /// Text after a quoted value, on the same line.
-    fn byte_after(&mut self, byte: u8, at: Span, out: &mut Output) -> Result<(), Refusal> {
-        match byte {
-            b' ' | b'\t' => {}
-            b'#' if self.dialect.has_trailing_comments() => self.place = Place::Comment { escaped: false },
-            _ => {
+    fn byte_after(&mut self, byte: u8, valued: Option<Span>, out: &mut Output) -> Result<(), Refusal> {
+        match (byte, valued) {
+            (b' ' | b'\t', _) => {}
+            (b'#', _) if self.dialect.has_trailing_comments() => {
+                self.place = Place::Comment { escaped: false };
+            }
+            (_, Some(at)) => {
                 return Err(Refusal::at(
                     at,
                     "text follows the closing quote of this value, and readers disagree about it",
                     "put all of the value into the quotes, and a comment on a line of its own",
                 ));
             }
+            // There the value goes on, and may open quotes again.
+            (_, None) if self.dialect == Dialect::Systemd => return self.begin_value(byte, out),
+            (_, None) => self.doubt = true,
         }
         Ok(out.put(&[byte])?)
     }
@@ -267,8 +276,8 @@ impl Encoder for Env {
         let bytes = value.bytes();
         if self.doubt {
             return Err(Refusal::here(
-                "after a backslash before a quote, further up, the dotenv readers no longer agree on what is quoted",
-                "write that text without the backslash, in the other quotes",
+                "the dotenv readers disagree about quotes further up, and so about what this belongs to",
+                "look there for `\\\"`, a quote before a `=`, text after a closing quote, backquotes",
             ));
         }
         match self.place {
@@ -277,7 +286,10 @@ impl Encoder for Env {
                 self.place = Place::Value { quote: 0, escaped: false };
                 self.hold(bytes, Some(at))
             }
-            Place::Value { .. } => self.hold(bytes, Some(at)),
+            Place::Value { quote, .. } => {
+                self.place = Place::Value { quote, escaped: false };
+                self.hold(bytes, Some(at))
+            }
             Place::AfterValue { .. } => Err(Refusal::here(
                 "a value after a closing quote, and readers disagree about it",
                 "put all of the value into the quotes",

@@ -6,6 +6,9 @@ mod json;
 mod quoting;
 mod text;
 
+#[cfg(test)]
+mod tests;
+
 use super::error::Span;
 use super::format::Format;
 use super::output::{Full, Output};

@@ -1,0 +1,106 @@
+//! The places where a value must not be written, and those where it is written in an unusual way.
+//! That what is written is read back right is for `tests/escaping.rs` and the real readers.
+
+use super::*;
+use crate::template::format::Dialect;
+
+const DOTENV: Format = Format::Env(Dialect::Dotenv);
+const SYSTEMD: Format = Format::Env(Dialect::Systemd);
+
+/// Text with a value at each `@`.
+fn encode(format: Format, text: &str, value: &str) -> Result<String, &'static str> {
+    let mut out = Output::new(1 << 20);
+    let mut encoder = encoder(format, 1 << 20);
+    let mut write = || {
+        for (place, part) in text.split('@').enumerate() {
+            if place > 0 {
+                encoder.value(Emitted::Text(value.as_bytes()), Span::new(place, place), &mut out)?;
+            }
+            encoder.text(part.as_bytes(), &mut out)?;
+        }
+        encoder.finish(&mut out)
+    };
+    match write() {
+        Ok(()) => Ok(String::from_utf8(out.bytes().to_vec()).unwrap()),
+        Err(Refusal::Place { reason, .. }) => Err(reason),
+        Err(Refusal::Full) => Err("full"),
+    }
+}
+
+#[track_caller]
+fn refuses(format: Format, text: &str, value: &str, why: &str) {
+    let reason = encode(format, text, value).expect_err(text);
+    assert!(reason.contains(why), "{text} with {value:?}: {reason}");
+}
+
+#[track_caller]
+fn writes(format: Format, text: &str, value: &str, expected: &str) {
+    assert_eq!(encode(format, text, value).as_deref(), Ok(expected), "{text} with {value:?}");
+}
+
+#[test]
+fn dotenv_keeps_the_template_s_quotes_if_they_carry_the_value() {
+    writes(DOTENV, "K=@", "v", "K='v'");
+    writes(DOTENV, "K=\"@\"", "v", "K=\"v\"");
+    writes(DOTENV, "K=\"@\"", "a$b", "K='a$b'");
+    writes(DOTENV, "K='@'", "a'b", "K=\"a'b\"");
+    writes(DOTENV, "K=\"${HOME}/@\"", "v", "K=\"${HOME}/v\"");
+    writes(DOTENV, "K=\"${HOME}/@ $USER @\"", "v", "K=\"${HOME}/v $USER v\"");
+    writes(DOTENV, "@_URL=1", "DB", "DB_URL=1");
+    writes(DOTENV, "K=it's\nL=@", "v", "K=it's\nL='v'");
+    writes(DOTENV, "# don't\nL=@", "v", "# don't\nL='v'");
+}
+
+#[test]
+fn dotenv_refuses_what_its_readers_read_differently() {
+    refuses(DOTENV, "K=@", "a\\b", "backslash");
+    refuses(DOTENV, "K=@", "a\rb", "carriage return");
+    refuses(DOTENV, "K=@", "a'b\"", "every way to quote");
+    refuses(DOTENV, "K='@{X}'", "$", "every way to quote");
+    refuses(DOTENV, "K=\"$@\"", "X", "take the value in");
+    refuses(DOTENV, "K=\"${A@}\"", "X", "take the value in");
+    refuses(DOTENV, "K=\"${HOME}/@\"", "$X", "among the text around it");
+    refuses(DOTENV, "K=\"\\@\"", "n", "take the value in");
+    refuses(DOTENV, "K=`@`", "v", "only node reads");
+    refuses(DOTENV, "K=\"@\"x", "v", "follows the closing quote");
+    refuses(DOTENV, "K=\"x\"@", "v", "after a closing quote");
+    refuses(DOTENV, "K=\"@", "v", "never closed");
+    refuses(DOTENV, "K=a#@", "v", "without quotes");
+    refuses(DOTENV, "@", "A=1", "variable's name");
+    refuses(DOTENV, "@\nA=1", "A", "not `NAME=value`");
+    refuses(DOTENV, "@=1", "1A", "variable's name");
+    refuses(DOTENV, "# @", "a\u{2028}B=1", "its comment");
+    refuses(DOTENV, "# @", "a\nB=1", "its comment");
+}
+
+#[test]
+fn dotenv_refuses_after_text_that_is_read_differently() {
+    for text in ["A=\"x\\\"\nK=@", "N: \"x\nK=@", "A=`x\ny`\nK=@", "A=\"x\ny\"z\nK=@"] {
+        refuses(DOTENV, text, "v", "disagree about quotes further up");
+    }
+}
+
+#[test]
+fn systemd_escapes_within_any_quotes() {
+    writes(SYSTEMD, "K=@", "a'b\"c\\d$e`f", r#"K="a'b\"c\\d\$e\`f""#);
+    writes(SYSTEMD, "K=\"\\\"@\"", "\"", "K=\"\\\"\\\"\"");
+    writes(SYSTEMD, "K='$@'", "'", "K=\"\\$'\"");
+    writes(SYSTEMD, "K=a\\\nb\nL=@", "v", "K=a\\\nb\nL=\"v\"");
+    writes(SYSTEMD, "K=\"a\"b@", "v", "K=\"a\"\"bv\"");
+    writes(SYSTEMD, "K=\"a\" 'b\nL=@'", "v", "K=\"a\" \"b\nL=v\"");
+    refuses(SYSTEMD, "K=@", "\u{fffe}", "noncharacter");
+    refuses(SYSTEMD, "K=\"@\" # note", "v", "follows the closing quote");
+    refuses(SYSTEMD, "; @", "a\\", "its comment");
+    refuses(SYSTEMD, "K=\"\\@\"", "v", "take the value in");
+}
+
+#[test]
+fn json_follows_strings_and_refuses_elsewhere() {
+    writes(Format::Json, "{\"a\\\"@\": @}", "x\"", "{\"a\\\"x\\\"\": \"x\\\"\"}");
+    writes(Format::Json, "[@]", "\u{2028}\u{7f}\u{1}", "[\"\\u2028\\u007f\\u0001\"]");
+    refuses(Format::Json, "\"\\@\"", "n", "escape sequence");
+    refuses(Format::Json, "\"\\u00@\"", "41", "escape sequence");
+    refuses(Format::Json, "// it's \"@\n", "v", "comment");
+    refuses(Format::Json, "/* \" */ /* @ */", "v", "comment");
+    refuses(Format::Json, "['@']", "v", "single quotes");
+}
