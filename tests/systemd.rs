@@ -134,7 +134,7 @@ fn a_killed_service_comes_back_by_itself() {
     let app = App::new(UNIT);
     let transcript = app.boot(
         "systemctl start secretfs-mount@app.service
-         systemctl kill --signal=KILL secretfs-mount@app.service
+         kill -KILL $(systemctl show --property MainPID --value secretfs-mount@app.service)
          sleep 0.5
          for try in $(seq 50); do systemctl is-active -q secretfs-mount@app.service && break; sleep 0.1; done
          systemctl start app-reads.service

@@ -1,10 +1,10 @@
 //! A real systemd: PID 1 of its own namespaces, with our units in its /run and nothing else of the
 //! machine's. Files and programs are the machine's own. Needs root.
 
-use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
+use std::{env, fs};
 
 use tempfile::TempDir;
 
@@ -108,11 +108,15 @@ impl Machine {
     }
 
     /// Boots, runs the script (`sh -e`, with systemctl and `fails COMMAND`), and ends with it.
+    /// One machine at a time: they share a control group, and would take each other's units for
+    /// their own.
     pub fn boot(&self, script: &str) -> Transcript {
         fs::write(self.folder().join("script"), PRELUDE.to_owned() + script).expect("a script");
         let mut command = Command::new(tool("unshare"));
         command.args("--mount --pid --fork --kill-child --uts --ipc --cgroup".split(' '));
         command.args(["--propagation", "private", "sh", "-c", BOOT, "boot"]).arg(self.folder());
+        let one_at_a_time = fs::File::create(env::temp_dir().join("secretfs-machine.lock")).expect("a file");
+        one_at_a_time.lock().expect("a lock");
         let output = command.output().expect("unshare can be started");
         let boot = String::from_utf8_lossy(&output.stderr);
         Transcript {
