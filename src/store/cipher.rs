@@ -97,7 +97,10 @@ impl SealingKey {
     }
 
     pub(super) fn seal(&self, associated: &[u8], plain: &[u8]) -> Result<Vec<u8>, StoreError> {
-        let nonce = random::<NONCE>()?;
+        Ok(self.seal_with(random()?, associated, plain))
+    }
+
+    fn seal_with(&self, nonce: [u8; NONCE], associated: &[u8], plain: &[u8]) -> Vec<u8> {
         // The whole room at once: growing would leave a copy of the plaintext behind.
         let mut blob = Vec::with_capacity(BEFORE + plain.len() + TAG);
         blob.push(FORMAT);
@@ -109,7 +112,7 @@ impl SealingKey {
             .encrypt_inout_detached(&nonce.into(), associated, (&mut blob[BEFORE..]).into())
             .expect("a record is shorter than what one key may seal");
         blob.extend_from_slice(&tag);
-        Ok(blob)
+        blob
     }
 
     pub(super) fn open(&self, associated: &[u8], blob: &[u8]) -> Result<Zeroizing<Vec<u8>>, StoreError> {

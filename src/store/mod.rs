@@ -254,7 +254,7 @@ impl Store {
     /// Checks everything that is stored.
     pub fn verify(&self) -> Result<(), StoreError> {
         self.read(|view, _| {
-            view.check_keyring()?;
+            view.check_keyring(None)?;
             for row in view.rows.namespaces()? {
                 let keys = self.masters.unwrap(&view.root.store, &row, &view.rows.keys(&row.id)?)?;
                 for header in view.headers(&keys)? {

@@ -146,20 +146,25 @@ fn take_text<'a>(rest: &mut &'a [u8]) -> Option<&'a str> {
 
 /// Length, content, zeros up to 64 · 2^k.
 fn pad(content: &[u8]) -> Zeroizing<Vec<u8>> {
-    let room = (4 + content.len()).next_power_of_two().max(64);
+    let room = room_for(content);
     let mut padded = Zeroizing::new(Vec::with_capacity(room));
     put_bytes(&mut padded, content);
     padded.resize(room, 0);
     padded
 }
 
+fn room_for(content: &[u8]) -> usize {
+    (4 + content.len()).next_power_of_two().max(64)
+}
+
 fn unpad(padded: &[u8]) -> Result<&[u8], StoreError> {
     let mut rest = padded;
-    let content = take_bytes(&mut rest).ok_or_else(|| StoreError::corrupt("a record's length is wrong"))?;
-    if rest.iter().any(|&byte| byte != 0) {
-        return Err(StoreError::corrupt("a record's padding is not empty"));
+    match take_bytes(&mut rest) {
+        Some(content) if padded.len() == room_for(content) && rest.iter().all(|&byte| byte == 0) => {
+            Ok(content)
+        }
+        _ => Err(StoreError::corrupt("a record is not padded as this version does")),
     }
-    Ok(content)
 }
 
 #[cfg(test)]

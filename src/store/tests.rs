@@ -1,5 +1,7 @@
 //! The store through its public door, and what happens when its rows are tampered with.
 
+mod tamper;
+
 use tempfile::TempDir;
 
 use super::*;

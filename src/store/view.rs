@@ -29,18 +29,26 @@ impl<'a> View<'a> {
     /// The keys of a namespace. That there is none is checked against what the root vouches for.
     pub(super) fn namespace(&self, name: &Namespace) -> Result<Option<NamespaceKeys>, StoreError> {
         let store = &self.root.store;
-        match self.rows.namespace(&self.masters.namespace_mac(store, name))? {
-            Some(row) => self.masters.unwrap(store, &row, &self.rows.keys(&row.id)?).map(Some),
-            None => self.check_keyring().map(|()| None),
+        let mac = self.masters.namespace_mac(store, name);
+        let Some(row) = self.rows.namespace(&mac)? else {
+            return self.check_keyring(Some(&mac)).map(|()| None);
+        };
+        if row.name_mac != mac {
+            return Err(StoreError::corrupt("a namespace was found under another name"));
         }
+        self.masters.unwrap(store, &row, &self.rows.keys(&row.id)?).map(Some)
     }
 
-    pub(super) fn check_keyring(&self) -> Result<(), StoreError> {
+    /// Whether the namespaces and keys are those that the root vouches for, and `absent` is none
+    /// of them: a damaged index finds nothing, too.
+    pub(super) fn check_keyring(&self, absent: Option<&Mac>) -> Result<(), StoreError> {
         let mut sum = Sum::default();
+        let mut is_absent = true;
         for namespace in self.rows.namespaces()? {
+            is_absent &= absent != Some(&namespace.name_mac);
             self.masters.count_in(&mut sum, &namespace, &self.rows.keys(&namespace.id)?);
         }
-        match same(&sum.0, &self.root.keyring) {
+        match is_absent && same(&sum.0, &self.root.keyring) {
             true => Ok(()),
             false => Err(StoreError::corrupt("a namespace or a key was removed or changed")),
         }
@@ -63,7 +71,7 @@ impl<'a> View<'a> {
     ) -> Result<Option<(Header, Vec<u8>)>, StoreError> {
         let mac = keys.name_mac(name.as_str());
         let Some(row) = self.rows.secret(&keys.id, &mac, None)? else {
-            return self.check_bucket(keys, bucket_of(&mac)).map(|_| None);
+            return self.check_absent(keys, &mac).map(|()| None);
         };
         let header =
             open_header(keys, &mac, row.active, &row.header).map_err(|error| error.about(name.as_str()))?;
@@ -80,7 +88,7 @@ impl<'a> View<'a> {
     ) -> Result<Answer, StoreError> {
         let mac = keys.name_mac(name.as_str());
         match self.rows.secret(&keys.id, &mac, version)? {
-            None => self.check_bucket(keys, bucket_of(&mac)).map(|_| Err(Absent::Missing)),
+            None => self.check_absent(keys, &mac).map(|()| Err(Absent::Missing)),
             Some(row) => open_header(keys, &mac, row.active, &row.header)
                 .and_then(|header| open_version(keys, &mac, &header, version, row.record, now))
                 .map_err(|error| error.about(name.as_str())),
@@ -164,13 +172,21 @@ impl<'a> View<'a> {
         Bucket::open(keys.bucket_key(), &keys.bucket_place(bucket), &sealed)
     }
 
-    fn check_bucket(&self, keys: &NamespaceKeys, bucket: u8) -> Result<(), StoreError> {
+    /// Whether the bucket that this secret would be in is whole without it: a damaged index
+    /// finds nothing, too.
+    fn check_absent(&self, keys: &NamespaceKeys, name: &Mac) -> Result<(), StoreError> {
+        let bucket = bucket_of(name);
         let mut found = Bucket::default();
+        let mut is_absent = true;
         self.rows.headers(&keys.id, Some(bucket), &mut |row| {
+            is_absent &= row.name != *name;
             count_in(&mut found, keys, &row);
             Ok(())
         })?;
-        compare(&self.bucket(keys, bucket)?, &found)
+        match is_absent {
+            true => compare(&self.bucket(keys, bucket)?, &found),
+            false => Err(StoreError::corrupt("a secret is there that its index does not find")),
+        }
     }
 }
 
