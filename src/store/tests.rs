@@ -86,3 +86,202 @@ fn a_reader_sees_what_was_written_before() {
     assert_eq!(reader.unchanged(&default, &[name("a"), name("b")], before).unwrap(), None);
     assert_eq!(get(&reader, "b", None), Ok(b"two".to_vec()));
 }
+
+#[test]
+fn absence_has_its_reason() {
+    let fixture = Fixture::new();
+    let default = Namespace::default();
+    let new = |expires| NewVersion {
+        expires_at: Some(Timestamp::from_second(expires).unwrap()),
+        ..NewVersion::of_value(SecretBytes::copy_of(b"v"))
+    };
+    let put = |secret, expires| {
+        fixture
+            .store
+            .change(&default, stamp(1), |change| change.put(&name(secret), new(expires), &Edit::default()))
+    };
+    put("old", 2).unwrap();
+    put("young", 3).unwrap();
+    assert_eq!(get(&fixture.store, "old", None), Err(Absent::Expired));
+    assert_eq!(get(&fixture.store, "young", None), Ok(b"v".to_vec()));
+    assert_eq!(get(&fixture.store, "none", None), Err(Absent::Missing));
+}
+
+#[test]
+fn one_change_is_all_or_nothing() {
+    let fixture = Fixture::new();
+    let default = Namespace::default();
+    put(&fixture.store, "a", b"old");
+    let before = fixture.store.pulse();
+    let outcome = fixture.store.change(&default, stamp(1), |change| {
+        change.put(&name("a"), NewVersion::of_value(SecretBytes::copy_of(b"new")), &Edit::default())?;
+        change.put(&name("b"), NewVersion::of_value(SecretBytes::copy_of(b"new")), &Edit::default())?;
+        change.remove(&name("none"))
+    });
+    assert!(matches!(outcome, Err(StoreError::SecretMissing(_))));
+    assert_eq!(fixture.store.pulse(), before);
+    assert_eq!(get(&fixture.store, "a", None), Ok(b"old".to_vec()));
+    assert_eq!(get(&fixture.store, "b", None), Err(Absent::Missing));
+    fixture.store.verify().unwrap();
+}
+
+#[test]
+fn namespaces_do_not_see_each_other() {
+    let fixture = Fixture::new();
+    let other = Namespace::parse("user:1000").unwrap();
+    put(&fixture.store, "a", b"default");
+    let now = Timestamp::from_second(2).unwrap();
+    let answer = |store: &Store| {
+        let mut reading = store.get(&other, &[(name("a"), None)], now).unwrap();
+        reading.answers.remove(0).map(|found| found.fields["value"].expose().to_vec())
+    };
+    assert_eq!(answer(&fixture.store), Err(Absent::Missing));
+    assert!(fixture.store.list(&other).unwrap().is_empty());
+    let reader = fixture.reopen(Access::Read);
+    let new = NewVersion::of_value(SecretBytes::copy_of(b"theirs"));
+    fixture.store.change(&other, stamp(1), |change| change.put(&name("a"), new, &Edit::default())).unwrap();
+    for store in [&fixture.store, &reader] {
+        assert_eq!(answer(store), Ok(b"theirs".to_vec()));
+        assert_eq!(get(store, "a", None), Ok(b"default".to_vec()));
+    }
+    fixture.store.verify().unwrap();
+}
+
+#[test]
+fn many_secrets_come_and_go() {
+    let fixture = Fixture::new();
+    let default = Namespace::default();
+    let names: Vec<_> = (0..300).map(|number| name(&format!("s{number:03}"))).collect();
+    fixture
+        .store
+        .change(&default, stamp(1), |change| {
+            names.iter().try_for_each(|secret| {
+                let new = NewVersion::of_value(SecretBytes::copy_of(secret.as_str().as_bytes()));
+                change.put(secret, new, &Edit::default()).map(drop)
+            })
+        })
+        .unwrap();
+    fixture
+        .store
+        .change(&default, stamp(1), |change| names[..100].iter().try_for_each(|secret| change.remove(secret)))
+        .unwrap();
+    let left: Vec<_> = fixture.store.list(&default).unwrap().into_iter().map(|secret| secret.name).collect();
+    assert!(left.iter().eq(names[100..].iter().map(SecretName::as_str)));
+    assert_eq!(get(&fixture.store, "s050", None), Err(Absent::Missing));
+    fixture.store.verify().unwrap();
+}
+
+#[test]
+fn types_have_their_fields_checked() {
+    let fixture = Fixture::new();
+    let put = |kind, fields: &[&str]| {
+        let fields = fields
+            .iter()
+            .map(|field| (crate::secret::FieldName::parse(field).unwrap(), SecretBytes::copy_of(b"v")))
+            .collect();
+        let edit = Edit { kind: Some(kind), ..Edit::default() };
+        let new = NewVersion { fields, expires_at: None };
+        fixture.store.change(&Namespace::default(), stamp(1), |change| change.put(&name("a"), new, &edit))
+    };
+    use crate::secret::SecretType::{BasicAuth, Certificate, Custom, Plain};
+    assert!(put(Plain, &["value"]).is_ok());
+    assert!(put(BasicAuth, &["username", "password"]).is_ok());
+    assert!(put(Certificate, &["cert", "key", "chain"]).is_ok());
+    assert!(put(Custom, &["anything"]).is_ok());
+    for (kind, fields) in
+        [(Plain, &["value", "more"][..]), (BasicAuth, &["username"]), (Certificate, &["cert"]), (Custom, &[])]
+    {
+        assert!(matches!(put(kind, fields), Err(StoreError::Refused(_))), "{kind:?} {fields:?}");
+    }
+}
+
+#[test]
+fn a_replaced_store_is_opened_anew() {
+    let fixture = Fixture::new();
+    put(&fixture.store, "a", b"now");
+    let reader = fixture.reopen(Access::Read);
+    let before = reader.pulse().unwrap();
+    let dir = fixture.store.dir().to_owned();
+    let copy = fixture.folder.path().join("copy");
+    std::fs::rename(&dir, &copy).unwrap();
+    assert!(reader.recheck().is_err(), "gone, and nothing in its place");
+    let key = fixture.sources().given().unwrap().unwrap();
+    let second = Store::create(&dir, StoreId::generate().unwrap(), &key).unwrap();
+    put(&second, "a", b"another");
+    reader.recheck().unwrap();
+    assert_ne!(reader.pulse(), Some(before), "the same epoch of other files is another moment");
+    assert_eq!(reader.unchanged(&Namespace::default(), &[name("a")], before).unwrap(), None);
+    assert_eq!(get(&reader, "a", None), Ok(b"another".to_vec()));
+}
+
+#[test]
+fn a_dead_writer_is_healed() {
+    let fixture = Fixture::new();
+    put(&fixture.store, "a", b"one");
+    let reader = fixture.reopen(Access::Read);
+    let path = fixture.store.dir().join("sequence");
+    let epoch = reader.pulse().unwrap();
+    // As a writer leaves it that dies before its commit, after it, or long ago; torn; emptied.
+    let marks =
+        [2 * epoch + 1, 2 * epoch - 1, 2 * epoch + 40, 1].map(|mark: u64| mark.to_le_bytes().to_vec());
+    for content in marks.into_iter().chain([vec![1, 2, 3], vec![]]) {
+        std::fs::write(&path, &content).unwrap();
+        assert_eq!(get(&reader, "a", None), Ok(b"one".to_vec()), "reads do not depend on it");
+        fixture.reopen(Access::Write);
+        assert_eq!(reader.pulse(), Some(epoch), "{content:?}");
+    }
+    std::fs::write(&path, (2 * epoch + 1).to_le_bytes()).unwrap();
+    assert_eq!(reader.pulse(), None);
+    let lock = WriterLock::acquire(&path, sqlite::PATIENCE).unwrap();
+    reader.recheck().unwrap();
+    assert_eq!(reader.pulse(), None, "a writer at work is left alone");
+    drop(lock);
+    reader.recheck().unwrap();
+    assert_eq!(reader.pulse(), Some(epoch));
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(reader.pulse(), None);
+    reader.recheck().unwrap();
+    assert!(reader.pulse().is_some());
+}
+
+#[test]
+fn what_is_no_sound_store_is_refused_and_left_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let fixture = Fixture::new();
+    let dir = fixture.store.dir().to_owned();
+    let open = || Store::open(&dir, Access::Write, &fixture.sources()).map(drop);
+    let key = fixture.sources().given().unwrap().unwrap();
+    let create = |dir: &Path| Store::create(dir, StoreId::generate().unwrap(), &key).map(drop);
+    assert!(matches!(create(&dir), Err(StoreError::Exists(_))));
+    assert!(matches!(create(fixture.folder.path()), Err(StoreError::NotAStore(_))));
+    let elsewhere = fixture.folder.path().join("elsewhere");
+    assert!(matches!(
+        Store::open(&elsewhere, Access::Write, &fixture.sources()).map(drop),
+        Err(StoreError::NoStore(_))
+    ));
+    for file in ["store.db", "FORMAT", "sequence", ""] {
+        let path = dir.join(file);
+        let mode = path.metadata().unwrap().permissions();
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(mode.mode() | 0o040)).unwrap();
+        let Err(StoreError::Unsafe { mend, .. }) = open() else { panic!("{file} is wide") };
+        assert!(mend.starts_with("chmod 0") && mend.contains(file), "{mend}");
+        std::fs::set_permissions(&path, mode).unwrap();
+    }
+    let format = dir.join("FORMAT");
+    let was = std::fs::read(&format).unwrap();
+    std::fs::write(&format, "secretfs store 2\nbackend sqlite\n").unwrap();
+    assert!(matches!(open(), Err(StoreError::Newer { .. })));
+    std::fs::write(&format, "something else").unwrap();
+    assert!(matches!(open(), Err(StoreError::Corrupt(_))));
+    std::fs::remove_file(&format).unwrap();
+    assert!(matches!(open(), Err(StoreError::NotAStore(_))));
+    assert!(matches!(create(&dir), Err(StoreError::NotAStore(_))));
+    std::fs::write(&format, was).unwrap();
+    std::fs::set_permissions(&format, PermissionsExt::from_mode(0o600)).unwrap();
+    open().unwrap();
+    let database = rusqlite::Connection::open(dir.join("store.db")).unwrap();
+    database.pragma_update(None, "user_version", 99).unwrap();
+    assert!(matches!(open(), Err(StoreError::Newer { .. })));
+    database.pragma_update(None, "user_version", 1).unwrap();
+    open().unwrap();
+}
