@@ -108,3 +108,6 @@ impl From<StoreError> for ProviderError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -241,13 +241,15 @@ impl Store {
         }
     }
 
-    /// Finds files that were replaced behind our back, and a sequence that a dead writer left
-    /// moving. To be called each second by whoever keeps a store open.
+    /// Finds files that were replaced behind our back, and a sequence that is not what the store
+    /// says: left by a dead writer, or by a backup put back. To be called each second by whoever
+    /// keeps a store open.
     pub fn recheck(&self) -> Result<(), StoreError> {
         self.reopen_if_replaced()?;
-        match self.pulse() {
-            Some(_) => Ok(()),
-            None => self.heal(),
+        let stands = self.read(|view, opened| Ok(opened.moment(view.root.epoch)))?;
+        match self.pulse() == Some(stands) {
+            true => Ok(()),
+            false => self.heal(),
         }
     }
 

@@ -238,6 +238,9 @@ fn a_dead_writer_is_healed() {
     drop(lock);
     reader.recheck().unwrap();
     assert_eq!(reader.pulse(), Some(epoch));
+    std::fs::write(&path, (2 * epoch - 2).to_le_bytes()).unwrap();
+    reader.recheck().unwrap();
+    assert_eq!(reader.pulse(), Some(epoch), "a backup that was put back is noticed");
     std::fs::remove_file(&path).unwrap();
     assert_eq!(reader.pulse(), None);
     reader.recheck().unwrap();
