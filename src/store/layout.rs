@@ -9,25 +9,38 @@ use super::StoreError;
 
 const FORMAT: &str = "secretfs store 1\nbackend sqlite\n";
 
-/// The folder of a store, by its absolute path: the working directory may change.
+/// The folder of a store, by its absolute path: the working directory may change. It is no store
+/// until [`Layout::finish`].
 pub(super) struct Layout(PathBuf);
 
 /// Which files are there now: other numbers mean that the store was replaced.
 pub(super) type Identity = [(u64, u64); 2];
 
 impl Layout {
-    /// Makes an empty folder ready. It is no store until [`Layout::finish`].
-    pub(super) fn create(dir: &Path) -> Result<Self, StoreError> {
+    /// Takes a folder that is empty or not there. Whoever comes second finds it no longer empty.
+    pub(super) fn claim(dir: &Path) -> Result<Self, StoreError> {
         let layout = Self::at(dir)?;
         let dir = &layout.0;
-        match DirBuilder::new().recursive(true).mode(0o700).create(dir) {
-            Ok(()) => layout.claim_empty()?,
-            Err(error) => return Err(StoreError::io("make the folder", dir)(error)),
-        }
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(dir)
+            .map_err(StoreError::io("make the folder", dir))?;
+        layout.claim_empty()?;
         layout.write_new(".gitignore", b"*\n")?;
-        // SQLite gives its other files the mode of this one.
-        layout.write_new("store.db", b"")?;
         Ok(layout)
+    }
+
+    /// SQLite gives its other files the mode of this one.
+    pub(super) fn prepare(&self) -> Result<(), StoreError> {
+        self.write_new("store.db", b"")
+    }
+
+    /// Empties a folder that did not become a store after all.
+    pub(super) fn discard(&self) {
+        for name in ["FORMAT", "sequence", "store.db-shm", "store.db-wal", "store.db", ".gitignore"] {
+            let _ = std::fs::remove_file(self.path(name));
+        }
     }
 
     /// A folder that was there already has to be empty and ours.
@@ -144,7 +157,8 @@ impl Layout {
         let mut options = OpenOptions::new();
         options.write(true).create_new(true).mode(0o600);
         let mut file = options.open(&path).map_err(StoreError::io("make", &path))?;
-        file.write_all(content).and_then(|()| file.sync_all()).map_err(StoreError::io("write", &path))
+        let written = file.write_all(content).and_then(|()| file.sync_all());
+        written.inspect_err(|_| drop(std::fs::remove_file(&path))).map_err(StoreError::io("write", &path))
     }
 }
 

@@ -96,14 +96,9 @@ const EPOCH_BITS: u32 = 48;
 impl Store {
     /// Makes a new store in a folder that is empty or not there yet.
     pub fn create(dir: &Path, id: StoreId, key: &MasterKey) -> Result<Self, StoreError> {
-        let layout = Layout::create(dir)?;
+        let layout = Layout::claim(dir)?;
         let masters = Masters::derive(&key.0);
-        let sqlite = Sqlite::create(&layout.database())?;
-        let lock = WriterLock::acquire(&layout.sequence(), sqlite::PATIENCE)?;
-        found(&sqlite, id, &masters)?;
-        lock.mark_quiet(1).map_err(StoreError::io("write", &layout.sequence()))?;
-        layout.finish()?;
-        let opened = Opened::new(Box::new(sqlite), &layout, 0)?;
+        let opened = found(&layout, id, &masters).inspect_err(|_| layout.discard())?;
         Ok(Self { layout, access: Access::Write, masters, opened: RwLock::new(Arc::new(opened)) })
     }
 
@@ -331,9 +326,20 @@ impl Store {
     }
 }
 
-/// The first commit: a root, and the namespace that is there if none is named.
-fn found(sqlite: &Sqlite, id: StoreId, masters: &Masters) -> Result<(), StoreError> {
-    let rows = sqlite.write()?;
+/// Makes the files of an empty store.
+fn found(layout: &Layout, id: StoreId, masters: &Masters) -> Result<Opened, StoreError> {
+    layout.prepare()?;
+    let sqlite = Sqlite::create(&layout.database())?;
+    let lock = WriterLock::acquire(&layout.sequence(), sqlite::PATIENCE)?;
+    first_commit(&sqlite, id, masters)?;
+    lock.mark_quiet(1).map_err(StoreError::io("write", &layout.sequence()))?;
+    layout.finish()?;
+    Opened::new(Box::new(sqlite), layout, 0)
+}
+
+/// A root, and the namespace that is there if none is named.
+fn first_commit(backend: &dyn Backend, id: StoreId, masters: &Masters) -> Result<(), StoreError> {
+    let rows = backend.write()?;
     let root = RootRow {
         store: id.0,
         key: masters.id,

@@ -60,17 +60,31 @@ CREATE TABLE buckets (
 ) STRICT, WITHOUT ROWID;
 "];
 
-/// Refuses a newer schema, and brings an older one up to date if this connection may write.
-pub(super) fn migrate(connection: &Connection, path: &Path) -> Result<(), StoreError> {
-    let applied: i64 =
-        connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(|error| failure(&error))?;
-    let Some(missing) = usize::try_from(applied).ok().and_then(|applied| MIGRATIONS.get(applied..)) else {
-        let what = format!("the schema {applied} in its database");
-        return Err(StoreError::Newer { path: path.to_owned(), what });
-    };
+/// Makes the tables in an empty database.
+pub(super) fn create(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+    apply(connection, path, 0, MIGRATIONS)
+}
+
+/// Refuses a newer schema, and brings an older one up to date.
+pub(super) fn update(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+    let applied: i64 = connection
+        .query_row("PRAGMA user_version", [], |row| row.get(0))
+        .map_err(|error| failure(path, &error))?;
+    match usize::try_from(applied).ok().and_then(|applied| MIGRATIONS.get(applied..)) {
+        // Whatever emptied it: an empty store must not take its place.
+        Some(_) if applied == 0 => Err(StoreError::corrupt("its database is empty")),
+        Some(missing) => apply(connection, path, applied, missing),
+        None => {
+            let what = format!("the schema {applied} in its database");
+            Err(StoreError::Newer { path: path.to_owned(), what })
+        }
+    }
+}
+
+fn apply(connection: &Connection, path: &Path, applied: i64, missing: &[&str]) -> Result<(), StoreError> {
     for (number, migration) in (applied + 1..).zip(missing) {
         let step = format!("BEGIN IMMEDIATE; {migration} PRAGMA user_version = {number}; COMMIT;");
-        connection.execute_batch(&step).map_err(|error| failure(&error))?;
+        connection.execute_batch(&step).map_err(|error| failure(path, &error))?;
     }
     Ok(())
 }

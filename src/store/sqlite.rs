@@ -1,10 +1,13 @@
 //! The backend that is there by default: one SQLite database in WAL mode. Readers never wait for
 //! the writer. Uses rusqlite, and the rows of `backend`.
 
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use nix::sys::statvfs::{FsFlags, statvfs};
+use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 use rusqlite::config::DbConfig;
 use rusqlite::types::FromSql;
 use rusqlite::{CachedStatement, Connection, ErrorCode, OpenFlags, OptionalExtension, Params, Row, params};
@@ -31,15 +34,17 @@ impl Sqlite {
         let connection = connect(path, Access::Write)?;
         connection
             .pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get::<_, String>(0))
-            .map_err(|error| failure(&error))?;
-        schema::migrate(&connection, path)?;
+            .map_err(|error| failure(path, &error))?;
+        schema::create(&connection, path)?;
         Ok(Self { path: path.to_owned(), access: Access::Write, idle: Mutex::new(vec![connection]) })
     }
 
     pub(super) fn open(path: &Path, access: Access) -> Result<Self, StoreError> {
         let connection = connect(path, access)?;
-        schema::migrate(&connection, path)?;
-        Ok(Self { path: path.to_owned(), access, idle: Mutex::new(vec![connection]) })
+        schema::update(&connection, path)?;
+        let sqlite = Self { path: path.to_owned(), access, idle: Mutex::default() };
+        sqlite.keep(connection);
+        Ok(sqlite)
     }
 
     fn begin(&self, how: &str) -> Result<Transaction<'_>, StoreError> {
@@ -52,28 +57,34 @@ impl Sqlite {
         Ok(Transaction { home: self, connection: Some(connection) })
     }
 
-    /// Looks at the disk to tell a full one from a broken one: SQLite says both alike.
-    fn failure(&self, error: &rusqlite::Error) -> StoreError {
-        let is_io = error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure);
-        if is_io && nix::sys::statvfs::statvfs(&self.path).is_ok_and(|disk| disk.blocks_available() == 0) {
-            return StoreError::DiskFull;
+    /// Keeps a connection for the next reader; not a frozen one, which sees no later commit.
+    fn keep(&self, connection: Connection) {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < IDLE && connection.is_readonly("main").is_ok_and(|is_readonly| !is_readonly) {
+            idle.push(connection);
         }
-        failure(error)
+    }
+
+    fn failure(&self, error: &rusqlite::Error) -> StoreError {
+        failure(&self.path, error)
     }
 }
 
+/// A database in WAL mode wants its `-shm` file. Where none can be made, on a read-only or a full
+/// disk, and there is no WAL, nobody writes, and the database can be read as it lies there.
 fn connect(path: &Path, access: Access) -> Result<Connection, StoreError> {
     match open_connection(path, access) {
-        // A database in WAL mode wants its `-shm` file. Where none can be made, nobody writes.
-        Err(StoreError::Database(_)) if is_frozen(path) => open_frozen(path),
+        Err(StoreError::ReadOnly | StoreError::DiskFull) if access == Access::Read && has_no_wal(path) => {
+            open_frozen(path)
+        }
         result => result,
     }
 }
 
 fn open_connection(path: &Path, access: Access) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags).map_err(|error| failure(&error))?;
-    configure(&connection, access).map_err(|error| failure(&error))?;
+    let connection = Connection::open_with_flags(path, flags).map_err(|error| failure(path, &error))?;
+    configure(&connection, access).map_err(|error| failure(path, &error))?;
     Ok(connection)
 }
 
@@ -95,30 +106,24 @@ fn configure(connection: &Connection, access: Access) -> rusqlite::Result<()> {
     connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))
 }
 
-/// On a read-only filesystem with no WAL left to read.
-fn is_frozen(path: &Path) -> bool {
+fn has_no_wal(path: &Path) -> bool {
     let mut wal = path.as_os_str().to_owned();
     wal.push("-wal");
-    let is_read_only = nix::sys::statvfs::statvfs(path)
-        .is_ok_and(|disk| disk.flags().contains(nix::sys::statvfs::FsFlags::ST_RDONLY));
-    is_read_only && std::fs::metadata(wal).map_or(true, |wal| wal.len() == 0)
+    std::fs::metadata(wal).map_or(true, |wal| wal.len() == 0)
 }
 
 fn open_frozen(path: &Path) -> Result<Connection, StoreError> {
-    let encoded = percent_encoding::percent_encode(
-        std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str()),
-        percent_encoding::NON_ALPHANUMERIC,
-    );
+    let encoded = percent_encode(path.as_os_str().as_bytes(), NON_ALPHANUMERIC);
     let flags =
         OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
     let connection = Connection::open_with_flags(format!("file:{encoded}?immutable=1"), flags)
-        .map_err(|error| failure(&error))?;
-    configure(&connection, Access::Read).map_err(|error| failure(&error))?;
+        .map_err(|error| failure(path, &error))?;
+    configure(&connection, Access::Read).map_err(|error| failure(path, &error))?;
     Ok(connection)
 }
 
 /// SQLite's text is forwarded only where it cannot quote what is stored.
-pub(super) fn failure(error: &rusqlite::Error) -> StoreError {
+pub(super) fn failure(path: &Path, error: &rusqlite::Error) -> StoreError {
     match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreError::Busy(PATIENCE.as_secs()),
         Some(ErrorCode::DiskFull) => StoreError::DiskFull,
@@ -126,9 +131,19 @@ pub(super) fn failure(error: &rusqlite::Error) -> StoreError {
         Some(ErrorCode::NotADatabase) => StoreError::corrupt("its database file is no database"),
         Some(ErrorCode::CannotOpen | ErrorCode::SystemIoFailure | ErrorCode::OutOfMemory) => {
             let code = error.sqlite_error().map_or(0, |cause| cause.extended_code);
-            StoreError::Database(format!("{} (SQLite {code})", rusqlite::ffi::code_to_str(code)))
+            let text = format!("{} (SQLite {code})", rusqlite::ffi::code_to_str(code));
+            of_the_disk(path).unwrap_or(StoreError::Database(text))
         }
         Some(_) | None => StoreError::corrupt("its database is not what was written"),
+    }
+}
+
+/// Looks at the disk to tell a full one and a read-only one from a broken one: SQLite says all alike.
+fn of_the_disk(path: &Path) -> Option<StoreError> {
+    let disk = statvfs(path).ok()?;
+    match disk.flags().contains(FsFlags::ST_RDONLY) {
+        true => Some(StoreError::ReadOnly),
+        false => (disk.blocks_available() == 0).then_some(StoreError::DiskFull),
     }
 }
 
@@ -143,9 +158,8 @@ impl Drop for Transaction<'_> {
     fn drop(&mut self) {
         let Some(connection) = self.connection.take() else { return };
         let is_quiet = connection.is_autocommit() || connection.execute_batch("ROLLBACK").is_ok();
-        let mut idle = self.home.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if is_quiet && idle.len() < IDLE {
-            idle.push(connection);
+        if is_quiet {
+            self.home.keep(connection);
         }
     }
 }
