@@ -19,6 +19,7 @@ pub(super) trait Read {
     fn namespace(&self, name_mac: &Mac) -> Result<Option<NamespaceRow>, StoreError>;
     fn namespaces(&self) -> Result<Vec<NamespaceRow>, StoreError>;
     fn keys(&self, namespace: &Id) -> Result<Vec<KeyRow>, StoreError>;
+    fn header(&self, namespace: &Id, name: &Mac) -> Result<Option<HeaderRow>, StoreError>;
     /// The secret's header and the record of one version of it: of the active one if none is named.
     fn secret(
         &self,

@@ -208,10 +208,10 @@ impl Store {
         if self.access == Access::Read {
             return Err(StoreError::ReadOnly);
         }
-        self.reopen_if_replaced()?;
-        let opened = self.opened();
         let path = self.layout.sequence();
         let lock = WriterLock::acquire(&path, sqlite::PATIENCE)?;
+        self.reopen_if_replaced()?;
+        let opened = self.opened();
         let outcome = (|| {
             let rows = opened.backend.write()?;
             let mut change = Change::new(&*rows, &self.masters, namespace, stamp)?;

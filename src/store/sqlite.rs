@@ -95,7 +95,8 @@ fn configure(connection: &Connection, access: Access) -> rusqlite::Result<()> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
     connection.execute_batch(
         "PRAGMA temp_store = MEMORY; PRAGMA mmap_size = 0; PRAGMA cell_size_check = ON;
-         PRAGMA synchronous = FULL; PRAGMA secure_delete = ON; PRAGMA foreign_keys = ON;",
+         PRAGMA synchronous = FULL; PRAGMA secure_delete = ON; PRAGMA foreign_keys = ON;
+         PRAGMA journal_size_limit = 1048576;",
     )?;
     if access == Access::Read {
         // Who only reads leaves the WAL to the next writer, and closes without a sync.
@@ -263,6 +264,11 @@ impl Read for Transaction<'_> {
         })
     }
 
+    fn header(&self, namespace: &Id, name: &Mac) -> Result<Option<HeaderRow>, StoreError> {
+        let sql = "SELECT name_mac, active, header FROM secrets WHERE namespace = ?1 AND name_mac = ?2";
+        self.one(sql, params![namespace, name], header_row)
+    }
+
     fn secret(
         &self,
         namespace: &Id,
@@ -287,9 +293,7 @@ impl Read for Transaction<'_> {
         let (first, last) = super::index::range_of(bucket);
         let sql = "SELECT name_mac, active, header FROM secrets
                    WHERE namespace = ?1 AND name_mac BETWEEN ?2 AND ?3 ORDER BY name_mac";
-        let read =
-            |row: &Row<'_>| Ok(HeaderRow { name: row.get(0)?, active: number(row, 1)?, header: row.get(2)? });
-        self.each(sql, params![namespace, first, last], read, each)
+        self.each(sql, params![namespace, first, last], header_row, each)
     }
 
     fn records(&self, namespace: &Id, name: &Mac) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
@@ -302,6 +306,10 @@ impl Read for Transaction<'_> {
         let sql = "SELECT seal FROM buckets WHERE namespace = ?1 AND bucket = ?2";
         self.one(sql, params![namespace, bucket], |row| row.get(0))
     }
+}
+
+fn header_row(row: &Row<'_>) -> rusqlite::Result<HeaderRow> {
+    Ok(HeaderRow { name: row.get(0)?, active: number(row, 1)?, header: row.get(2)? })
 }
 
 fn namespace_row(row: &Row<'_>) -> rusqlite::Result<NamespaceRow> {

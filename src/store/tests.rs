@@ -288,3 +288,46 @@ fn what_is_no_sound_store_is_refused_and_left_alone() {
     database.pragma_update(None, "user_version", 1).unwrap();
     open().unwrap();
 }
+
+/// Two secrets that are always written together are never seen apart, whoever reads meanwhile.
+#[test]
+fn a_reading_is_of_one_commit() {
+    let fixture = Fixture::new();
+    let default = Namespace::default();
+    let write = |round: u32| {
+        fixture.store.change(&default, stamp(1), |change| {
+            for secret in ["a", "b"] {
+                let value = SecretBytes::copy_of(&round.to_le_bytes());
+                change.put(&name(secret), NewVersion::of_value(value), &Edit::default())?;
+            }
+            Ok(())
+        })
+    };
+    write(0).unwrap();
+    let reader = fixture.reopen(Access::Read);
+    let is_done = std::sync::atomic::AtomicBool::new(false);
+    let read = |wanted: &[(SecretName, Option<u64>)]| -> Vec<Vec<u8>> {
+        let reading = reader.get(&default, wanted, Timestamp::UNIX_EPOCH).unwrap();
+        reading.answers.iter().map(|it| it.as_ref().ok().unwrap().fields["value"].expose().to_vec()).collect()
+    };
+    let (a, b) = ((name("a"), None), (name("b"), None));
+    let torn = std::thread::scope(|scope| {
+        let readers: Vec<_> = (0..3)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut torn = 0;
+                    while !is_done.load(std::sync::atomic::Ordering::Relaxed) {
+                        let together = read(&[a.clone(), b.clone()]);
+                        assert_eq!(together[0], together[1]);
+                        torn += u32::from(read(std::slice::from_ref(&a)) != read(std::slice::from_ref(&b)));
+                    }
+                    torn
+                })
+            })
+            .collect();
+        (1..200).for_each(|round| write(round).unwrap());
+        is_done.store(true, std::sync::atomic::Ordering::Relaxed);
+        readers.into_iter().map(|reader| reader.join().unwrap()).sum::<u32>()
+    });
+    assert!(torn > 0, "two readings do tear: the test can see it");
+}

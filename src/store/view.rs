@@ -70,7 +70,7 @@ impl<'a> View<'a> {
         name: &SecretName,
     ) -> Result<Option<(Header, Vec<u8>)>, StoreError> {
         let mac = keys.name_mac(name.as_str());
-        let Some(row) = self.rows.secret(&keys.id, &mac, None)? else {
+        let Some(row) = self.rows.header(&keys.id, &mac)? else {
             return self.check_absent(keys, &mac).map(|()| None);
         };
         let header =
@@ -158,7 +158,7 @@ impl<'a> View<'a> {
     /// The epoch of the last change to a secret, or to those that it would be among.
     pub(super) fn last_change(&self, keys: &NamespaceKeys, name: &SecretName) -> Result<u64, StoreError> {
         let mac = keys.name_mac(name.as_str());
-        match self.rows.secret(&keys.id, &mac, None)? {
+        match self.rows.header(&keys.id, &mac)? {
             Some(row) => open_header(keys, &mac, row.active, &row.header)
                 .map(|header| header.epoch)
                 .map_err(|error| error.about(name.as_str())),

@@ -104,6 +104,9 @@ fn a_secret_comes_with_the_version_that_is_asked_for(backend: &dyn Backend) {
         let row = rows.secret(&SPACE, &name(5), asked).unwrap().unwrap();
         assert_eq!((row.active, row.header, row.record), (2, vec![5, 2], found), "{asked:?}");
     }
+    let header = rows.header(&SPACE, &name(5)).unwrap().unwrap();
+    assert_eq!((header.name, header.active, header.header), (name(5), 2, vec![5, 2]));
+    assert!(rows.header(&SPACE, &name(6)).unwrap().is_none());
     assert!(rows.secret(&SPACE, &name(6), None).unwrap().is_none());
     assert!(rows.secret(&OTHER, &name(5), None).unwrap().is_none());
     assert_eq!(rows.records(&SPACE, &name(5)).unwrap(), [(1, vec![1]), (2, vec![2])]);
