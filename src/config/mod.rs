@@ -234,7 +234,8 @@ struct Base<'a>(&'a Path);
 
 impl Base<'_> {
     fn path(&self, path: PathBuf) -> PathBuf {
-        self.0.join(path)
+        // `./x` is how people write it, and no way to tell it.
+        self.0.join(path.strip_prefix("./").unwrap_or(&path))
     }
 
     fn store(&self, store: raw::Store) -> StoreConfig {

@@ -41,7 +41,7 @@ policy: {roles: {}, rules: []}
 "#,
     )
     .unwrap();
-    assert_eq!(config.store.path.as_deref(), Some(Path::new("/etc/app/./.secretfs")));
+    assert_eq!(config.store.path.as_deref(), Some(Path::new("/etc/app/.secretfs")));
     assert_eq!(config.store.key_file.as_deref(), Some(Path::new("/keys/app.key")));
     let mount = &config.mounts[0];
     assert_eq!(mount.templates, Path::new("/etc/app/templates"));

@@ -120,11 +120,17 @@ impl Report {
 
     fn summary(&self) -> String {
         let count = |kind| self.of_kind(kind).count();
-        let (faults, missing, notes) = (count(Kind::Template), count(Kind::Missing), count(Kind::Note));
-        format!("{} templates: {faults} faults, {missing} missing, {notes} notes\n", self.templates)
+        let templates = counted(self.templates, "template");
+        let faults = counted(count(Kind::Template), "fault");
+        let notes = counted(count(Kind::Note), "note");
+        format!("{templates}: {faults}, {} missing, {notes}\n", count(Kind::Missing))
     }
 
     fn of_kind(&self, kind: Kind) -> impl Iterator<Item = &Finding> {
         self.findings.iter().filter(move |finding| finding.kind == kind)
     }
+}
+
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }

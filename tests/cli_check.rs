@@ -1,0 +1,164 @@
+//! `secretfs check` and `secretfs render` through the real binary.
+
+mod common;
+
+use std::process::Output;
+
+use common::{TestStore, stdout_of};
+use serde_json::Value;
+
+fn store() -> TestStore {
+    let store = TestStore::new();
+    store.set("api_key", "it's \"1\"").set("token", "t");
+    store
+}
+
+fn write(store: &TestStore, name: &str, text: &str) {
+    let path = store.folder().join(name);
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(path, text).unwrap();
+}
+
+#[track_caller]
+fn says(output: &Output, status: i32, expected: &str) {
+    let text = String::from_utf8_lossy(&output.stdout);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!((output.status.code(), &*text), (Some(status), expected), "{stderr}");
+}
+
+#[test]
+fn all_is_well() {
+    let store = store();
+    write(&store, "t/a.env.tpl", "A=<< secrets.api_key >>\nB=<< secrets.none | default('x') >>\n");
+    write(&store, "t/notes.txt", "not a template: << secrets.none >>");
+    says(&store.run(&["check", "t"]), 0, "1 template: 0 faults, 0 missing, 0 notes\n");
+}
+
+#[test]
+fn everything_is_told_at_once() {
+    let store = store();
+    write(&store, "t/broken.json.tpl", "{\"a\": << secrets.api_key | uper >>}\n");
+    write(&store, "t/deep/missing.env.tpl", "A=<< secrets.api_kye >>\nB=<< secrets.token.valeu >>\n");
+    write(&store, "t/branch.env.tpl", "<% if env.X is defined %>A=<< secrets.nowhere >>\n<% endif %>");
+    write(&store, "t/plain.conf.tpl", "key << secrets.token | raw >>\n");
+    let output = store.run(&["check", "t"]);
+    says(
+        &output,
+        65,
+        "t/broken.json.tpl:1:28: there is no filter `uper`; did you mean `upper`?\n\
+         1 | {\"a\": << secrets.api_key | uper >>}\n  |                            ^^^^\n\
+         t/branch.env.tpl:1:31       there is no secret `nowhere`; `secretfs set nowhere` to add it, or `| default(\"…\")` to do without\n\
+         t/deep/missing.env.tpl:1:6  there is no secret `api_kye`; did you mean `api_key`?\n\
+         t/deep/missing.env.tpl:2:6  the secret `token` has no field `valeu`; did you mean `value`?\n\
+         t/plain.conf.tpl      plain text: its name tells no format, so values are not escaped; set `format:`\n\
+         t/plain.conf.tpl:1:8  `raw`: this value is not escaped\n\
+         4 templates: 1 fault, 3 missing, 2 notes\n",
+    );
+}
+
+#[test]
+fn missing_alone_is_a_no_and_offline_does_not_look() {
+    let store = store();
+    write(&store, "a.env.tpl", "A=<< secrets.nothing >>\n");
+    assert_eq!(store.run(&["check", "a.env.tpl"]).status.code(), Some(1));
+    let offline = store.run(&["check", "--offline", "a.env.tpl"]);
+    says(&offline, 0, "1 template: 0 faults, 0 missing, 0 notes\n");
+    std::fs::remove_dir_all(store.path()).unwrap();
+    assert_eq!(store.run(&["check", "--offline", "a.env.tpl"]).status.code(), Some(0));
+    assert_eq!(store.run(&["check", "a.env.tpl"]).status.code(), Some(66));
+}
+
+#[test]
+fn json_for_machines() {
+    let store = store();
+    write(&store, "a.env.tpl", "A=<< secrets.api_kye >>\n");
+    let output = store.run(&["--json", "check", "a.env.tpl"]);
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["templates"], 1);
+    let finding = &report["findings"][0];
+    assert_eq!((&finding["kind"], &finding["file"]), (&"missing".into(), &"a.env.tpl".into()));
+    assert_eq!((&finding["line"], &finding["column"]), (&1.into(), &6.into()));
+    assert_eq!(finding["hint"], "did you mean `api_key`?");
+}
+
+#[test]
+fn the_config_names_what_is_checked() {
+    let store = store();
+    let config = "mounts:\n- at: m\n  templates: t\n  files:\n    plain: {format: env}\n    \
+                  other.json: {template: x/o.tpl}\n    a.env: {syntax: jinja}\nprofiles: {p: {env_files: [x/p.tpl]}}\n";
+    write(&store, "secretfs.yaml", config);
+    write(&store, "t/plain.tpl", "A=<< env.HOME >>\n");
+    write(&store, "t/a.env.tpl", "A={{ secrets.token }}\nB=<< secrets.anything >>\n");
+    write(&store, "x/o.tpl", "{\"a\": << secrets.gone >>}\n");
+    write(&store, "x/p.tpl", "A=<< env.HOME >>\n");
+    let folder = store.folder().canonicalize().unwrap();
+    let output = store.run(&["check"]);
+    says(
+        &output,
+        65,
+        &format!(
+            "{0}/t/plain.tpl:1:6: env.HOME is not allowed; list it under `env:` in the config\n\
+             {0}/x/o.tpl:1:10  there is no secret `gone`; `secretfs set gone` to add it, or `| default(\"…\")` to do without\n\
+             4 templates: 1 fault, 1 missing, 0 notes\n",
+            folder.display()
+        ),
+    );
+}
+
+#[test]
+fn render_prints_what_a_reader_gets() {
+    let store = store();
+    write(&store, "a.env.tpl", "A=<< secrets.token >>\n");
+    says(&store.run(&["render", "a.env.tpl"]), 0, "A='t'\n");
+    says(
+        &store.run_with(&["render", "-", "--format", "json"], "[<< secrets.api_key >>]"),
+        0,
+        "[\"it's \\\"1\\\"\"]",
+    );
+    let systemd = ["render", "-", "--format", "env", "--dialect", "systemd"];
+    says(&store.run_with(&systemd, "A=<< secrets.api_key >>\n"), 0, "A=\"it's \\\"1\\\"\"\n");
+    says(&store.run_with(&["render", "-", "--syntax", "jinja"], "{{ secrets.token }}"), 0, "t");
+}
+
+#[test]
+fn a_render_that_fails_prints_nothing_and_says_why() {
+    let store = store();
+    for (template, status, says) in [
+        ("x\n<< secrets.tokn >>", 66, "secretfs: -:2:4: there is no secret `tokn`\n2 | << secrets.tokn >>\n"),
+        ("<< secrets.tokn >>", 66, "  try: did you mean `token`?\n"),
+        ("<< secrets.a >> << secrets.b >>", 66, "-:1:20: there is no secret `b`"),
+        ("<< secrets.token", 65, "-:1:"),
+        ("<% include 'x' %>", 65, "-:1:"),
+    ] {
+        let output = store.run_with(&["render", "-"], template);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(status), "{template}: {stderr}");
+        assert!(output.stdout.is_empty() && stderr.contains(says), "{template}: {stderr}");
+    }
+    for (path, status) in [("nowhere.tpl", 66), (".", 66)] {
+        assert_eq!(store.run(&["render", path]).status.code(), Some(status), "{path}");
+    }
+    let not_text = store.run_with(&["render", "-"], b"\xff");
+    assert_eq!(not_text.status.code(), Some(65), "{not_text:?}");
+    assert_eq!(store.run(&["render", "-", "--format", "jsn"]).status.code(), Some(64));
+}
+
+/// The samples are real templates: all render with the secrets that they name.
+#[test]
+fn the_samples_are_sound() {
+    let store = TestStore::new();
+    let secrets = r#"{"db": {"username": "app", "password": "p w"}, "api_key": "k", "git_token": "g/t", "tls_key": "pem"}"#;
+    stdout_of(&store.run_with(&["set", "--from-json"], secrets));
+    for folder in ["templates", "examples/quickstart/templates"] {
+        let path = format!("{}/{folder}", env!("CARGO_MANIFEST_DIR"));
+        let output = store.run(&["check", &path]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    }
+    let sample = |name: &str| format!("{}/templates/{name}", env!("CARGO_MANIFEST_DIR"));
+    let git = stdout_of(&store.run(&["render", &sample("git-credentials.tpl")]));
+    assert_eq!(git, "https://deploy:g%2Ft@git.example.com\n");
+    let pgpass = stdout_of(&store.run(&["render", &sample("pgpass.tpl")]));
+    assert_eq!(pgpass, "# host:port:database:user:password\nlocalhost:5432:*:app:p w\n");
+    let key = stdout_of(&store.run(&["render", &sample("tls/key.pem.tpl")]));
+    assert_eq!(key, "pem\n");
+}
