@@ -1,0 +1,140 @@
+//! What all commands share: the config that is found, errors for people and for machines, exit
+//! statuses, and manners in a pipeline.
+
+mod common;
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Command, Output, Stdio};
+
+use common::{STRANGER, TestStore, stdout_of};
+
+#[track_caller]
+fn fails(output: &Output, status: i32, words: &[&str]) {
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(status), "{stderr}");
+    for word in words {
+        assert!(stderr.contains(word), "no `{word}` in: {stderr}");
+    }
+}
+
+/// `secretfs` in a folder, with nothing said on the command line or in the environment.
+fn plain(folder: &std::path::Path, args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_secretfs"));
+    command.env_remove("SECRETFS_STORE").env_remove("SECRETFS_MASTER_KEY").stdin(Stdio::null());
+    command.current_dir(folder).args(args).output().expect("secretfs can be started")
+}
+
+#[test]
+fn the_config_is_found_upwards() {
+    let store = TestStore::new();
+    store.set("a", "1");
+    let config = "store: {path: store, key: {source: file, path: master.key}}\n";
+    fs::write(store.folder().join("secretfs.yaml"), config).unwrap();
+    let deep = store.folder().join("x/y/z");
+    fs::create_dir_all(&deep).unwrap();
+    assert_eq!(stdout_of(&plain(&deep, &["get", "a"])), "1");
+    // The nearest one counts, and it counts wholly.
+    fs::write(deep.join("secretfs.yaml"), "store: elsewhere\n").unwrap();
+    fails(&plain(&deep, &["get", "a"]), 66, &["elsewhere"]);
+    // What is said outright wins over what is found.
+    let config = store.folder().join("secretfs.yaml");
+    assert_eq!(stdout_of(&plain(&deep, &["--config", config.to_str().unwrap(), "get", "a"])), "1");
+}
+
+#[test]
+fn a_strangers_config_is_not_picked_up() {
+    let store = TestStore::new();
+    let path = store.folder().join("secretfs.yaml");
+    fs::write(&path, "env: [A]\n").unwrap();
+    assert_eq!(store.run(&["list"]).status.code(), Some(0));
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
+    fails(&store.run(&["list"]), 78, &["everybody may write", "--config"]);
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+    chown(&path, Some(STRANGER), None).expect("tests with another uid need root");
+    fails(&store.run(&["list"]), 78, &["another user"]);
+    assert_eq!(store.run(&["--config", "secretfs.yaml", "list"]).status.code(), Some(0));
+}
+
+#[test]
+fn a_config_that_is_wrong_stops_every_command() {
+    let store = TestStore::new();
+    fs::write(store.folder().join("secretfs.yaml"), "mounts:\n- att: x\n").unwrap();
+    let words = ["secretfs.yaml:2:3: unknown key `att`\n  2 | - att: x\n    |   ^\n", "did you mean `at`?"];
+    for command in [&["list"][..], &["mount"], &["check"], &["exec", "--", "true"], &["render", "x"]] {
+        fails(&store.run(command), 78, &words);
+    }
+    fails(&store.run(&["--config", "nowhere.yaml", "list"]), 78, &["nowhere.yaml", "--config"]);
+    fs::write(store.folder().join("bad.yaml"), b"\xff").unwrap();
+    fails(&store.run(&["--config", "bad.yaml", "list"]), 78, &["bad.yaml", "UTF-8"]);
+    fails(&store.run(&["--config", ".", "list"]), 78, &["cannot read"]);
+}
+
+#[test]
+fn a_mistyped_command_or_option_is_told() {
+    let store = TestStore::new();
+    fails(&store.run(&["lits"]), 64, &["'list'"]);
+    fails(&store.run(&["list", "--labl", "x"]), 64, &["'--label'"]);
+    fails(&store.run(&[]), 64, &["Usage"]);
+    for asked in [&["--help"][..], &["--version"], &["exec", "--help"]] {
+        assert!(!stdout_of(&store.run(asked)).is_empty());
+    }
+}
+
+#[test]
+fn errors_for_machines_are_json() {
+    let store = TestStore::new();
+    let output = store.run(&["--json", "get", "nothing"]);
+    let json: serde_json::Value = serde_json::from_slice(&output.stderr).expect("JSON on stderr");
+    assert_eq!(json["error"]["status"], output.status.code().unwrap());
+    assert!(json["error"]["problem"].as_str().unwrap().contains("nothing"));
+}
+
+#[test]
+fn a_closed_pipe_ends_a_command_quietly() {
+    let store = TestStore::new();
+    store.set("large", vec![b'x'; 1_000_000]);
+    let mut child = store.command(&["get", "large"]);
+    let mut child = child.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.signal(), Some(13), "{output:?}");
+    assert!(output.stderr.is_empty(), "{output:?}");
+}
+
+#[test]
+fn the_log_is_off_unless_asked_for_and_holds_no_value() {
+    let store = TestStore::new();
+    store.set("a", "the-canary-value");
+    let run = |log: Option<&str>| {
+        let mut command = store.command(&["exec", "--env", "A=a", "--", "true"]);
+        command.envs(log.map(|filter| ("SECRETFS_LOG", filter))).output().unwrap()
+    };
+    assert!(run(None).stderr.is_empty());
+    let traced = run(Some("trace"));
+    assert!(traced.status.success());
+    assert!(!String::from_utf8_lossy(&traced.stderr).contains("the-canary-value"));
+    fails(&run(Some("a=b=c")), 0, &["SECRETFS_LOG"]);
+}
+
+#[test]
+fn no_colour_in_a_pipe() {
+    let store = TestStore::new();
+    for args in [&["--help"][..], &["list"], &["lits"], &["check", "nowhere"]] {
+        let output = store.run(args);
+        assert!(![output.stdout, output.stderr].concat().contains(&0x1b), "{args:?}");
+    }
+}
+
+/// Another user's process has none of our rights: the store says so, and how to mend it.
+#[test]
+fn a_store_of_somebody_else_is_refused() {
+    let store = TestStore::new();
+    let binary = store.folder().join("secretfs");
+    fs::copy(env!("CARGO_BIN_EXE_secretfs"), &binary).unwrap();
+    let mut command = Command::new(&binary);
+    command.uid(STRANGER).gid(STRANGER).current_dir("/").arg("--store").arg(store.path()).arg("list");
+    let output = command.output().unwrap();
+    assert!(matches!(output.status.code(), Some(66 | 74 | 77)), "{output:?}");
+}
