@@ -219,9 +219,8 @@ fn is_word_character(c: char) -> bool {
 fn literal(inner: &str) -> Option<&str> {
     let quote = inner.chars().next()?;
     if quote == '"' || quote == '\'' {
-        let line = inner[1..].split('\n').next()?;
-        let end = line.find(quote)?;
-        return Some(&inner[end + 2..]);
+        let end = inner[1..].find([quote, '\n'])? + 1;
+        return inner[end..].strip_prefix(quote);
     }
     let rest = inner.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
     (rest.len() < inner.len()).then_some(rest)

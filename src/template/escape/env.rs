@@ -1,7 +1,7 @@
 //! `env`: lines of `KEY=value`. A value with everything beside it, up to the closing quote or the line's
 //! end, is held back and then quoted as a whole, in the way that all readers of the dialect understand.
 
-use super::quoting::Encoded;
+use super::held::Held;
 use super::{Emitted, Encoder, Refusal};
 use crate::template::error::Span;
 use crate::template::format::Dialect;
@@ -10,9 +10,7 @@ use crate::template::output::Output;
 pub(super) struct Env {
     dialect: Dialect,
     place: Place,
-    /// The value that is held back. Wiped when it has been written.
-    held: Output,
-    pieces: Vec<Piece>,
+    held: Held,
     /// The dotenv readers no longer agree about where they are, because of the template's own text.
     doubt: bool,
 }
@@ -21,11 +19,13 @@ pub(super) struct Env {
 enum Place {
     /// Before the `=`. `written` is a value that stands there.
     Key {
-        blank: bool,
+        name: Name,
         written: Option<Span>,
     },
-    /// After the `=`.
-    BeforeValue,
+    /// After the `=`. `dropped` if the reader drops a variable of this name.
+    BeforeValue {
+        dropped: bool,
+    },
     /// Within a value: 0 or the quote that it began with.
     Value {
         quote: u8,
@@ -40,17 +40,34 @@ enum Place {
     },
 }
 
-/// Up to where in `held`, and which value it is; none if it is the template's text.
-struct Piece {
-    end: usize,
-    value: Option<Span>,
+/// How far a variable's name has come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Name {
+    Start,
+    Within,
+    /// After a blank.
+    Ended,
+    Unsound,
 }
 
-const LINE_START: Place = Place::Key { blank: true, written: None };
+impl Name {
+    fn after(self, byte: u8) -> Self {
+        match (self, byte) {
+            (Self::Start | Self::Within, b'a'..=b'z' | b'A'..=b'Z' | b'_') | (Self::Within, b'0'..=b'9') => {
+                Self::Within
+            }
+            (Self::Start, b' ' | b'\t') => Self::Start,
+            (Self::Within | Self::Ended, b' ' | b'\t') => Self::Ended,
+            _ => Self::Unsound,
+        }
+    }
+}
+
+const LINE_START: Place = Place::Key { name: Name::Start, written: None };
 
 impl Env {
     pub(super) fn new(dialect: Dialect, cap: usize) -> Self {
-        Self { dialect, place: LINE_START, held: Output::new(cap), pieces: Vec::new(), doubt: false }
+        Self { dialect, place: LINE_START, held: Held::new(cap), doubt: false }
     }
 
     /// Takes in the next byte of text, and says where it leads.
@@ -58,7 +75,9 @@ impl Env {
         let ends_line = matches!(byte, b'\n' | b'\r');
         match self.place {
             Place::Value { quote, escaped } => self.byte_of_value(byte, quote, escaped, out),
-            Place::BeforeValue if !ends_line && !matches!(byte, b' ' | b'\t') => self.begin_value(byte, out),
+            Place::BeforeValue { .. } if !ends_line && !matches!(byte, b' ' | b'\t') => {
+                self.begin_value(byte, out)
+            }
             Place::Key { .. } if self.dialect == Dialect::Dotenv && self.dialect.quotes().contains(&byte) => {
                 self.doubt = true;
                 Ok(out.put(&[byte])?)
@@ -83,13 +102,14 @@ impl Env {
             (Place::Comment { escaped: true }, _) => Place::Comment { escaped: false },
             (Place::Comment { .. }, b'\\') if continues => Place::Comment { escaped: true },
             (_, b'\n' | b'\r') => LINE_START,
-            (Place::Key { blank: true, .. }, _) if self.dialect.begins_comment(byte) => {
+            (Place::Key { name: Name::Start, .. }, _) if self.dialect.begins_comment(byte) => {
                 Place::Comment { escaped: false }
             }
-            (Place::Key { .. }, b'=') => Place::BeforeValue,
-            (Place::Key { blank, written }, _) => {
-                Place::Key { blank: blank && byte.is_ascii_whitespace(), written }
+            (Place::Key { name, .. }, b'=') => {
+                let is_sound = matches!(name, Name::Within | Name::Ended);
+                Place::BeforeValue { dropped: self.dialect == Dialect::Systemd && !is_sound }
             }
+            (Place::Key { name, written }, _) => Place::Key { name: name.after(byte), written },
             (place, _) => place,
         }
     }
@@ -109,22 +129,21 @@ impl Env {
             self.doubt |= (escaped && byte == quote) || (quote == b'`' && byte == b'\n');
         }
         if !escaped && quote != 0 && byte == quote {
-            let valued = self.write_value(quote, out)?;
-            self.place = Place::AfterValue { valued };
-            return Ok(());
+            self.place = Place::AfterValue { valued: self.held.value() };
+            return self.held.write(self.dialect, quote, out);
         }
         if !escaped && quote == 0 && self.ends_bare(byte) {
-            self.write_value(0, out)?;
+            self.held.write(self.dialect, 0, out)?;
             self.place = if byte == b'#' { Place::Comment { escaped: false } } else { LINE_START };
             return Ok(out.put(&[byte])?);
         }
         let escaped = !escaped && byte == b'\\' && self.dialect.escapes_in(quote);
         self.place = Place::Value { quote, escaped };
-        self.hold(&[byte], None)
+        self.held.push(&[byte], None)
     }
 
     fn ends_bare(&self, byte: u8) -> bool {
-        let after_blank = matches!(self.held.bytes().last(), None | Some(b' ' | b'\t'));
+        let after_blank = matches!(self.held.last_byte(), None | Some(b' ' | b'\t'));
         matches!(byte, b'\n' | b'\r') || (byte == b'#' && after_blank && self.dialect.has_trailing_comments())
     }
 
@@ -149,120 +168,15 @@ impl Env {
         Ok(out.put(&[byte])?)
     }
 
-    fn hold(&mut self, bytes: &[u8], value: Option<Span>) -> Result<(), Refusal> {
-        self.held.put(bytes)?;
-        let end = self.held.bytes().len();
-        match self.pieces.last_mut() {
-            Some(last) if last.value.is_none() && value.is_none() => last.end = end,
-            _ => self.pieces.push(Piece { end, value }),
-        }
-        Ok(())
-    }
-
-    /// Writes what is held, and says which value was in it.
-    fn write_value(&mut self, quote: u8, out: &mut Output) -> Result<Option<Span>, Refusal> {
-        let valued = self.pieces.iter().find_map(|piece| piece.value);
-        match valued {
-            None => self.write_as_is(quote, out)?,
-            Some(at) if quote == b'`' => {
-                return Err(Refusal::at(
-                    at,
-                    "a value in backquotes, which only node reads",
-                    "use `'` or `\"`",
-                ));
-            }
-            Some(at) => self.write_quoted(quote, at, out)?,
-        }
-        self.held.clear();
-        self.pieces.clear();
-        Ok(valued)
-    }
-
-    fn write_as_is(&self, quote: u8, out: &mut Output) -> Result<(), Refusal> {
-        let quotes: &[u8] = if quote == 0 { b"" } else { &[quote] };
-        out.put(quotes)?;
-        out.put(self.held.bytes())?;
-        Ok(out.put(quotes)?)
-    }
-
-    fn write_quoted(&self, quote: u8, at: Span, out: &mut Output) -> Result<(), Refusal> {
-        let is_plain = self.literals().all(|literal| self.dialect.is_plain(literal, quote));
-        if !is_plain && quote == 0 {
-            return Err(Refusal::at(
-                at,
-                "the text beside this value has characters that mean something without quotes",
-                "put all of it into quotes: `NAME=\"…\"`",
-            ));
-        }
-        if !is_plain {
-            return self.write_pieces(quote, out);
-        }
-        let whole = if quote == 0 { self.without_trailing_blanks() } else { self.held.bytes() };
-        let text = utf8(whole, at)?;
-        written(self.dialect.write_whole(text, quote, out)?, at)?;
-        Ok(out.put(&self.held.bytes()[whole.len()..])?)
-    }
-
-    /// Blanks that the template has at a bare value's end are not part of it.
-    fn without_trailing_blanks(&self) -> &[u8] {
-        let held = self.held.bytes();
-        let values_end =
-            self.pieces.iter().filter(|piece| piece.value.is_some()).map(|piece| piece.end).max();
-        let (kept, rest) = held.split_at(values_end.unwrap_or(0));
-        &held[..kept.len() + rest.trim_ascii_end().len()]
-    }
-
-    /// The template's text as it is, with each value written among it.
-    fn write_pieces(&self, quote: u8, out: &mut Output) -> Result<(), Refusal> {
-        out.put(&[quote])?;
-        let mut start = 0;
-        for piece in &self.pieces {
-            let bytes = &self.held.bytes()[start..piece.end];
-            if let Some(at) = piece.value {
-                self.check_before(&self.held.bytes()[..start], at)?;
-                written(self.dialect.write_within(utf8(bytes, at)?, quote, out)?, at)?;
-            } else {
-                out.put(bytes)?;
-            }
-            start = piece.end;
-        }
-        Ok(out.put(&[quote])?)
-    }
-
-    /// What stands before the value must not take it in: an escape or an expansion that is still open.
-    fn check_before(&self, before: &[u8], at: Span) -> Result<(), Refusal> {
-        let backslashes = before.iter().rev().take_while(|&&byte| byte == b'\\').count();
-        let expansion = before.iter().rposition(|&byte| byte == b'$').map(|dollar| &before[dollar + 1..]);
-        let open = expansion.is_some_and(|name| match name.first() {
-            Some(b'{') => !name.contains(&b'}'),
-            _ => name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_'),
-        });
-        let dotenv_backslash = self.dialect == Dialect::Dotenv && before.contains(&b'\\');
-        if backslashes % 2 == 1 || open || dotenv_backslash {
-            return Err(Refusal::at(
-                at,
-                "the text before this value, with its `\\` or `$`, would take the value in",
-                "give the value a variable of its own",
-            ));
-        }
-        Ok(())
-    }
-
-    fn literals(&self) -> impl Iterator<Item = &[u8]> {
-        let starts = std::iter::once(0).chain(self.pieces.iter().map(|piece| piece.end));
-        let pieces = self.pieces.iter().zip(starts).filter(|(piece, _)| piece.value.is_none());
-        pieces.map(|(piece, start)| &self.held.bytes()[start..piece.end])
-    }
-
-    fn value_in_key(&mut self, bytes: &[u8], blank: bool, at: Span, out: &mut Output) -> Result<(), Refusal> {
-        let is_name = bytes.iter().all(|&byte| byte.is_ascii_alphanumeric() || byte == b'_');
-        if bytes.is_empty() || !is_name || (blank && bytes[0].is_ascii_digit()) {
+    fn value_in_key(&mut self, bytes: &[u8], name: Name, at: Span, out: &mut Output) -> Result<(), Refusal> {
+        let name = bytes.iter().fold(name, |name, &byte| name.after(byte));
+        if name != Name::Within {
             return Err(Refusal::here(
                 "a variable's name can only have letters, digits and `_`",
                 "write the value after `NAME=`, or set `format: text`",
             ));
         }
-        self.place = Place::Key { blank: false, written: Some(at) };
+        self.place = Place::Key { name, written: Some(at) };
         Ok(out.put(bytes)?)
     }
 }
@@ -281,14 +195,18 @@ impl Encoder for Env {
             ));
         }
         match self.place {
-            Place::Key { blank, .. } => self.value_in_key(bytes, blank, at, out),
-            Place::BeforeValue => {
+            Place::Key { name, .. } => self.value_in_key(bytes, name, at, out),
+            Place::BeforeValue { dropped: true } => Err(Refusal::here(
+                "systemd drops a variable whose name is not just letters, digits and `_`",
+                "write `NAME=` without `export` before it",
+            )),
+            Place::BeforeValue { dropped: false } => {
                 self.place = Place::Value { quote: 0, escaped: false };
-                self.hold(bytes, Some(at))
+                self.held.push(bytes, Some(at))
             }
             Place::Value { quote, .. } => {
                 self.place = Place::Value { quote, escaped: false };
-                self.hold(bytes, Some(at))
+                self.held.push(bytes, Some(at))
             }
             Place::AfterValue { .. } => Err(Refusal::here(
                 "a value after a closing quote, and readers disagree about it",
@@ -304,33 +222,12 @@ impl Encoder for Env {
 
     fn finish(&mut self, out: &mut Output) -> Result<(), Refusal> {
         match self.place {
-            Place::Value { quote: 0, .. } => self.write_value(0, out).map(|_| ()),
-            Place::Value { quote, .. } => self.unclosed(quote, out),
+            Place::Value { quote: 0, .. } => self.held.write(self.dialect, 0, out),
+            Place::Value { quote, .. } => self.held.write_unclosed(quote, out),
+            // Refused as it would be at the line's end.
             Place::Key { written: Some(_), .. } => self.byte(b'\n', out),
             _ => Ok(()),
         }
-    }
-}
-
-impl Env {
-    fn unclosed(&mut self, quote: u8, out: &mut Output) -> Result<(), Refusal> {
-        if let Some(at) = self.pieces.iter().find_map(|piece| piece.value) {
-            return Err(Refusal::at(at, "the quote before this value is never closed", "close it"));
-        }
-        out.put(&[quote])?;
-        Ok(out.put(self.held.bytes())?)
-    }
-}
-
-fn utf8(bytes: &[u8], at: Span) -> Result<&str, Refusal> {
-    let reason = "the value is not UTF-8, which env files are";
-    std::str::from_utf8(bytes).map_err(|_| Refusal::at(at, reason, "encode it: `| b64encode`"))
-}
-
-fn written(encoded: Encoded, at: Span) -> Result<(), Refusal> {
-    match encoded {
-        Encoded::Written => Ok(()),
-        Encoded::Refused((reason, hint)) => Err(Refusal::at(at, reason, hint)),
     }
 }
 

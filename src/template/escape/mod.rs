@@ -2,6 +2,7 @@
 //! that stands and writes it for that place, or refuses. One file per format. Uses `output`.
 
 mod env;
+mod held;
 mod json;
 mod quoting;
 mod text;

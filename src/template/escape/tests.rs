@@ -60,7 +60,7 @@ fn dotenv_refuses_what_its_readers_read_differently() {
     refuses(DOTENV, "K=\"$@\"", "X", "take the value in");
     refuses(DOTENV, "K=\"${A@}\"", "X", "take the value in");
     refuses(DOTENV, "K=\"${HOME}/@\"", "$X", "among the text around it");
-    refuses(DOTENV, "K=\"\\@\"", "n", "take the value in");
+    refuses(DOTENV, "K=\"\\@\"", "n", "backslash");
     refuses(DOTENV, "K=`@`", "v", "only node reads");
     refuses(DOTENV, "K=\"@\"x", "v", "follows the closing quote");
     refuses(DOTENV, "K=\"x\"@", "v", "after a closing quote");
@@ -90,6 +90,9 @@ fn systemd_escapes_within_any_quotes() {
     writes(SYSTEMD, "K=\"a\" 'b\nL=@'", "v", "K=\"a\" \"b\nL=v\"");
     refuses(SYSTEMD, "K=@", "\u{fffe}", "noncharacter");
     refuses(SYSTEMD, "K=\"@\" # note", "v", "follows the closing quote");
+    refuses(SYSTEMD, "export K=@", "v", "systemd drops");
+    refuses(SYSTEMD, "1K=@", "v", "systemd drops");
+    writes(SYSTEMD, " K_1 =@", "v", " K_1 =\"v\"");
     refuses(SYSTEMD, "; @", "a\\", "its comment");
     refuses(SYSTEMD, "K=\"\\@\"", "v", "take the value in");
 }
