@@ -107,6 +107,9 @@ fn fields_are_set_alone_and_together() {
     assert_eq!(stdout_of(&store.run(&["get", "x.two"])), "é\0");
     assert_fails(&store.run(&["get", "x"]), 65, "has the fields one, two", "secretfs get x.one");
     assert_fails(&store.run(&["get", "x.three"]), 66, "`x` has no field `three`", "one, two");
+    set(&["--from-json", "--type", "bearer"], r#"{"t1": "abc", "t2": {"token": "def"}}"#);
+    assert_eq!(stdout_of(&store.run(&["get", "t1.token"])), "abc", "a bare value goes to the only field");
+    assert_eq!(stdout_of(&store.run(&["get", "t2"])), "def");
     let wrong_field = store.run_with(&["set", "db", "--field", "passwd"], "x");
     assert_fails(&wrong_field, 65, "has no field `passwd`", "");
     let lacking = store.run_with(&["set", "y", "--type", "basic-auth", "--field", "username"], "x");

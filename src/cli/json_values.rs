@@ -19,14 +19,9 @@ pub fn fields(json: &[u8]) -> Result<Fields, Failure> {
     }
 }
 
-/// `{"name": "value" or {"field": "value", …}, …}`, and whether fields were named.
-pub fn secrets(json: &[u8]) -> Result<Vec<(SecretName, Fields, bool)>, Failure> {
-    let Secrets(entries) = parse(json)?;
-    let named = entries.into_iter().map(|(name, entry)| match entry {
-        Entry::Value(value) => (name, Fields::from([(FieldName::value(), value)]), false),
-        Entry::Fields(fields) => (name, fields, true),
-    });
-    Ok(named.collect())
+/// `{"name": "value" or {"field": "value", …}, …}`
+pub fn secrets(json: &[u8]) -> Result<Vec<(SecretName, Entry)>, Failure> {
+    parse(json).map(|Secrets(entries)| entries)
 }
 
 fn parse<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, Failure> {
@@ -41,7 +36,7 @@ fn wrong(place: impl fmt::Display) -> Failure {
 }
 
 /// A value, or the fields of a secret.
-enum Entry {
+pub enum Entry {
     Value(SecretBytes),
     Fields(Fields),
 }
@@ -136,9 +131,9 @@ mod tests {
     #[test]
     fn many_secrets() {
         let secrets = secrets(br#"{"a/b": "v", "c": {"k": ""}}"#).ok().unwrap();
-        let [(first, plain, false), (second, custom, true)] = &secrets[..] else { panic!() };
+        let [(first, Entry::Value(value)), (second, Entry::Fields(fields))] = &secrets[..] else { panic!() };
         assert_eq!((first.as_str(), second.as_str()), ("a/b", "c"));
-        assert!(plain["value"].same_as(b"v") && custom["k"].same_as(b""));
+        assert!(value.same_as(b"v") && fields["k"].same_as(b""));
     }
 
     #[test]

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
+use super::json_values::Entry;
 use super::report::Failure;
-use super::values::{ValueArgs, Values};
+use super::values::{self, ValueArgs, Values};
 use super::{Common, config, exit, open, output, when};
 use crate::clock::{Clock, SystemClock};
 use crate::secret::{Namespace, SecretName, SecretType};
@@ -77,11 +78,12 @@ pub fn put(
     let expires_at = values.expires.as_deref().map(|text| when::parse_future(text, now)).transpose()?;
     let namespace = open::namespace(common)?;
     let store = open::open_store(common, &config::load(common)?.store, Access::Write)?;
-    let mut inputs = read_inputs(&store, &namespace, names, values, edit, expected)?;
+    let target = Target { store: &store, namespace: &namespace, kind: edit.kind, expected };
+    let inputs = target.inputs(names, values)?;
     let by = format!("uid:{}", nix::unistd::getuid());
     let done = store.change(&namespace, Stamp { now, by }, |change| {
         inputs
-            .drain(..)
+            .into_iter()
             .map(|input| input.write(change, edit, expires_at, expected))
             .collect::<Result<Vec<_>, _>>()
     })?;
@@ -91,7 +93,7 @@ pub fn put(
 /// A secret that is to be written.
 struct Input {
     name: SecretName,
-    kind: Option<SecretType>,
+    kind: SecretType,
     values: Values,
 }
 
@@ -101,45 +103,50 @@ struct Done {
     version: u64,
 }
 
-fn read_inputs(
-    store: &Store,
-    namespace: &Namespace,
-    names: &[String],
-    values: &ValueArgs,
-    edit: &Edit,
+/// A place to write to, and what is expected to be there.
+struct Target<'a> {
+    store: &'a Store,
+    namespace: &'a Namespace,
+    kind: Option<SecretType>,
     expected: Expected,
-) -> Result<Vec<Input>, Failure> {
-    if names.is_empty() {
-        let to_input = |(name, fields, has_fields): (SecretName, _, bool)| {
-            let there = store.describe(namespace, &name)?;
-            check(&name, there.is_some(), expected)?;
-            let kind = edit.kind.or(match there {
-                None if has_fields => Some(SecretType::Custom),
-                _ => None,
-            });
-            Ok(Input { name, kind, values: Values { fields, keep_others: false } })
-        };
-        return values.read_many()?.into_iter().map(to_input).collect();
+}
+
+impl Target<'_> {
+    fn inputs(&self, names: &[String], values: &ValueArgs) -> Result<Vec<Input>, Failure> {
+        if names.is_empty() {
+            let many = values.read_many()?.into_iter();
+            return many.map(|(name, entry)| self.complete(name, entry)).collect();
+        }
+        refuse_shared_stdin(names, values)?;
+        names.iter().map(|name| self.ask(name, values)).collect()
     }
-    let names: Vec<_> = names
-        .iter()
-        .map(|name| SecretName::parse(name).map_err(|error| Failure::new(exit::DATA, error)))
-        .collect::<Result<_, _>>()?;
-    refuse_shared_stdin(&names, values)?;
-    let read = |name: SecretName| {
-        let there = store.describe(namespace, &name)?;
-        check(&name, there.is_some(), expected)?;
-        let of_fields = values.names_fields() || values.from_json;
-        let new_kind = if of_fields { SecretType::Custom } else { SecretType::Plain };
-        let kind = edit.kind.or(there.map(|there| there.kind)).unwrap_or(new_kind);
+
+    /// One of many whose values have all been read.
+    fn complete(&self, name: SecretName, entry: Entry) -> Result<Input, Failure> {
+        let kind = self.kind_of(&name, matches!(entry, Entry::Fields(_)))?;
+        let fields = values::fields_of(entry, &name, kind)?;
+        Ok(Input { name, kind, values: Values { fields, keep_others: false } })
+    }
+
+    /// One whose values are still to be read, once it is clear that they are wanted.
+    fn ask(&self, name: &str, values: &ValueArgs) -> Result<Input, Failure> {
+        let name = SecretName::parse(name).map_err(|error| Failure::new(exit::DATA, error))?;
+        let kind = self.kind_of(&name, values.names_fields() || values.from_json)?;
         let values = values.read(&name, kind)?;
-        Ok(Input { name, kind: Some(kind), values })
-    };
-    names.into_iter().map(read).collect()
+        Ok(Input { name, kind, values })
+    }
+
+    /// The type that was named, else the one that the secret has, else the one that its fields suggest.
+    fn kind_of(&self, name: &SecretName, has_fields: bool) -> Result<SecretType, Failure> {
+        let there = self.store.describe(self.namespace, name)?;
+        check(name, there.is_some(), self.expected)?;
+        let suggested = if has_fields { SecretType::Custom } else { SecretType::Plain };
+        Ok(self.kind.or(there.map(|there| there.kind)).unwrap_or(suggested))
+    }
 }
 
 /// Stdin can be read once.
-fn refuse_shared_stdin(names: &[SecretName], values: &ValueArgs) -> Result<(), Failure> {
+fn refuse_shared_stdin(names: &[String], values: &ValueArgs) -> Result<(), Failure> {
     let is_shared = names.len() > 1 && !std::io::IsTerminal::is_terminal(&std::io::stdin());
     if is_shared || (names.len() > 1 && values.from_json) {
         let failure = Failure::new(exit::USAGE, "several secrets cannot share one stdin");
@@ -169,7 +176,7 @@ impl Input {
         check(&name, change.has(&name)?, expected)?;
         let mut fields = if values.keep_others { change.fields(&name)? } else { Default::default() };
         fields.extend(values.fields);
-        let edit = Edit { kind: kind.or(edit.kind), ..edit.clone() };
+        let edit = Edit { kind: Some(kind), ..edit.clone() };
         let version = change.put(&name, NewVersion { fields, expires_at }, &edit)?;
         Ok(Done { name: name.to_string(), version })
     }

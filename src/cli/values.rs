@@ -7,8 +7,9 @@ use std::io::{IsTerminal, Read};
 
 use zeroize::Zeroizing;
 
+use super::exit;
+use super::json_values::{self, Entry};
 use super::report::{Failure, warn};
-use super::{exit, json_values};
 use crate::secret::{FieldName, SecretBytes, SecretName, SecretType};
 use crate::store::VALUE_LIMIT;
 
@@ -65,9 +66,26 @@ impl ValueArgs {
     }
 
     /// Many secrets at once, by their names.
-    pub fn read_many(&self) -> Result<Vec<(SecretName, Fields, bool)>, Failure> {
+    pub fn read_many(&self) -> Result<Vec<(SecretName, Entry)>, Failure> {
         json_values::secrets(&read_json()?)
     }
+}
+
+/// The fields that an entry gives to a secret of this type.
+pub fn fields_of(entry: Entry, name: &SecretName, kind: SecretType) -> Result<Fields, Failure> {
+    match (entry, kind.single_field()) {
+        (Entry::Fields(fields), _) => Ok(fields),
+        (Entry::Value(value), Some(field)) => Ok(one(field, value)),
+        (Entry::Value(_), None) => Err(no_single_field(name, kind)),
+    }
+}
+
+fn no_single_field(name: &SecretName, kind: SecretType) -> Failure {
+    let hint = match kind.required().first() {
+        Some(field) => format!("--field {field}=@FILE for each, or an object of them with --from-json"),
+        None => "--field NAME=@FILE for each, or an object of them with --from-json".into(),
+    };
+    Failure::new(exit::USAGE, format!("`{name}` is of type {}: name its fields", kind.as_str())).hint(hint)
 }
 
 fn one(field: &str, value: SecretBytes) -> Fields {
@@ -83,14 +101,7 @@ fn read_whole(name: &SecretName, kind: SecretType) -> Result<Fields, Failure> {
     }
     let fields = kind.required();
     if fields.is_empty() || !stdin_asks() {
-        let hint = match fields.first() {
-            Some(field) => format!("--field {field}=@FILE for each, or --from-json"),
-            None => "--field NAME=@FILE for each, or --from-json".into(),
-        };
-        let kind = kind.as_str();
-        return Err(
-            Failure::new(exit::USAGE, format!("`{name}` is of type {kind}: name its fields")).hint(hint)
-        );
+        return Err(no_single_field(name, kind));
     }
     fields
         .iter()

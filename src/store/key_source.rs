@@ -1,10 +1,7 @@
-//! Where the master key comes from, in order, and what is demanded of each place. Uses std, and
-//! `sys` to take the key out of the environment.
+//! Where the master key comes from, in order. Uses `key_file`, and `sys` to take the key out of
+//! the environment.
 
-use std::fs::{DirBuilder, OpenOptions};
-use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use base64::Engine;
@@ -13,14 +10,12 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use zeroize::Zeroizing;
 
 use super::cipher::{Id, Key};
-use super::{StoreError, StoreId, keyring};
+use super::key_file::{self, MasterKey, Trust, parse_hex};
+use super::{StoreId, keyring};
 use crate::secret::SecretBytes;
 
 const VARIABLE: &str = "SECRETFS_MASTER_KEY";
 const CREDENTIAL: &str = "secretfs.key";
-
-/// A master key.
-pub struct MasterKey(pub(super) Key);
 
 /// What `SECRETFS_MASTER_KEY` held. Copies share it.
 #[derive(Clone, Default)]
@@ -66,7 +61,9 @@ impl KeySources {
     /// Makes sense of what was given for a new store: nothing is looked for.
     pub fn given(&self) -> Result<Option<MasterKey>, KeyError> {
         match (&self.file, &self.environment.0) {
-            (Some(file), _) if file.symlink_metadata().is_ok() => read_file(file, Trust::Owner).map(Some),
+            (Some(file), _) if file.symlink_metadata().is_ok() => {
+                key_file::read(file, Trust::Owner).map(Some)
+            }
             (None, Some(text)) => parse_text(text).map(Some),
             _ => Ok(None),
         }
@@ -84,7 +81,7 @@ impl KeySources {
             fits.then_some(key)
         };
         if let Some(file) = &self.file
-            && let Some(key) = consider(read_file(file, Trust::Owner)?, file.display().to_string())
+            && let Some(key) = consider(key_file::read(file, Trust::Owner)?, file.display().to_string())
         {
             return Ok(key);
         }
@@ -97,7 +94,7 @@ impl KeySources {
         let default = self.default_file(store);
         for (file, trust) in [(credential, Trust::Manager), (default.clone(), Trust::Owner)] {
             if let Some(file) = file.filter(|file| file.symlink_metadata().is_ok())
-                && let Some(key) = consider(read_file(&file, trust)?, file.display().to_string())
+                && let Some(key) = consider(key_file::read(&file, trust)?, file.display().to_string())
             {
                 return Ok(key);
             }
@@ -148,77 +145,6 @@ impl KeyError {
     }
 }
 
-/// Whom a key file may belong to.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Trust {
-    /// Us or root, and nobody else may read it.
-    Owner,
-    /// systemd: an access list shows as a group that may read.
-    Manager,
-}
-
-fn read_file(path: &Path, trust: Trust) -> Result<MasterKey, KeyError> {
-    let refuse = |problem: String, mend: String| KeyError::File { path: path.to_owned(), problem, mend };
-    let name = path.display();
-    let mut options = OpenOptions::new();
-    // Not blocking: a FIFO must not hold us up before it can be refused.
-    options.read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
-    let file = options.open(path).map_err(|error| match error.raw_os_error() {
-        Some(libc::ELOOP) => {
-            refuse("it is a symbolic link".into(), format!("name the file itself: {}", target(path)))
-        }
-        _ if error.kind() == ErrorKind::NotFound => {
-            refuse("it is not there".into(), "name the file that secretfs init has made".into())
-        }
-        _ => refuse(error.to_string(), format!("ls -l {name}")),
-    })?;
-    let meta = file.metadata().map_err(|error| refuse(error.to_string(), format!("ls -l {name}")))?;
-    let us = nix::unistd::geteuid().as_raw();
-    if !meta.is_file() {
-        return Err(refuse("it is not a regular file".into(), "name a regular file".into()));
-    }
-    if meta.uid() != us && meta.uid() != 0 {
-        return Err(refuse(
-            format!("it belongs to uid {}, who could change it", meta.uid()),
-            format!("chown {us} {name}"),
-        ));
-    }
-    let forbidden = if trust == Trust::Owner { 0o077 } else { 0o027 };
-    if meta.mode() & forbidden != 0 {
-        return Err(refuse(
-            format!("its mode {:04o} lets others read the key", meta.mode() & 0o7777),
-            format!("chmod 0400 {name}"),
-        ));
-    }
-    if meta.nlink() != 1 {
-        return Err(refuse(
-            format!("it has {} names (hard links)", meta.nlink()),
-            format!("find / -xdev -samefile {name}, and remove the others"),
-        ));
-    }
-    let mut content = Zeroizing::new(Vec::with_capacity(128));
-    file.take(128)
-        .read_to_end(&mut content)
-        .map_err(|error| refuse(error.to_string(), format!("ls -l {name}")))?;
-    parse_file(&content).ok_or_else(|| {
-        refuse(
-            "it holds no key: neither 32 bytes nor 64 hexadecimal digits".into(),
-            "restore it from its backup: without the key nothing can be read".into(),
-        )
-    })
-}
-
-fn target(path: &Path) -> String {
-    path.canonicalize().map_or_else(|_| "its target".into(), |target| target.display().to_string())
-}
-
-fn parse_file(content: &[u8]) -> Option<MasterKey> {
-    match content.len() {
-        32 => Key::from_bytes(content).map(MasterKey),
-        _ => parse_hex(content.strip_suffix(b"\n").unwrap_or(content)),
-    }
-}
-
 fn parse_text(text: &SecretBytes) -> Result<MasterKey, KeyError> {
     const EITHER: GeneralPurposeConfig =
         GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
@@ -235,49 +161,6 @@ fn parse_text(text: &SecretBytes) -> Result<MasterKey, KeyError> {
             Key::from_bytes(&bytes[..length]).map(MasterKey)
         })
         .ok_or(KeyError::Variable)
-}
-
-fn parse_hex(text: &[u8]) -> Option<MasterKey> {
-    if text.len() != 64 {
-        return None;
-    }
-    let mut key = Zeroizing::new([0; 32]);
-    for (byte, pair) in key.iter_mut().zip(text.chunks_exact(2)) {
-        let digit = |c: u8| char::from(c).to_digit(16);
-        *byte = (digit(pair[0])? << 4 | digit(pair[1])?) as u8;
-    }
-    Key::from_bytes(&*key).map(MasterKey)
-}
-
-impl MasterKey {
-    pub fn generate() -> Result<Self, StoreError> {
-        Key::random().map(Self)
-    }
-
-    /// Writes it to a new file that only its owner can read.
-    pub fn write(&self, path: &Path) -> Result<(), StoreError> {
-        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(folder)
-                .map_err(StoreError::io("make the folder", folder))?;
-        }
-        let mut line = Zeroizing::new(Vec::with_capacity(65));
-        for byte in self.0.expose() {
-            line.extend([byte >> 4, byte & 15].map(|digit| b"0123456789abcdef"[usize::from(digit)]));
-        }
-        line.push(b'\n');
-        let mut options = OpenOptions::new();
-        let mut file = options
-            .write(true)
-            .create_new(true)
-            .mode(0o400)
-            .custom_flags(libc::O_NOFOLLOW)
-            .open(path)
-            .map_err(StoreError::io("make the key file", path))?;
-        file.write_all(&line).and_then(|()| file.sync_all()).map_err(StoreError::io("write", path))
-    }
 }
 
 #[cfg(test)]

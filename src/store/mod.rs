@@ -3,14 +3,15 @@
 //!
 //! Below [`Store`]: `view` reads and `change` writes one commit, over rows that a `backend`
 //! (`sqlite`) keeps without understanding them; `cipher`, `keyring`, `index` and `record` make
-//! rows out of secrets; `sequence` tells other processes; `layout` and `key_source` guard the
-//! folder and the key.
+//! rows out of secrets; `sequence` tells other processes; `layout`, `key_file` and
+//! `key_source` guard the folder and the key.
 
 mod backend;
 mod change;
 mod cipher;
 mod error;
 mod index;
+mod key_file;
 mod key_source;
 mod keyring;
 mod layout;
@@ -30,7 +31,8 @@ use jiff::Timestamp;
 
 pub use change::{Change, Stamp};
 pub use error::StoreError;
-pub use key_source::{EnvKey, KeyError, KeySources, MasterKey};
+pub use key_file::MasterKey;
+pub use key_source::{EnvKey, KeyError, KeySources};
 pub use model::{Edit, FIELD_LIMIT, NewVersion, Reading, SecretInfo, VALUE_LIMIT, VersionInfo};
 
 use crate::secret::{Answer, Namespace, SecretBytes, SecretName};

@@ -1,6 +1,7 @@
 //! Keys from every source, and every refusal with the command that mends it.
 
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::Path;
 
 use tempfile::TempDir;
 
@@ -33,7 +34,7 @@ fn is_the_key(key: &MasterKey) -> bool {
 
 #[track_caller]
 fn assert_refused(path: &Path, problem: &str, mend: &str) {
-    let Err(error) = read_file(path, Trust::Owner) else { panic!("{} was taken", path.display()) };
+    let Err(error) = key_file::read(path, Trust::Owner) else { panic!("{} was taken", path.display()) };
     assert!(error.to_string().contains(problem), "{error}");
     assert!(error.hint().contains(mend), "{}", error.hint());
     assert!(!error.to_string().contains("0001020304"), "{error}");
@@ -43,7 +44,7 @@ fn assert_refused(path: &Path, problem: &str, mend: &str) {
 fn a_file_holds_raw_bytes_or_digits() {
     let files = Files::new();
     for content in [raw(), HEX.into(), format!("{HEX}\n").into(), HEX.to_uppercase().into()] {
-        let key = read_file(&files.put("key", &content, 0o400), Trust::Owner).unwrap();
+        let key = key_file::read(&files.put("key", &content, 0o400), Trust::Owner).unwrap();
         assert!(is_the_key(&key));
     }
 }
@@ -76,7 +77,7 @@ fn a_file_that_others_may_read_is_refused() {
         assert_refused(&path, "lets others read", &format!("chmod 0400 {}", path.display()));
     }
     for mode in [0o400, 0o600] {
-        assert!(read_file(&files.put("key", HEX.as_bytes(), mode), Trust::Owner).is_ok());
+        assert!(key_file::read(&files.put("key", HEX.as_bytes(), mode), Trust::Owner).is_ok());
     }
 }
 
@@ -84,9 +85,9 @@ fn a_file_that_others_may_read_is_refused() {
 fn a_credential_may_have_an_access_list() {
     let files = Files::new();
     let path = files.put("key", HEX.as_bytes(), 0o440);
-    assert!(read_file(&path, Trust::Manager).is_ok());
+    assert!(key_file::read(&path, Trust::Manager).is_ok());
     for mode in [0o444, 0o460] {
-        assert!(read_file(&files.put("key", HEX.as_bytes(), mode), Trust::Manager).is_err());
+        assert!(key_file::read(&files.put("key", HEX.as_bytes(), mode), Trust::Manager).is_err());
     }
 }
 
@@ -142,7 +143,7 @@ fn the_variable_holds_digits_or_base64() {
 fn sources_are_tried_in_order_and_keys_of_other_stores_are_named() {
     let files = Files::new();
     let store = StoreId([7; 16]);
-    let right = read_file(&files.put("right", HEX.as_bytes(), 0o400), Trust::Owner).unwrap();
+    let right = key_file::read(&files.put("right", HEX.as_bytes(), 0o400), Trust::Owner).unwrap();
     let wanted = keyring::id_of(&right.0);
     let wrong = "ff".repeat(32);
     let folder = files.0.path().to_owned();
@@ -189,7 +190,7 @@ fn a_new_key_file_reads_back_and_is_never_overwritten() {
     let meta = path.metadata().unwrap();
     assert_eq!((meta.mode() & 0o7777, meta.nlink(), meta.len()), (0o400, 1, 65));
     assert_eq!(path.parent().unwrap().metadata().unwrap().mode() & 0o7777, 0o700);
-    assert_eq!(read_file(&path, Trust::Owner).unwrap().0.expose(), key.0.expose());
+    assert_eq!(key_file::read(&path, Trust::Owner).unwrap().0.expose(), key.0.expose());
     assert!(MasterKey::generate().unwrap().write(&path).is_err());
-    assert_eq!(read_file(&path, Trust::Owner).unwrap().0.expose(), key.0.expose());
+    assert_eq!(key_file::read(&path, Trust::Owner).unwrap().0.expose(), key.0.expose());
 }

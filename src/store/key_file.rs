@@ -1,0 +1,132 @@
+//! A file with a master key: what is demanded of it before it is believed, and how a new one is
+//! made. Uses std.
+
+use std::fs::{DirBuilder, File, Metadata, OpenOptions};
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::Path;
+
+use zeroize::Zeroizing;
+
+use super::cipher::Key;
+use super::{KeyError, StoreError};
+
+/// A master key.
+pub struct MasterKey(pub(super) Key);
+
+/// Whom a key file may belong to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Trust {
+    /// Us or root, and nobody else may read it.
+    Owner,
+    /// systemd: an access list shows as a group that may read.
+    Manager,
+}
+
+pub(super) fn read(path: &Path, trust: Trust) -> Result<MasterKey, KeyError> {
+    let file = open(path)?;
+    check(path, &file.metadata().map_err(|error| unreadable(path, &error))?, trust)?;
+    let mut content = Zeroizing::new(Vec::with_capacity(128));
+    file.take(128).read_to_end(&mut content).map_err(|error| unreadable(path, &error))?;
+    parse(&content).ok_or_else(|| {
+        let problem = "it holds no key: neither 32 bytes nor 64 hexadecimal digits";
+        refuse(path, problem, "restore it from its backup: without the key nothing can be read")
+    })
+}
+
+fn open(path: &Path) -> Result<File, KeyError> {
+    let mut options = OpenOptions::new();
+    // Not blocking: a FIFO must not hold us up before it can be refused.
+    options.read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+    options.open(path).map_err(|error| match error.raw_os_error() {
+        Some(libc::ELOOP) => {
+            let target =
+                path.canonicalize().map_or("its target".into(), |target| target.display().to_string());
+            refuse(path, "it is a symbolic link", format!("name the file itself: {target}"))
+        }
+        _ if error.kind() == ErrorKind::NotFound => {
+            refuse(path, "it is not there", "name the file that secretfs init has made")
+        }
+        _ => unreadable(path, &error),
+    })
+}
+
+fn check(path: &Path, meta: &Metadata, trust: Trust) -> Result<(), KeyError> {
+    let name = path.display();
+    let us = nix::unistd::geteuid().as_raw();
+    if !meta.is_file() {
+        return Err(refuse(path, "it is not a regular file", "name a regular file"));
+    }
+    if meta.uid() != us && meta.uid() != 0 {
+        let problem = format!("it belongs to uid {}, who could change it", meta.uid());
+        return Err(refuse(path, problem, format!("chown {us} {name}")));
+    }
+    let forbidden = if trust == Trust::Owner { 0o077 } else { 0o027 };
+    if meta.mode() & forbidden != 0 {
+        let problem = format!("its mode {:04o} lets others read the key", meta.mode() & 0o7777);
+        return Err(refuse(path, problem, format!("chmod 0400 {name}")));
+    }
+    if meta.nlink() != 1 {
+        let problem = format!("it has {} names (hard links)", meta.nlink());
+        return Err(refuse(path, problem, format!("find / -xdev -samefile {name}, and remove the others")));
+    }
+    Ok(())
+}
+
+fn refuse(path: &Path, problem: impl Into<String>, mend: impl Into<String>) -> KeyError {
+    KeyError::File { path: path.to_owned(), problem: problem.into(), mend: mend.into() }
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> KeyError {
+    refuse(path, error.to_string(), format!("ls -l {}", path.display()))
+}
+
+fn parse(content: &[u8]) -> Option<MasterKey> {
+    match content.len() {
+        32 => Key::from_bytes(content).map(MasterKey),
+        _ => parse_hex(content.strip_suffix(b"\n").unwrap_or(content)),
+    }
+}
+
+pub(super) fn parse_hex(text: &[u8]) -> Option<MasterKey> {
+    if text.len() != 64 {
+        return None;
+    }
+    let mut key = Zeroizing::new([0; 32]);
+    for (byte, pair) in key.iter_mut().zip(text.chunks_exact(2)) {
+        let digit = |c: u8| char::from(c).to_digit(16);
+        *byte = (digit(pair[0])? << 4 | digit(pair[1])?) as u8;
+    }
+    Key::from_bytes(&*key).map(MasterKey)
+}
+
+impl MasterKey {
+    pub fn generate() -> Result<Self, StoreError> {
+        Key::random().map(Self)
+    }
+
+    /// Writes it to a new file that only its owner can read.
+    pub fn write(&self, path: &Path) -> Result<(), StoreError> {
+        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(folder)
+                .map_err(StoreError::io("make the folder", folder))?;
+        }
+        let mut line = Zeroizing::new(Vec::with_capacity(65));
+        for byte in self.0.expose() {
+            line.extend([byte >> 4, byte & 15].map(|digit| b"0123456789abcdef"[usize::from(digit)]));
+        }
+        line.push(b'\n');
+        let mut options = OpenOptions::new();
+        let mut file = options
+            .write(true)
+            .create_new(true)
+            .mode(0o400)
+            .custom_flags(libc::O_NOFOLLOW)
+            .open(path)
+            .map_err(StoreError::io("make the key file", path))?;
+        file.write_all(&line).and_then(|()| file.sync_all()).map_err(StoreError::io("write", path))
+    }
+}
