@@ -8,6 +8,8 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use proptest::prelude::*;
+
 use common::template::{Rendering, render, render_with, secret};
 use secretfs::secret::{Absent, Answer, Reference};
 use secretfs::template::{Dialect, Format, Kind, Options, Syntax, Template, TemplateError, Values};
@@ -238,6 +240,22 @@ fn text_that_only_looks_like_ours_costs_little() {
     assert_eq!(error.kind, Kind::TooLarge);
 }
 
+/// The deepest template that is allowed fits half of a worker thread's stack, without optimisation too.
+#[test]
+fn the_deepest_template_fits_a_small_stack() {
+    let expression =
+        format!("{}'a'{}{}", "(".repeat(31), " ~ 'b'".repeat(60), ")".repeat(31)) + &" | trim".repeat(60);
+    let text = "{% if 1 %}{% for x in [1] %}".repeat(16)
+        + "{{ "
+        + &expression
+        + " }}"
+        + &"{% endfor %}{% endif %}".repeat(16);
+    let rendering =
+        std::thread::Builder::new().stack_size(1024 * 1024).spawn(move || suffers(&text, Syntax::Jinja));
+    let Rendering::Done(bytes) = rendering.unwrap().join().unwrap() else { panic!("it is allowed") };
+    assert_eq!(bytes.len(), 61);
+}
+
 #[test]
 fn output_has_its_cap() {
     let value = vec![b'x'; 1024 * 1024];
@@ -309,6 +327,125 @@ fn jinjas(text: &str, secrets: &[(&str, &str)]) -> String {
     environment.set_syntax(syntax);
     let secrets: HashMap<_, _> = secrets.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
     environment.render_str(text, minijinja::context! { secrets }).unwrap()
+}
+
+/// What templates are made of, and what goes wrong in them.
+fn scraps() -> impl Strategy<Value = String> {
+    let scrap = prop::sample::select(vec![
+        "<<",
+        ">>",
+        "<%",
+        "%>",
+        "<#",
+        "#>",
+        "<<-",
+        "->>",
+        "{{",
+        "}}",
+        "{%",
+        "%}",
+        "-",
+        " ",
+        "\n",
+        "\r\n",
+        "\t",
+        "=",
+        "\"",
+        "'",
+        "`",
+        "\\",
+        "$",
+        "${",
+        "}",
+        "#",
+        ";",
+        "K",
+        "K=",
+        "export ",
+        "secrets",
+        ".v",
+        ".gone",
+        "secrets.v",
+        "secrets['v']",
+        "[",
+        "]",
+        "(",
+        ")",
+        "|",
+        " | raw ",
+        " | quote ",
+        " | upper ",
+        " | default 'x' ",
+        " | from_json ",
+        " | lines ",
+        "~",
+        "==",
+        "if ",
+        "elif ",
+        "else ",
+        "endif ",
+        "for x in ",
+        "endfor ",
+        "raw",
+        "endraw",
+        "x",
+        "loop.index",
+        "not ",
+        " in ",
+        " is defined",
+        "secret('v', version=1)",
+        "env.HOME",
+        "reader.uid",
+        "1",
+        "1.5",
+        ",",
+        ":",
+        "{",
+        "/*",
+        "//",
+        "\u{e9}",
+        "\u{2028}",
+        "\0",
+    ]);
+    prop::collection::vec(scrap, 0..24).prop_map(|scraps| scraps.concat())
+}
+
+fn options() -> impl Strategy<Value = Options> {
+    let formats = [Format::Text, Format::Json, Format::Env(Dialect::Dotenv), Format::Env(Dialect::Systemd)];
+    let syntaxes = [Syntax::Angle, Syntax::Jinja];
+    let choose = (prop::sample::select(formats.to_vec()), prop::sample::select(syntaxes.to_vec()));
+    choose.prop_map(|(format, syntax)| Options { format, syntax, verify: false, ..Options::default() })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    /// Any text is rendered or refused with its place; nothing panics.
+    #[test]
+    fn every_text_has_an_answer(text in scraps(), options in options()) {
+        let mut values = Values::new();
+        values.insert(Reference::parse("v").unwrap().key, secret(&[("value", b"va'l\"ue")]));
+        values.insert(Reference::parse("v@1").unwrap().key, Err(Absent::Expired));
+        values.insert(Reference::parse("gone").unwrap().key, Err(Absent::Missing));
+        let template = Template::compile("t", &text, options);
+        let keys = template.as_ref().map(|template| template.keys().to_vec()).unwrap_or_default();
+        for key in keys {
+            values.entry(key).or_insert(Err(Absent::Missing));
+        }
+        if let Rendering::Failed(error) = render_with("t", &text, options, &values) {
+            let line = text.split('\n').nth(error.line as usize - 1).expect("the line exists");
+            prop_assert!(error.column as usize <= line.chars().count() + 1, "{}", error);
+            prop_assert!(error.excerpt().contains('^'));
+        }
+    }
+
+    /// Text in which nothing is ours comes out byte for byte, whatever the format makes of it.
+    #[test]
+    fn text_is_not_touched(text in scraps(), options in options()) {
+        let text = text.replace(['<', '{'], "");
+        let Rendering::Done(bytes) = render_with("t", &text, options, &Values::new()) else { panic!("{text:?}") };
+        prop_assert_eq!(String::from_utf8(bytes).unwrap(), text);
+    }
 }
 
 #[test]

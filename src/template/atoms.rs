@@ -46,7 +46,7 @@ impl Tokens<'_, '_> {
             }
             // Items stand beside each other, so each begins with the steps that led here.
             let steps = self.steps;
-            items.push(self.deeper(Self::expression)?);
+            items.push(self.expression()?);
             self.steps = steps;
         }
         Ok(items)
@@ -62,7 +62,7 @@ impl Tokens<'_, '_> {
 
     /// `(a)` or the list `(a, b)`.
     fn parenthesis(&mut self, start: Span) -> Result<Expr> {
-        let first = self.deeper(Self::expression)?;
+        let first = self.expression()?;
         if self.takes(")")? {
             return Ok(Expr { span: self.since(start), kind: first.kind });
         }

@@ -1,6 +1,9 @@
 //! Templates: compiled once, judged as a whole, rendered as a pure function of values. Uses the words of
 //! `secret`; no I/O, no time, no environment.
 //!
+//! The grammar is a small part of Jinja's, read and run here and not by an engine: so each error has its
+//! place, nothing that can be written can outgrow its bounds, and values live in memory that is wiped.
+//!
 //! `scan` finds what is ours in the text, `parser` and `expression` read it into `syntax`, whose types
 //! can only hold what may run; `survey` lists all that it can ask for; `run` renders, and `escape` writes
 //! each value so that it cannot break its place in the output.
