@@ -9,7 +9,7 @@
 //! | use case | `broker` | render a file for a caller: the script of every read |
 //! | services | `provider`, `resolver`, `store`, `sys` | I/O; `sys` alone has `unsafe` |
 //! | rules | `config`, `policy`, `template` | pure: texts and times are arguments |
-//! | words | `secret`, `caller`, `clock` | what everybody talks about |
+//! | words | `secret`, `caller`, `clock`, `nearest` | what everybody talks about |
 
 pub mod cli;
 
@@ -29,4 +29,5 @@ pub mod template;
 
 pub mod caller;
 pub mod clock;
+pub mod nearest;
 pub mod secret;

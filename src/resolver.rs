@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use crate::nearest::nearest;
 use crate::policy::Grant;
 use crate::provider::{Batch, Provider, ProviderError, Pulse};
 use crate::secret::{Absent, Answer, FieldName, Reference, SecretBytes, SecretKey, SecretVersion};
@@ -159,7 +160,7 @@ impl Resolver {
         let Some(name) = &key.provider else { return Ok(self.default) };
         self.providers.iter().position(|named| named.name == *name).ok_or_else(|| ResolveError::NoProvider {
             name: name.clone(),
-            nearest: nearest(name, self.providers.iter().map(|named| &named.name)),
+            nearest: nearest(name, self.providers.iter().map(|named| named.name.clone())),
         })
     }
 }
@@ -202,13 +203,4 @@ fn narrowed(version: &SecretVersion, field: &FieldName) -> Answer {
         fields: BTreeMap::from([(FieldName::value(), SecretBytes::copy_of(value.expose()))]),
         ..*version
     }))
-}
-
-/// The candidate that a misspelt name most likely means.
-pub fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a String>) -> Option<String> {
-    candidates
-        .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
-        .filter(|(distance, _)| *distance > 0 && *distance <= 1 + name.len() / 4)
-        .min()
-        .map(|(_, candidate)| candidate.clone())
 }

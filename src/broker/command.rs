@@ -2,10 +2,11 @@
 //! all that a template lacks, and the names that were perhaps meant.
 
 use crate::caller::Caller;
+use crate::nearest::nearest;
 use crate::policy::{Decision, Door, Grant};
 use crate::resolver::Resolved;
 use crate::secret::{Absent, FieldName, Reference, SecretBytes, SecretKey};
-use crate::template::{Kind, Template, TemplateError, nearest};
+use crate::template::{Kind, Template, TemplateError};
 
 use super::{Broker, Error};
 

@@ -12,7 +12,7 @@ use sha2::Sha256;
 
 use crate::caller::Caller;
 use crate::policy::{Access, Decision, Door, Grant, Ownership, Policy};
-use crate::provider::Pulse;
+use crate::provider::{Pulse, unhurried};
 use crate::resolver::{Basis, Resolved, Resolver};
 use crate::secret::{SecretBytes, SecretKey};
 use crate::template::{Inputs, Reader, Rendered, Template};
@@ -127,7 +127,8 @@ impl Broker {
             use std::os::unix::ffi::OsStringExt;
             std::env::var_os(name).map(OsStringExt::into_vec)
         };
-        work(&Inputs { values: &resolved.answers, env: &env, reader, salt: &salt, nearest: &|_| None })
+        let inputs = Inputs { values: &resolved.answers, env: &env, reader, salt: &salt, nearest: &|_| None };
+        unhurried(|| work(&inputs))
     }
 
     fn check_environment(&self, template: &Template) -> Result<(), Error> {

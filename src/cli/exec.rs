@@ -11,9 +11,10 @@ use super::{Common, assemble, exit, session, source};
 use crate::broker::{Broker, Environment as TemplateEnvironment, Error, Lack};
 use crate::config::{Config, Profile};
 use crate::exec::{self, Environment, EnvironmentError, Rules};
+use crate::nearest::nearest;
 use crate::policy::Door;
 use crate::secret::{Namespace, SecretBytes};
-use crate::template::{Dialect, Format, Options, Template, TemplateError, nearest};
+use crate::template::{Dialect, Format, Options, Template, TemplateError};
 
 #[derive(clap::Args)]
 pub struct Args {

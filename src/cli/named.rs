@@ -4,6 +4,7 @@
 use super::exit;
 use super::readings::Readings;
 use super::report::Failure;
+use crate::nearest::nearest;
 use crate::secret::{FieldName, Namespace, Reference, SecretName};
 use crate::store::{SecretInfo, Store};
 
@@ -60,16 +61,9 @@ pub fn no_field(info: &SecretInfo, field: &str) -> Failure {
 
 fn missing(store: &Store, namespace: &Namespace, path: &str) -> Failure {
     let failure = Failure::new(exit::NO_INPUT, format!("there is no secret `{path}`"));
-    match nearest(store, namespace, path) {
+    let names = store.list(namespace).unwrap_or_default().into_iter().map(|secret| secret.name);
+    match nearest(path, names) {
         Some(near) => failure.hint(format!("did you mean `{near}`?")),
         None => failure.hint("secretfs list shows what there is"),
     }
-}
-
-/// A name that could have been meant.
-fn nearest(store: &Store, namespace: &Namespace, wrong: &str) -> Option<String> {
-    let names = store.list(namespace).ok()?.into_iter().map(|secret| secret.name);
-    let distance = |name: &str| strsim::damerau_levenshtein(&name.to_lowercase(), &wrong.to_lowercase());
-    let close = names.map(|name| (distance(&name), name)).filter(|(far, name)| *far <= name.len().max(3) / 3);
-    close.min().map(|(_, name)| name)
 }

@@ -1,11 +1,11 @@
 //! What is wrong with a config, where, and what to do about it. Never echoes more of the file
-//! than the one line that is wrong. Uses `place` and `template`.
+//! than the one line that is wrong. Uses `place`.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::place::{Place, place_of};
-use crate::template::nearest;
+use crate::nearest::nearest;
 
 /// A config that cannot be used. Displays as `file:line:column: what`, then the line with a caret.
 #[derive(Debug)]

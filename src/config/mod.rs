@@ -15,8 +15,9 @@ use std::time::Duration;
 pub use error::ConfigError;
 pub use place::Place;
 
+use crate::nearest::nearest;
 use crate::secret::{Reference, SecretName};
-use crate::template::{Dialect, Format, Syntax, nearest};
+use crate::template::{Dialect, Format, Syntax};
 
 /// What a config file says. Paths in it are absolute, or relative to the working directory if the
 /// folder that was given to [`Config::parse`] was.

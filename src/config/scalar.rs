@@ -9,8 +9,9 @@ use std::time::Duration;
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, Visitor};
 
 use super::{Account, ProviderKind};
+use crate::nearest::nearest;
 use crate::secret::{Reference, SecretName};
-use crate::template::{Dialect, Format, Syntax, nearest};
+use crate::template::{Dialect, Format, Syntax};
 
 /// A type that the config writes as one word.
 pub(super) trait Scalar: Sized {

@@ -7,6 +7,7 @@ pub mod handle;
 mod janitor;
 pub mod mountpoint;
 pub mod nodes;
+mod open;
 pub mod render;
 pub mod session;
 pub mod snapshot;
@@ -25,8 +26,8 @@ use crate::provider::BoxFuture;
 use crate::sys::peer;
 use crate::template::Template;
 use errno::Errno;
-use handle::{Handle, Handles};
-use nodes::{Content, FIRST_NODE, NodeId, Nodes, Place, Step, View};
+use handle::Handles;
+use nodes::{Content, FIRST_NODE, NodeId, Nodes, Place, View};
 use render::Flights;
 use snapshot::Snapshot;
 use tree::{Entry, File, Layout, Tree};
@@ -188,71 +189,6 @@ impl SecretFs {
         Reply::Later(Box::pin(async move { this.follow(id, place).await }))
     }
 
-    /// OPEN: policy again, then the snapshot that this open is to see.
-    pub fn open(self: &Arc<Self>, caller: Caller, id: u64) -> Reply<u64> {
-        if id < FIRST_NODE {
-            return Reply::Now(Err(Errno::ISDIR));
-        }
-        match self.open_ready(&caller, id) {
-            Some(outcome) => Reply::Now(outcome),
-            None => {
-                let this = self.clone();
-                Reply::Later(Box::pin(async move { this.open_anew(caller, id).await }))
-            }
-        }
-    }
-
-    /// `None`: the node has to be given another snapshot first.
-    fn open_ready(&self, caller: &Caller, id: NodeId) -> Option<Result<u64, Errno>> {
-        let mut nodes = self.nodes();
-        let step = nodes.last_step(caller.pid);
-        let Some(node) = nodes.get(id) else { return Some(Err(Errno::STALE)) };
-        if step == Some(Step::Refused(id)) {
-            return None;
-        }
-        let just_looked = step == Some(Step::Looked(id));
-        let (place, snapshot) = match &node.content {
-            Content::Filled(place, snapshot) => (place.clone(), snapshot.clone()),
-            Content::Failed(_, failure) if just_looked => return Some(Err(failure.errno)),
-            Content::Bare(_) if just_looked => return Some(Err(Errno::ACCES)),
-            _ => return Some(refuse(&mut nodes, id, caller)),
-        };
-        drop(nodes);
-        let (grant, template) = match self.admit(caller, place.file) {
-            Ok(admitted) => admitted,
-            Err(errno) => return Some(Err(errno)),
-        };
-        let own_view = place.view == view_of(caller, &template);
-        if own_view && (just_looked || self.is_current(&place, &snapshot, &template)) {
-            return Some(Ok(self.pin(caller, id, snapshot, &grant)));
-        }
-        Some(refuse(&mut self.nodes(), id, caller))
-    }
-
-    fn is_current(&self, place: &Place, snapshot: &Arc<Snapshot>, template: &Arc<Template>) -> bool {
-        self.nodes().is_current(place, snapshot)
-            && snapshot.rests_on(template, |basis| self.broker.is_still(basis))
-    }
-
-    /// Whether the caller may open the file, by the template as it was loaded last.
-    fn admit(&self, caller: &Caller, file: tree::FileId) -> Result<(Grant, Arc<Template>), Errno> {
-        let file = self.file(file)?;
-        let loaded = file.source.ready().unwrap_or_else(|| file.source.load());
-        let template = loaded.template.map_err(|error| Errno::from(error.class()))?;
-        match self.judge(caller, &file, &template) {
-            Ok(grant) => Ok((grant, template)),
-            Err(denial) => {
-                tracing::info!(file = %file.path.display(), uid = caller.uid, pid = caller.pid, reason = denial.reason, "denied");
-                Err(Errno::ACCES)
-            }
-        }
-    }
-
-    fn pin(&self, caller: &Caller, node: NodeId, snapshot: Arc<Snapshot>, grant: &Grant) -> u64 {
-        self.nodes().opened(node);
-        self.handles.insert(Handle { node, snapshot, uid: caller.uid, generation: grant.generation() })
-    }
-
     /// READ: a slice of what the open pinned. The open has decided; another uid is refused.
     pub fn read<T>(
         &self,
@@ -385,12 +321,6 @@ impl Listed {
     fn dir(id: u64, name: impl Into<OsString>) -> Self {
         Self { id, is_dir: true, name: name.into() }
     }
-}
-
-/// First ESTALE: the kernel looks the path up again, if there is one.
-fn refuse(nodes: &mut Nodes, id: NodeId, caller: &Caller) -> Result<u64, Errno> {
-    nodes.refused(id, caller.pid);
-    Err(Errno::STALE)
 }
 
 fn filled(id: NodeId, snapshot: &Snapshot) -> Attr {

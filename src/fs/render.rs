@@ -42,13 +42,13 @@ struct Flight {
 
 /// What a rendering is made from.
 #[derive(Clone)]
-struct Job {
+pub struct Job {
     file: Arc<File>,
-    place: Place,
+    pub(super) place: Place,
     template: Arc<Template>,
     edited: SystemTime,
     reader: Option<Reader>,
-    grant: Grant,
+    pub(super) grant: Grant,
 }
 
 impl SecretFs {
@@ -80,62 +80,10 @@ impl SecretFs {
         empty(node, file)
     }
 
-    fn log_failure(&self, file: &File, error: Error) -> Arc<Failure> {
+    pub(super) fn log_failure(&self, file: &File, error: Error) -> Arc<Failure> {
         let failure = Failure::new(error);
         tracing::warn!(file = %file.path.display(), errno = %failure.errno, reason = %failure.error, "cannot be rendered");
         Arc::new(failure)
-    }
-
-    /// OPEN without a LOOKUP just before, for the second time: there is no path to look up (a
-    /// bound file, `O_PATH`, `/proc/self/fd`), so the node itself takes what its opener may see.
-    pub(super) async fn open_anew(self: Arc<Self>, caller: Caller, id: NodeId) -> Result<u64, Errno> {
-        let file = self.nodes().get(id).ok_or(Errno::STALE)?.content.file();
-        let file = self.file(file)?;
-        let job = match self.prepare(&caller, &file).await {
-            Ok(Some(job)) => job,
-            Ok(None) => return Err(Errno::ACCES),
-            Err(error) => return Err(self.log_failure(&file, error).errno),
-        };
-        let rendered = self.snapshot_in_time(&job).await;
-        let (_, snapshot) = rendered.map_err(|error| self.log_failure(&file, error).errno)?;
-        let snapshot = self.hand_over(id, &job.place, snapshot)?;
-        Ok(self.pin(&caller, id, snapshot, &job.grant))
-    }
-
-    /// The snapshot that an opener of this node gets: the current one, unless somebody has the
-    /// node open; then theirs, if it is the same view.
-    fn hand_over(&self, id: NodeId, place: &Place, snapshot: Arc<Snapshot>) -> Result<Arc<Snapshot>, Errno> {
-        let pinned = {
-            let nodes = self.nodes();
-            match nodes.get(id).map(|node| &node.content) {
-                Some(Content::Filled(_, held)) if Arc::ptr_eq(held, &snapshot) => return Ok(snapshot),
-                Some(Content::Filled(held, pinned)) if !nodes.is_idle(id) => {
-                    Some((*held == *place).then(|| pinned.clone()))
-                }
-                Some(Content::Bare(_)) | None => return Err(Errno::ACCES),
-                _ => None,
-            }
-        };
-        match pinned {
-            Some(Some(stale)) => {
-                tracing::info!(node = id, "open elsewhere: serves the snapshot of the open handle");
-                Ok(stale)
-            }
-            Some(None) => Err(Errno::ACCES),
-            None => self.adopt(id, place, snapshot),
-        }
-    }
-
-    /// The kernel learns the new size before anybody reads: it does not ask between an OPEN and
-    /// a `sendfile`. Blocks for the length of two system calls.
-    fn adopt(&self, id: NodeId, place: &Place, snapshot: Arc<Snapshot>) -> Result<Arc<Snapshot>, Errno> {
-        if let Some(kernel) = self.kernel.get() {
-            kernel.forget_content(id);
-            if let Some(&last) = snapshot.bytes.expose().last() {
-                kernel.store_last(id, snapshot.size(), last);
-            }
-        }
-        if self.nodes().adopt(id, place, &snapshot) { Ok(snapshot) } else { Err(Errno::STALE) }
     }
 
     /// GETATTR of a node that is not current and that nobody has open.
@@ -158,7 +106,7 @@ impl SecretFs {
     }
 
     /// Loads the template and asks policy. `None`: the caller may not read the file.
-    async fn prepare(&self, caller: &Caller, file: &Arc<File>) -> Result<Option<Job>, Error> {
+    pub(super) async fn prepare(&self, caller: &Caller, file: &Arc<File>) -> Result<Option<Job>, Error> {
         let loaded = match file.source.ready() {
             Some(loaded) => loaded,
             None => {
@@ -183,7 +131,7 @@ impl SecretFs {
         Ok(Some(Job { file: file.clone(), place, template, edited: loaded.edited, reader, grant }))
     }
 
-    async fn snapshot_in_time(self: &Arc<Self>, job: &Job) -> Outcome {
+    pub(super) async fn snapshot_in_time(self: &Arc<Self>, job: &Job) -> Outcome {
         let deadline = job.file.spec.deadline;
         timeout(deadline, self.snapshot(job)).await.unwrap_or(Err(Error::Timeout(deadline)))
     }

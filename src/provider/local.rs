@@ -2,15 +2,12 @@
 
 use std::sync::Arc;
 
-use tokio::runtime::{Handle, RuntimeFlavor};
-
-use super::{Batch, BoxFuture, Provider, ProviderError, Pulse};
+use super::{Batch, BoxFuture, Provider, ProviderError, Pulse, unhurried};
 use crate::clock::Clock;
 use crate::secret::{Absent, Namespace, SecretKey, SecretName};
 use crate::store::{Store, StoreError};
 
 /// One namespace of the store.
-#[derive(Clone)]
 pub struct LocalStore {
     store: Arc<Store>,
     namespace: Namespace,
@@ -21,43 +18,28 @@ impl LocalStore {
     pub fn new(store: Arc<Store>, namespace: Namespace, clock: Arc<dyn Clock>) -> Self {
         Self { store, namespace, clock }
     }
-
-    async fn run<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&Self) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<T, ProviderError> {
-        let can_move =
-            Handle::try_current().is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread);
-        if !can_move {
-            return Ok(work(self)?);
-        }
-        let this = self.clone();
-        match tokio::task::spawn_blocking(move || work(&this)).await {
-            Ok(outcome) => Ok(outcome?),
-            Err(_) => Err(ProviderError::Unavailable("the store's reader was stopped".into())),
-        }
-    }
 }
 
 impl Provider for LocalStore {
     fn fetch<'a>(&'a self, keys: &'a [SecretKey]) -> BoxFuture<'a, Result<Batch, ProviderError>> {
         let wanted: Vec<_> =
             keys.iter().map(|key| (SecretName::parse(&key.path).ok(), key.version)).collect();
-        Box::pin(self.run(move |this| this.answer(wanted)))
+        Box::pin(async move { Ok(unhurried(|| self.answer(wanted))?) })
     }
 
     fn names(&self) -> BoxFuture<'_, Result<Vec<String>, ProviderError>> {
-        Box::pin(self.run(|this| {
-            Ok(this.store.list(&this.namespace)?.into_iter().map(|secret| secret.name).collect())
-        }))
+        Box::pin(async {
+            let secrets = unhurried(|| self.store.list(&self.namespace))?;
+            Ok(secrets.into_iter().map(|secret| secret.name).collect())
+        })
     }
 
     fn health(&self) -> BoxFuture<'_, Result<(), ProviderError>> {
-        Box::pin(self.run(|this| this.store.recheck()))
+        Box::pin(async { Ok(unhurried(|| self.store.recheck())?) })
     }
 
     fn tend(&self) -> BoxFuture<'_, Result<(), ProviderError>> {
-        Box::pin(self.run(|this| this.store.recheck()))
+        Box::pin(async { Ok(unhurried(|| self.store.recheck())?) })
     }
 
     fn pulse(&self) -> Pulse {
@@ -71,7 +53,7 @@ impl Provider for LocalStore {
     ) -> BoxFuture<'a, Result<Option<u64>, ProviderError>> {
         // What is no name stays missing.
         let names: Vec<_> = keys.iter().filter_map(|key| SecretName::parse(&key.path).ok()).collect();
-        Box::pin(self.run(move |this| this.store.unchanged(&this.namespace, &names, since)))
+        Box::pin(async move { Ok(unhurried(|| self.store.unchanged(&self.namespace, &names, since))?) })
     }
 }
 

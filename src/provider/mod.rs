@@ -4,6 +4,8 @@
 use std::future::Future;
 use std::pin::Pin;
 
+use tokio::runtime::{Handle, RuntimeFlavor};
+
 use crate::secret::{Answer, SecretKey};
 
 mod env;
@@ -42,6 +44,14 @@ pub trait Provider: Send + Sync {
         keys: &'a [SecretKey],
         since: u64,
     ) -> BoxFuture<'a, Result<Option<u64>, ProviderError>>;
+}
+
+/// Does work that may take a while (the disk, a long rendering) without keeping a thread of the
+/// pool from others: timers go on, so that every deadline is met. Without a pool it just does it.
+pub fn unhurried<T>(work: impl FnOnce() -> T) -> T {
+    let pool =
+        Handle::try_current().is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread);
+    if pool { tokio::task::block_in_place(work) } else { work() }
 }
 
 /// Answers to the keys of one fetch, in their order.

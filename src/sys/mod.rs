@@ -1,6 +1,7 @@
 //! The operating system: who a caller is, what this process hardens, what systemd is told.
 //! The only folder with `unsafe`, each block with its `SAFETY:`. Uses the words only.
 
+pub mod allocator;
 pub mod environ;
 pub mod hardening;
 pub mod lease;

@@ -2,11 +2,11 @@
 //! `names` reads those of secrets.
 
 use super::error::{Fault, Span};
-use super::format::nearest;
 use super::lexer::Token;
 use super::names;
 use super::syntax::{Expr, ExprKind, LoopField, ReaderField};
 use super::tokens::{Tokens, unexpected};
+use crate::nearest::nearest;
 
 const MOST_ITEMS: usize = 1024;
 

@@ -2,10 +2,10 @@
 //! `atoms` reads what the operators and filters work on.
 
 use super::error::Fault;
-use super::format::nearest;
 use super::lexer::Token;
 use super::syntax::{Comparison, Conditional, Emit, Expr, ExprKind, Filter, Filtering, How, PartName, Test};
 use super::tokens::{Tokens, unexpected};
+use crate::nearest::nearest;
 
 type Result<T> = std::result::Result<T, Box<Fault>>;
 

@@ -1,5 +1,7 @@
 //! The output formats and the syntaxes by name. A new format is a line in each table here, a line in
-//! `escape::encoder` and a file beside it. Uses std and strsim.
+//! `escape::encoder` and a file beside it. Uses `nearest`.
+
+use crate::nearest::nearest;
 
 /// What the rendered file is, which decides how a value is written into it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -99,18 +101,6 @@ fn find<T: Copy>(what: &'static str, name: &str, table: &[(&'static str, T)]) ->
     })
 }
 
-/// The candidate that somebody who wrote `name` most likely meant.
-pub fn nearest<T: AsRef<str>>(name: &str, candidates: impl IntoIterator<Item = T>) -> Option<T> {
-    let most = (name.chars().count() / 3).max(1);
-    let name = name.to_lowercase();
-    candidates
-        .into_iter()
-        .map(|known| (strsim::damerau_levenshtein(&name, &known.as_ref().to_lowercase()), known))
-        .filter(|(distance, _)| *distance <= most)
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, known)| known)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -148,12 +138,5 @@ mod tests {
             Dialect::parse("x").unwrap_err().to_string(),
             "there is no dialect `x` (there are: dotenv, systemd)"
         );
-    }
-
-    #[test]
-    fn nearest_is_near() {
-        assert_eq!(nearest("db_pasword", ["db_password", "db_user"]), Some("db_password"));
-        assert_eq!(nearest("DB_PASSWORD", ["db_password"]), Some("db_password"));
-        assert_eq!(nearest("xyz", ["db_password"]), None);
     }
 }

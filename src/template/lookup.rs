@@ -6,10 +6,10 @@ use std::rc::Rc;
 use crate::secret::{Absent, Reference, SecretVersion};
 
 use super::error::{Fault, Kind, Span};
-use super::format::nearest;
 use super::run::{Run, Stop};
 use super::syntax::{Lookup, LoopField, Meta, ReaderField, SecretPart, Which};
 use super::value::{Text, Value};
+use crate::nearest::nearest;
 
 impl<'a> Run<'a> {
     pub(super) fn secret(&mut self, lookup: &'a Lookup, span: Span) -> Result<Value<'a>, Stop> {

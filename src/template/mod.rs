@@ -38,7 +38,7 @@ use std::sync::Arc;
 use crate::secret::{Answer, Reference, SecretBytes, SecretKey};
 
 pub use error::{Kind, TemplateError};
-pub use format::{Dialect, Format, Syntax, UnknownName, nearest};
+pub use format::{Dialect, Format, Syntax, UnknownName};
 pub use survey::{Located, ReaderUse};
 
 /// The largest template, in bytes.

@@ -4,10 +4,10 @@
 use crate::secret::{FieldName, NameError, Reference, SecretKey, SecretName};
 
 use super::error::{Fault, Span};
-use super::format::nearest;
 use super::lexer::Token;
 use super::syntax::{ExprKind, Lookup, Meta, SecretPart, Which};
 use super::tokens::{Tokens, unexpected};
+use crate::nearest::nearest;
 
 type Result<T> = std::result::Result<T, Box<Fault>>;
 

@@ -4,9 +4,10 @@
 
 use super::atoms::NAMES;
 use super::error::{Fault, Span};
-use super::format::{Syntax, nearest};
+use super::format::Syntax;
 use super::syntax::Filter;
 use super::tokens::Variable;
+use crate::nearest::nearest;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mark {

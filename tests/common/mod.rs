@@ -4,6 +4,7 @@
 
 mod map;
 mod mount;
+mod shared_node;
 mod store;
 mod systemd;
 pub mod template;
@@ -11,6 +12,7 @@ mod tools;
 
 pub use map::Map;
 pub use mount::{Mounted, TestMount};
+pub use shared_node::{SharedNode, serve};
 pub use store::TestStore;
 pub use systemd::{Machine, Transcript};
 pub use tools::{long, node_modules, python, tool};

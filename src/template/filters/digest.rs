@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256, Sha512};
 use zeroize::Zeroizing;
 
 use super::{Result, Use, Value};
-use crate::template::format::nearest;
+use crate::nearest::nearest;
 
 const ALGORITHMS: [&str; 3] = ["sha256", "sha512", "md5"];
 
