@@ -180,8 +180,8 @@ fn a_failure_heals_with_its_cause() {
 
 #[test]
 fn a_slow_rendering_is_answered_at_its_deadline() {
-    let config = "mounts:\n  - {at: mnt, templates: templates, deadline: 100ms}\n";
-    let slow = "<< secrets.key | bcrypt(14) >>";
+    let config = "mounts:\n  - {at: mnt, templates: templates, deadline: 50ms}\n";
+    let slow = "<< secrets.key | bcrypt(12) >>";
     let mount = TestMount::new()
         .secret("key", "v")
         .template("slow.tpl", slow)

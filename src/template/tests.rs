@@ -1,6 +1,7 @@
 //! The rules of templates, one by one. Whole templates with their whole messages are in
 //! `tests/templates/`.
 
+use crate::nearest::nearest;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

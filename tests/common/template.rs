@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use secretfs::nearest::nearest;
 use secretfs::secret::{Answer, FieldName, SecretBytes, SecretKey, SecretVersion};
-use secretfs::template::{
-    Format, Inputs, Options, Reader, Rendered, Template, TemplateError, Values, nearest,
-};
+use secretfs::template::{Format, Inputs, Options, Reader, Rendered, Template, TemplateError, Values};
 
 pub enum Rendering {
     Done(Vec<u8>),
