@@ -14,6 +14,7 @@ use crate::secret::SecretBytes;
 use crate::store::Access;
 
 const STORE: &str = "store";
+const ENV: &str = "env";
 
 /// The broker over all providers that the config names. The store is opened unless it is not
 /// there and everything comes from elsewhere.
@@ -33,7 +34,12 @@ pub fn broker(common: &Common, config: &Config, environment: Environment) -> Res
     };
     let first = local.as_ref().filter(|_| !is_env).unwrap_or(&env).clone();
     let mut resolver = Resolver::new(default, first);
-    for (name, kind) in config.providers.iter().filter(|(name, _)| *name != default) {
+    let mut providers = config.providers.clone();
+    if matches!(environment, Environment::All) {
+        // The caller's own environment holds nothing that is news to the caller.
+        providers.insert(ENV.to_owned(), ProviderKind::Env);
+    }
+    for (name, kind) in providers.iter().filter(|(name, _)| *name != default) {
         let provider = if *kind == ProviderKind::Env { Some(&env) } else { local.as_ref() };
         resolver = provider.into_iter().fold(resolver, |resolver, it| resolver.with(name, it.clone()));
     }

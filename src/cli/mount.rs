@@ -25,6 +25,7 @@ use crate::fs::mountpoint::{self, MountError, Way};
 use crate::fs::session;
 use crate::fs::tree::{Layout, Spec, TreeError};
 use crate::policy::Ownership;
+use crate::secret::Namespace;
 use crate::sys::namespace::Inside;
 use crate::sys::{self, hardening, lease, ready};
 use crate::template::Syntax;
@@ -71,6 +72,7 @@ enum Event {
 const DEADLINE: Duration = Duration::from_secs(5);
 
 pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
+    refuse_deploy(common)?;
     let config = config::load(common)?;
     let plans = plan(&config, args)?;
     if let Some(command) = args.command.clone().map(or_shell) {
@@ -86,10 +88,11 @@ pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
             Way::Direct => mountpoint::mount_direct(&plan.at),
             Way::Helper => mountpoint::mount_by_helper(&plan.at),
         };
+        let made = index + usize::from(device.is_ok());
         let served =
             device.map_err(|error| cannot_mount(&error)).and_then(|device| server.serve(index, device, plan));
         if let Err(failure) = served {
-            unmount(&plans[..=index], way);
+            unmount(&plans[..made], way);
             return Err(failure);
         }
     }
@@ -97,6 +100,18 @@ pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
     let outcome = server.wait(plans.len());
     unmount(&plans, way);
     outcome
+}
+
+/// Deploy-time secrets are for `exec --deploy`; a mount serves workloads.
+fn refuse_deploy(common: &Common) -> Result<(), Failure> {
+    match common.namespace.as_deref() {
+        Some(Namespace::DEPLOY) => Err(Failure::new(
+            exit::NO_PERMISSION,
+            "the namespace `deploy` is for deployments; no workload gets it",
+        )
+        .hint("secretfs exec --deploy --namespace deploy -- COMMAND")),
+        _ => Ok(()),
+    }
 }
 
 /// Root mounts by itself, a user by `fusermount3`, where it is installed.
@@ -277,36 +292,53 @@ fn or_shell(command: Vec<OsString>) -> Vec<CString> {
 fn plan(config: &Config, args: &Args) -> Result<Vec<Plan>, Failure> {
     if let (Some(templates), Some(at)) = (&args.templates, &args.mountpoint) {
         let options = args.options()?;
-        let layout = layout(templates, &options, BTreeMap::new())?;
+        let spec = spec(&options).map_err(|Unknown { option, problem }| {
+            Failure::new(exit::USAGE, format!("--{option}: {problem}"))
+        })?;
+        let layout = layout(templates, spec, BTreeMap::new())?;
         return Ok(vec![Plan { at: absolute(at)?, layout }]);
     }
     if config.mounts.is_empty() {
         return Err(Failure::new(exit::USAGE, "nothing to mount: the config names no mounts")
             .hint("secretfs mount TEMPLATES MOUNTPOINT"));
     }
-    config.mounts.iter().map(plan_mount).collect()
+    let numbered = config.mounts.iter().enumerate();
+    numbered.map(|(index, mount)| plan_mount(config, &index.to_string(), mount)).collect()
 }
 
-fn plan_mount(mount: &Mount) -> Result<Plan, Failure> {
+fn plan_mount(config: &Config, index: &str, mount: &Mount) -> Result<Plan, Failure> {
+    let in_config = |place: &[&str], unknown: Unknown| {
+        Failure::from(
+            config.error_at(&[&["mounts", index], place, &[unknown.option]].concat(), unknown.problem),
+        )
+    };
+    let defaults = spec(&mount.defaults).map_err(|unknown| in_config(&[], unknown))?;
     let mut files = BTreeMap::new();
     for (path, file) in &mount.files {
-        let spec = spec(&file.options.merged_over(&mount.defaults))?;
+        let place = ["files", &path.to_string_lossy()];
+        let spec =
+            spec(&file.options.merged_over(&mount.defaults)).map_err(|unknown| in_config(&place, unknown))?;
         files.insert(path.clone(), (spec, file.template.clone()));
     }
-    Ok(Plan { at: absolute(&mount.at)?, layout: layout(&mount.templates, &mount.defaults, files)? })
+    Ok(Plan { at: absolute(&mount.at)?, layout: layout(&mount.templates, defaults, files)? })
 }
 
 fn layout(
     templates: &Path,
-    options: &FileOptions,
+    spec: Spec,
     files: BTreeMap<PathBuf, (Spec, Option<PathBuf>)>,
 ) -> Result<Layout, Failure> {
-    let spec = spec(options)?;
     let folders = Ownership { mode: 0o555, ..spec.ownership };
     Ok(Layout { templates: absolute(templates)?, spec, files, folders })
 }
 
-fn spec(options: &FileOptions) -> Result<Spec, Failure> {
+/// An option that names somebody whom this machine does not know.
+struct Unknown {
+    option: &'static str,
+    problem: String,
+}
+
+fn spec(options: &FileOptions) -> Result<Spec, Unknown> {
     let (uid, own_gid) = match &options.owner {
         None => (geteuid().as_raw(), getegid().as_raw()),
         Some(Account::Id(uid)) => (*uid, *uid),
@@ -328,17 +360,17 @@ fn spec(options: &FileOptions) -> Result<Spec, Failure> {
     })
 }
 
-fn user(name: &str) -> Result<(u32, u32), Failure> {
+fn user(name: &str) -> Result<(u32, u32), Unknown> {
     match User::from_name(name) {
         Ok(Some(user)) => Ok((user.uid.as_raw(), user.gid.as_raw())),
-        _ => Err(Failure::new(exit::CONFIG, format!("there is no user `{name}`"))),
+        _ => Err(Unknown { option: "owner", problem: format!("there is no user `{name}`") }),
     }
 }
 
-fn group(name: &str) -> Result<u32, Failure> {
+fn group(name: &str) -> Result<u32, Unknown> {
     match Group::from_name(name) {
         Ok(Some(group)) => Ok(group.gid.as_raw()),
-        _ => Err(Failure::new(exit::CONFIG, format!("there is no group `{name}`"))),
+        _ => Err(Unknown { option: "group", problem: format!("there is no group `{name}`") }),
     }
 }
 

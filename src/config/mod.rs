@@ -29,7 +29,8 @@ pub struct Config {
     pub sources: Sources,
     /// The variables that a template may read as `env.NAME`.
     pub env_allowed: BTreeSet<String>,
-    /// The providers by name; `store` and `env` are always among them.
+    /// The providers by name: `store`, and those that the config names. What it does not name, a
+    /// mount does not ask: the daemon's environment is not every template's.
     pub providers: BTreeMap<String, ProviderKind>,
     file: PathBuf,
     text: String,
@@ -99,6 +100,8 @@ pub struct Profile {
     pub env_files: Vec<PathBuf>,
 }
 
+const OWN_PROVIDERS: [(&str, ProviderKind); 2] = [("store", ProviderKind::Store), ("env", ProviderKind::Env)];
+
 impl FileOptions {
     /// These options, and the defaults where these say nothing.
     pub fn merged_over(&self, defaults: &Self) -> Self {
@@ -154,44 +157,51 @@ impl Config {
         Ok(config)
     }
 
+    /// The two providers that need no settings keep their names.
     fn add_own_providers(&mut self) -> Result<(), ConfigError> {
-        for (name, kind) in [("store", ProviderKind::Store), ("env", ProviderKind::Env)] {
-            if *self.providers.entry(name.to_owned()).or_insert(kind) != kind {
+        for (name, kind) in OWN_PROVIDERS {
+            if self.providers.get(name).is_some_and(|given| *given != kind) {
                 let problem = format!("the name `{name}` belongs to the provider of that type");
                 return Err(self.error_at(&["providers", name], problem));
             }
         }
+        self.providers.insert("store".to_owned(), ProviderKind::Store);
         Ok(())
     }
 
     fn judge_sources(
-        &self,
+        &mut self,
         table: BTreeMap<SecretName, scalar::Word<scalar::ReferenceText>>,
     ) -> Result<Sources, ConfigError> {
         let mut sources = Sources::default();
         for (name, scalar::Word(reference)) in table {
             let place = ["secrets", name.as_str()];
             if name.as_str() == "from" {
-                self.judge_provider(&reference.text, &place)?;
+                self.use_provider(&reference.text, &place)?;
                 sources.from = Some(reference.text);
                 continue;
             }
             if let Some(provider) = &reference.parsed.key.provider {
-                self.judge_provider(provider, &place)?;
+                self.use_provider(provider, &place)?;
             }
             sources.map.insert(name, reference.parsed);
         }
         Ok(sources)
     }
 
-    fn judge_provider(&self, name: &str, place: &[&str]) -> Result<(), ConfigError> {
+    fn use_provider(&mut self, name: &str, place: &[&str]) -> Result<(), ConfigError> {
         if self.providers.contains_key(name) {
             return Ok(());
         }
-        let known = self.providers.keys().map(String::as_str);
-        let hint = match nearest(name, known.clone()) {
+        if let Some((_, kind)) = OWN_PROVIDERS.iter().find(|(own, _)| *own == name) {
+            self.providers.insert(name.to_owned(), *kind);
+            return Ok(());
+        }
+        let own = OWN_PROVIDERS.iter().map(|(own, _)| *own);
+        let known: BTreeSet<&str> = self.providers.keys().map(String::as_str).chain(own).collect();
+        let hint = match nearest(name, &known) {
             Some(near) => format!("did you mean `{near}`?"),
-            None => format!("there is {}", known.collect::<Vec<_>>().join(", ")),
+            None => format!("there is {}", Vec::from_iter(known).join(", ")),
         };
         Err(self.error_at(place, format!("no provider is named `{name}`")).hint(Some(hint)))
     }

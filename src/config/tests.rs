@@ -61,6 +61,16 @@ policy: {roles: {}, rules: []}
     assert!(config.env_allowed.contains("HOSTNAME"));
 }
 
+/// The control beside it: a config that names it has it.
+#[test]
+fn the_environment_is_a_provider_only_if_it_is_named() {
+    let has_env = |text: &str| parse(text).unwrap().providers.contains_key("env");
+    assert!(!has_env("") && !has_env("secrets: {a: b}"));
+    for text in ["secrets: {from: env}", "secrets: {a: env:A}", "providers: {env: {type: env}}"] {
+        assert!(has_env(text), "{text}");
+    }
+}
+
 #[test]
 fn nothing_is_a_config_too() {
     for text in ["", "\n", "# only a comment\n", "{}"] {

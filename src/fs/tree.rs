@@ -17,6 +17,7 @@ pub type FileId = u32;
 pub type DirId = u64;
 
 pub const ROOT: DirId = 1;
+const DEPLOY: &str = ".env.deploy";
 const SUFFIX: &str = ".tpl";
 
 /// What is served, and how: one folder of templates, options for all, options for single files.
@@ -220,5 +221,7 @@ fn collect(
 }
 
 fn without_suffix(name: &OsStr) -> Option<&str> {
-    name.to_str()?.strip_suffix(SUFFIX).filter(|name| !name.is_empty())
+    let name = name.to_str()?.strip_suffix(SUFFIX)?;
+    // Deploy-time secrets are never served to a workload.
+    (!name.is_empty() && !name.starts_with(DEPLOY)).then_some(name)
 }
