@@ -90,7 +90,8 @@ fn the_config_names_what_is_checked() {
     write(&store, "t/plain.tpl", "A=<< env.HOME >>\n");
     write(&store, "t/a.env.tpl", "A={{ secrets.token }}\nB=<< secrets.anything >>\n");
     write(&store, "x/o.tpl", "{\"a\": << secrets.gone >>}\n");
-    write(&store, "x/p.tpl", "A=<< env.HOME >>\n");
+    write(&store, "t/provider.env.tpl", "A=<< secret('env:HOME') >>\n");
+    write(&store, "x/p.tpl", "A=<< env.HOME >>\nB=<< secret('env:HOME') >>\n");
     let folder = store.folder().canonicalize().unwrap();
     let output = store.run(&["check"]);
     says(
@@ -98,8 +99,9 @@ fn the_config_names_what_is_checked() {
         65,
         &format!(
             "{0}/t/plain.tpl:1:6: env.HOME is not allowed; list it under `env:` in the config\n\
+             {0}/t/provider.env.tpl: there is no provider `env`\n\
              {0}/x/o.tpl:1:10  there is no secret `gone`; `secretfs set gone` to add it, or `| default(\"…\")` to do without\n\
-             4 templates: 1 fault, 1 missing, 0 notes\n",
+             5 templates: 2 faults, 1 missing, 0 notes\n",
             folder.display()
         ),
     );

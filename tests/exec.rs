@@ -77,6 +77,9 @@ fn a_reference_is_a_name_or_a_field() {
         let output = exec(&store, &["--env", &format!("V={reference}")], ENVIRON);
         assert_eq!(variable(&output, "V"), Some(value.into()), "{reference}");
     }
+    refused(&exec(&store, &["--env", "V=stroe:api_key"], ENVIRON), 65, &["no provider `stroe`", "`store`"]);
+    let own = store.command(&["exec", "--env", "V=env:OWN", "--", "cat", "/proc/self/environ"]);
+    assert_eq!(variable(&{ own }.env("OWN", "mine").output().unwrap(), "V"), Some("mine".into()));
     store.set("login.password", "a name like a field");
     let both = exec(&store, &["--env", "V=login.password"], ENVIRON);
     refused(&both, 64, &["`login#password` or `login.password#value`"]);

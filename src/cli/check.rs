@@ -8,10 +8,11 @@ use std::path::PathBuf;
 
 use super::report::Failure;
 use super::{Common, assemble, session, source};
-use crate::broker::{Broker, Environment};
+use crate::broker::{Environment, Error};
 use crate::config::Config;
 use crate::policy::Door;
-use crate::template::{Template, TemplateError};
+use crate::resolver::ResolveError;
+use crate::template::Template;
 use finding::{Finding, Kind, Report};
 use subject::Subject;
 
@@ -32,9 +33,10 @@ pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
     for (subject, template) in &compiled {
         note(&config, subject, template, &mut report);
     }
-    if !args.offline && compiled.iter().any(|(_, template)| !template.keys().is_empty()) {
-        let broker = assemble::broker(common, &config, Environment::All)?;
-        session::wait(look_up(&broker, &compiled, &mut report))?;
+    if !args.offline {
+        let (mounted, own): (Vec<_>, Vec<_>) = compiled.iter().partition(|(subject, _)| subject.is_mounted);
+        look_up(common, &config, Environment::Only(config.env_allowed.clone()), &mounted, &mut report)?;
+        look_up(common, &config, Environment::All, &own, &mut report)?;
     }
     report.print(common.json)?;
     Ok(report.status())
@@ -75,16 +77,28 @@ fn note(config: &Config, subject: &Subject, template: &Template, report: &mut Re
     }
 }
 
-async fn look_up(
-    broker: &Broker,
-    compiled: &[(&Subject, Template)],
+/// Looks up what the templates name, as the mount would (`Only`) or as a command (`All`).
+fn look_up(
+    common: &Common,
+    config: &Config,
+    environment: Environment,
+    templates: &[&(&Subject, Template)],
     report: &mut Report,
 ) -> Result<(), Failure> {
-    for (_, template) in compiled {
-        let missing: Vec<TemplateError> = broker.missing(&session::caller(), Door::Command, template).await?;
-        for error in &missing {
-            report.add(Finding::of(Kind::Missing, error));
-        }
+    if templates.iter().all(|(_, template)| template.keys().is_empty()) {
+        return Ok(());
     }
-    Ok(())
+    let broker = assemble::broker(common, config, environment)?;
+    session::wait(async {
+        for (_, template) in templates {
+            match broker.missing(&session::caller(), Door::Command, template).await {
+                Ok(missing) => missing.iter().for_each(|error| report.add(Finding::of(Kind::Missing, error))),
+                Err(Error::Resolve(error @ ResolveError::NoProvider { .. })) => {
+                    report.add(Finding::whole(template.name(), Kind::Template, error.to_string()));
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    })
 }

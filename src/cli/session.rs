@@ -9,6 +9,7 @@ use super::report::Failure;
 use crate::broker::{Broker, Class, Error};
 use crate::caller::Caller;
 use crate::policy::Door;
+use crate::resolver::ResolveError;
 use crate::secret::SecretBytes;
 use crate::template::{Reader, Template};
 
@@ -33,18 +34,30 @@ pub async fn rendering(broker: &Broker, template: &Template, door: Door) -> Resu
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        let status = match error.class() {
-            Class::Denied | Class::Expired | Class::Revoked => exit::NO_PERMISSION,
-            Class::NoKey if error.missing().is_some() => exit::NO_INPUT,
-            Class::NoKey => exit::NO_PERMISSION,
-            Class::Tampered => exit::IO,
-            Class::Timeout => exit::TEMPORARY,
-            Class::TooLarge => exit::DATA,
-            Class::Failed => exit::UNAVAILABLE,
-        };
+        let status = status(&error);
         match error {
             Error::Template(error) => error.into(),
-            error => Self::new(status, error),
+            error => {
+                let hint = match &error {
+                    Error::Resolve(ResolveError::NoProvider { nearest, .. }) => nearest.clone(),
+                    _ => None,
+                };
+                let hint = hint.map(|near| format!("did you mean `{near}`?"));
+                Self { problem: error.to_string(), hint, status }
+            }
         }
+    }
+}
+
+fn status(error: &Error) -> u8 {
+    match error.class() {
+        Class::Denied | Class::Expired | Class::Revoked => exit::NO_PERMISSION,
+        Class::NoKey if error.missing().is_some() => exit::NO_INPUT,
+        Class::NoKey => exit::NO_PERMISSION,
+        Class::Tampered => exit::IO,
+        Class::Timeout => exit::TEMPORARY,
+        Class::TooLarge => exit::DATA,
+        Class::Failed if matches!(error, Error::Resolve(ResolveError::NoProvider { .. })) => exit::DATA,
+        Class::Failed => exit::UNAVAILABLE,
     }
 }
