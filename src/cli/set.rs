@@ -2,15 +2,16 @@
 
 use std::collections::BTreeSet;
 
+use jiff::Timestamp;
 use serde::Serialize;
 
 use super::json_values::Entry;
 use super::report::Failure;
-use super::values::{self, ValueArgs, Values};
+use super::values::{self, Fields, ValueArgs, Values};
 use super::{Common, config, exit, open, output, when};
 use crate::clock::{Clock, SystemClock};
 use crate::secret::{Namespace, SecretName, SecretType};
-use crate::store::{Access, Change, Edit, NewVersion, Stamp, Store, StoreError};
+use crate::store::{Access, Change, Edit, NewVersion, SecretInfo, Stamp, Store, StoreError};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -85,7 +86,7 @@ pub fn put(
         inputs
             .into_iter()
             .map(|input| input.write(change, edit, expires_at, expected))
-            .collect::<Result<Vec<_>, _>>()
+            .collect::<Result<Vec<_>, Failure>>()
     })?;
     tell(&done, common.json)
 }
@@ -93,8 +94,11 @@ pub fn put(
 /// A secret that is to be written.
 struct Input {
     name: SecretName,
-    kind: SecretType,
-    values: Values,
+    /// As it was when the values were asked for.
+    kind: Option<SecretType>,
+    entry: Entry,
+    /// Fields that are not named stay as they are.
+    keep_others: bool,
 }
 
 #[derive(Serialize)]
@@ -115,34 +119,29 @@ impl Target<'_> {
     fn inputs(&self, names: &[String], values: &ValueArgs) -> Result<Vec<Input>, Failure> {
         if names.is_empty() {
             let many = values.read_many()?.into_iter();
-            return many.map(|(name, entry)| self.complete(name, entry)).collect();
+            return Ok(many
+                .map(|(name, entry)| Input { name, kind: None, entry, keep_others: false })
+                .collect());
         }
         refuse_shared_stdin(names, values)?;
         names.iter().map(|name| self.ask(name, values)).collect()
     }
 
-    /// One of many whose values have all been read.
-    fn complete(&self, name: SecretName, entry: Entry) -> Result<Input, Failure> {
-        let kind = self.kind_of(&name, matches!(entry, Entry::Fields(_)))?;
-        let fields = values::fields_of(entry, &name, kind)?;
-        Ok(Input { name, kind, values: Values { fields, keep_others: false } })
-    }
-
-    /// One whose values are still to be read, once it is clear that they are wanted.
+    /// Reads the values of one secret, once it is clear that they are wanted.
     fn ask(&self, name: &str, values: &ValueArgs) -> Result<Input, Failure> {
         let name = SecretName::parse(name).map_err(|error| Failure::new(exit::DATA, error))?;
-        let kind = self.kind_of(&name, values.names_fields() || values.from_json)?;
-        let values = values.read(&name, kind)?;
-        Ok(Input { name, kind, values })
+        let there = self.store.describe(self.namespace, &name)?;
+        check(&name, there.is_some(), self.expected)?;
+        let kind = kind_of(self.kind, there.as_ref(), values.names_fields() || values.from_json);
+        let Values { fields, keep_others } = values.read(&name, kind)?;
+        Ok(Input { name, kind: Some(kind), entry: Entry::Fields(fields), keep_others })
     }
+}
 
-    /// The type that was named, else the one that the secret has, else the one that its fields suggest.
-    fn kind_of(&self, name: &SecretName, has_fields: bool) -> Result<SecretType, Failure> {
-        let there = self.store.describe(self.namespace, name)?;
-        check(name, there.is_some(), self.expected)?;
-        let suggested = if has_fields { SecretType::Custom } else { SecretType::Plain };
-        Ok(self.kind.or(there.map(|there| there.kind)).unwrap_or(suggested))
-    }
+/// The type that was named, else the one that the secret has, else the one that its fields suggest.
+fn kind_of(named: Option<SecretType>, there: Option<&SecretInfo>, has_fields: bool) -> SecretType {
+    let suggested = if has_fields { SecretType::Custom } else { SecretType::Plain };
+    named.or(there.map(|there| there.kind)).unwrap_or(suggested)
 }
 
 /// Stdin can be read once.
@@ -164,18 +163,21 @@ fn check(name: &SecretName, is_there: bool, expected: Expected) -> Result<(), St
 }
 
 impl Input {
-    /// Looks again: another process may have been faster.
+    /// Looks at what is there once more: another process may have been faster.
     fn write(
         self,
         change: &mut Change<'_>,
         edit: &Edit,
-        expires_at: Option<jiff::Timestamp>,
+        expires_at: Option<Timestamp>,
         expected: Expected,
-    ) -> Result<Done, StoreError> {
-        let Self { name, kind, values } = self;
-        check(&name, change.has(&name)?, expected)?;
-        let mut fields = if values.keep_others { change.fields(&name)? } else { Default::default() };
-        fields.extend(values.fields);
+    ) -> Result<Done, Failure> {
+        let Self { name, kind, entry, keep_others } = self;
+        let there = change.describe(&name)?;
+        check(&name, there.is_some(), expected)?;
+        let has_fields = matches!(entry, Entry::Fields(_));
+        let kind = kind.unwrap_or_else(|| kind_of(edit.kind, there.as_ref(), has_fields));
+        let mut fields = if keep_others { change.fields(&name)? } else { Fields::new() };
+        fields.extend(values::fields_of(entry, &name, kind)?);
         let edit = Edit { kind: Some(kind), ..edit.clone() };
         let version = change.put(&name, NewVersion { fields, expires_at }, &edit)?;
         Ok(Done { name: name.to_string(), version })

@@ -2,6 +2,7 @@
 //! keys of `keyring`.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use jiff::Timestamp;
 
@@ -11,7 +12,7 @@ use super::index::{BUCKETS, Bucket, bucket_of};
 use super::keyring::{Masters, NamespaceKeys, RecordPlace};
 use super::record::{Header, Record};
 use super::view::View;
-use super::{Edit, NewVersion, StoreError};
+use super::{Edit, NewVersion, SecretInfo, StoreError};
 use crate::secret::{FieldName, Namespace, SecretBytes, SecretName};
 
 /// Who changes something, and when.
@@ -27,6 +28,14 @@ pub struct Change<'a> {
     pub(super) view: View<'a>,
     keys: NamespaceKeys,
     stamp: Stamp,
+    buckets: BTreeMap<u8, Touched>,
+}
+
+/// A bucket as this transaction changes it; sealed anew at its end.
+struct Touched {
+    bucket: Bucket,
+    /// Its rows were summed up: who finds nothing need not do it again.
+    is_checked: bool,
 }
 
 impl<'a> Change<'a> {
@@ -45,22 +54,25 @@ impl<'a> Change<'a> {
         };
         // To the millisecond, as it is stored.
         let now = Timestamp::from_millisecond(stamp.now.as_millisecond()).unwrap_or(stamp.now);
-        Ok(Self { rows, view, keys, stamp: Stamp { now, ..stamp } })
+        Ok(Self { rows, view, keys, stamp: Stamp { now, ..stamp }, buckets: BTreeMap::new() })
     }
 
-    /// Whether the namespace has this secret now.
-    pub fn has(&self, name: &SecretName) -> Result<bool, StoreError> {
-        Ok(self.view.header(&self.keys, name)?.is_some())
+    /// A secret as this transaction sees it; `None` if there is none.
+    pub fn describe(&mut self, name: &SecretName) -> Result<Option<SecretInfo>, StoreError> {
+        Ok(self.find(name)?.map(|(header, _)| SecretInfo::from(header)))
     }
 
     /// The values that are active now, whatever their state; none if there is no such secret.
-    pub fn fields(&self, name: &SecretName) -> Result<BTreeMap<FieldName, SecretBytes>, StoreError> {
-        Ok(self.view.active(&self.keys, name)?.map(|record| record.fields).unwrap_or_default())
+    pub fn fields(&mut self, name: &SecretName) -> Result<BTreeMap<FieldName, SecretBytes>, StoreError> {
+        match self.find(name)? {
+            Some((header, _)) => Ok(self.view.active(&self.keys, &header)?.fields),
+            None => Ok(BTreeMap::new()),
+        }
     }
 
     /// Adds a version, and the secret if there is none, and activates it. Returns its number.
     pub fn put(&mut self, name: &SecretName, new: NewVersion, edit: &Edit) -> Result<u64, StoreError> {
-        let old = self.view.header_row(&self.keys, name)?;
+        let old = self.find(name)?;
         let mut header = match &old {
             Some((header, _)) => header.clone(),
             None => self.new_header(name)?,
@@ -80,12 +92,25 @@ impl<'a> Change<'a> {
 
     /// Removes a secret with all its versions.
     pub fn remove(&mut self, name: &SecretName) -> Result<(), StoreError> {
-        let Some((_, blob)) = self.view.header_row(&self.keys, name)? else {
+        let Some((_, blob)) = self.find(name)? else {
             return Err(StoreError::SecretMissing(name.to_string()));
         };
         let mac = self.keys.name_mac(name.as_str());
         self.reseal(&mac, Some(&blob), None)?;
         self.rows.remove_secret(&self.keys.id, &mac)
+    }
+
+    fn find(&mut self, name: &SecretName) -> Result<Option<(Header, Vec<u8>)>, StoreError> {
+        if let Some(found) = self.view.find(&self.keys, name)? {
+            return Ok(Some(found));
+        }
+        let mac = self.keys.name_mac(name.as_str());
+        let touched = touch(&mut self.buckets, &self.view, &self.keys, bucket_of(&mac))?;
+        if !touched.is_checked {
+            self.view.check_absent(&self.keys, &mac, Some(&touched.bucket))?;
+            touched.is_checked = true;
+        }
+        Ok(None)
     }
 
     fn new_header(&self, name: &SecretName) -> Result<Header, StoreError> {
@@ -111,7 +136,7 @@ impl<'a> Change<'a> {
         })
     }
 
-    fn put_header(&self, name: &Mac, mut header: Header, old: Option<Vec<u8>>) -> Result<(), StoreError> {
+    fn put_header(&mut self, name: &Mac, mut header: Header, old: Option<Vec<u8>>) -> Result<(), StoreError> {
         header.updated = self.stamp.now;
         header.epoch = self.view.root.epoch;
         let blob = self.keys.seal_header(name, &header.encode())?;
@@ -131,10 +156,9 @@ impl<'a> Change<'a> {
         self.rows.put_record(&self.keys.id, name, header.latest, &blob)
     }
 
-    /// Brings the seal of the secret's bucket up to date.
-    fn reseal(&self, name: &Mac, old: Option<&[u8]>, new: Option<&[u8]>) -> Result<(), StoreError> {
-        let number = bucket_of(name);
-        let mut bucket = self.view.bucket(&self.keys, number)?;
+    /// Takes the old header out of the secret's bucket and the new one in.
+    fn reseal(&mut self, name: &Mac, old: Option<&[u8]>, new: Option<&[u8]>) -> Result<(), StoreError> {
+        let Touched { bucket, .. } = touch(&mut self.buckets, &self.view, &self.keys, bucket_of(name))?;
         bucket.epoch = self.view.root.epoch;
         if let Some(old) = old {
             bucket.count = bucket
@@ -147,14 +171,31 @@ impl<'a> Change<'a> {
             bucket.count += 1;
             bucket.sum.add(&self.keys.member(name, new));
         }
-        put_bucket(self.rows, &self.keys, number, &bucket)
+        Ok(())
     }
 
-    /// Writes the root that vouches for what was done.
+    /// Writes the seals and the root that vouch for what was done.
     pub(super) fn seal(mut self) -> Result<u64, StoreError> {
+        for (&number, touched) in &self.buckets {
+            put_bucket(self.rows, &self.keys, number, &touched.bucket)?;
+        }
         self.view.masters.seal_root(&mut self.view.root);
         self.rows.put_root(&self.view.root)?;
         Ok(self.view.root.epoch)
+    }
+}
+
+fn touch<'a>(
+    buckets: &'a mut BTreeMap<u8, Touched>,
+    view: &View<'_>,
+    keys: &NamespaceKeys,
+    number: u8,
+) -> Result<&'a mut Touched, StoreError> {
+    match buckets.entry(number) {
+        Entry::Occupied(there) => Ok(there.into_mut()),
+        Entry::Vacant(place) => {
+            Ok(place.insert(Touched { bucket: view.bucket(keys, number)?, is_checked: false }))
+        }
     }
 }
 

@@ -201,32 +201,40 @@ impl Store {
 
     /// Changes a namespace in one transaction: all that `work` does, or nothing. When this
     /// returns, the next reader of any process sees it.
-    pub fn change<T>(
+    pub fn change<T, E: From<StoreError>>(
         &self,
         namespace: &Namespace,
         stamp: Stamp,
-        work: impl FnOnce(&mut Change<'_>) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
+        work: impl FnOnce(&mut Change<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
         if self.access == Access::Read {
-            return Err(StoreError::ReadOnly);
+            return Err(StoreError::ReadOnly.into());
         }
-        let path = self.layout.sequence();
-        let lock = WriterLock::acquire(&path, sqlite::PATIENCE)?;
+        let lock = WriterLock::acquire(&self.layout.sequence(), sqlite::PATIENCE)?;
         self.reopen_if_replaced()?;
         let opened = self.opened();
-        let outcome = (|| {
-            let rows = opened.backend.write()?;
-            let mut change = Change::new(&*rows, &self.masters, namespace, stamp)?;
-            let outcome = work(&mut change)?;
-            let epoch = change.seal()?;
-            // From here on readers in other processes ask the store, and find either commit.
-            lock.mark_moving(epoch - 1).map_err(StoreError::io("write", &path))?;
-            rows.commit()?;
-            Ok(outcome)
-        })();
+        let outcome = self.transact(&opened, &lock, namespace, stamp, work);
         // If this fails, the sequence stays as it is: moving, or right.
         let _ = self.settle(&opened, &lock);
         outcome
+    }
+
+    fn transact<T, E: From<StoreError>>(
+        &self,
+        opened: &Opened,
+        lock: &WriterLock,
+        namespace: &Namespace,
+        stamp: Stamp,
+        work: impl FnOnce(&mut Change<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let rows = opened.backend.write()?;
+        let mut change = Change::new(&*rows, &self.masters, namespace, stamp)?;
+        let outcome = work(&mut change)?;
+        let epoch = change.seal()?;
+        // From here on readers in other processes ask the store, and find either commit.
+        lock.mark_moving(epoch - 1).map_err(StoreError::io("write", &self.layout.sequence()))?;
+        rows.commit()?;
+        Ok(outcome)
     }
 
     /// The moment at which the store stands, unless it is just changing: costs two system calls.

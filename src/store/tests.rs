@@ -300,7 +300,7 @@ fn a_reading_is_of_one_commit() {
                 let value = SecretBytes::copy_of(&round.to_le_bytes());
                 change.put(&name(secret), NewVersion::of_value(value), &Edit::default())?;
             }
-            Ok(())
+            Ok::<_, StoreError>(())
         })
     };
     write(0).unwrap();

@@ -60,19 +60,20 @@ impl<'a> View<'a> {
         keys: &NamespaceKeys,
         name: &SecretName,
     ) -> Result<Option<Header>, StoreError> {
-        Ok(self.header_row(keys, name)?.map(|(header, _)| header))
+        match self.find(keys, name)? {
+            Some((header, _)) => Ok(Some(header)),
+            None => self.check_absent(keys, &keys.name_mac(name.as_str()), None).map(|()| None),
+        }
     }
 
-    /// The header with its blob, which whoever replaces it has to take out of the bucket.
-    pub(super) fn header_row(
+    /// The header with its blob. That there is none is not checked.
+    pub(super) fn find(
         &self,
         keys: &NamespaceKeys,
         name: &SecretName,
     ) -> Result<Option<(Header, Vec<u8>)>, StoreError> {
         let mac = keys.name_mac(name.as_str());
-        let Some(row) = self.rows.header(&keys.id, &mac)? else {
-            return self.check_absent(keys, &mac).map(|()| None);
-        };
+        let Some(row) = self.rows.header(&keys.id, &mac)? else { return Ok(None) };
         let header =
             open_header(keys, &mac, row.active, &row.header).map_err(|error| error.about(name.as_str()))?;
         Ok(Some((header, row.header)))
@@ -88,7 +89,7 @@ impl<'a> View<'a> {
     ) -> Result<Answer, StoreError> {
         let mac = keys.name_mac(name.as_str());
         match self.rows.secret(&keys.id, &mac, version)? {
-            None => self.check_absent(keys, &mac).map(|()| Err(Absent::Missing)),
+            None => self.check_absent(keys, &mac, None).map(|()| Err(Absent::Missing)),
             Some(row) => open_header(keys, &mac, row.active, &row.header)
                 .and_then(|header| open_version(keys, &mac, &header, version, row.record, now))
                 .map_err(|error| error.about(name.as_str())),
@@ -96,19 +97,14 @@ impl<'a> View<'a> {
     }
 
     /// The record of the active version, for whoever writes the next one.
-    pub(super) fn active(
-        &self,
-        keys: &NamespaceKeys,
-        name: &SecretName,
-    ) -> Result<Option<Record>, StoreError> {
-        let mac = keys.name_mac(name.as_str());
-        let Some(header) = self.header(keys, name)? else { return Ok(None) };
-        let row = self.rows.secret(&keys.id, &mac, None)?;
+    pub(super) fn active(&self, keys: &NamespaceKeys, header: &Header) -> Result<Record, StoreError> {
+        let mac = keys.name_mac(&header.name);
+        let row = self.rows.secret(&keys.id, &mac, Some(header.active))?;
         let Some((version, blob)) = row.and_then(|row| row.record) else {
-            return Err(StoreError::corrupt("its active version is gone").about(name.as_str()));
+            return Err(StoreError::corrupt("its active version is gone").about(&header.name));
         };
         let place = RecordPlace { name: &mac, secret: &header.id, version };
-        open_record(keys, place, &blob).map(Some).map_err(|error| error.about(name.as_str()))
+        open_record(keys, place, &blob).map_err(|error| error.about(&header.name))
     }
 
     /// All headers of a namespace, checked to be all.
@@ -173,8 +169,13 @@ impl<'a> View<'a> {
     }
 
     /// Whether the bucket that this secret would be in is whole without it: a damaged index
-    /// finds nothing, too.
-    fn check_absent(&self, keys: &NamespaceKeys, name: &Mac) -> Result<(), StoreError> {
+    /// finds nothing, too. `sealed` is what the bucket shall hold, if its seal says otherwise.
+    pub(super) fn check_absent(
+        &self,
+        keys: &NamespaceKeys,
+        name: &Mac,
+        sealed: Option<&Bucket>,
+    ) -> Result<(), StoreError> {
         let bucket = bucket_of(name);
         let mut found = Bucket::default();
         let mut is_absent = true;
@@ -183,9 +184,10 @@ impl<'a> View<'a> {
             count_in(&mut found, keys, &row);
             Ok(())
         })?;
-        match is_absent {
-            true => compare(&self.bucket(keys, bucket)?, &found),
-            false => Err(StoreError::corrupt("a secret is there that its index does not find")),
+        match (is_absent, sealed) {
+            (false, _) => Err(StoreError::corrupt("a secret is there that its index does not find")),
+            (true, Some(sealed)) => compare(sealed, &found),
+            (true, None) => compare(&self.bucket(keys, bucket)?, &found),
         }
     }
 }
