@@ -151,7 +151,7 @@ fn write(store: &Store, number: u64) {
                 let version = NewVersion::of_value(SecretBytes::copy_of(value.as_bytes()));
                 change.put(&SecretName::parse(name).unwrap(), version, &Edit::default())?;
             }
-            Ok(())
+            Ok::<_, secretfs::store::StoreError>(())
         })
         .unwrap();
 }
