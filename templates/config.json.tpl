@@ -1,3 +1,4 @@
+<# For programs with a JSON config. A value brings its own quotes, or goes into those that are there. -#>
 {
   "database": {
     "host": "localhost",

@@ -56,6 +56,24 @@ fn everything_is_told_at_once() {
     );
 }
 
+/// What a mount would refuse to read is no template, and none of it is waited for.
+#[test]
+fn files_that_a_mount_would_not_trust_are_faults() {
+    let store = store();
+    write(&store, "t/ok.env.tpl", "A=1\n");
+    std::os::unix::fs::symlink("ok.env.tpl", store.folder().join("t/link.env.tpl")).unwrap();
+    nix::unistd::mkfifo(&store.folder().join("t/pipe.env.tpl"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    write(&store, "t/open.env.tpl", "A=1\n");
+    let open = store.folder().join("t/open.env.tpl");
+    std::fs::set_permissions(open, std::os::unix::fs::PermissionsExt::from_mode(0o666)).unwrap();
+    let output = store.run(&["check", "t"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(65), "{text}");
+    for words in ["is a link", "is a named pipe", "can be written by others", "4 templates: 3 faults"] {
+        assert!(text.contains(words), "no `{words}` in: {text}");
+    }
+}
+
 #[test]
 fn missing_alone_is_a_no_and_offline_does_not_look() {
     let store = store();

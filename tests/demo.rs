@@ -48,7 +48,9 @@ fn as_root() {
     for reader in READERS {
         tool(reader);
     }
-    let text = toured(&demo().output().unwrap());
+    let output = demo().output().unwrap();
+    assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = toured(&output);
     for reader in READERS {
         assert!(text.contains(&format!("{reader} ")), "{reader} is not shown: {text}");
     }

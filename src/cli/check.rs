@@ -5,13 +5,15 @@ mod finding;
 mod subject;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::report::Failure;
-use super::{Common, assemble, session, source};
+use super::{Common, assemble, session};
 use crate::broker::{Environment, Error};
 use crate::config::Config;
 use crate::policy::Door;
 use crate::resolver::ResolveError;
+use crate::sys::lease;
 use crate::template::Template;
 use finding::{Finding, Kind, Report};
 use subject::Subject;
@@ -26,6 +28,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
+    lease::ignore_lease_breaks();
     let config = super::config::load(common)?;
     let subjects = subject::find(&config, &args.paths)?;
     let mut report = Report::on(subjects.len());
@@ -42,22 +45,19 @@ pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
     Ok(report.status())
 }
 
-fn compile<'a>(subject: &'a Subject, report: &mut Report) -> Option<(&'a Subject, Template)> {
-    let name = subject.path.display().to_string();
-    let text = match source::read(&subject.path) {
-        Ok(text) => text,
-        Err(failure) => {
-            report.add(Finding::whole(&name, Kind::Template, failure.problem));
-            return None;
-        }
-    };
-    match Template::compile(&name, &text, subject.options) {
-        Ok(template) => Some((subject, template)),
+fn compile<'a>(subject: &'a Subject, report: &mut Report) -> Option<(&'a Subject, Arc<Template>)> {
+    match subject.template() {
+        Ok(template) => return Some((subject, template)),
+        Err(Error::Template(error)) => report.add(Finding::of(Kind::Template, &error)),
         Err(error) => {
-            report.add(Finding::of(Kind::Template, &error));
-            None
+            report.add(Finding::whole(
+                &subject.path.display().to_string(),
+                Kind::Template,
+                error.to_string(),
+            ));
         }
     }
+    None
 }
 
 /// What is no fault, but has to be known: escapes that are off, and variables that are not allowed.
@@ -82,7 +82,7 @@ fn look_up(
     common: &Common,
     config: &Config,
     environment: Environment,
-    templates: &[&(&Subject, Template)],
+    templates: &[&(&Subject, Arc<Template>)],
     report: &mut Report,
 ) -> Result<(), Failure> {
     if templates.iter().all(|(_, template)| template.keys().is_empty()) {

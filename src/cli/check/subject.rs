@@ -2,11 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use crate::broker::Error;
 use crate::cli::report::Failure;
 use crate::cli::{exit, source};
 use crate::config::{Config, FileOptions, Mount};
-use crate::template::{Dialect, Format, Options};
+use crate::fs::source::Source;
+use crate::template::{Dialect, Format, Options, Template};
 
 const SUFFIX: &str = "tpl";
 
@@ -17,6 +20,8 @@ pub(super) struct Subject {
     /// Neither its name nor the config says what it is.
     pub(super) is_format_unknown: bool,
     pub(super) is_mounted: bool,
+    /// It lies where a mount would find it, so that a mount's demands on its file hold.
+    is_in_folder: bool,
 }
 
 pub(super) fn find(config: &Config, paths: &[PathBuf]) -> Result<Vec<Subject>, Failure> {
@@ -29,7 +34,8 @@ fn given(paths: &[PathBuf]) -> Result<Vec<Subject>, Failure> {
         match path.is_dir() {
             true => {
                 for found in below(path)? {
-                    subjects.push(Subject::new(found.clone(), &found, &FileOptions::default(), false));
+                    let subject = Subject::new(found.clone(), &found, &FileOptions::default(), false);
+                    subjects.push(Subject { is_in_folder: true, ..subject });
                 }
             }
             false => subjects.push(Subject::new(path.clone(), path, &FileOptions::default(), false)),
@@ -46,7 +52,11 @@ fn of_config(config: &Config) -> Result<Vec<Subject>, Failure> {
     let env_files: BTreeSet<_> = config.profiles.values().flat_map(|profile| &profile.env_files).collect();
     for path in env_files {
         let options = Options { format: Format::Env(Dialect::Exec), ..Options::default() };
-        subjects.push(Subject { path: path.clone(), options, is_format_unknown: false, is_mounted: false });
+        subjects.push(Subject {
+            options,
+            is_format_unknown: false,
+            ..Subject::new(path.clone(), path, &FileOptions::default(), false)
+        });
     }
     if subjects.is_empty() {
         return Err(Failure::new(exit::USAGE, "there is nothing to check: the config names no templates")
@@ -102,6 +112,15 @@ impl Subject {
     fn new(path: PathBuf, file: &Path, wanted: &FileOptions, is_mounted: bool) -> Self {
         let is_format_unknown = wanted.format.is_none() && source::format_of(file).is_none();
         let options = source::options(file, wanted);
-        Self { path, options, is_format_unknown, is_mounted }
+        Self { path, options, is_format_unknown, is_mounted, is_in_folder: is_mounted }
+    }
+
+    /// The template as its door reads it: a mount follows no link and waits for no pipe.
+    pub(super) fn template(&self) -> Result<Arc<Template>, Error> {
+        if self.is_in_folder {
+            return Source::new(self.path.clone(), self.options).load().template;
+        }
+        let text = source::read(&self.path).map_err(|failure| Error::Source(failure.problem))?;
+        Ok(Arc::new(Template::compile(&self.path.display().to_string(), &text, self.options)?))
     }
 }
