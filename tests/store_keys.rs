@@ -159,3 +159,30 @@ fn the_key_is_wiped_from_the_environment() {
     let said = refusal(&wrong.env("SECRETFS_MASTER_KEY", "not a key").output().unwrap(), 77);
     assert!(said.contains("SECRETFS_MASTER_KEY is no key") && !said.contains("not a key\n"), "{said}");
 }
+
+/// `--store`, then `SECRETFS_STORE`, then the config, then `./.secretfs`.
+#[test]
+fn the_store_is_found_in_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |args: &[&str], variable: Option<&str>| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_secretfs"));
+        command.env_clear().env("HOME", folder.path()).current_dir(folder.path()).args(args);
+        command.args(["--key-file", "k"]).stdin(Stdio::null());
+        variable.map(|path| command.env("SECRETFS_STORE", path));
+        command.output().unwrap()
+    };
+    for store in ["given", "variable", "config", ".secretfs"] {
+        stdout_of(&run(&["init", "--store", store], None));
+        stdout_of(&run(&["set", "a", "--value", store, "--store", store], None));
+    }
+    assert_eq!(stdout_of(&run(&["get", "a"], None)), ".secretfs");
+    fs::write(folder.path().join("secretfs.yaml"), "store: ./config\n").unwrap();
+    assert_eq!(stdout_of(&run(&["get", "a"], None)), "config");
+    assert_eq!(stdout_of(&run(&["get", "a"], Some("variable"))), "variable");
+    assert_eq!(stdout_of(&run(&["get", "a"], Some(""))), "config", "an empty variable is none");
+    assert_eq!(stdout_of(&run(&["get", "a", "--store", "given"], Some("variable"))), "given");
+    fs::create_dir(folder.path().join("below")).unwrap();
+    let mut below = Command::new(env!("CARGO_BIN_EXE_secretfs"));
+    below.env_clear().current_dir(folder.path().join("below")).args(["get", "a", "--key-file", "../k"]);
+    assert_eq!(stdout_of(&below.output().unwrap()), "config", "relative to the config, not to us");
+}

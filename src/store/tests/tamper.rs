@@ -276,3 +276,30 @@ fn reset(path: &Path, bytes: &[u8]) {
     }
     std::fs::write(path, bytes).unwrap();
 }
+
+/// Whoever removes a secret's rows does not get a new secret of that name in its place.
+#[test]
+fn a_removed_secret_is_not_made_anew() {
+    let fixture = filled();
+    let rows = Rows::of(&fixture.store);
+    let columns = &rows.tables()["secrets"];
+    for row in rows.all("secrets", columns.len()) {
+        rows.with("secrets", columns, &row, None, || {
+            for (secret, _) in CONTENT {
+                let new = NewVersion::of_value(SecretBytes::copy_of(b"new"));
+                let put = |change: &mut Change<'_>| change.put(&name(secret), new, &Edit::default());
+                // In a transaction that is then given up, so that the others find the store as it was.
+                let outcome = fixture.store.change(&Namespace::default(), stamp(1), |change| {
+                    put(change)?;
+                    Err::<(), _>(StoreError::Refused("given up".into()))
+                });
+                let is_there = fixture.store.describe(&Namespace::default(), &name(secret)).is_ok();
+                match is_there {
+                    true => assert!(matches!(outcome, Err(StoreError::Refused(_))), "{secret}: {outcome:?}"),
+                    false => assert!(matches!(outcome, Err(StoreError::Corrupt(_))), "{secret}: {outcome:?}"),
+                }
+            }
+        });
+    }
+    assert_eq!(read_all(&fixture.store), Ok(()));
+}
