@@ -21,6 +21,12 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 /// Connections kept for the next reader.
 const IDLE: usize = 8;
 
+/// A subquery, since SQLite prepares an outer join anew for each set of parameters, which costs
+/// more than the reading.
+const SELECT_SECRET: &str = "SELECT active, header, ifnull(?3, active), (SELECT record FROM versions v
+    WHERE v.namespace = s.namespace AND v.name_mac = s.name_mac AND v.version = ifnull(?3, s.active))
+    FROM secrets s WHERE namespace = ?1 AND name_mac = ?2";
+
 pub(super) struct Sqlite {
     path: PathBuf,
     access: Access,
@@ -275,15 +281,12 @@ impl Read for Transaction<'_> {
         name: &Mac,
         version: Option<u64>,
     ) -> Result<Option<SecretRow>, StoreError> {
-        let sql = "SELECT s.active, s.header, v.version, v.record FROM secrets s LEFT JOIN versions v
-                   ON v.namespace = s.namespace AND v.name_mac = s.name_mac AND v.version = ifnull(?3, s.active)
-                   WHERE s.namespace = ?1 AND s.name_mac = ?2";
         // A version beyond what the database can count is one that is not there.
         let version = version.map(|version| i64::try_from(version).unwrap_or(i64::MAX));
-        self.one(sql, params![namespace, name, version], |row| {
-            let record = match row.get::<_, Option<i64>>(2)? {
+        self.one(SELECT_SECRET, params![namespace, name, version], |row| {
+            let record = match row.get::<_, Option<Vec<u8>>>(3)? {
                 None => None,
-                Some(_) => Some((number(row, 2)?, row.get(3)?)),
+                Some(record) => Some((number(row, 2)?, record)),
             };
             Ok(SecretRow { active: number(row, 0)?, header: row.get(1)?, record })
         })

@@ -19,6 +19,21 @@ fn is_the_sqlite_that_writes_a_wal_soundly() {
     assert!(rusqlite::version_number() >= 3_051_003, "{}", rusqlite::version());
 }
 
+#[test]
+fn the_statement_that_reads_secrets_stays_prepared() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.db");
+    std::fs::write(&path, "").unwrap();
+    let sqlite = Sqlite::create(&path).unwrap();
+    let rows = sqlite.begin("BEGIN").unwrap();
+    for name in 0..10 {
+        rows.secret(&[1; 16], &[name; 32], None).unwrap();
+    }
+    let statement = rows.prepare(SELECT_SECRET).unwrap();
+    assert_eq!(statement.get_status(rusqlite::StatementStatus::Run), 10, "it is the one that was used");
+    assert_eq!(statement.get_status(rusqlite::StatementStatus::RePrepare), 0);
+}
+
 /// What the folder's files hold after a delete: nothing of the record, not in the WAL either.
 #[test]
 fn a_removed_record_is_overwritten() {
