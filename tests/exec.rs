@@ -171,6 +171,20 @@ fn nothing_starts_and_all_that_is_missing_is_named() {
 }
 
 #[test]
+fn what_has_expired_is_named_like_what_is_missing() {
+    let store = store();
+    stdout_of(&store.run_with(&["set", "old", "--expires", "1s"], "x"));
+    std::fs::write(store.folder().join("t.env"), "A=<< secrets.old >>\n").unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    let output = exec(&store, &["--env-file", "t.env", "--env", "B=old", "--env", "C=gone"], ENVIRON);
+    refused(
+        &output,
+        66,
+        &["t.env:1:6: ", "B=old: the secret `old`: it has expired", "C=gone: there is no secret"],
+    );
+}
+
+#[test]
 fn the_child_is_this_process() {
     let store = store();
     let child = store.command(&["exec", "--env", "A=api_key", "--", "sh", "-c", "echo $$; exit 7"]);
@@ -263,6 +277,8 @@ fn deploy_time_secrets_need_the_word() {
     std::fs::write(store.folder().join(".env.deploy.tpl"), "A=<< secrets.api_key >>\n").unwrap();
     let file = ["--env-file", ".env.deploy.tpl"];
     refused(&exec(&store, &file, ENVIRON), 77, &["--deploy"]);
+    std::fs::write(store.folder().join("p.yaml"), "profiles: {p: {env_files: [.env.deploy.tpl]}}\n").unwrap();
+    refused(&exec(&store, &["--config", "p.yaml", "--profile", "p"], ENVIRON), 77, &["--deploy"]);
     let allowed = exec(&store, &[&file[..], &["--deploy"]].concat(), ENVIRON);
     assert_eq!(variable(&allowed, "A"), Some("sk_live_1".into()));
     refused(&exec(&store, &["--namespace", "deploy", "--env", "A=api_key"], ENVIRON), 77, &["deploy"]);
@@ -277,6 +293,11 @@ fn a_profile_of_the_config() {
     let output = exec(&store, &["--profile", "web"], ENVIRON);
     assert_eq!(variable(&output, "KEY"), Some("sk_live_1".into()), "{output:?}");
     assert_eq!(variable(&output, "USER_NAME"), Some("app".into()));
+    let more = ["--profile", "web", "--env-file", "more.env", "--env", "USER_NAME=login.password"];
+    std::fs::write(store.folder().join("more.env"), "KEY=from the file\nUSER_NAME=lost\n").unwrap();
+    let layered = exec(&store, &more, ENVIRON);
+    assert_eq!(variable(&layered, "KEY"), Some("from the file".into()), "{layered:?}");
+    assert_eq!(variable(&layered, "USER_NAME"), Some("p w".into()));
     refused(&exec(&store, &["--profile", "wbe"], ENVIRON), 78, &["no profile `wbe`", "--profile web"]);
 }
 

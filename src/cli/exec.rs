@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::readings::Readings;
 use super::report::Failure;
 use super::{Common, assemble, exit, session, source};
-use crate::broker::{Broker, Environment as TemplateEnvironment, Error, Lack};
+use crate::broker::{Broker, Class, Environment as TemplateEnvironment, Error, Lack};
 use crate::config::{Config, Profile};
 use crate::exec::{self, Environment, EnvironmentError, Rules};
 use crate::nearest::nearest;
@@ -42,9 +42,9 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
-    refuse_deploy(common, args)?;
     let config = super::config::load(common)?;
     let request = Request::new(&config, args)?;
+    refuse_deploy(common, &request, args)?;
     let injected = match request.is_empty() {
         true => Injected::new(),
         false => collect(common, &config, &request)?,
@@ -56,27 +56,33 @@ pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
     Err(Failure::new(error.status(), error))
 }
 
-fn refuse_deploy(common: &Common, args: &Args) -> Result<(), Failure> {
-    let is_deploy_file = |path: &PathBuf| {
-        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(".env.deploy"))
+fn refuse_deploy(common: &Common, request: &Request, args: &Args) -> Result<(), Failure> {
+    let is_deploy_file = |template: &&Template| {
+        let name = Path::new(template.name()).file_name().unwrap_or_default();
+        name.as_encoded_bytes().starts_with(b".env.deploy")
     };
-    let namespace = common.namespace.as_deref().filter(|&name| name == Namespace::DEPLOY);
-    let file = args.env_file.iter().find(|path| is_deploy_file(path)).map(|path| path.display().to_string());
-    let Some(what) = namespace.map(|_| "the namespace `deploy`".to_owned()).or(file) else { return Ok(()) };
-    if args.deploy {
-        return Ok(());
+    let what = match common.namespace.as_deref() {
+        Some(Namespace::DEPLOY) => Some("the namespace `deploy`"),
+        _ => request.templates.iter().find(is_deploy_file).map(Template::name),
+    };
+    match what {
+        Some(what) if !args.deploy => {
+            Err(Failure::new(exit::NO_PERMISSION, format!("{what} is for deployments; no workload gets it"))
+                .hint("--deploy if this command deploys"))
+        }
+        _ => Ok(()),
     }
-    let problem = format!("{what} is for deployments; no workload gets it");
-    Err(Failure::new(exit::NO_PERMISSION, problem).hint("--deploy if this command deploys"))
 }
 
 type Injected = BTreeMap<String, SecretBytes>;
 
-/// All that is asked for. Later ones win: profile, then env files, then `--env`.
+/// All that is asked for.
 struct Request {
-    profile: Vec<Variable>,
-    templates: Vec<Template>,
+    /// The profile's, then those of `--env`, which win over everything.
     variables: Vec<Variable>,
+    /// How many of them are the profile's: over these, env files win.
+    of_profile: usize,
+    templates: Vec<Template>,
 }
 
 /// A variable, and what it is to hold.
@@ -90,26 +96,25 @@ impl Request {
         let none = Profile::default();
         let profile = args.profile.as_ref().map_or(Ok(&none), |name| find_profile(config, name))?;
         let files = profile.env_files.iter().chain(&args.env_file);
-        let mut variables: Vec<Variable> = Vec::new();
-        for (name, text) in &args.env {
-            if variables.iter().any(|known| known.name == *name) {
-                return Err(Failure::new(exit::USAGE, format!("--env {name} is given twice")));
-            }
-            variables.push(Variable::new(name, text)?);
+        if let Some((name, _)) = args
+            .env
+            .iter()
+            .enumerate()
+            .find_map(|(index, given)| args.env[..index].iter().find(|(earlier, _)| *earlier == given.0))
+        {
+            return Err(Failure::new(exit::USAGE, format!("--env {name} is given twice")));
         }
+        let given = args.env.iter().map(|(name, text)| (name, text));
+        let variables = profile.env.iter().chain(given).map(|(name, text)| Variable::new(name, text));
         Ok(Self {
-            profile: profile
-                .env
-                .iter()
-                .map(|(name, text)| Variable::new(name, text))
-                .collect::<Result<_, _>>()?,
+            variables: variables.collect::<Result<_, _>>()?,
+            of_profile: profile.env.len(),
             templates: files.map(|path| compile(path)).collect::<Result<_, _>>()?,
-            variables,
         })
     }
 
     fn is_empty(&self) -> bool {
-        self.profile.is_empty() && self.templates.is_empty() && self.variables.is_empty()
+        self.templates.is_empty() && self.variables.is_empty()
     }
 }
 
@@ -142,35 +147,37 @@ fn collect(common: &Common, config: &Config, request: &Request) -> Result<Inject
     let broker = assemble::broker(common, config, TemplateEnvironment::All)?;
     session::wait(async {
         let mut missing = Missing::default();
-        let mut injected = look_up(&broker, &request.profile, &mut missing).await?;
+        let mut profile = look_up(&broker, &request.variables, &mut missing).await?;
+        let variables = profile.split_off(profile.len().min(request.of_profile));
+        let mut rendered = Vec::new();
         for template in &request.templates {
-            injected.extend(render(&broker, template, &mut missing).await?);
+            rendered.extend(render(&broker, template, &mut missing).await?);
         }
-        injected.extend(look_up(&broker, &request.variables, &mut missing).await?);
         missing.none()?;
-        Ok(injected)
+        Ok(profile.into_iter().chain(rendered).chain(variables).collect())
     })
 }
 
+/// The values in their order, all of one moment.
 async fn look_up(
     broker: &Broker,
     variables: &[Variable],
     missing: &mut Missing,
-) -> Result<Injected, Failure> {
-    let mut injected = Injected::new();
+) -> Result<Vec<(String, SecretBytes)>, Failure> {
     if variables.is_empty() {
-        return Ok(injected);
+        return Ok(Vec::new());
     }
     let references: Vec<_> = variables.iter().flat_map(|it| it.readings.references.clone()).collect();
     let mut values = broker.values(&session::caller(), Door::Exec, &references).await?.into_iter();
+    let mut found = Vec::with_capacity(variables.len());
     for Variable { name, readings } in variables {
         let outcomes = values.by_ref().take(readings.references.len()).collect();
         match readings.settle(outcomes)? {
-            Ok(value) => drop(injected.insert(name.clone(), value)),
+            Ok(value) => found.push((name.clone(), value)),
             Err(lacks) => missing.add_lack(name, readings, &most_telling(broker, lacks).await),
         }
     }
-    Ok(injected)
+    Ok(found)
 }
 
 /// Of two readings that miss: the secret that lacks the field, else the name.
@@ -187,7 +194,9 @@ async fn render(
 ) -> Result<Vec<(String, SecretBytes)>, Failure> {
     match session::rendering(broker, template, Door::Exec).await {
         Ok(bytes) => exec::parse_dotenv(bytes.expose()).map_err(|error| unreadable(template, &error)),
-        Err(error) if error.missing().is_some() => {
+        Err(error @ Error::Template(_))
+            if matches!(error.class(), Class::NoKey | Class::Expired | Class::Revoked) =>
+        {
             missing.add_template(broker.explain(error).await);
             Ok(Vec::new())
         }
