@@ -1,7 +1,7 @@
 //! `secretfs exec`: collects what the child's environment needs, and becomes the child. Nothing
 //! starts when anything is missing, and all that is missing is told at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -96,12 +96,8 @@ impl Request {
         let none = Profile::default();
         let profile = args.profile.as_ref().map_or(Ok(&none), |name| find_profile(config, name))?;
         let files = profile.env_files.iter().chain(&args.env_file);
-        if let Some((name, _)) = args
-            .env
-            .iter()
-            .enumerate()
-            .find_map(|(index, given)| args.env[..index].iter().find(|(earlier, _)| *earlier == given.0))
-        {
+        let mut names = BTreeSet::new();
+        if let Some((name, _)) = args.env.iter().find(|(name, _)| !names.insert(name)) {
             return Err(Failure::new(exit::USAGE, format!("--env {name} is given twice")));
         }
         let given = args.env.iter().map(|(name, text)| (name, text));

@@ -1,0 +1,139 @@
+//! What is to be mounted, by the command line or the config, judged before anything is made.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::unistd::{Group, User, getegid, geteuid};
+
+use super::Args;
+use crate::cli::exit;
+use crate::cli::report::Failure;
+use crate::config::{Account, Config, FileOptions, Mount};
+use crate::fs::tree::{Layout, Spec, TreeError};
+use crate::policy::Ownership;
+use crate::template::Syntax;
+
+/// One mount, judged and ready to be made.
+pub(super) struct Plan {
+    pub(super) at: PathBuf,
+    pub(super) layout: Layout,
+}
+
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// What the command line or the config wants mounted.
+pub(super) fn plan(config: &Config, args: &Args) -> Result<Vec<Plan>, Failure> {
+    if let (Some(templates), Some(at)) = (&args.templates, &args.mountpoint) {
+        let options = args.options()?;
+        let spec = spec(&options).map_err(|Unknown { option, problem }| {
+            Failure::new(exit::USAGE, format!("--{option}: {problem}"))
+        })?;
+        let layout = layout(templates, spec, BTreeMap::new())?;
+        return Ok(vec![Plan { at: absolute(at)?, layout }]);
+    }
+    if config.mounts.is_empty() {
+        return Err(Failure::new(exit::USAGE, "nothing to mount: the config names no mounts")
+            .hint("secretfs mount TEMPLATES MOUNTPOINT"));
+    }
+    let numbered = config.mounts.iter().enumerate();
+    numbered.map(|(index, mount)| plan_mount(config, &index.to_string(), mount)).collect()
+}
+
+fn plan_mount(config: &Config, index: &str, mount: &Mount) -> Result<Plan, Failure> {
+    let in_config = |place: &[&str], unknown: Unknown| {
+        Failure::from(
+            config.error_at(&[&["mounts", index], place, &[unknown.option]].concat(), unknown.problem),
+        )
+    };
+    let defaults = spec(&mount.defaults).map_err(|unknown| in_config(&[], unknown))?;
+    let mut files = BTreeMap::new();
+    for (path, file) in &mount.files {
+        let place = ["files", &path.to_string_lossy()];
+        let spec =
+            spec(&file.options.merged_over(&mount.defaults)).map_err(|unknown| in_config(&place, unknown))?;
+        files.insert(path.clone(), (spec, file.template.clone()));
+    }
+    Ok(Plan { at: absolute(&mount.at)?, layout: layout(&mount.templates, defaults, files)? })
+}
+
+fn layout(
+    templates: &Path,
+    spec: Spec,
+    files: BTreeMap<PathBuf, (Spec, Option<PathBuf>)>,
+) -> Result<Layout, Failure> {
+    let folders = Ownership { mode: 0o555, ..spec.ownership };
+    Ok(Layout { templates: absolute(templates)?, spec, files, folders })
+}
+
+/// An option that names somebody whom this machine does not know.
+struct Unknown {
+    option: &'static str,
+    problem: String,
+}
+
+fn spec(options: &FileOptions) -> Result<Spec, Unknown> {
+    let (uid, own_gid) = match &options.owner {
+        None => (geteuid().as_raw(), getegid().as_raw()),
+        Some(Account::Id(uid)) => (*uid, *uid),
+        Some(Account::Name(name)) => user(name)?,
+    };
+    let gid = match &options.group {
+        None => own_gid,
+        Some(Account::Id(gid)) => *gid,
+        Some(Account::Name(name)) => group(name)?,
+    };
+    let mode = options.mode.unwrap_or(0o400) as u16;
+    Ok(Spec {
+        ownership: Ownership { uid, gid, mode },
+        format: options.format,
+        dialect: options.dialect,
+        syntax: options.syntax.unwrap_or(Syntax::Angle),
+        verify: options.verify.unwrap_or(true),
+        deadline: options.deadline.unwrap_or(DEADLINE),
+    })
+}
+
+fn user(name: &str) -> Result<(u32, u32), Unknown> {
+    match User::from_name(name) {
+        Ok(Some(user)) => Ok((user.uid.as_raw(), user.gid.as_raw())),
+        _ => Err(Unknown { option: "owner", problem: format!("there is no user `{name}`") }),
+    }
+}
+
+fn group(name: &str) -> Result<u32, Unknown> {
+    match Group::from_name(name) {
+        Ok(Some(group)) => Ok(group.gid.as_raw()),
+        _ => Err(Unknown { option: "group", problem: format!("there is no group `{name}`") }),
+    }
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, Failure> {
+    std::path::absolute(path)
+        .map_err(|error| Failure::new(exit::NO_INPUT, format!("{}: {error}", path.display())))
+}
+
+pub(super) fn cannot_plan(error: TreeError) -> Failure {
+    match error {
+        TreeError::Unreadable { .. } => Failure::new(exit::NO_INPUT, error),
+        TreeError::Twice(_) | TreeError::NoTemplate { .. } => Failure::new(exit::CONFIG, error),
+    }
+}
+
+impl Args {
+    fn options(&self) -> Result<FileOptions, Failure> {
+        let account = |text: &String| text.parse().map_or_else(|_| Account::Name(text.clone()), Account::Id);
+        let mode = |text: &String| {
+            u32::from_str_radix(text, 8).ok().filter(|mode| mode & !0o666 == 0).ok_or_else(|| {
+                Failure::new(exit::USAGE, format!("--mode {text} is not a file's mode")).hint("--mode 0440")
+            })
+        };
+        Ok(FileOptions {
+            owner: self.owner.as_ref().map(account),
+            group: self.group.as_ref().map(account),
+            mode: self.mode.as_ref().map(mode).transpose()?,
+            syntax: self.syntax,
+            ..FileOptions::default()
+        })
+    }
+}
