@@ -59,7 +59,7 @@ pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
 fn refuse_deploy(common: &Common, request: &Request, args: &Args) -> Result<(), Failure> {
     let is_deploy_file = |template: &&Template| {
         let name = Path::new(template.name()).file_name().unwrap_or_default();
-        name.as_encoded_bytes().starts_with(b".env.deploy")
+        name.as_encoded_bytes().starts_with(Namespace::DEPLOY_FILES.as_bytes())
     };
     let what = match common.namespace.as_deref() {
         Some(Namespace::DEPLOY) => Some("the namespace `deploy`"),

@@ -10,7 +10,7 @@ use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, Vi
 
 use super::{Account, ProviderKind};
 use crate::nearest::nearest;
-use crate::secret::{Reference, SecretName};
+use crate::secret::{Namespace, Reference, SecretName};
 use crate::template::{Dialect, Format, Syntax};
 
 /// A type that the config writes as one word.
@@ -233,6 +233,8 @@ named_scalars!(
     SecretName: "a secret's name"
 );
 
+const DEPLOY_FILES: &[u8] = Namespace::DEPLOY_FILES.as_bytes();
+
 /// A file's path inside a mount.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct FilePath(pub(super) PathBuf);
@@ -246,6 +248,9 @@ impl Scalar for FilePath {
         let rebuilt = Path::new(text).components().filter(|&part| is_plain(part)).collect::<PathBuf>();
         if text.is_empty() || text.contains('\0') || rebuilt.as_os_str() != text {
             return Err(format!("`{text}` is not {} (no `..`, no leading `/`)", Self::EXPECTED));
+        }
+        if rebuilt.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(DEPLOY_FILES)) {
+            return Err(format!("`{text}` is for deployments and never served; use secretfs exec --deploy"));
         }
         Ok(Self(rebuilt))
     }

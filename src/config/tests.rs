@@ -106,6 +106,7 @@ fn a_wrong_value_is_located() {
         ("files: {../x: {}}", 13, "a file's path inside the mount"),
         ("files: {/x: {}}", 13, "a file's path inside the mount"),
         ("files: {a//b: {}}", 13, "a file's path inside the mount"),
+        ("files: {a/.env.deploy: {}}", 13, "never served"),
         ("files: {a: {}, a: {}}", 20, "`a` is given twice"),
         ("files: {a: {on_change: {signal: HUP}}}", 28, "not available in this version"),
         ("files: {a: {onchange: 1}}", 17, "unknown key `onchange`"),

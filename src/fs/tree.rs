@@ -11,13 +11,13 @@ use std::time::{Duration, SystemTime};
 
 use super::source::Source;
 use crate::policy::Ownership;
+use crate::secret::Namespace;
 use crate::template::{Dialect, Format, Options, Syntax};
 
 pub type FileId = u32;
 pub type DirId = u64;
 
 pub const ROOT: DirId = 1;
-const DEPLOY: &str = ".env.deploy";
 const SUFFIX: &str = ".tpl";
 
 /// What is served, and how: one folder of templates, options for all, options for single files.
@@ -223,5 +223,5 @@ fn collect(
 fn without_suffix(name: &OsStr) -> Option<&str> {
     let name = name.to_str()?.strip_suffix(SUFFIX)?;
     // Deploy-time secrets are never served to a workload.
-    (!name.is_empty() && !name.starts_with(DEPLOY)).then_some(name)
+    (!name.is_empty() && !name.starts_with(Namespace::DEPLOY_FILES)).then_some(name)
 }

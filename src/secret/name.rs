@@ -70,6 +70,8 @@ impl Namespace {
     pub const DEFAULT: &str = "default";
     /// Deploy-time secrets, which no workload gets by accident.
     pub const DEPLOY: &str = "deploy";
+    /// How the names of files with such secrets begin.
+    pub const DEPLOY_FILES: &str = ".env.deploy";
 
     pub fn parse(text: &str) -> Result<Self, NameError> {
         let is_user = text
