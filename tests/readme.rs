@@ -21,7 +21,7 @@ const TWO_COMMANDS: &[&str] = &["cargo run --release -- demo", "./tests/run"];
 
 #[test]
 fn the_readme_tells_the_truth() {
-    for program in ["python3", "jq", "getfattr"] {
+    for program in ["jq", "getfattr"] {
         common::tool(program);
     }
     check("README.md", "");
