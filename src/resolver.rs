@@ -4,6 +4,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use crate::nearest::nearest;
 use crate::policy::Grant;
 use crate::provider::{Batch, Provider, ProviderError, Pulse};
@@ -31,7 +33,11 @@ pub struct Resolved {
 
 /// What a set of answers rests on: per provider, the keys asked and the moment of the answer.
 #[derive(Clone, Default)]
-pub struct Basis(Vec<Ground>);
+pub struct Basis {
+    grounds: Vec<Ground>,
+    /// When the first of the answers expires.
+    until: Option<Timestamp>,
+}
 
 #[derive(Clone)]
 struct Ground {
@@ -81,7 +87,7 @@ impl Resolver {
             let asked: Vec<SecretKey> = wanted.iter().map(|want| want.at_provider.clone()).collect();
             let pulse = named.provider.pulse();
             let batch = named.provider.fetch(&asked).await.map_err(|error| named.failed(error))?;
-            resolved.basis.0.push(Ground { provider, pulse, as_of: batch.as_of, keys: asked });
+            resolved.basis.grounds.push(Ground { provider, pulse, as_of: batch.as_of, keys: asked });
             resolved.take(wanted, batch);
         }
         Ok(resolved)
@@ -89,16 +95,20 @@ impl Resolver {
 
     /// Whether nothing can have changed since: costs one pulse per provider.
     pub fn is_still(&self, basis: &Basis) -> bool {
-        basis.0.iter().all(|ground| {
-            matches!(ground.pulse, Pulse::Still(_))
-                && self.providers[ground.provider].provider.pulse() == ground.pulse
-        })
+        !basis.has_expired()
+            && basis.grounds.iter().all(|ground| {
+                matches!(ground.pulse, Pulse::Still(_))
+                    && self.providers[ground.provider].provider.pulse() == ground.pulse
+            })
     }
 
     /// Asks the providers that moved. `None`: one of the answers may be different now.
     pub async fn recheck(&self, basis: &Basis) -> Result<Option<Basis>, ResolveError> {
+        if basis.has_expired() {
+            return Ok(None);
+        }
         let mut renewed = basis.clone();
-        for ground in &mut renewed.0 {
+        for ground in &mut renewed.grounds {
             let named = &self.providers[ground.provider];
             let pulse = named.provider.pulse();
             if pulse == ground.pulse && matches!(pulse, Pulse::Still(_)) {
@@ -165,6 +175,13 @@ impl Resolver {
     }
 }
 
+impl Basis {
+    /// Time alone has changed an answer.
+    fn has_expired(&self) -> bool {
+        self.until.is_some_and(|until| until <= Timestamp::now())
+    }
+}
+
 /// A key as it was asked for, and as its provider knows it.
 struct Want {
     key: SecretKey,
@@ -185,14 +202,11 @@ impl Resolved {
                 Some(field) => answer.and_then(|version| narrowed(&version, &field)),
                 None => answer,
             };
+            if let Some(expires) = answer.as_ref().ok().and_then(|version| version.expires_at) {
+                self.basis.until = Some(self.basis.until.map_or(expires, |until| until.min(expires)));
+            }
             self.answers.insert(want.key, answer);
         }
-    }
-
-    /// Adds the answers of a later question.
-    pub fn extend(&mut self, later: Self) {
-        self.answers.extend(later.answers);
-        self.basis.0.extend(later.basis.0);
     }
 }
 
