@@ -379,6 +379,18 @@ fn a_bound_single_file_rotates_grows_and_shrinks() {
     stdout_of(&Command::new("umount").arg(&bound).output().unwrap());
 }
 
+/// What the README warns of: mount over folders.
+#[test]
+fn a_mount_over_a_file_of_ours_goes_with_its_node() {
+    let mount = TestMount::new().secret("key", "first").template("f.tpl", "<< secrets.key >>").start();
+    let foreign = mount.store().folder().join("foreign");
+    fs::write(&foreign, "foreign").unwrap();
+    stdout_of(&Command::new("mount").arg("--bind").arg(&foreign).arg(mount.path("f")).output().unwrap());
+    assert_eq!(mount.read("f"), "foreign");
+    mount.store().set("key", "second");
+    assert_eq!(mount.read("f"), "second");
+}
+
 #[test]
 fn a_poller_of_a_bound_file_sees_a_change() {
     let mount = TestMount::new().secret("key", "first").template("f.tpl", "<< secrets.key >>").start();

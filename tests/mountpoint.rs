@@ -117,6 +117,9 @@ fn a_user_mounts_for_a_command_alone() {
     let stdout = stdout_of(&output);
     assert!(stdout.contains("pw=value\n") && stdout.contains(&USER.to_string()), "{stdout}");
     assert_eq!(fs::read_dir(&at).unwrap().count(), 0, "nobody else sees it");
+    let shell =
+        store.command(&["mount", "templates", "mnt", "--"]).env("SHELL", "/usr/bin/id").output().unwrap();
+    assert!(stdout_of(&shell).contains(&format!("uid={USER}")), "without a command it is the user's shell");
     assert_eq!(run("exit 7").status.code(), Some(7));
     assert_eq!(run("kill -TERM $$").status.code(), Some(128 + 15));
     assert_eq!(run("umount mnt 2>/dev/null; cat mnt/f").status.code(), Some(0), "the command cannot lift it");

@@ -66,7 +66,7 @@ pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
     refuse_deploy(common)?;
     let config = config::load(common)?;
     let plans = plan::plan(&config, args)?;
-    if let Some(command) = args.command.clone().map(or_shell) {
+    if let Some(command) = command(args) {
         return run_inside(common, &config, plans, &command);
     }
     let way = way()?;
@@ -257,7 +257,7 @@ fn announce(plans: &[Plan], server: &Server) {
     use std::io::Write;
     let mut out = io::stdout().lock();
     for (plan, fs) in plans.iter().zip(&server.filesystems) {
-        let _ = writeln!(out, "secretfs: ready: {} ({} files)", plan.at.display(), fs.files());
+        let _ = writeln!(out, "secretfs: ready: {} ({})", plan.at.display(), count(fs.files()));
     }
     let _ = out.flush();
     if let Err(error) = ready::notify("READY=1") {
@@ -273,10 +273,18 @@ fn unmount(plans: &[Plan], way: Way) {
     }
 }
 
-fn or_shell(command: Vec<OsString>) -> Vec<CString> {
+/// The command after `--`; nothing after it means the user's shell. The parser does not tell an
+/// empty rest from none.
+fn command(args: &Args) -> Option<Vec<CString>> {
+    let ends_in_dashes = || std::env::args_os().next_back().is_some_and(|word| word == "--");
+    let words = args.command.clone().or_else(|| ends_in_dashes().then(Vec::new))?;
     let shell = || std::env::var_os("SHELL").unwrap_or_else(|| "/bin/sh".into());
-    let command = if command.is_empty() { vec![shell()] } else { command };
-    command.into_iter().filter_map(|word| CString::new(word.into_vec()).ok()).collect()
+    let words = if words.is_empty() { vec![shell()] } else { words };
+    Some(words.into_iter().filter_map(|word| CString::new(word.into_vec()).ok()).collect())
+}
+
+fn count(files: usize) -> String {
+    if files == 1 { "1 file".to_owned() } else { format!("{files} files") }
 }
 
 fn cannot_mount(error: &MountError) -> Failure {
