@@ -132,7 +132,7 @@ fn no_colour_in_a_pipe() {
 fn a_store_of_somebody_else_is_refused() {
     let store = TestStore::new();
     let binary = store.folder().join("secretfs");
-    fs::copy(env!("CARGO_BIN_EXE_secretfs"), &binary).unwrap();
+    common::copy_program(env!("CARGO_BIN_EXE_secretfs"), &binary);
     let mut command = Command::new(&binary);
     command.uid(STRANGER).gid(STRANGER).current_dir("/").arg("--store").arg(store.path()).arg("list");
     let output = command.output().unwrap();

@@ -102,7 +102,7 @@ impl OwnBinary {
         use std::os::unix::fs::PermissionsExt;
         let folder = TempDir::with_prefix("secretfs-test-").unwrap();
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        fs::copy(env!("CARGO_BIN_EXE_secretfs"), folder.path().join("secretfs")).unwrap();
+        common::copy_program(env!("CARGO_BIN_EXE_secretfs"), &folder.path().join("secretfs"));
         Self(folder)
     }
 

@@ -269,7 +269,17 @@ fn on_a_terminal(store: &TestStore, args: &[&str], typed: &str) -> String {
         }
     }
     child.wait().expect("the child ends");
+    let settings = nix::sys::termios::tcgetattr(&master).expect("a terminal");
+    assert!(settings.local_flags.contains(nix::sys::termios::LocalFlags::ECHO), "it was left mute");
     String::from_utf8_lossy(&screen).into_owned()
+}
+
+#[test]
+fn an_interrupted_prompt_leaves_nothing_behind() {
+    let store = TestStore::new();
+    let screen = on_a_terminal(&store, &["set", "token"], "half a val\u{3}");
+    assert!(!screen.contains("half"), "{screen}");
+    assert_eq!(said(&store.run(&["exists", "token"])).0, 1);
 }
 
 #[test]

@@ -117,7 +117,7 @@ fn a_user_finds_the_key_in_the_config_folder() {
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
     std::os::unix::fs::chown(folder.path(), Some(common::USER), Some(common::USER))
         .expect("this test becomes another user: run it as root");
-    fs::copy(BINARY, folder.path().join("secretfs")).unwrap();
+    common::copy_program(BINARY, &folder.path().join("secretfs"));
     let run = |args: &[&str]| {
         let mut command = Command::new(folder.path().join("secretfs"));
         command.env_clear().env("HOME", folder.path()).current_dir(folder.path()).args(args);

@@ -6,7 +6,7 @@ mod common;
 use std::fs;
 use std::process::Command;
 
-use common::{Machine, TestStore, Transcript, tool};
+use common::{Machine, TestStore, Transcript, copy_program, tool};
 
 const UNIT: &str = include_str!("../systemd/secretfs-mount@.service");
 const FILE: &str = "/run/secretfs/app/app.env";
@@ -57,7 +57,7 @@ impl App {
         let mut machine = Machine::new();
         let folder = machine.folder().to_owned();
         // A copy, since root without CAP_DAC_OVERRIDE cannot enter everybody's clone.
-        fs::copy(env!("CARGO_BIN_EXE_secretfs"), folder.join("secretfs")).expect("a copy");
+        copy_program(env!("CARGO_BIN_EXE_secretfs"), &folder.join("secretfs"));
         fs::copy(store.key_file(), folder.join("key")).expect("a copy");
         let config = format!(
             "store: {}\nmounts:\n  - at: /run/secretfs/app\n    templates: {}\n    owner: app\n",

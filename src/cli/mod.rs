@@ -26,6 +26,7 @@ pub mod session;
 pub mod set;
 pub mod show;
 pub mod source;
+mod unseen;
 pub mod values;
 pub mod versions;
 pub mod when;

@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 use super::exit;
 use super::json_values::{self, Entry};
 use super::report::{Failure, warn};
+use super::unseen;
 use crate::secret::{FieldName, SecretBytes, SecretName, SecretType};
 use crate::store::VALUE_LIMIT;
 
@@ -141,7 +142,7 @@ fn stdin_asks() -> bool {
 
 fn prompt(name: &SecretName, field: Option<&str>) -> Result<SecretBytes, Failure> {
     let what = field.map_or_else(|| name.to_string(), |field| format!("{name}.{field}"));
-    let typed = rpassword::prompt_password(format!("{what}: "))
+    let typed = unseen::ask(&format!("{what}: "))
         .map_err(|error| Failure::new(exit::DATA, format!("no value was typed for {what}: {error}")))?;
     Ok(SecretBytes::new(typed.into_bytes()))
 }

@@ -13,7 +13,7 @@ mod tools;
 pub use map::Map;
 pub use mount::{Mounted, TestMount};
 pub use shared_node::{SharedNode, serve};
-pub use store::TestStore;
+pub use store::{TestStore, copy_program};
 pub use systemd::{Machine, Transcript};
 pub use tools::{long, node_modules, python, tool};
 

@@ -34,7 +34,7 @@ impl TestStore {
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("chmod");
         if let Some(uid) = user {
             chown(folder.path(), Some(uid), Some(uid)).expect("tests with another uid need root");
-            fs::copy(BINARY, folder.path().join("secretfs")).expect("a copy");
+            copy_program(BINARY, &folder.path().join("secretfs"));
         }
         let store = Self { folder, user };
         stdout_of(&store.run(&["init"]));
@@ -96,4 +96,11 @@ impl TestStore {
         let _ = child.stdin.take().expect("piped").write_all(stdin.as_ref());
         child.wait_with_output().expect("secretfs can be waited for")
     }
+}
+
+/// Copies a program that shall be run at once. By another process: a fork of ours in another test,
+/// not yet at its exec, could hold a file open that we wrote, and that cannot be run (ETXTBSY).
+pub fn copy_program(from: impl AsRef<Path>, to: &Path) {
+    let copied = Command::new("cp").arg(from.as_ref()).arg(to).output().expect("cp can be started");
+    stdout_of(&copied);
 }
