@@ -12,7 +12,7 @@ pub(super) fn ask(prompt: &str) -> io::Result<String> {
     rpassword::prompt_password(prompt)
 }
 
-/// While it lives, the terminal does not echo and Ctrl-C waits. Without it the prompt stands there
+/// While it lives, the terminal does not echo, and Ctrl-C is read as a key. Without it the prompt stands there
 /// before the echo is off, so that a quick paste is shown, and Ctrl-C leaves a terminal that stays mute.
 struct Quiet {
     terminal: File,
@@ -26,7 +26,7 @@ impl Quiet {
         interrupt().thread_block()?;
         let quiet = Self { terminal, before };
         let mut settings = quiet.before.clone();
-        settings.local_flags.remove(LocalFlags::ECHO);
+        settings.local_flags.remove(LocalFlags::ECHO | LocalFlags::ICANON | LocalFlags::ISIG);
         tcsetattr(&quiet.terminal, SetArg::TCSANOW, &settings)?;
         Ok(quiet)
     }
