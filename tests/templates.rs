@@ -183,6 +183,11 @@ fn hostile_templates_are_refused_in_time() {
         "{% raw %}{%".repeat(20_000),
         "{{ secrets.gone }}".repeat(14_000),
         "{{ secrets.v | raw }}".repeat(12_000) + "{{ secrets.gone }}",
+        "{{ secrets.large }}".repeat(13_000),
+        format!("{{{{ {}secrets.gone }}}}", "not ".repeat(127)),
+        format!("{{{{ secrets.gone{} }}}}", " if 1 else 2".repeat(60)),
+        "{% if 1 %}".repeat(40) + &"{% elif 1 %}".repeat(2000) + &"{% endif %}".repeat(40),
+        "{{ secrets.v is none(secrets.gone) }}".to_owned(),
         "{{ \u{0} }}".to_owned(),
         "{{ \u{202e}secrets.v }}".to_owned(),
     ];
@@ -254,6 +259,28 @@ fn the_deepest_template_fits_a_small_stack() {
         std::thread::Builder::new().stack_size(1024 * 1024).spawn(move || suffers(&text, Syntax::Jinja));
     let Rendering::Done(bytes) = rendering.unwrap().join().unwrap() else { panic!("it is allowed") };
     assert_eq!(bytes.len(), 61);
+}
+
+/// So do all others that go as deep as they may.
+#[test]
+fn every_kind_of_depth_fits_a_small_stack() {
+    let nested =
+        |open: &str, close: &str, times: usize| format!("{}'a'{}", open.repeat(times), close.repeat(times));
+    for expression in [
+        nested("not ", "", 128),
+        nested("", " if 1 else 2", 64),
+        nested("", " ~ 'b'", 128),
+        nested("[", "]", 32) + " | tojson",
+        nested("('b' == ", ")", 32),
+        nested("(1 and not ", ")", 32),
+        nested("('x' | default(", "))", 16),
+        nested("(1 if 1 else ('b' ~ ", "))", 16),
+    ] {
+        let text = "{% if 1 %}".repeat(48) + "{{ " + &expression + " }}" + &"{% endif %}".repeat(48);
+        let thread = std::thread::Builder::new().stack_size(1024 * 1024);
+        let rendering = thread.spawn(move || suffers(&text, Syntax::Jinja)).unwrap().join().unwrap();
+        assert!(matches!(rendering, Rendering::Done(_)), "{expression} is allowed");
+    }
 }
 
 #[test]

@@ -1,241 +1,306 @@
-//! Reads expressions by precedence, and refuses, by name and with a reason, what a template may not do.
-//! `atoms` reads what the operators and filters work on.
+//! Judges expressions. An operator becomes a filter of ours, which takes its place and bounds what it makes.
 
-use super::error::Fault;
-use super::lexer::Token;
-use super::syntax::{Comparison, Conditional, Emit, Expr, ExprKind, Filter, Filtering, How, PartName, Test};
-use super::tokens::{Tokens, unexpected};
+use minijinja::Value;
+use minijinja::machinery::ast::{BinOpKind, CallArg, Expr, Filter, Test, UnaryOpKind};
+
+use super::error::{Fault, Span};
+use super::filters;
+use super::judge::Judge;
+use super::names::{NAMES, choose};
+use super::slot::What;
 use crate::nearest::nearest;
+
+const MOST_ITEMS: usize = 1024;
+
+const LOOP_FIELDS: [(&str, ()); 5] =
+    [("index", ()), ("index0", ()), ("first", ()), ("last", ()), ("length", ())];
+
+/// The tests, and the filters of ours that make them.
+const TESTS: [(&str, &str); 4] =
+    [("defined", "defined"), ("undefined", "undefined"), ("none", "is_none"), ("null", "is_none")];
+
+/// What an operand of each strength may be written without parentheses.
+const TERNARY: u8 = 0;
+const OR: u8 = 1;
+const AND: u8 = 2;
+const NOT: u8 = 3;
+const FILTERED: u8 = 4;
 
 type Result<T> = std::result::Result<T, Box<Fault>>;
 
-impl Tokens<'_, '_> {
-    /// What stands between `<<` and `>>`.
-    pub(super) fn emit(&mut self) -> Result<Emit> {
-        let expr = self.expression()?;
-        Ok(Emit { expr, how: self.how })
+impl Judge<'_> {
+    /// An expression that a filter follows.
+    pub(super) fn value(&mut self, expr: &Expr<'_>) -> Result<()> {
+        self.expr(expr, FILTERED)
     }
 
-    pub(super) fn expression(&mut self) -> Result<Expr> {
-        self.deeper(|tokens| {
-            let then = tokens.or()?;
-            if !tokens.takes_word("if")? {
-                return Ok(then);
+    pub(super) fn condition(&mut self, expr: &Expr<'_>) -> Result<()> {
+        self.sure(expr, OR)
+    }
+
+    /// An expression whose value has to be there at once: a condition, or an operand of `and`, `or`, `not`.
+    fn sure(&mut self, expr: &Expr<'_>, strength: u8) -> Result<()> {
+        if matches!(strength_of(expr), OR | AND | NOT) {
+            return self.expr(expr, strength);
+        }
+        self.value(expr)?;
+        self.write("|sure");
+        Ok(())
+    }
+
+    fn expr(&mut self, expr: &Expr<'_>, strength: u8) -> Result<()> {
+        let is_weaker = strength_of(expr) < strength;
+        self.write(if is_weaker { "(" } else { "" });
+        self.bare(expr)?;
+        self.write(if is_weaker { ")" } else { "" });
+        Ok(())
+    }
+
+    fn bare(&mut self, expr: &Expr<'_>) -> Result<()> {
+        if let Some(what) = self.named(expr) {
+            self.slot(what?, self.span(expr));
+            return Ok(());
+        }
+        if let Some(value) = literal(expr) {
+            self.slot(What::Literal(value), self.span(expr));
+            return Ok(());
+        }
+        match expr {
+            Expr::Var(var) => self.word(var.id, self.span(expr)),
+            Expr::UnaryOp(not) if matches!(not.op, UnaryOpKind::Not) => {
+                self.write("not ");
+                self.sure(&not.expr, NOT)
             }
-            let condition = tokens.or()?;
-            if !tokens.takes_word("else")? {
-                return Err(tokens
-                    .unexpected("`else`")
-                    .hint("say what is written otherwise: `a if b else c`"));
+            Expr::UnaryOp(minus) => Err(self.no_arithmetic("-", self.span(expr).start, &minus.expr)),
+            Expr::BinOp(pair) => self.operator(pair.op, &pair.left, &pair.right, self.span(expr)),
+            Expr::IfExpr(choice) => {
+                let Some(otherwise) = &choice.false_expr else {
+                    return Err(Fault::syntax(self.span(&choice.test_expr), "an `else` is missing")
+                        .hint("say what is written otherwise: `a if b else c`"));
+                };
+                self.lazily(|judge| judge.expr(&choice.true_expr, OR))?;
+                self.write(" if ");
+                self.sure(&choice.test_expr, OR)?;
+                self.write(" else ");
+                self.lazily(|judge| judge.expr(otherwise, TERNARY))
             }
-            let otherwise = tokens.expression()?;
-            let span = then.span.to(otherwise.span);
-            let kind = ExprKind::Conditional(Box::new(Conditional { condition, then, otherwise }));
-            Ok(Expr { span, kind })
+            Expr::Filter(filter) => self.filter(filter, expr),
+            Expr::Test(test) => self.test(test, self.span(expr)),
+            Expr::GetAttr(part) => self.part(&part.expr, Value::from(part.name), expr),
+            Expr::GetItem(part) => {
+                let name = literal(&part.subscript_expr)
+                    .filter(|name| name.as_str().is_some() || name.as_usize().is_some());
+                let at = self.span(&part.subscript_expr);
+                let name =
+                    name.ok_or_else(|| Fault::syntax(at, "a part's name or number should stand here"))?;
+                self.part(&part.expr, name, expr)
+            }
+            Expr::List(list) => self.list(&list.items, self.span(expr)),
+            Expr::Tuple(tuple) => self.list(&tuple.items, self.span(expr)),
+            Expr::Call(call) => Err(self.no_function(&call.expr)),
+            Expr::Map(_) => Err(Fault::refused(self.span(expr), "map literals are refused")),
+            Expr::Compare(_) => Err(Fault::refused(self.span(expr), "more than one comparison in a row")
+                .hint("join them: `a < b and b < c`")),
+            Expr::Slice(_) => Err(Fault::refused(self.span(expr), "slices are refused")),
+            Expr::Const(_) => Err(Fault::refused(self.span(expr), "this literal is refused")),
+        }
+    }
+
+    fn test(&mut self, test: &Test<'_>, span: Span) -> Result<()> {
+        let Some((_, filter)) = TESTS.iter().find(|(name, _)| *name == test.name) else {
+            let fault = Fault::refused(span, format!("there is no test `{}`", test.name));
+            return Err(fault.did_you_mean(nearest(test.name, TESTS.map(|(name, _)| name))));
+        };
+        if !test.args.is_empty() {
+            return Err(Fault::syntax(span, format!("the test `{}` takes no arguments", test.name)));
+        }
+        let place = self.place(span);
+        self.optionally(*filter != "is_none", |judge| judge.value(&test.expr))?;
+        self.write(&format!("|{filter}({place})"));
+        Ok(())
+    }
+
+    fn word(&mut self, word: &str, at: Span) -> Result<()> {
+        if self.variable(word).is_some() {
+            self.write(&format!("v_{word}"));
+            return Ok(());
+        }
+        if word == "loop" && !self.scope.is_empty() {
+            return Err(Fault::refused(at, "`loop` as a whole cannot be used").hint("name one: `loop.index`"));
+        }
+        let fault = Fault::syntax(at, format!("`{word}` is not a name that templates know"));
+        let scope = self.scope.iter().map(|variable| variable.name.as_str());
+        Err(match nearest(word, NAMES.into_iter().chain(scope)) {
+            Some(name) => fault.did_you_mean(Some(name)),
+            None => fault.hint(format!("write `secrets.{word}` for a secret, or quotes around a text")),
         })
     }
 
-    fn or(&mut self) -> Result<Expr> {
-        let mut left = self.and()?;
-        while self.takes_word("or")? {
-            left = self.pair(left, Self::and, ExprKind::Or)?;
-        }
-        Ok(left)
-    }
-
-    fn and(&mut self) -> Result<Expr> {
-        let mut left = self.not()?;
-        while self.takes_word("and")? {
-            left = self.pair(left, Self::not, ExprKind::And)?;
-        }
-        Ok(left)
-    }
-
-    fn not(&mut self) -> Result<Expr> {
-        let start = self.span();
-        if !self.takes_word("not")? {
-            return self.comparison();
-        }
-        let inner = self.deeper(Self::not)?;
-        Ok(Expr { span: start.to(inner.span), kind: ExprKind::Not(Box::new(inner)) })
-    }
-
-    fn comparison(&mut self) -> Result<Expr> {
-        let mut left = self.concat()?;
-        while let Some(comparison) = self.comparison_sign()? {
-            left = self.pair(left, Self::concat, |pair| ExprKind::Compare(comparison, pair))?;
-        }
-        Ok(left)
-    }
-
-    fn comparison_sign(&mut self) -> Result<Option<Comparison>> {
-        let found = match self.peek() {
-            Token::Sign("==") => Comparison::Equal,
-            Token::Sign("!=") => Comparison::NotEqual,
-            Token::Sign("<") => Comparison::Less,
-            Token::Sign("<=") => Comparison::LessOrEqual,
-            Token::Sign(">") => Comparison::Greater,
-            Token::Sign(">=") => Comparison::GreaterOrEqual,
-            Token::Word(word) if word == "in" => Comparison::In,
-            Token::Word(word) if word == "not" => Comparison::NotIn,
-            _ => return Ok(None),
+    fn no_function(&self, function: &Expr<'_>) -> Box<Fault> {
+        let Expr::Var(var) = function else {
+            return Fault::refused(self.span(function), "this is not a function");
         };
-        self.advance()?;
-        if found == Comparison::NotIn && !self.takes_word("in")? {
-            return Err(self.unexpected("`in` after `not`"));
-        }
-        Ok(Some(found))
+        let fault = Fault::refused(self.span(function), format!("there is no function `{}`", var.id));
+        fault.did_you_mean(nearest(var.id, ["secret"]))
     }
 
-    fn concat(&mut self) -> Result<Expr> {
-        let mut left = self.primary()?;
-        loop {
-            match self.peek() {
-                Token::Sign("~" | "+") => self.advance()?,
-                Token::Sign(sign @ ("-" | "*" | "**" | "/" | "//" | "%")) => {
-                    return Err(self.no_arithmetic(sign, &left));
-                }
-                _ => return Ok(left),
-            };
-            left = self.pair(left, Self::primary, ExprKind::Concat)?;
-        }
+    fn operator(&mut self, op: BinOpKind, left: &Expr<'_>, right: &Expr<'_>, span: Span) -> Result<()> {
+        let filter = match op {
+            BinOpKind::ScAnd => return self.either(left, " and ", right, AND),
+            BinOpKind::ScOr => return self.either(left, " or ", right, OR),
+            BinOpKind::Concat | BinOpKind::Add => "concat",
+            BinOpKind::Eq => "eq",
+            BinOpKind::Ne => "ne",
+            BinOpKind::Lt => "lt",
+            BinOpKind::Lte => "le",
+            BinOpKind::Gt => "gt",
+            BinOpKind::Gte => "ge",
+            BinOpKind::In => "in_",
+            BinOpKind::Sub => return Err(self.no_arithmetic("-", self.span(left).end, left)),
+            BinOpKind::Mul => return Err(self.no_arithmetic("*", self.span(left).end, left)),
+            BinOpKind::Pow => return Err(self.no_arithmetic("**", self.span(left).end, left)),
+            BinOpKind::Div => return Err(self.no_arithmetic("/", self.span(left).end, left)),
+            BinOpKind::FloorDiv => return Err(self.no_arithmetic("//", self.span(left).end, left)),
+            BinOpKind::Rem => return Err(self.no_arithmetic("%", self.span(left).end, left)),
+        };
+        let place = self.place(span);
+        self.value(left)?;
+        self.write(&format!("|{filter}({place},"));
+        self.expr(right, TERNARY)?;
+        self.write(")");
+        Ok(())
     }
 
-    fn no_arithmetic(&self, sign: &str, left: &Expr) -> Box<Fault> {
-        let fault = Fault::refused(self.span(), format!("templates do not calculate: `{sign}` is refused"));
-        match &left.kind {
-            ExprKind::Secret(_) if self.is_adjacent() => {
+    fn either(&mut self, left: &Expr<'_>, word: &str, right: &Expr<'_>, strength: u8) -> Result<()> {
+        self.sure(left, strength)?;
+        self.write(word);
+        self.lazily(|judge| judge.sure(right, strength + 1))
+    }
+
+    fn no_arithmetic(&self, sign: &str, after: u32, operand: &Expr<'_>) -> Box<Fault> {
+        let after = after as usize;
+        let at = after + self.source.template[after..].find(sign).unwrap_or(0);
+        let span = Span::new(at, at + sign.len());
+        let fault = Fault::refused(span, format!("templates do not calculate: `{sign}` is refused"));
+        match self.named(operand) {
+            Some(Ok(What::Secret(..))) if matches!(sign, "-" | "/") => {
                 fault.hint("write a name with `-`, `.` or `/` in brackets: `secrets[\"a-b\"]`")
             }
             _ => fault,
         }
     }
 
-    fn pair(
-        &mut self,
-        left: Expr,
-        read: fn(&mut Self) -> Result<Expr>,
-        kind: impl FnOnce(Box<[Expr; 2]>) -> ExprKind,
-    ) -> Result<Expr> {
-        self.step(left.span)?;
-        let right = read(self)?;
-        Ok(Expr { span: left.span.to(right.span), kind: kind(Box::new([left, right])) })
+    fn filter(&mut self, filter: &Filter<'_>, whole: &Expr<'_>) -> Result<()> {
+        let Some(base) = &filter.expr else {
+            return Err(Fault::refused(self.span(whole), "a filter of nothing"));
+        };
+        if matches!(filter.name, "raw" | "quote") {
+            return Err(self.not_last(filter, whole));
+        }
+        let has_stand_in = matches!(filter.name, "default" | "fallback");
+        self.optionally(has_stand_in, |judge| {
+            judge.value(base)?;
+            let at = judge.filter_name(filter, base);
+            check_filter(filter, at)?;
+            let place = judge.place(judge.span(whole));
+            judge.write(&format!("|{}({place}", filter.name));
+            judge.lazily(|judge| judge.arguments(filter, at))
+        })?;
+        self.write(")");
+        Ok(())
     }
 
-    /// An atom with its parts, filters and tests.
-    fn primary(&mut self) -> Result<Expr> {
-        let mut expr = self.atom()?;
-        loop {
-            if matches!(self.peek(), Token::Sign("." | "[")) {
-                expr = self.part(expr)?;
-            } else if self.takes("|")? {
-                match self.last_filter() {
-                    Some(how) => return self.last(expr, how),
-                    None => expr = self.filter(expr)?,
-                }
-            } else if self.takes_word("is")? {
-                expr = self.test(expr)?;
-            } else {
-                return Ok(expr);
+    fn arguments(&mut self, filter: &Filter<'_>, at: Span) -> Result<()> {
+        filter.args.iter().try_for_each(|argument| match argument {
+            // Only words that the template's author wrote: anything computed might hold a value.
+            CallArg::Pos(why) if filter.name == "required" && literal(why).is_none() => {
+                Err(Fault::refused(self.span(why), "`required` says why in a literal text"))
             }
-            self.step(expr.span)?;
-        }
-    }
-
-    fn last_filter(&self) -> Option<How> {
-        let Token::Word(word) = self.peek() else { return None };
-        Filter::LAST.iter().find(|(name, _)| name == word).map(|(_, how)| *how)
-    }
-
-    /// `raw` and `quote` are about the whole of what is emitted; else there would be values that some
-    /// later step has to know about.
-    fn last(&mut self, expr: Expr, how: How) -> Result<Expr> {
-        let (_, at) = self.advance()?;
-        let is_whole = self.nested == 1 && expr.span.start == self.first;
-        if is_whole && matches!(self.peek(), Token::Close { .. }) {
-            self.how = how;
-            return Ok(expr);
-        }
-        let fault = Fault::refused(at, "`raw` and `quote` say how a whole value is written");
-        Err(fault.hint("put them last, and what comes before in parentheses: `<< (a ~ b) | quote >>`"))
-    }
-
-    fn part(&mut self, base: Expr) -> Result<Expr> {
-        let is_bracket = self.takes("[")?;
-        if !is_bracket {
-            self.expect(".")?;
-        }
-        let name = match self.advance()? {
-            (Token::Word(word), _) if !is_bracket => PartName::Key(word),
-            (Token::Text(text), _) if is_bracket => PartName::Key(text),
-            (Token::Integer(index), _) => PartName::Index(index as usize),
-            (token, span) => return Err(unexpected(&token, span, "a part's name or number")),
-        };
-        if is_bracket {
-            self.expect("]")?;
-        }
-        let span = self.since(base.span);
-        match &base.kind {
-            ExprKind::Secret(_) => Err(Fault::refused(span, "a field has no parts")
-                .hint("for JSON in a field write `(secrets.name.field | from_json).part`")),
-            ExprKind::Filter(_) | ExprKind::Variable(_) | ExprKind::Part(..) | ExprKind::Conditional(_) => {
-                Ok(Expr { span, kind: ExprKind::Part(Box::new(base), name) })
+            CallArg::Pos(argument) => {
+                self.write(",");
+                self.expr(argument, TERNARY)
             }
-            _ => Err(Fault::refused(span, "this has no parts")),
-        }
+            _ => Err(Fault::refused(at, format!("`{}` has no named arguments", filter.name))),
+        })
     }
 
-    fn filter(&mut self, base: Expr) -> Result<Expr> {
-        let (name, at) = self.expect_word("a filter's name")?;
-        let Some((_, filter, fewest, most)) = Filter::ALL.into_iter().find(|known| known.0 == name) else {
-            return Err(Fault::refused(at, format!("there is no filter `{name}`"))
-                .did_you_mean(nearest(&name, Filter::names())));
-        };
-        let arguments = self.filter_arguments()?;
-        let span = self.since(base.span);
-        if arguments.len() < fewest || arguments.len() > most {
-            let wanted = if fewest == most { format!("{most}") } else { format!("{fewest} to {most}") };
-            return Err(Fault::syntax(
-                at,
-                format!("`{name}` takes {wanted} argument(s), here are {}", arguments.len()),
-            ));
-        }
-        Ok(Expr { span, kind: ExprKind::Filter(Box::new(Filtering { base, filter, arguments })) })
+    pub(super) fn not_last(&self, filter: &Filter<'_>, whole: &Expr<'_>) -> Box<Fault> {
+        let at = filter.expr.as_ref().map_or(self.span(whole), |base| self.filter_name(filter, base));
+        Fault::refused(at, "`raw` and `quote` say how a whole value is written")
+            .hint("put them last, and what comes before in parentheses: `<< (a ~ b) | quote >>`")
     }
 
-    /// In parentheses, or a single one that simply follows: `| default 'x'`.
-    fn filter_arguments(&mut self) -> Result<Vec<Expr>> {
-        if self.takes("(")? {
-            return self.items(")");
-        }
-        let follows = match self.peek() {
-            Token::Text(_) | Token::Integer(_) | Token::Float(_) => true,
-            Token::Word(word) => !matches!(word.as_str(), "if" | "else" | "and" | "or" | "not" | "in" | "is"),
-            _ => false,
-        };
-        if !follows {
-            return Ok(Vec::new());
-        }
-        let mut argument = self.atom()?;
-        while matches!(self.peek(), Token::Sign("." | "[")) {
-            argument = self.part(argument)?;
-        }
-        Ok(vec![argument])
+    /// Where the filter's name stands.
+    fn filter_name(&self, filter: &Filter<'_>, base: &Expr<'_>) -> Span {
+        let from = self.span(base).end as usize;
+        let at = from + self.source.template[from..].find(filter.name).unwrap_or(0);
+        Span::new(at, at + filter.name.len())
     }
 
-    fn test(&mut self, base: Expr) -> Result<Expr> {
-        let negated = self.takes_word("not")?;
-        let (name, at) = self.expect_word("a test's name")?;
-        let test = match (name.as_str(), negated) {
-            ("defined", false) | ("undefined", true) => Test::Defined,
-            ("undefined", false) | ("defined", true) => Test::Undefined,
-            ("none" | "null", false) => Test::Null,
-            ("none" | "null", true) => Test::NotNull,
-            _ => {
-                return Err(Fault::refused(at, format!("there is no test `{name}`"))
-                    .did_you_mean(nearest(&name, ["defined", "undefined", "none"])));
+    fn part(&mut self, base: &Expr<'_>, name: Value, whole: &Expr<'_>) -> Result<()> {
+        let span = self.span(whole);
+        match base {
+            Expr::Var(var) if var.id == "loop" && !self.scope.is_empty() => {
+                let field = name.as_str().unwrap_or_default();
+                choose(field, span, "loop", &LOOP_FIELDS)?;
+                self.write(&format!("loop.{field}"));
+                return Ok(());
             }
-        };
-        Ok(Expr { span: self.since(base.span), kind: ExprKind::Is(test, Box::new(base)) })
+            Expr::Filter(_) | Expr::Var(_) | Expr::GetAttr(_) | Expr::GetItem(_) | Expr::IfExpr(_) => {}
+            _ => return Err(Fault::refused(span, "this has no parts")),
+        }
+        let place = self.place(span);
+        self.value(base)?;
+        self.write(&format!("|part({place},"));
+        self.slot(What::Literal(name), span);
+        self.write(")");
+        Ok(())
     }
+
+    fn list(&mut self, items: &[Expr<'_>], span: Span) -> Result<()> {
+        if items.len() > MOST_ITEMS {
+            return Err(Fault::refused(span, format!("more than {MOST_ITEMS} items")));
+        }
+        let place = self.place(span);
+        self.write("[");
+        for item in items {
+            self.expr(item, TERNARY)?;
+            self.write(",");
+        }
+        self.write(&format!("]|list({place})"));
+        Ok(())
+    }
+}
+
+fn strength_of(expr: &Expr<'_>) -> u8 {
+    match expr {
+        Expr::IfExpr(_) => TERNARY,
+        Expr::BinOp(pair) if matches!(pair.op, BinOpKind::ScOr) => OR,
+        Expr::BinOp(pair) if matches!(pair.op, BinOpKind::ScAnd) => AND,
+        Expr::UnaryOp(not) if matches!(not.op, UnaryOpKind::Not) => NOT,
+        _ => FILTERED,
+    }
+}
+
+fn literal(expr: &Expr<'_>) -> Option<Value> {
+    match expr {
+        Expr::Const(literal) => Some(literal.value.clone()),
+        Expr::Var(var) if var.id == "null" => Some(Value::from(())),
+        Expr::UnaryOp(minus) if matches!(minus.op, UnaryOpKind::Neg) => expr.as_const(),
+        _ => None,
+    }
+}
+
+fn check_filter(filter: &Filter<'_>, at: Span) -> Result<()> {
+    let Some(known) = filters::ALL.iter().find(|known| known.name == filter.name) else {
+        let fault = Fault::refused(at, format!("there is no filter `{}`", filter.name));
+        return Err(fault.did_you_mean(nearest(filter.name, filters::names())));
+    };
+    let (fewest, most, count) = (known.fewest, known.most, filter.args.len());
+    if count < fewest || count > most {
+        let wanted = if fewest == most { format!("{most}") } else { format!("{fewest} to {most}") };
+        let message = format!("`{}` takes {wanted} argument(s), here are {count}", filter.name);
+        return Err(Fault::syntax(at, message));
+    }
+    Ok(())
 }

@@ -1,144 +1,123 @@
-//! Looks up what a template names: secrets with their fields and metadata, the environment, the reader.
-//! What is not there becomes an absent value that knows what to say.
+//! Fills slots: secrets with their fields and metadata, the environment, the reader. What is not there
+//! becomes a gap that knows what to say.
 
-use std::rc::Rc;
+use std::collections::HashMap;
+
+use minijinja::Value;
 
 use crate::secret::{Absent, Reference, SecretVersion};
 
+use super::Inputs;
 use super::error::{Fault, Kind, Span};
-use super::run::{Run, Stop};
-use super::syntax::{Lookup, LoopField, Meta, ReaderField, SecretPart, Which};
-use super::value::{Text, Value};
+use super::filters::text;
+use super::gap::Gap;
+use super::slot::{Meta, Part, ReaderField, Slot, What};
 use crate::nearest::nearest;
 
-impl<'a> Run<'a> {
-    pub(super) fn secret(&mut self, lookup: &'a Lookup, span: Span) -> Result<Value<'a>, Stop> {
-        let reference = self.which(&lookup.which, span)?;
-        let Some(answer) = self.inputs.values.get(&reference.key) else {
-            if !self.needs.contains(&reference.key) {
-                self.needs.push(reference.key.clone());
-            }
-            return Err(Stop::Needs);
-        };
-        match answer {
-            Ok(version) => Ok(self.part_of_secret(version, reference, &lookup.part, span)),
-            Err(Absent::Missing) => Ok(absent(*self.no_secret(reference, &lookup.part, span))),
-            Err(reason) => Err(gone(reason, reference, span).into()),
+/// Looks things up for one rendering.
+pub(super) struct Lookup<'i> {
+    inputs: &'i Inputs<'i>,
+    /// The engine's copy of each text, by where that lives: one copy, however often it is named.
+    copies: HashMap<(*const u8, usize), Value>,
+    variables: HashMap<&'i str, Value>,
+}
+
+impl<'i> Lookup<'i> {
+    pub(super) fn new(inputs: &'i Inputs<'i>) -> Self {
+        Self { inputs, copies: HashMap::new(), variables: HashMap::new() }
+    }
+
+    pub(super) fn fill(&mut self, slot: &'i Slot) -> Value {
+        match &slot.what {
+            What::Literal(value) => value.clone(),
+            What::Secret(reference, part) => self.secret(reference, part, slot.span),
+            What::Named { names, part, .. } => Value::from_pairs(
+                names
+                    .iter()
+                    .map(|(name, reference)| (name.as_str(), self.secret(reference, part, slot.span))),
+            ),
+            What::Env(name) => self.variable(name, slot.span),
+            What::Reader(field) => reader(*field, slot.span, self.inputs),
         }
     }
 
-    fn which(&self, which: &'a Which, span: Span) -> Result<&'a Reference, Stop> {
-        match which {
-            Which::Fixed(reference) => Ok(reference),
-            Which::Loop { variable, names } => {
-                let found = match &self.scope[*variable] {
-                    Value::Text(text) => names.iter().find(|(name, _)| name.as_bytes() == text.bytes()),
-                    _ => None,
-                };
-                found.map(|(_, reference)| reference).ok_or_else(|| {
-                    Fault::refused(span, "the loop variable is not one of the names that were written out")
-                        .into()
-                })
+    /// Every secret of the slot that cannot be had.
+    pub(super) fn unmet(&mut self, slot: &Slot) -> Vec<Fault> {
+        let gaps = slot.what.references().filter_map(|(reference, part)| {
+            match Gap::of(&self.secret(reference, part, slot.span))?.as_ref() {
+                Gap::Missing(fault) | Gap::Firm(fault) => Some(finish(fault.clone(), self.inputs)),
+                Gap::Needs(_) => None,
             }
+        });
+        gaps.collect()
+    }
+
+    fn secret(&mut self, reference: &Reference, part: &Part, span: Span) -> Value {
+        match self.inputs.values.get(&reference.key) {
+            None => Gap::Needs(reference.key.clone()).into(),
+            Some(Ok(version)) => self.part_of(version, reference, part, span),
+            Some(Err(Absent::Missing)) => Gap::Missing(no_secret(reference, part, span)).into(),
+            Some(Err(reason)) => Gap::Firm(*gone(reason, reference, span)).into(),
         }
     }
 
-    fn part_of_secret(
-        &self,
-        version: &'a SecretVersion,
-        reference: &Reference,
-        part: &SecretPart,
-        span: Span,
-    ) -> Value<'a> {
+    fn part_of(&mut self, version: &SecretVersion, reference: &Reference, part: &Part, span: Span) -> Value {
         let name = match part {
-            SecretPart::Default => reference.field_name(),
-            SecretPart::Field(field) | SecretPart::FieldOrMeta(field, _) => field.as_str(),
-            SecretPart::Meta(meta) => return metadata(version, *meta, span),
+            Part::Default => reference.field_name(),
+            Part::Field(field) | Part::FieldOrMeta(field, _) => field.as_str(),
+            Part::Meta(meta) => return metadata(version, *meta, span),
         };
         match (version.fields.get(name), part) {
-            (Some(value), _) => Value::Text(Text::Borrowed(value.expose())),
-            (None, SecretPart::FieldOrMeta(_, meta)) => metadata(version, *meta, span),
-            (None, _) => absent(*no_field(version, reference, part, name, span)),
+            (Some(value), _) => {
+                let bytes = value.expose();
+                self.copies.entry((bytes.as_ptr(), bytes.len())).or_insert_with(|| text(bytes)).clone()
+            }
+            (None, Part::FieldOrMeta(_, meta)) => metadata(version, *meta, span),
+            (None, _) => Gap::Missing(*no_field(version, reference, part, name, span)).into(),
         }
     }
 
-    fn no_secret(&self, reference: &Reference, part: &SecretPart, span: Span) -> Box<Fault> {
-        let key = &reference.key;
-        let fault = Fault::new(
-            missing(reference, part),
-            span,
-            match key.version {
-                Some(version) => format!("there is no version {version} of the secret `{}`", key.path),
-                None => format!("there is no secret `{key}`"),
-            },
-        );
-        match (self.inputs.nearest)(&key.path).filter(|near| *near != key.path) {
-            Some(near) => fault.did_you_mean(Some(near)),
-            None if key.version.is_some() => fault,
-            None => fault
-                .hint(format!("`secretfs set {}` to add it, or `| default(\"…\")` to do without", key.path)),
+    fn variable(&mut self, name: &'i str, span: Span) -> Value {
+        if let Some(value) = self.variables.get(name) {
+            return value.clone();
         }
-    }
-
-    /// What cannot be had of all that the lookup can be.
-    pub(super) fn unmet(&self, lookup: &'a Lookup, span: Span) -> Vec<Fault> {
-        let unmet = |reference: &'a Reference| match self.inputs.values.get(&reference.key)? {
-            Err(Absent::Missing) => Some(*self.no_secret(reference, &lookup.part, span)),
-            Err(reason) => Some(*gone(reason, reference, span)),
-            Ok(version) => match self.part_of_secret(version, reference, &lookup.part, span) {
-                Value::Absent(fault) => Some(Rc::unwrap_or_clone(fault)),
-                _ => None,
-            },
+        let Some(bytes) = (self.inputs.env)(name) else {
+            return Gap::undefined(span, format!("the environment has no `{name}`")).into();
         };
-        lookup.references().filter_map(unmet).collect()
-    }
-
-    pub(super) fn env(&self, name: &str, span: Span) -> Value<'a> {
-        match (self.inputs.env)(name) {
-            Some(value) => Value::text(value),
-            None => undefined(span, format!("the environment has no `{name}`")),
-        }
-    }
-
-    pub(super) fn loop_field(&self, field: LoopField) -> Value<'a> {
-        let (place, length) = self.loops.last().copied().unwrap_or_default();
-        match field {
-            LoopField::Index => Value::Number((place + 1).into()),
-            LoopField::Index0 => Value::Number(place.into()),
-            LoopField::First => Value::Bool(place == 0),
-            LoopField::Last => Value::Bool(place + 1 == length),
-            LoopField::Length => Value::Number(length.into()),
-        }
-    }
-
-    pub(super) fn reader_field(&self, field: ReaderField, span: Span) -> Value<'a> {
-        let Some(reader) = self.inputs.reader else {
-            return undefined(span, "there is no reader here whose `reader` could be asked".to_owned());
-        };
-        let text = |known: &Option<String>, name| match known {
-            Some(known) => Value::text(known.as_bytes()),
-            None => undefined(span, format!("the reader's {name} is not known")),
-        };
-        match field {
-            ReaderField::Uid => Value::Number(reader.uid.into()),
-            ReaderField::Gid => Value::Number(reader.gid.into()),
-            ReaderField::Unit => text(&reader.unit, "unit"),
-            ReaderField::Exe => text(&reader.exe, "exe"),
-        }
+        self.variables.entry(name).or_insert(text(&bytes)).clone()
     }
 }
 
-fn absent<'a>(fault: Fault) -> Value<'a> {
-    Value::Absent(Rc::new(fault))
+/// Adds what might have been meant. Only now, since nobody asks for what has a stand-in.
+pub(super) fn finish(mut fault: Fault, inputs: &Inputs<'_>) -> Fault {
+    let Kind::Missing(reference) = &fault.kind else { return fault };
+    let key = reference.key.clone();
+    if !matches!(inputs.values.get(&key), Some(Err(Absent::Missing))) {
+        return fault;
+    }
+    match (inputs.nearest)(&key.path).filter(|near| *near != key.path) {
+        Some(near) => fault.message.push_str(&format!("; did you mean `{near}`?")),
+        None if key.version.is_some() => {}
+        None => {
+            let hint = format!("`secretfs set {}` to add it, or `| default(\"…\")` to do without", key.path);
+            fault.hint = Some(hint.into());
+        }
+    }
+    fault
 }
 
-pub(super) fn undefined<'a>(span: Span, message: String) -> Value<'a> {
-    absent(*Fault::new(Kind::Undefined, span, message).hint("`| default(\"…\")` to do without"))
+fn no_secret(reference: &Reference, part: &Part, span: Span) -> Fault {
+    let key = &reference.key;
+    let message = match key.version {
+        Some(version) => format!("there is no version {version} of the secret `{}`", key.path),
+        None => format!("there is no secret `{key}`"),
+    };
+    *Fault::new(missing(reference, part), span, message)
 }
 
-fn missing(reference: &Reference, part: &SecretPart) -> Kind {
+fn missing(reference: &Reference, part: &Part) -> Kind {
     let mut reference = reference.clone();
-    if let SecretPart::Field(field) | SecretPart::FieldOrMeta(field, _) = part {
+    if let Part::Field(field) | Part::FieldOrMeta(field, _) = part {
         reference.field = Some(field.clone());
     }
     Kind::Missing(Box::new(reference))
@@ -161,15 +140,12 @@ fn gone(reason: &Absent, reference: &Reference, span: Span) -> Box<Fault> {
 fn no_field(
     version: &SecretVersion,
     reference: &Reference,
-    part: &SecretPart,
+    part: &Part,
     name: &str,
     span: Span,
 ) -> Box<Fault> {
-    let fault = Fault::new(
-        missing(reference, part),
-        span,
-        format!("the secret `{}` has no field `{name}`", reference.key),
-    );
+    let message = format!("the secret `{}` has no field `{name}`", reference.key);
+    let fault = Fault::new(missing(reference, part), span, message);
     let fields = || version.fields.keys().map(|field| field.as_str());
     match nearest(name, fields()) {
         Some(near) => fault.did_you_mean(Some(near)),
@@ -177,15 +153,31 @@ fn no_field(
     }
 }
 
-fn metadata<'a>(version: &SecretVersion, meta: Meta, span: Span) -> Value<'a> {
+fn metadata(version: &SecretVersion, meta: Meta, span: Span) -> Value {
     let time = match meta {
-        Meta::Version => return Value::Number(version.version.into()),
+        Meta::Version => return Value::from(version.version),
         Meta::CreatedAt => version.created_at,
         Meta::UpdatedAt => version.updated_at,
         Meta::ExpiresAt => match version.expires_at {
             Some(time) => time,
-            None => return undefined(span, "the secret never expires".to_owned()),
+            None => return Gap::undefined(span, "the secret never expires").into(),
         },
     };
-    Value::text(time.to_string())
+    Value::from(time.to_string())
+}
+
+fn reader(field: ReaderField, span: Span, inputs: &Inputs<'_>) -> Value {
+    let Some(reader) = inputs.reader else {
+        return Gap::undefined(span, "there is no reader here whose `reader` could be asked").into();
+    };
+    let known = |known: &Option<String>, name| match known {
+        Some(known) => Value::from(known.as_str()),
+        None => Gap::undefined(span, format!("the reader's {name} is not known")).into(),
+    };
+    match field {
+        ReaderField::Uid => Value::from(reader.uid),
+        ReaderField::Gid => Value::from(reader.gid),
+        ReaderField::Unit => known(&reader.unit, "unit"),
+        ReaderField::Exe => known(&reader.exe, "exe"),
+    }
 }

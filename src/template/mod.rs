@@ -1,33 +1,29 @@
 //! Templates: compiled once, judged as a whole, rendered as a pure function of values. Uses the words of
 //! `secret`; no I/O, no time, no environment.
 //!
-//! The grammar is a small part of Jinja's, read and run here and not by an engine: so each error has its
-//! place, nothing that can be written can outgrow its bounds, and values live in memory that is wiped.
-//!
-//! `scan` finds what is ours in the text, `parser` and `expression` read it into `syntax`, whose types
-//! can only hold what may run; `survey` lists all that it can ask for; `run` renders, and `escape` writes
-//! each value so that it cannot break its place in the output.
+//! The engine is minijinja. `source` makes a template's text ready for it, with `scan`, which knows what is
+//! ours in a text. `judge` walks the engine's tree and writes the program that the engine is given, which can
+//! only hold what may run. `survey` lists all that it can ask for, `run` renders, and `escape` writes each
+//! value so that it cannot break its place in the output. What the engine and its values leave behind is
+//! wiped by the process's allocator.
 
-mod atoms;
-mod compare;
 mod error;
 mod escape;
-mod evaluate;
 mod expression;
 mod filters;
 mod format;
+mod gap;
 mod json;
-mod lexer;
+mod judge;
 mod lookup;
 mod names;
 mod output;
-mod parser;
 mod run;
 mod scan;
+mod slot;
+mod source;
 mod survey;
-mod syntax;
-mod tokens;
-mod value;
+mod tag;
 
 #[cfg(test)]
 mod tests;
@@ -63,9 +59,7 @@ impl Default for Options {
 /// A compiled template. To be shared, in an `Arc`, by all who render it.
 pub struct Template {
     name: Arc<str>,
-    text: String,
-    options: Options,
-    nodes: Vec<syntax::Node>,
+    compiled: Arc<run::Compiled>,
     survey: survey::Survey,
 }
 
@@ -108,9 +102,12 @@ impl Template {
             let fault = error::Fault::new(Kind::TooLarge, error::Span::new(0, 0), message);
             return Err(TemplateError::locate(*fault, &name, ""));
         }
-        let nodes = parser::parse(text, options.syntax).map_err(faulty)?;
-        let survey = survey::survey(text, &nodes);
-        Ok(Self { name, text: text.to_owned(), options, nodes, survey })
+        let source = source::Source::new(text, options.syntax).map_err(faulty)?;
+        let judged = judge::judge(&source);
+        let program = source.verdict(judged).map_err(faulty)?;
+        let survey = survey::survey(text, &program);
+        let compiled = run::Compiled::new(text, options, program).map_err(faulty)?;
+        Ok(Self { name, compiled: Arc::new(compiled), survey })
     }
 
     pub fn name(&self) -> &str {
@@ -118,7 +115,7 @@ impl Template {
     }
 
     pub fn options(&self) -> &Options {
-        &self.options
+        self.compiled.options()
     }
 
     /// Every place that names a secret. What may be metadata (`secrets.K.version`) has no field here.
@@ -151,17 +148,17 @@ impl Template {
 
     /// Renders, or says what else has to be fetched. An error names every reference that is missing.
     pub fn render(&self, inputs: &Inputs<'_>) -> Result<Rendered, TemplateError> {
-        run::render(self, inputs).map_err(|faults| self.locate_all(faults))
+        self.compiled.render(inputs).map_err(|faults| self.locate_all(faults))
     }
 
     /// Every reference without a stand-in for which `values` has nothing, also in branches that a
     /// rendering would not take.
     pub fn missing(&self, inputs: &Inputs<'_>) -> Vec<TemplateError> {
-        run::missing(self, inputs).into_iter().map(|fault| self.locate(fault)).collect()
+        self.compiled.missing(inputs).into_iter().map(|fault| self.locate(fault)).collect()
     }
 
     fn locate(&self, fault: error::Fault) -> TemplateError {
-        TemplateError::locate(fault, &self.name, &self.text)
+        TemplateError::locate(fault, &self.name, self.compiled.text())
     }
 
     fn locate_all(&self, faults: run::Faults) -> TemplateError {

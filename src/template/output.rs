@@ -41,10 +41,6 @@ impl Output {
         &self.bytes
     }
 
-    pub(super) fn into_bytes(self) -> Zeroizing<Vec<u8>> {
-        self.bytes
-    }
-
     /// Empties it for the next use.
     pub(super) fn clear(&mut self) {
         use zeroize::Zeroize;

@@ -1,111 +1,172 @@
-//! Renders: walks the nodes, evaluates each value (`evaluate`) and hands text and values in order to the
-//! format's encoder. What is missing is collected, so that one error names all of it.
+//! Renders: fills the slots and lets the engine run the program. Everything that is written goes through
+//! the format's encoder, in order. What is missing is collected, so that one error names all of it.
 
-use std::rc::Rc;
+use std::fmt;
+use std::io;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+
+use minijinja::value::{Object, Rest};
+use minijinja::{Environment, ErrorKind, UndefinedBehavior, Value};
 
 use crate::secret::{SecretBytes, SecretKey};
 
 use super::error::{Fault, Kind, Span};
 use super::escape::{self, Emitted, Encoder, Refusal};
+use super::filters::{self, Apply, OPERATORS, Use};
+use super::gap::Gap;
+use super::judge::Program;
+use super::lookup::{self, Lookup};
 use super::output::Output;
-use super::survey;
-use super::syntax::{Emit, Expr, For, How, Node};
-use super::value::Value;
-use super::{Inputs, Rendered, Template};
+use super::{Inputs, Options, Rendered};
 
-/// Steps of one rendering: a node, an operator, a filter, a KiB that a filter works on. Bounds time and,
-/// with the cap on each value, memory.
+/// Steps of one rendering: a filter, a KiB that a filter works on. Bounds time and, with the cap on each
+/// value, memory.
 const FUEL: usize = 50_000;
+
+/// What the engine counts: a filter is half a dozen of its instructions.
+const ENGINE_FUEL: u64 = 6 * FUEL as u64;
 
 /// So many missing references are named.
 const MOST_MISSING: usize = 100;
+
+/// The engine with our filters, and nothing else that a program could name.
+static ENGINE: LazyLock<Environment<'static>> = LazyLock::new(|| {
+    let mut engine = Environment::empty();
+    engine.set_undefined_behavior(UndefinedBehavior::Strict);
+    engine.set_fuel(Some(ENGINE_FUEL));
+    // Texts and values are written by filters, which know their places.
+    engine.set_formatter(|_, _, _| Ok(()));
+    for (name, apply) in filters::ALL.iter().map(|filter| (filter.name, filter.apply)).chain(OPERATORS) {
+        engine.add_filter(name, move |state: &minijinja::State<'_, '_>, base: Value, rest: Rest<Value>| {
+            let run = state.lookup("run").and_then(|run| run.downcast_object::<Run>());
+            run.ok_or(ErrorKind::InvalidOperation)?.apply(apply, base, &rest)
+        });
+    }
+    engine
+});
+
+/// How an emitted value meets its place in the output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum How {
+    Encoded,
+    /// `| raw`: as it is, whatever it breaks.
+    Raw,
+    /// `| quote`: in quotes even where the format needs none.
+    Quoted,
+}
 
 pub(super) struct Faults {
     pub(super) first: Fault,
     pub(super) also: Vec<Fault>,
 }
 
-/// Why an evaluation does not go on.
-pub(super) enum Stop {
-    /// A value has to be fetched first; which one is in `Run::needs`.
-    Needs,
-    Fault(Box<Fault>),
+/// A template that can run.
+pub(super) struct Compiled {
+    text: String,
+    options: Options,
+    program: Program,
+    engine: Environment<'static>,
 }
 
-impl From<Box<Fault>> for Stop {
-    fn from(fault: Box<Fault>) -> Self {
-        Self::Fault(fault)
-    }
+/// One rendering, as the filters see it.
+pub(super) struct Run {
+    compiled: Arc<Compiled>,
+    pub(super) salt: [u8; 32],
+    state: Mutex<State>,
 }
 
-pub(super) struct Run<'a> {
-    pub(super) text: &'a str,
-    pub(super) inputs: &'a Inputs<'a>,
-    pub(super) scope: Vec<Value<'a>>,
-    /// The place and the length of each loop that runs.
-    pub(super) loops: Vec<(usize, usize)>,
-    pub(super) needs: Vec<SecretKey>,
+pub(super) struct State {
     fuel: usize,
-    encoder: Box<dyn Encoder>,
+    encoder: Box<dyn Encoder + Send>,
     out: Output,
     missing: Vec<Fault>,
+    needs: Vec<SecretKey>,
+    /// Why the engine had to stop: its own errors are never told.
+    fault: Option<Box<Fault>>,
+    place: Span,
 }
 
-pub(super) fn render(template: &Template, inputs: &Inputs<'_>) -> Result<Rendered, Faults> {
-    let mut run = Run::new(template, inputs);
-    let end = run.nodes(&template.nodes).and_then(|()| run.finish());
-    if !run.needs.is_empty() {
-        return Ok(Rendered::Needs(run.needs));
+impl Compiled {
+    pub(super) fn new(text: &str, options: Options, program: Program) -> Result<Self, Box<Fault>> {
+        let mut engine = ENGINE.clone();
+        engine
+            .add_template_owned("", program.code.clone())
+            .map_err(|_| Fault::refused(Span::new(0, 0), "the template is nested too deeply"))?;
+        Ok(Self { text: text.to_owned(), options, program, engine })
     }
-    let mut faults = run.missing.into_iter();
-    if let Some(first) = faults.next() {
-        return Err(Faults { first, also: faults.collect() });
-    }
-    if let Err(Stop::Fault(first)) = end {
-        return Err(Faults { first: *first, also: Vec::new() });
-    }
-    verify(template, run.out.bytes()).map_err(|first| Faults { first: *first, also: Vec::new() })?;
-    Ok(Rendered::Done(SecretBytes::copy_of(&run.out.into_bytes())))
-}
 
-fn verify(template: &Template, output: &[u8]) -> Result<(), Box<Fault>> {
-    if !template.options.verify {
-        return Ok(());
+    pub(super) fn text(&self) -> &str {
+        &self.text
     }
-    escape::verify(template.options.format, output).map_err(|message| {
-        Fault::new(Kind::Verify, Span::new(0, 0), message)
-            .hint("mend the template; `verify: false` serves it as it is")
-    })
-}
 
-/// Every required reference that `inputs` has no value for.
-pub(super) fn missing(template: &Template, inputs: &Inputs<'_>) -> Vec<Fault> {
-    let mut lookups = Vec::new();
-    survey::required(&template.nodes, &mut lookups);
-    let run = Run::new(template, inputs);
-    lookups.into_iter().flat_map(|(lookup, span)| run.unmet(lookup, span)).take(MOST_MISSING).collect()
-}
+    pub(super) fn options(&self) -> &Options {
+        &self.options
+    }
 
-impl<'a> Run<'a> {
-    fn new(template: &'a Template, inputs: &'a Inputs<'a>) -> Self {
-        let options = &template.options;
-        Self {
-            text: &template.text,
-            inputs,
-            scope: Vec::new(),
-            loops: Vec::new(),
-            needs: Vec::new(),
+    /// Every required reference that `inputs` has no value for.
+    pub(super) fn missing(&self, inputs: &Inputs<'_>) -> Vec<Fault> {
+        let required = self.program.slots.iter().filter(|slot| !slot.optional);
+        let mut lookup = Lookup::new(inputs);
+        required.flat_map(|slot| lookup.unmet(slot)).take(MOST_MISSING).collect()
+    }
+
+    pub(super) fn render(self: &Arc<Self>, inputs: &Inputs<'_>) -> Result<Rendered, Faults> {
+        let options = &self.options;
+        let state = State {
             fuel: FUEL,
             encoder: escape::encoder(options.format, options.output_cap),
             out: Output::new(options.output_cap),
             missing: Vec::new(),
-        }
+            needs: Vec::new(),
+            fault: None,
+            place: Span::new(0, 0),
+        };
+        let run = Arc::new(Run { compiled: self.clone(), salt: *inputs.salt, state: Mutex::new(state) });
+        let mut lookup = Lookup::new(inputs);
+        let slots: Vec<Value> = self.program.slots.iter().map(|slot| lookup.fill(slot)).collect();
+        let context =
+            Value::from_pairs([("s", Value::from(slots)), ("run", Value::from_dyn_object(run.clone()))]);
+        let template = self.engine.get_template("").expect("it has been added");
+        let end = template.render_captured_to(context, io::sink()).map(drop).map_err(|error| error.kind());
+        let mut state = run.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let end = state.finish(end, self);
+        state.outcome(end, inputs)
+    }
+}
+
+impl Object for Run {}
+
+/// Says nothing: the engine prints what it holds.
+impl fmt::Debug for Run {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Run")
+    }
+}
+
+impl Run {
+    pub(super) fn text(&self) -> &str {
+        &self.compiled.text
     }
 
+    /// Applies a filter. The first of `rest` is its place.
+    fn apply(&self, apply: Apply, base: Value, rest: &[Value]) -> Result<Value, minijinja::Error> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let places = &self.compiled.program.places;
+        let place = rest.first().and_then(Value::as_usize).and_then(|place| places.get(place));
+        let span = place.copied().unwrap_or(state.place);
+        state.place = span;
+        let mut used =
+            Use { run: self, state: &mut state, arguments: rest.get(1..).unwrap_or_default(), span };
+        used.apply(apply, base).map_err(|fault| {
+            state.fault = Some(fault);
+            ErrorKind::InvalidOperation.into()
+        })
+    }
+}
+
+impl State {
     pub(super) fn spend(&mut self, steps: usize, span: Span) -> Result<(), Box<Fault>> {
-        self.fuel = self.fuel.checked_sub(steps).ok_or_else(|| {
-            Fault::new(Kind::Limit, span, "the template does too much: one rendering has 50,000 steps")
-        })?;
+        self.fuel = self.fuel.checked_sub(steps).ok_or_else(|| too_much(span))?;
         Ok(())
     }
 
@@ -114,144 +175,95 @@ impl<'a> Run<'a> {
         !self.missing.is_empty() || !self.needs.is_empty()
     }
 
-    fn nodes(&mut self, nodes: &'a [Node]) -> Result<(), Stop> {
-        nodes.iter().try_for_each(|node| self.node(node))
-    }
-
-    fn node(&mut self, node: &'a Node) -> Result<(), Stop> {
-        match node {
-            Node::Text(span) => self.literal(*span),
-            Node::Emit(emit) => self.emit(emit),
-            Node::If { arms, otherwise } => self.conditional(arms, otherwise),
-            Node::For(repetition) => self.repeat(repetition),
-        }
-    }
-
-    fn literal(&mut self, span: Span) -> Result<(), Stop> {
-        self.spend(1, span)?;
+    pub(super) fn text(&mut self, text: &[u8], span: Span) -> Result<(), Box<Fault>> {
         if self.is_failing() {
             return Ok(());
         }
-        let written = self.encoder.text(span.of(self.text).as_bytes(), &mut self.out);
-        Ok(written.map_err(|refusal| refused(refusal, span))?)
+        self.encoder.text(text, &mut self.out).map_err(|refusal| refused(refusal, span))
     }
 
-    fn emit(&mut self, emit: &'a Emit) -> Result<(), Stop> {
-        self.spend(1, emit.expr.span)?;
-        match self.present(&emit.expr) {
-            Ok(value) if !self.is_failing() => Ok(self.write(&value, emit)?),
-            Ok(_) | Err(Stop::Needs) => Ok(()),
-            Err(Stop::Fault(fault)) if matches!(fault.kind, Kind::Missing(_)) => {
+    pub(super) fn value(&mut self, emitted: Emitted<'_>, how: How, span: Span) -> Result<(), Box<Fault>> {
+        let bytes = emitted.bytes();
+        if how == How::Raw {
+            return self.text(bytes, span);
+        }
+        if self.is_failing() {
+            return Ok(());
+        }
+        if bytes.contains(&0) {
+            let message = "the value has a NUL byte, which ends a text for most programs";
+            let fault = Fault::new(Kind::Unencodable, span, message);
+            return Err(fault.hint("encode it (`| b64encode`), or write it as it is: `| raw`"));
+        }
+        self.encoder.value(emitted, span, &mut self.out).map_err(|refusal| refused(refusal, span))
+    }
+
+    /// Takes note of a value that should have been written.
+    pub(super) fn note(&mut self, gap: &Gap) -> Result<(), Box<Fault>> {
+        match gap {
+            Gap::Needs(key) if self.needs.contains(key) => {}
+            Gap::Needs(key) => self.needs.push(key.clone()),
+            Gap::Missing(fault) | Gap::Firm(fault) if matches!(fault.kind, Kind::Missing(_)) => {
                 if self.missing.len() < MOST_MISSING {
-                    self.missing.push(*fault);
+                    self.missing.push(fault.clone());
                 }
-                Ok(())
             }
-            Err(stop) => Err(stop),
+            Gap::Missing(fault) | Gap::Firm(fault) => return Err(fault.clone().into()),
+        }
+        Ok(())
+    }
+
+    /// Takes note of what nothing can go on without.
+    pub(super) fn stop(&mut self, gap: &Gap, span: Span) -> Box<Fault> {
+        match self.note(gap) {
+            Err(fault) => fault,
+            Ok(()) => Fault::new(Kind::Undefined, span, "the value is not there"),
         }
     }
 
-    fn write(&mut self, value: &Value<'a>, emit: &Emit) -> Result<(), Box<Fault>> {
-        let span = emit.expr.span;
-        let number;
-        let bare = |text| {
-            if emit.how == How::Quoted { Emitted::Text(str::as_bytes(text)) } else { Emitted::Bare(text) }
-        };
-        let emitted = match value {
-            Value::Text(text) if emit.how == How::Quoted => Emitted::Quoted(text.bytes()),
-            Value::Text(text) => Emitted::Text(text.bytes()),
-            Value::Json(text) => Emitted::Json(text.bytes()),
-            Value::Null => bare("null"),
-            Value::Bool(true) => bare("true"),
-            Value::Bool(false) => bare("false"),
-            Value::Number(found) => {
-                number = found.to_string();
-                bare(&number)
-            }
-            Value::List(_) | Value::Map(_) | Value::Absent(_) => {
-                let fault = Fault::new(Kind::Filter, span, format!("{} cannot be written", value.kind()));
-                return Err(fault.hint("use `| tojson`, `| join(\",\")`, or name a part"));
-            }
-        };
-        self.encode(emitted, emit.how, span)
-    }
-
-    fn encode(&mut self, emitted: Emitted<'_>, how: How, span: Span) -> Result<(), Box<Fault>> {
-        let bytes = match emitted {
-            Emitted::Text(bytes) | Emitted::Quoted(bytes) | Emitted::Json(bytes) => bytes,
-            Emitted::Bare(text) => text.as_bytes(),
-        };
-        let written = if how == How::Raw {
-            self.encoder.text(bytes, &mut self.out)
-        } else if bytes.contains(&0) {
-            return Err(Fault::new(
-                Kind::Unencodable,
-                span,
-                "the value has a NUL byte, which ends a text for most programs",
-            )
-            .hint("encode it (`| b64encode`), or write it as it is: `| raw`"));
-        } else {
-            self.encoder.value(emitted, span, &mut self.out)
-        };
-        written.map_err(|refusal| refused(refusal, span))
-    }
-
-    fn finish(&mut self) -> Result<(), Stop> {
+    fn finish(&mut self, end: Result<(), ErrorKind>, compiled: &Compiled) -> Result<(), Box<Fault>> {
+        let place = self.place;
+        end.map_err(|kind| match (self.fault.take(), kind) {
+            (Some(fault), _) => fault,
+            (None, ErrorKind::OutOfFuel) => too_much(place),
+            (None, _) => Fault::new(Kind::Filter, place, "the template cannot go on from here"),
+        })?;
         if self.is_failing() {
             return Ok(());
         }
-        let end = Span::new(self.text.len(), self.text.len());
-        Ok(self.encoder.finish(&mut self.out).map_err(|refusal| refused(refusal, end))?)
+        let end = Span::new(compiled.text.len(), compiled.text.len());
+        self.encoder.finish(&mut self.out).map_err(|refusal| refused(refusal, end))?;
+        verify(&compiled.options, self.out.bytes())
     }
 
-    fn conditional(&mut self, arms: &'a [(Expr, Vec<Node>)], otherwise: &'a [Node]) -> Result<(), Stop> {
-        for (condition, body) in arms {
-            if self.present(condition)?.is_true() {
-                return self.nodes(body);
-            }
+    fn outcome(&mut self, end: Result<(), Box<Fault>>, inputs: &Inputs<'_>) -> Result<Rendered, Faults> {
+        if !self.needs.is_empty() {
+            return Ok(Rendered::Needs(std::mem::take(&mut self.needs)));
         }
-        self.nodes(otherwise)
+        let mut faults =
+            std::mem::take(&mut self.missing).into_iter().map(|fault| lookup::finish(fault, inputs));
+        if let Some(first) = faults.next() {
+            return Err(Faults { first, also: faults.collect() });
+        }
+        match end {
+            Ok(()) => Ok(Rendered::Done(SecretBytes::copy_of(self.out.bytes()))),
+            Err(fault) => Err(Faults { first: *fault, also: Vec::new() }),
+        }
     }
+}
 
-    fn repeat(&mut self, repetition: &'a For) -> Result<(), Stop> {
-        let span = repetition.over.span;
-        let items = match self.present(&repetition.over)? {
-            Value::List(items) => items,
-            Value::Map(entries) => Rc::new(entries.iter().map(|(key, _)| Value::Text(key.clone())).collect()),
-            other => {
-                let fault = Fault::new(Kind::Filter, span, format!("{} cannot be looped over", other.kind()));
-                return Err(fault
-                    .hint("make a list of it: `| lines`, `| split(\",\")` or `| from_json`")
-                    .into());
-            }
-        };
-        if items.is_empty() {
-            return self.nodes(&repetition.otherwise);
-        }
-        for (place, item) in items.iter().enumerate() {
-            self.spend(1, span)?;
-            let outer = self.scope.len();
-            self.bind(item, repetition.targets, span)?;
-            self.loops.push((place, items.len()));
-            let result = self.nodes(&repetition.body);
-            self.loops.pop();
-            self.scope.truncate(outer);
-            result?;
-        }
-        Ok(())
+fn verify(options: &Options, output: &[u8]) -> Result<(), Box<Fault>> {
+    if !options.verify {
+        return Ok(());
     }
+    escape::verify(options.format, output).map_err(|message| {
+        Fault::new(Kind::Verify, Span::new(0, 0), message)
+            .hint("mend the template; `verify: false` serves it as it is")
+    })
+}
 
-    fn bind(&mut self, item: &Value<'a>, targets: usize, span: Span) -> Result<(), Box<Fault>> {
-        match item {
-            _ if targets == 1 => self.scope.push(item.clone()),
-            Value::List(parts) if parts.len() == targets => self.scope.extend(parts.iter().cloned()),
-            _ => {
-                let message = format!("an item of this list does not have {targets} parts");
-                return Err(Fault::new(Kind::Filter, span, message));
-            }
-        }
-        Ok(())
-    }
+fn too_much(span: Span) -> Box<Fault> {
+    Fault::new(Kind::Limit, span, "the template does too much: one rendering has 50,000 steps")
 }
 
 fn refused(refusal: Refusal, span: Span) -> Box<Fault> {

@@ -2,11 +2,10 @@
 //! merge key), so with angle brackets a mark is ours only if something of ours follows; all else is text.
 //! Uses `error` and the tables of names.
 
-use super::atoms::NAMES;
 use super::error::{Fault, Span};
+use super::filters;
 use super::format::Syntax;
-use super::syntax::Filter;
-use super::tokens::Variable;
+use super::names::NAMES;
 use crate::nearest::nearest;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -20,18 +19,18 @@ pub(super) enum Mark {
 pub(super) struct Opening {
     pub(super) mark: Mark,
     pub(super) span: Span,
-    pub(super) trim: bool,
 }
 
 impl Mark {
-    pub(super) fn close(self, syntax: Syntax) -> &'static str {
+    /// What opens it and what closes it.
+    pub(super) fn delimiters(self, syntax: Syntax) -> (&'static str, &'static str) {
         match (syntax, self) {
-            (Syntax::Angle, Self::Value) => ">>",
-            (Syntax::Angle, Self::Tag) => "%>",
-            (Syntax::Angle, Self::Comment) => "#>",
-            (Syntax::Jinja, Self::Value) => "}}",
-            (Syntax::Jinja, Self::Tag) => "%}",
-            (Syntax::Jinja, Self::Comment) => "#}",
+            (Syntax::Angle, Self::Value) => ("<<", ">>"),
+            (Syntax::Angle, Self::Tag) => ("<%", "%>"),
+            (Syntax::Angle, Self::Comment) => ("<#", "#>"),
+            (Syntax::Jinja, Self::Value) => ("{{", "}}"),
+            (Syntax::Jinja, Self::Tag) => ("{%", "%}"),
+            (Syntax::Jinja, Self::Comment) => ("{#", "#}"),
         }
     }
 }
@@ -66,15 +65,19 @@ pub(super) struct Scanner<'t> {
     syntax: Syntax,
     /// The next closing mark of a comment, so that unclosed ones cost one search and not one each.
     comment_close: Option<usize>,
+    /// Where a mark stands that is not ours.
+    pub(super) foreign: Vec<usize>,
+    /// The first of them that was meant for us, and is not known.
+    pub(super) unknown: Option<Box<Fault>>,
 }
 
 impl<'t> Scanner<'t> {
     pub(super) fn new(text: &'t str, syntax: Syntax) -> Self {
-        Self { text, syntax, comment_close: Some(0) }
+        Self { text, syntax, comment_close: Some(0), foreign: Vec::new(), unknown: None }
     }
 
     /// The next mark of ours at or after `from`.
-    pub(super) fn next(&mut self, from: usize, scope: &[Variable]) -> Result<Option<Opening>, Box<Fault>> {
+    pub(super) fn next(&mut self, from: usize, scope: &[String]) -> Option<Opening> {
         let bracket = if self.syntax == Syntax::Angle { '<' } else { '{' };
         let mut at = from;
         while let Some(found) = self.text[at..].find(bracket) {
@@ -85,35 +88,34 @@ impl<'t> Scanner<'t> {
                 Some(b'#') => Some(Mark::Comment),
                 _ => None,
             };
-            if let Some(mark) = mark
-                && self.is_ours(mark, at, scope)?
-            {
-                return Ok(Some(self.opening(mark, at)));
+            if let Some(mark) = mark {
+                if self.is_ours(mark, at, scope) {
+                    let trim = self.text[at + 2..].starts_with('-');
+                    return Some(Opening { mark, span: Span::new(at, at + 2 + usize::from(trim)) });
+                }
+                self.foreign.push(at);
             }
             at += 1;
         }
-        Ok(None)
+        None
     }
 
-    fn opening(&self, mark: Mark, at: usize) -> Opening {
-        let trim = self.text[at + 2..].starts_with('-');
-        Opening { mark, trim, span: Span::new(at, at + 2 + usize::from(trim)) }
-    }
-
-    fn is_ours(&mut self, mark: Mark, at: usize, scope: &[Variable]) -> Result<bool, Box<Fault>> {
+    fn is_ours(&mut self, mark: Mark, at: usize, scope: &[String]) -> bool {
         if self.syntax == Syntax::Jinja {
-            return Ok(true);
+            return true;
         }
         let rest = &self.text[at + 2..];
         let inner = rest.strip_prefix('-').unwrap_or(rest).trim_start();
         let inner_at = self.text.len() - inner.len();
-        match mark {
-            Mark::Value if is_value(inner, scope) => Ok(true),
-            Mark::Value => refuse_unknown_value(inner, inner_at).map(|()| false),
-            Mark::Tag if is_tag(inner) => Ok(true),
-            Mark::Tag => refuse_unknown_tag(inner, inner_at).map(|()| false),
-            Mark::Comment => Ok(self.closes_comment(at + 2)),
-        }
+        let unknown = match mark {
+            Mark::Comment => return self.closes_comment(at + 2),
+            Mark::Value if is_value(inner, scope) => return true,
+            Mark::Tag if is_tag(inner) => return true,
+            Mark::Value => refuse_unknown_value(inner, inner_at),
+            Mark::Tag => refuse_unknown_tag(inner, inner_at),
+        };
+        self.unknown = self.unknown.take().or(unknown.err());
+        false
     }
 
     fn closes_comment(&mut self, from: usize) -> bool {
@@ -125,7 +127,7 @@ impl<'t> Scanner<'t> {
 }
 
 /// Whether a value of ours begins here: a name of ours that is used, or a literal that is filtered.
-fn is_value(inner: &str, scope: &[Variable]) -> bool {
+fn is_value(inner: &str, scope: &[String]) -> bool {
     let inner = inner.trim_start_matches(|c: char| matches!(c, '(' | '[') || c.is_ascii_whitespace());
     let head = word(inner);
     let rest = &inner[head.len()..];
@@ -136,7 +138,7 @@ fn is_value(inner: &str, scope: &[Variable]) -> bool {
         "secret" => rest.trim_start().starts_with(['(', '.', '[']),
         "secrets" | "env" | "reader" => is_used(rest),
         "loop" => !scope.is_empty() && is_used(rest),
-        _ => scope.iter().any(|variable| variable.name == head) && is_used(rest),
+        _ => scope.iter().any(|name| name == head) && is_used(rest),
     }
 }
 
@@ -153,7 +155,7 @@ fn is_worked_on(rest: &str) -> bool {
 }
 
 fn filters(rest: &str) -> bool {
-    rest.strip_prefix('|').is_some_and(|filter| Filter::is_known(word(filter.trim_start())))
+    rest.strip_prefix('|').is_some_and(|filter| filters::is_known(word(filter.trim_start())))
 }
 
 fn closes_on_line(rest: &str) -> bool {

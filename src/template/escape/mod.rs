@@ -30,7 +30,7 @@ pub(super) enum Emitted<'v> {
 
 impl<'v> Emitted<'v> {
     /// What it is where only texts can be written.
-    fn bytes(self) -> &'v [u8] {
+    pub(super) fn bytes(self) -> &'v [u8] {
         match self {
             Self::Text(bytes) | Self::Quoted(bytes) | Self::Json(bytes) => bytes,
             Self::Bare(text) => text.as_bytes(),
@@ -73,7 +73,7 @@ pub(super) trait Encoder {
     fn finish(&mut self, out: &mut Output) -> Result<(), Refusal>;
 }
 
-pub(super) fn encoder(format: Format, cap: usize) -> Box<dyn Encoder> {
+pub(super) fn encoder(format: Format, cap: usize) -> Box<dyn Encoder + Send> {
     match format {
         Format::Text => Box::new(text::Plain),
         Format::Json => Box::new(json::Json::default()),

@@ -3,7 +3,6 @@
 use hmac::{Hmac, KeyInit, Mac};
 use md5::Md5;
 use sha2::{Digest, Sha256, Sha512};
-use zeroize::Zeroizing;
 
 use super::{Result, Use, Value};
 use crate::nearest::nearest;
@@ -16,10 +15,10 @@ const BCRYPT_COST: usize = 10;
 /// A third of a second; more, and a few of them would not fit a reader's deadline.
 const BCRYPT_MOST_COST: usize = 12;
 
-impl<'a> Use<'_, 'a> {
-    pub(super) fn hash(&mut self, bytes: &[u8]) -> Result<Value<'a>> {
+impl Use<'_> {
+    pub(super) fn hash(&mut self, bytes: &[u8]) -> Result<Value> {
         let algorithm = self.argument_text(0)?;
-        match algorithm.as_ref().map(|name| name.bytes()) {
+        match algorithm.as_deref() {
             Some(b"sha256") => Ok(hex(&Sha256::digest(bytes))),
             Some(b"sha512") => Ok(hex(&Sha512::digest(bytes))),
             Some(b"md5") => Ok(hex(&Md5::digest(bytes))),
@@ -30,22 +29,22 @@ impl<'a> Use<'_, 'a> {
         }
     }
 
-    pub(super) fn bcrypt(&mut self, bytes: &[u8]) -> Result<Value<'a>> {
+    pub(super) fn bcrypt(&mut self, bytes: &[u8]) -> Result<Value> {
         let cost = self.argument_number(0, 4, BCRYPT_MOST_COST, BCRYPT_COST)?;
         if bytes.len() > BCRYPT_LONGEST || bytes.contains(&0) {
             return Err(self.fault("bcrypt reads 72 bytes at most, and none after a NUL"));
         }
         // As long as so many steps of others take.
-        self.run.spend(6 << cost, self.span)?;
+        self.spend(6 << cost)?;
         let hash = bcrypt::hash_with_salt(bytes, cost as u32, self.salt(bytes));
         let hash = hash.map_err(|_| self.fault("bcrypt cannot work with this value"))?;
-        Ok(Value::text(hash.to_string()))
+        Ok(Value::from(hash.to_string()))
     }
 
     /// The same for the same value in the same file, so that a rendering can be repeated.
     fn salt(&self, bytes: &[u8]) -> [u8; 16] {
-        let key = self.run.inputs.salt;
-        let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of every length");
+        let mut mac =
+            Hmac::<Sha256>::new_from_slice(&self.run.salt).expect("HMAC takes keys of every length");
         mac.update(b"bcrypt");
         mac.update(bytes);
         let digest = mac.finalize().into_bytes();
@@ -53,12 +52,7 @@ impl<'a> Use<'_, 'a> {
     }
 }
 
-fn hex<'a>(digest: &[u8]) -> Value<'a> {
-    let digits = b"0123456789abcdef";
-    let mut text = Zeroizing::new(Vec::with_capacity(digest.len() * 2));
-    for byte in digest {
-        text.push(digits[usize::from(byte >> 4)]);
-        text.push(digits[usize::from(byte & 15)]);
-    }
-    Value::Text(text.into())
+fn hex(digest: &[u8]) -> Value {
+    let digit = |digit: u8| char::from(b"0123456789abcdef"[usize::from(digit)]);
+    Value::from(digest.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect::<String>())
 }
