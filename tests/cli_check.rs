@@ -56,6 +56,19 @@ fn everything_is_told_at_once() {
     );
 }
 
+#[test]
+fn what_is_left_as_text_is_noted() {
+    let store = store();
+    write(&store, "a.env.tpl", "A=<< api_key >>\nB={{ secrets.token }}\n");
+    says(
+        &store.run(&["check", "a.env.tpl"]),
+        0,
+        "a.env.tpl:1:6  left as text; did you mean `secrets.api_key`?\n\
+         a.env.tpl:2:6  left as text; did you mean `<< secrets.token >>`?\n\
+         1 template: 0 faults, 0 missing, 2 notes\n",
+    );
+}
+
 /// What a mount would refuse to read is no template, and none of it is waited for.
 #[test]
 fn files_that_a_mount_would_not_trust_are_faults() {

@@ -235,6 +235,13 @@ fn text_that_only_looks_like_ours_costs_little() {
         "<<\n",
         "<#-",
         "<<secret",
+        "<<a>>",
+        "<<a|upper>>",
+        "{{secrets",
+        "{{secrets.a}}",
+        "<% end ",
+        "<% end %>",
+        "<%a",
     ] {
         // Text or an error: either in time.
         suffers(&long(pattern), Syntax::Angle);

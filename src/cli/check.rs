@@ -60,7 +60,8 @@ fn compile<'a>(subject: &'a Subject, report: &mut Report) -> Option<(&'a Subject
     None
 }
 
-/// What is no fault, but has to be known: escapes that are off, and variables that are not allowed.
+/// What is no fault, but has to be known: escapes that are off, text that may be meant otherwise, and variables
+/// that are not allowed.
 fn note(config: &Config, subject: &Subject, template: &Template, report: &mut Report) {
     let name = template.name();
     if subject.is_format_unknown {
@@ -69,6 +70,10 @@ fn note(config: &Config, subject: &Subject, template: &Template, report: &mut Re
     }
     for raw in template.raws() {
         report.add(Finding::at(name, Kind::Note, (raw.line, raw.column), "`raw`: this value is not escaped"));
+    }
+    for left in template.left_as_text() {
+        let message = format!("left as text; did you mean `{}`?", left.item);
+        report.add(Finding::at(name, Kind::Note, (left.line, left.column), message));
     }
     let forbidden = |name: &&String| subject.is_mounted && !config.env_allowed.contains(*name);
     for used in template.env_names().iter().filter(|used| forbidden(&&used.item)) {

@@ -102,10 +102,11 @@ impl Template {
             let fault = error::Fault::new(Kind::TooLarge, error::Span::new(0, 0), message);
             return Err(TemplateError::locate(*fault, &name, ""));
         }
-        let source = source::Source::new(text, options.syntax).map_err(faulty)?;
+        let mut source = source::Source::new(text, options.syntax).map_err(faulty)?;
+        let doubtful = std::mem::take(&mut source.doubtful);
         let judged = judge::judge(&source);
         let program = source.verdict(judged).map_err(faulty)?;
-        let survey = survey::survey(text, &program);
+        let survey = survey::survey(text, &program, doubtful);
         let compiled = run::Compiled::new(text, options, program).map_err(faulty)?;
         Ok(Self { name, compiled: Arc::new(compiled), survey })
     }
@@ -144,6 +145,11 @@ impl Template {
     /// Every use of `| raw`.
     pub fn raws(&self) -> &[Located<()>] {
         &self.survey.raws
+    }
+
+    /// Text that may have been meant as a value (`<< api_key >>`), each with what to write then.
+    pub fn left_as_text(&self) -> &[Located<String>] {
+        &self.survey.left_as_text
     }
 
     /// Renders, or says what else has to be fetched. An error names every reference that is missing.

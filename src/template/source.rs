@@ -7,7 +7,7 @@ use minijinja::syntax::SyntaxConfig;
 use super::error::{Fault, Span};
 use super::format::Syntax;
 use super::names::NAMES;
-use super::scan::{Mark, Opening, REFUSED_TAGS, Scanner};
+use super::scan::{Around, Mark, Opening, REFUSED_TAGS, Scanner, unknown_tag};
 use super::tag::Tag;
 
 /// Tags within tags, and `elif`s, which the engine reads as such.
@@ -25,6 +25,7 @@ pub(super) struct Source<'t> {
     config: SyntaxConfig,
     tags: Vec<Tag<'t>>,
     unknown: Option<Box<Fault>>,
+    pub(super) doubtful: Vec<(String, Span)>,
 }
 
 impl<'t> Source<'t> {
@@ -111,20 +112,30 @@ impl<'t> Reader<'t> {
 
     fn tags(&mut self) -> Result<()> {
         let mut position = 0;
-        let mut scope = Vec::new();
-        while let Some(opening) = self.scanner.next(position, &scope) {
+        let mut around = Around::default();
+        while let Some(opening) = self.scanner.next(position, &around) {
             position = match opening.mark {
                 Mark::Comment => self.end_of_comment(&opening)?,
                 _ => self.tag(&opening)?,
             };
             if opening.mark == Mark::Tag {
-                scope = self.blocks.iter().flat_map(|block| block.variables.iter().cloned()).collect();
+                around = self.around();
             }
         }
         match self.blocks.pop() {
             None => Ok(()),
-            Some(block) => Err(never_ended(block.opening, block.name, block.end)),
+            // An end that was misspelt is told rather than missed.
+            Some(block) => Err(self
+                .scanner
+                .unknown
+                .take()
+                .unwrap_or_else(|| never_ended(block.opening, block.name, block.end))),
         }
+    }
+
+    fn around(&self) -> Around {
+        let scope = self.blocks.iter().flat_map(|block| block.variables.iter().cloned()).collect();
+        Around { scope, end: self.blocks.last().map(|block| block.end) }
     }
 
     fn end_of_comment(&self, opening: &Opening) -> Result<usize> {
@@ -207,7 +218,7 @@ impl<'t> Reader<'t> {
                 Ok(())
             }
             "endraw" => Err(ends_nothing(head, "endraw")),
-            name => Err(refused(name, head)),
+            name => Err(refused(name, head, self.blocks.last().map(|block| block.end))),
         }
     }
 
@@ -256,6 +267,7 @@ impl<'t> Reader<'t> {
             config: self.config,
             tags: self.tags,
             unknown: self.scanner.unknown,
+            doubtful: self.scanner.doubtful,
         }
     }
 }
@@ -269,7 +281,7 @@ fn variable(name: &str, at: Span) -> Result<String> {
     Ok(name.to_owned())
 }
 
-fn refused(name: &str, span: Span) -> Box<Fault> {
+fn refused(name: &str, span: Span, end: Option<&str>) -> Box<Fault> {
     let fault = Fault::refused(span, format!("the tag `{name}` is refused"));
     match name {
         "include" | "import" | "from" | "extends" | "block" | "endblock" => {
@@ -277,7 +289,7 @@ fn refused(name: &str, span: Span) -> Box<Fault> {
         }
         _ if REFUSED_TAGS.contains(&name) => fault
             .hint("do without: templates have `if`, `for` and `raw`, and encode each value where it stands"),
-        _ => Fault::syntax(span, format!("there is no tag `{name}`")),
+        _ => unknown_tag(name, span, end),
     }
 }
 

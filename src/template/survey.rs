@@ -45,16 +45,18 @@ pub(super) struct Survey {
     pub(super) keys: Vec<SecretKey>,
     pub(super) env_names: Vec<Located<String>>,
     pub(super) raws: Vec<Located<()>>,
+    pub(super) left_as_text: Vec<Located<String>>,
     pub(super) reader: ReaderUse,
 }
 
-pub(super) fn survey(text: &str, program: &Program) -> Survey {
-    let mut places = Places { text, line: (1, 0) };
+pub(super) fn survey(text: &str, program: &Program, doubtful: Vec<(String, Span)>) -> Survey {
+    let mut places = Places { text, offset: 0, line: 1, column: 1 };
     let mut found = Survey::default();
     for slot in &program.slots {
         found.take(slot, &mut places);
     }
     found.raws = program.raws.iter().map(|span| places.locate((), *span)).collect();
+    found.left_as_text = doubtful.into_iter().map(|(meant, span)| places.locate(meant, span)).collect();
     found.keys = found.references.iter().map(|reference| reference.item.key.clone()).collect();
     deduplicate(&mut found.keys);
     deduplicate(&mut found.eager);
@@ -91,22 +93,26 @@ impl Survey {
 
 struct Places<'t> {
     text: &'t str,
-    /// A line's number and start, to count on from: places come in ascending order, or nearly so.
-    line: (u32, usize),
+    /// The last place, to count on from: places come in ascending order, or nearly so.
+    offset: usize,
+    line: u32,
+    column: u32,
 }
 
 impl Places<'_> {
     fn locate<T>(&mut self, item: T, span: Span) -> Located<T> {
         let (offset, length) = (span.start as usize, (span.end - span.start) as usize);
-        let (mut line, mut start) = self.line;
-        if offset < start {
-            (line, start) = (1, 0);
+        if offset < self.offset {
+            (self.offset, self.line, self.column) = (0, 1, 1);
         }
-        while let Some(found) = self.text[start..offset].find('\n') {
-            (line, start) = (line + 1, start + found + 1);
+        let passed = &self.text[self.offset..offset];
+        if let Some(end) = passed.rfind('\n') {
+            self.line += passed.matches('\n').count() as u32;
+            self.column = passed[end + 1..].chars().count() as u32 + 1;
+        } else {
+            self.column += passed.chars().count() as u32;
         }
-        self.line = (line, start);
-        let column = self.text[start..offset].chars().count() as u32 + 1;
-        Located { item, line, column, offset, length }
+        self.offset = offset;
+        Located { item, line: self.line, column: self.column, offset, length }
     }
 }

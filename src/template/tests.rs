@@ -1,6 +1,8 @@
 //! The rules of templates, one by one. Whole templates with their whole messages are in
 //! `tests/templates/`.
 
+mod marks;
+
 use crate::nearest::nearest;
 use std::collections::BTreeMap;
 use std::sync::Arc;
