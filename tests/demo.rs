@@ -3,6 +3,7 @@
 mod common;
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::symlink;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -92,6 +93,24 @@ fn an_interruption_leaves_nothing() {
     if let Some(folder) = folder {
         assert!(!Path::new(folder).exists() && !mounts().contains(folder), "{folder} is left:\n{text}");
     }
+}
+
+#[test]
+fn a_reader_that_goes_away_leaves_nothing() {
+    let place = TempDir::new().unwrap();
+    let mut child = demo().env("TMPDIR", place.path()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut first = String::new();
+    let mut reader = BufReader::new(child.stdout.take().unwrap());
+    while !first.contains("store  ") {
+        first.clear();
+        assert_ne!(reader.read_line(&mut first).unwrap(), 0, "the demo says where its store is");
+    }
+    drop(reader);
+    let status = child.wait().unwrap();
+    assert!(matches!(status.code(), Some(130)), "{status}");
+    let store = first.trim().strip_prefix("store  ").unwrap();
+    let folder = Path::new(store).parent().unwrap();
+    assert!(!folder.exists() && !mounts().contains(folder.to_str().unwrap()), "{first} is left");
 }
 
 /// A copy of the binary that an ordinary user can reach, whatever the clone's permissions are.

@@ -47,6 +47,8 @@ pub fn run(args: &Args, _: &Common) -> Result<u8, Failure> {
         tour::run(&Stage::new(folder))?;
         return Ok(exit::OK);
     }
+    // Who closes our stdout must not keep us from removing what we made.
+    crate::sys::signal::survive_broken_pipe();
     let folder = Folder::make()?;
     let stage = Stage::new(&folder.0);
     stage.heed_signals()?;

@@ -157,7 +157,9 @@ impl Stage {
 
     fn print(&self, text: &str) {
         // Who closes our stdout does not want the rest of the tour.
-        let _ = std::io::stdout().write_all(text.as_bytes());
+        if std::io::stdout().write_all(text.as_bytes()).is_err() {
+            self.is_interrupted.store(true, Ordering::Relaxed);
+        }
     }
 }
 
