@@ -52,8 +52,33 @@ fn a_value_keeps_every_byte() {
     let too_large = vec![b'x'; MIB + 1];
     assert_fails(&store.run_with(&["set", "v"], &too_large), 65, "over 1 MiB", "");
     assert!(store.run(&["get", "v"]).stdout == large, "the old version stands");
-    assert_eq!(said(&store.run_with(&["set", "empty"], "")).0, 0);
+    store.set("empty", "");
     assert_eq!(said(&store.run(&["exists", "empty"])).0, 0, "empty is not missing");
+}
+
+#[test]
+fn nothing_is_no_value_unless_it_is_meant() {
+    let store = TestStore::new();
+    let hint = "--allow-empty";
+    for typed in ["", "\n"] {
+        assert_fails(&store.run_with(&["set", "t"], typed), 65, "nothing came from stdin", hint);
+    }
+    assert_fails(&store.run_with(&["set", "t", "--field", "x=-"], ""), 65, "nothing came from stdin", hint);
+    let from_file = ["set", "t", "--field", "x=@/dev/null"];
+    assert_fails(&store.run(&from_file), 65, "nothing came from /dev/null", hint);
+    let screen = on_a_terminal(&store, &["set", "t"], "\n");
+    assert!(screen.contains("nothing came from the prompt"), "{screen}");
+    assert_eq!(said(&store.run(&["exists", "t"])).0, 1, "nothing was set");
+    for meant in [&["set", "t", "--allow-empty"][..], &["set", "t", "--value", ""]] {
+        assert_eq!(said(&store.run(meant)).0, 0, "{meant:?}");
+        assert_eq!(stdout_of(&store.run(&["get", "t"])), "");
+    }
+    stdout_of(&store.run_with(&["set", "t", "--from-json"], r#"{"value": ""}"#));
+    store.set("t", "kept");
+    assert_fails(&store.run_with(&["rotate", "t"], ""), 65, "nothing came from stdin", hint);
+    assert_eq!(stdout_of(&store.run(&["get", "t"])), "kept");
+    stdout_of(&store.run_with(&["rotate", "t", "--allow-empty"], ""));
+    assert_eq!(stdout_of(&store.run(&["get", "t"])), "");
 }
 
 #[test]
@@ -149,6 +174,7 @@ fn many_secrets_are_one_transaction() {
         assert!(!stderr.contains("31337"), "{stderr}");
         assert_eq!(said(&store.run(&["exists", "new"])).0, 1, "{bad}");
     }
+    assert_fails(&store.run_with(&["set", "--from-json"], "{}"), 65, "no secrets on stdin", "{");
     assert_fails(&store.run_with(&["set", "x", "y"], "v"), 64, "cannot share one stdin", "--from-json");
     assert_eq!(said(&store.run(&["rm", "--yes", "a", "none"])).0, 66);
     assert_eq!(said(&store.run(&["exists", "a"])).0, 0, "all or nothing");
@@ -201,7 +227,7 @@ fn removing_asks_and_exists_answers_by_its_status() {
     store.set("a", "v");
     assert_fails(&store.run(&["rm", "a"]), 64, "would be removed", "--yes");
     assert_eq!(said(&store.run(&["exists", "a"])), (0, String::new(), String::new()));
-    assert_eq!(said(&store.run(&["rm", "--yes", "a"])), (0, String::new(), String::new()));
+    assert_eq!(said(&store.run(&["rm", "--yes", "a"])), (0, "a: removed\n".into(), String::new()));
     assert_eq!(said(&store.run(&["exists", "a"])), (1, String::new(), String::new()));
     assert_fails(&store.run(&["rm", "--yes", "a"]), 66, "no secret `a`", "secretfs list");
     assert_fails(&store.run(&["get", "a"]), 66, "no secret `a`", "");
@@ -288,7 +314,8 @@ fn a_terminal_sees_no_value() {
     let screen = on_a_terminal(&store, &["set", "token"], "sk_live_0123456789\n");
     assert!(screen.contains("token: ") && !screen.contains("sk_live"), "{screen}");
     assert_eq!(stdout_of(&store.run(&["get", "token"])), "sk_live_0123456789");
-    assert_eq!(on_a_terminal(&store, &["get", "token"], ""), "********6789\r\n");
+    let screen = on_a_terminal(&store, &["get", "token"], "");
+    assert!(screen.starts_with("********6789\r\n") && screen.contains("--reveal"), "{screen}");
     assert_eq!(on_a_terminal(&store, &["get", "token", "--reveal"], ""), "sk_live_0123456789\r\n");
     let json = on_a_terminal(&store, &["get", "token", "--json"], "");
     assert!(json.contains("********6789") && !json.contains("sk_live"), "{json}");

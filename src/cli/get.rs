@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use super::report::Failure;
+use super::report::{Failure, note};
 use super::{Common, config, exit, named, open, output};
 use crate::clock::{Clock, SystemClock};
 use crate::secret::{Absent, FieldName, SecretBytes};
@@ -38,6 +38,9 @@ pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
         print_json(&named.info.name, &field, found.version, value, is_masked)?;
     } else {
         print(value, is_masked)?;
+    }
+    if is_masked {
+        note("masked, as this is a terminal; --reveal shows it");
     }
     Ok(exit::OK)
 }

@@ -49,6 +49,11 @@ pub fn warn(text: impl fmt::Display) {
     let _ = writeln!(std::io::stderr(), "secretfs: warning: {text}");
 }
 
+/// A line on stderr that says how to get more.
+pub fn note(text: impl fmt::Display) {
+    let _ = writeln!(std::io::stderr(), "secretfs: {text}");
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

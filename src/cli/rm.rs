@@ -38,6 +38,8 @@ pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
     store.change(&namespace, stamp, |change| names.iter().try_for_each(|name| change.remove(name)))?;
     if common.json {
         output::print_json(&serde_json::json!({"removed": args.names}))?;
+    } else {
+        output::print(names.iter().map(|name| format!("{name}: removed\n")).collect::<String>())?;
     }
     Ok(exit::OK)
 }

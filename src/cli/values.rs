@@ -29,6 +29,9 @@ pub struct ValueArgs {
     /// The value itself; other processes and the shell's history see it
     #[arg(long, value_name = "VALUE")]
     value: Option<String>,
+    /// Take an empty value from stdin, a prompt or a file
+    #[arg(long)]
+    allow_empty: bool,
     /// When this version expires: 30d, 2027-01-31, 2027-01-31T12:00:00Z
     #[arg(long, value_name = "WHEN")]
     pub expires: Option<String>,
@@ -52,7 +55,8 @@ impl ValueArgs {
     /// The values for a secret of this type.
     pub fn read(&self, name: &SecretName, kind: SecretType) -> Result<Values, Failure> {
         if self.names_fields() {
-            let fields = self.fields.iter().map(|field| read_field(name, field)).collect::<Result<_, _>>()?;
+            let fields =
+                self.fields.iter().map(|field| self.read_field(name, field)).collect::<Result<_, _>>()?;
             return Ok(Values { fields, keep_others: true });
         }
         let fields = if self.from_json {
@@ -61,14 +65,77 @@ impl ValueArgs {
             warn("--value can be seen by other processes and stays in the shell's history");
             one(field, SecretBytes::copy_of(value.as_bytes()))
         } else {
-            read_whole(name, kind)?
+            self.read_whole(name, kind)?
         };
         Ok(Values { fields, keep_others: false })
     }
 
     /// Many secrets at once, by their names.
     pub fn read_many(&self) -> Result<Vec<(SecretName, Entry)>, Failure> {
-        json_values::secrets(&read_json()?)
+        let secrets = json_values::secrets(&read_json()?)?;
+        match secrets.is_empty() {
+            true => Err(Failure::new(exit::DATA, "no secrets on stdin").hint("{\"name\": \"value\", …}")),
+            false => Ok(secrets),
+        }
+    }
+
+    /// All fields of a secret: the one that it has from stdin, or each by a prompt.
+    fn read_whole(&self, name: &SecretName, kind: SecretType) -> Result<Fields, Failure> {
+        if let Some(field) = kind.single_field() {
+            let value = if stdin_asks() { self.prompt(name, None)? } else { self.read_stdin()? };
+            return Ok(one(field, value));
+        }
+        let fields = kind.required();
+        if fields.is_empty() || !stdin_asks() {
+            return Err(no_single_field(name, kind));
+        }
+        fields
+            .iter()
+            .map(|field| {
+                let value = self.prompt(name, Some(field))?;
+                Ok((FieldName::parse(field).expect("the types name their fields properly"), value))
+            })
+            .collect()
+    }
+
+    /// One `--field`: `NAME`, `NAME=@FILE`, `NAME=-`, or `NAME=VALUE` with a warning.
+    fn read_field(&self, name: &SecretName, text: &str) -> Result<(FieldName, SecretBytes), Failure> {
+        let (field, source) = match text.split_once('=') {
+            Some((field, source)) => (field, Some(source)),
+            None => (text, None),
+        };
+        let field = FieldName::parse(field).map_err(|error| Failure::new(exit::USAGE, error))?;
+        let value = match source {
+            None if stdin_asks() => self.prompt(name, Some(field.as_str()))?,
+            None | Some("-") => self.read_stdin()?,
+            Some(source) => match source.strip_prefix('@') {
+                Some(path) => self.not_empty(read_file(path)?, path)?,
+                None => {
+                    warn(format!(
+                        "--field {field}=VALUE can be seen by other processes and stays in the shell's history"
+                    ));
+                    SecretBytes::copy_of(source.as_bytes())
+                }
+            },
+        };
+        Ok((field, value))
+    }
+
+    fn prompt(&self, name: &SecretName, field: Option<&str>) -> Result<SecretBytes, Failure> {
+        self.not_empty(prompt(name, field)?, "the prompt")
+    }
+
+    fn read_stdin(&self) -> Result<SecretBytes, Failure> {
+        self.not_empty(read_stdin()?, "stdin")
+    }
+
+    /// An empty pipe is more often a command that failed than a value.
+    fn not_empty(&self, value: SecretBytes, source: &str) -> Result<SecretBytes, Failure> {
+        if self.allow_empty || !value.expose().is_empty() {
+            return Ok(value);
+        }
+        Err(Failure::new(exit::DATA, format!("nothing came from {source}"))
+            .hint("--allow-empty if an empty value is meant"))
     }
 }
 
@@ -92,48 +159,6 @@ fn no_single_field(name: &SecretName, kind: SecretType) -> Failure {
 fn one(field: &str, value: SecretBytes) -> Fields {
     let field = FieldName::parse(field).expect("the types name their fields properly");
     BTreeMap::from([(field, value)])
-}
-
-/// All fields of a secret: the one that it has from stdin, or each by a prompt.
-fn read_whole(name: &SecretName, kind: SecretType) -> Result<Fields, Failure> {
-    if let Some(field) = kind.single_field() {
-        let value = if stdin_asks() { prompt(name, None)? } else { read_stdin()? };
-        return Ok(one(field, value));
-    }
-    let fields = kind.required();
-    if fields.is_empty() || !stdin_asks() {
-        return Err(no_single_field(name, kind));
-    }
-    fields
-        .iter()
-        .map(|field| {
-            let value = prompt(name, Some(field))?;
-            Ok((FieldName::parse(field).expect("the types name their fields properly"), value))
-        })
-        .collect()
-}
-
-/// One `--field`: `NAME`, `NAME=@FILE`, `NAME=-`, or `NAME=VALUE` with a warning.
-fn read_field(name: &SecretName, text: &str) -> Result<(FieldName, SecretBytes), Failure> {
-    let (field, source) = match text.split_once('=') {
-        Some((field, source)) => (field, Some(source)),
-        None => (text, None),
-    };
-    let field = FieldName::parse(field).map_err(|error| Failure::new(exit::USAGE, error))?;
-    let value = match source {
-        None if stdin_asks() => prompt(name, Some(field.as_str()))?,
-        None | Some("-") => read_stdin()?,
-        Some(source) => match source.strip_prefix('@') {
-            Some(path) => read_file(path)?,
-            None => {
-                warn(format!(
-                    "--field {field}=VALUE can be seen by other processes and stays in the shell's history"
-                ));
-                SecretBytes::copy_of(source.as_bytes())
-            }
-        },
-    };
-    Ok((field, value))
 }
 
 fn stdin_asks() -> bool {

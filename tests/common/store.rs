@@ -54,10 +54,11 @@ impl TestStore {
         self.folder().join("master.key")
     }
 
-    /// Sets a secret. A final newline of a one-line value is dropped, as on any stdin.
+    /// Sets a secret; here an empty value is meant. A final newline of a one-line value is dropped,
+    /// as on any stdin.
     #[track_caller]
     pub fn set(&self, name: &str, value: impl AsRef<[u8]>) -> &Self {
-        stdout_of(&self.run_with(&["set", name], value));
+        stdout_of(&self.run_with(&["set", name, "--allow-empty"], value));
         self
     }
 
