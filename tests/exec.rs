@@ -55,7 +55,7 @@ fn any_value_arrives_byte_for_byte() {
     ];
     for (number, value) in values.iter().enumerate() {
         let name = format!("value{number}");
-        stdout_of(&store.run_with(&["set", &name, "--field", "value=-"], value));
+        stdout_of(&store.run_with(&["set", &name, "--field", "value=-", "--allow-empty"], value));
         let output = exec(&store, &["--env", &format!("V={name}")], ENVIRON);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         assert_eq!(variable(&output, "V").as_deref(), Some(*value), "{name}");
@@ -130,7 +130,7 @@ fn an_env_file_carries_every_text() {
         "a\r\nb",
         "",
     ] {
-        stdout_of(&store.run_with(&["set", "v", "--field", "value=-"], value));
+        stdout_of(&store.run_with(&["set", "v", "--field", "value=-", "--allow-empty"], value));
         let output = exec(&store, &["--env-file", "t.env"], ENVIRON);
         assert!(output.status.success(), "{value:?}: {output:?}");
         for (name, expected) in [
@@ -143,7 +143,7 @@ fn an_env_file_carries_every_text() {
         }
     }
     for value in [&b"\xff"[..], b"a\0b"] {
-        stdout_of(&store.run_with(&["set", "v", "--field", "value=-"], value));
+        stdout_of(&store.run_with(&["set", "v", "--field", "value=-", "--allow-empty"], value));
         refused(&exec(&store, &["--env-file", "t.env"], ENVIRON), 65, &["t.env:1:"]);
     }
 }
@@ -254,6 +254,7 @@ fn what_an_environment_cannot_carry_is_said() {
     let store = TestStore::new();
     stdout_of(&store.run_with(&["set", "nul", "--field", "value=-"], b"a\0b"));
     store.set("long", vec![b'x'; 200_000]).set("big", vec![b'x'; 120_000]);
+    refused(&exec(&store, &["--env", "1T=long"], ENVIRON), 65, &["`1T` is not a name"]);
     refused(&exec(&store, &["--env", "V=nul"], ENVIRON), 65, &["`V`", "NUL"]);
     refused(&exec(&store, &["--env", "V=long"], ENVIRON), 65, &["`V`", "200000 bytes"]);
     let many: Vec<String> = (0..60).flat_map(|number| ["--env".into(), format!("V{number}=big")]).collect();

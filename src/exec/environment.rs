@@ -136,8 +136,8 @@ fn is_own(name: &str) -> bool {
 }
 
 fn check(name: &str, value: &SecretBytes, rules: &Rules) -> Result<(), EnvironmentError> {
-    let is_word =
-        !name.is_empty() && !name.contains(|c: char| c == '=' || c.is_whitespace() || c.is_control());
+    let is_word = name.starts_with(|c: char| c.is_ascii_graphic() && !c.is_ascii_digit())
+        && !name.contains(|c: char| c == '=' || !c.is_ascii_graphic());
     if !is_word {
         return Err(EnvironmentError::Name(name.to_owned()));
     }
@@ -214,7 +214,7 @@ mod tests {
         assert!(build(&[], &[("A", &vec![b'x'; most])], &rules).is_ok());
         let long = build(&[], &[("A", &vec![b'x'; most + 1])], &rules);
         assert_eq!(long, Err(EnvironmentError::TooLong { name: "A".into(), length: most + 1, most }));
-        for name in ["", "A=B", "A B", "A\n", "A\0"] {
+        for name in ["", "A=B", "A B", "A\n", "A\0", "1T", "é"] {
             assert_eq!(build(&[], &[(name, b"")], &rules), Err(EnvironmentError::Name(name.into())));
         }
         let own = build(&[], &[("SECRETFS_MASTER_KEY", b"")], &rules);
