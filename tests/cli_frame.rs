@@ -83,6 +83,14 @@ fn a_mistyped_command_or_option_is_told() {
 }
 
 #[test]
+fn help_keeps_a_commands_options_together() {
+    let help = stdout_of(&TestStore::new().run(&["set", "--help"]));
+    let (own, global) = help.split_once("Global options:").expect("two headings");
+    assert!(own.contains("--field") && own.contains("--tag") && !own.contains("--store"), "{help}");
+    assert!(global.contains("--store") && global.contains("--json") && !global.contains("--tag"), "{help}");
+}
+
+#[test]
 fn errors_for_machines_are_json() {
     let store = TestStore::new();
     let output = store.run(&["--json", "get", "nothing"]);

@@ -49,6 +49,7 @@ struct Cli {
 
 /// Options that every command takes.
 #[derive(clap::Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Global options")]
 pub struct Common {
     /// The store's folder (else SECRETFS_STORE, the config, ./.secretfs)
     #[arg(long, global = true, value_name = "DIR")]
