@@ -159,9 +159,13 @@ fn write(store: &Store, number: u64) {
 /// Opens once and holds what it sees against what was written before.
 fn judge(way: Way, path: &Path, tally: &Tally) {
     let least = tally.writes();
-    let Ok((size, bytes)) = look(way, path) else {
-        tally.errors.fetch_add(1, Ordering::Relaxed);
-        return;
+    let (size, bytes) = match look(way, path) {
+        Ok(seen) => seen,
+        Err(error) => {
+            println!("{way:?}: {error}");
+            tally.errors.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
     };
     tally.opens.fetch_add(1, Ordering::Relaxed);
     if size != bytes.len() as u64 {

@@ -18,6 +18,9 @@ pub enum Error {
     /// The template's file cannot be used as it is.
     #[error("{0}")]
     Source(String),
+    /// The template's file could not be read, for now.
+    #[error("{0}")]
+    Disk(String),
     #[error(transparent)]
     Resolve(#[from] ResolveError),
     #[error("no answer within {0:?}")]
@@ -58,7 +61,7 @@ impl Error {
                 ProviderError::Unavailable(_) => Class::Failed,
             },
             Self::Timeout(_) => Class::Timeout,
-            Self::Environment { .. } | Self::Resolve(_) | Self::Internal(_) => Class::Failed,
+            Self::Environment { .. } | Self::Disk(_) | Self::Resolve(_) | Self::Internal(_) => Class::Failed,
         }
     }
 

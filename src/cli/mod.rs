@@ -121,11 +121,10 @@ pub fn main() -> ExitCode {
     };
     cli.common.env_key = env_key;
     let json = cli.common.json;
-    if cli.command.serves() {
-        log::start(Some("warn"));
-    } else {
+    // The mount starts its own log, once it has forked if it must.
+    if !cli.command.serves() {
         crate::sys::signal::end_on_broken_pipe();
-        log::start(None);
+        log::start();
     }
     match dispatch(cli) {
         Ok(status) => ExitCode::from(status),

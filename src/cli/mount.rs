@@ -15,9 +15,10 @@ use nix::sys::signal::{self, SigSet, Signal};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{Pid, geteuid};
 use tokio::runtime::Runtime;
+use tracing_appender::non_blocking::WorkerGuard;
 
 use super::report::Failure;
-use super::{Common, assemble, config, exit};
+use super::{Common, assemble, config, exit, log};
 use crate::broker::Environment;
 use crate::config::Config;
 use crate::fs::SecretFs;
@@ -25,6 +26,7 @@ use crate::fs::mountpoint::{self, MountError, Way};
 use crate::fs::session;
 use crate::secret::Namespace;
 use crate::sys::namespace::Inside;
+use crate::sys::signal::Came;
 use crate::sys::{self, hardening, lease, ready};
 use crate::template::Syntax;
 use plan::{Plan, cannot_plan};
@@ -55,7 +57,7 @@ pub struct Args {
 
 /// What the foreground process waits for.
 enum Event {
-    Signal(Signal),
+    Signal(Came),
     /// A mount has ended: somebody unmounted it.
     Ended(usize, io::Result<()>),
     /// The command has ended.
@@ -74,23 +76,26 @@ pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
         mountpoint::prepare(&plan.at).map_err(|error| cannot_mount(&error))?;
     }
     let server = Server::start(common, &config, &plans)?;
+    let mut made = Made { way, mounts: Vec::new() };
+    let outcome = make(&plans, &server, &mut made).and_then(|()| {
+        announce(&plans, &server);
+        server.wait(plans.len())
+    });
+    made.take_away();
+    outcome
+}
+
+fn make(plans: &[Plan], server: &Server, made: &mut Made) -> Result<(), Failure> {
     for (index, plan) in plans.iter().enumerate() {
-        let device = match way {
+        let device = match made.way {
             Way::Direct => mountpoint::mount_direct(&plan.at),
             Way::Helper => mountpoint::mount_by_helper(&plan.at),
         };
-        let made = index + usize::from(device.is_ok());
-        let served =
-            device.map_err(|error| cannot_mount(&error)).and_then(|device| server.serve(index, device, plan));
-        if let Err(failure) = served {
-            unmount(&plans[..made], way);
-            return Err(failure);
-        }
+        let device = device.map_err(|error| cannot_mount(&error))?;
+        made.mounts.push((plan.at.clone(), mountpoint::device_at(&plan.at)));
+        server.serve(index, device, plan)?;
     }
-    announce(&plans, &server);
-    let outcome = server.wait(plans.len());
-    unmount(&plans, way);
-    outcome
+    Ok(())
 }
 
 /// Deploy-time secrets are for `exec --deploy`; a mount serves workloads.
@@ -139,7 +144,6 @@ fn run_inside(
     for (index, device) in std::mem::take(&mut inside.devices).into_iter().enumerate() {
         server.serve(index, device, &plans[index])?;
     }
-    announce(&plans, &server);
     server.watch_child(inside.child);
     inside.begin().map_err(|error| Failure::new(exit::OS, format!("the command is gone: {error}")))?;
     server.wait_for_child(inside.child)
@@ -150,6 +154,8 @@ struct Server {
     filesystems: Vec<Arc<SecretFs>>,
     pool: Runtime,
     events: mpsc::Receiver<Event>,
+    /// Writes what is left of the log when it goes.
+    _log: Option<WorkerGuard>,
     tell: Sender<Event>,
 }
 
@@ -158,6 +164,7 @@ impl Server {
     fn start(common: &Common, config: &Config, plans: &[Plan]) -> Result<Self, Failure> {
         let signals = stop_signals();
         signals.thread_block().map_err(|errno| Failure::new(exit::OS, errno))?;
+        let log = log::start_serving();
         lease::ignore_lease_breaks();
         sys::signal::survive_broken_pipe();
         hardening::forbid_dumps().map_err(|error| Failure::new(exit::OS, error))?;
@@ -174,7 +181,7 @@ impl Server {
             .iter()
             .map(|plan| SecretFs::new(broker.clone(), plan.layout.clone()).map_err(cannot_plan))
             .collect::<Result<_, _>>()?;
-        Ok(Self { filesystems, pool: pool()?, events, tell })
+        Ok(Self { filesystems, pool: pool()?, events, _log: log, tell })
     }
 
     fn serve(&self, index: usize, device: OwnedFd, plan: &Plan) -> Result<(), Failure> {
@@ -195,8 +202,8 @@ impl Server {
                     mounts -= 1;
                     tracing::info!(index, ?outcome, "the mount has ended");
                 }
-                Ok(Event::Signal(signal)) => {
-                    tracing::info!(%signal, "stops");
+                Ok(Event::Signal(came)) => {
+                    tracing::info!(signal = %came.signal, "stops");
                     return Ok(exit::OK);
                 }
                 Ok(Event::Child(_)) | Err(_) => {}
@@ -220,8 +227,9 @@ impl Server {
             match self.events.recv() {
                 Ok(Event::Child(WaitStatus::Exited(_, status))) => return Ok(status as u8),
                 Ok(Event::Child(WaitStatus::Signaled(_, signal, _))) => return Ok(128 + signal as u8),
-                // At a terminal the command has got it already; it alone decides what it means.
-                Ok(Event::Signal(signal)) => drop(signal::kill(child, signal)),
+                // From the terminal the command has got it already.
+                Ok(Event::Signal(Came { by_terminal: true, .. })) => {}
+                Ok(Event::Signal(came)) => drop(signal::kill(child, came.signal)),
                 Ok(Event::Child(_) | Event::Ended(..)) => {}
                 Err(_) => return Ok(exit::SOFTWARE),
             }
@@ -239,13 +247,13 @@ fn pool() -> Result<Runtime, Failure> {
 }
 
 fn stop_signals() -> SigSet {
-    SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP])
+    SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT])
 }
 
 fn watch_signals(signals: SigSet, tell: Sender<Event>) {
     std::thread::spawn(move || {
-        while let Ok(signal) = signals.wait() {
-            if tell.send(Event::Signal(signal)).is_err() {
+        while let Ok(came) = sys::signal::wait(&signals) {
+            if tell.send(Event::Signal(came)).is_err() {
                 return;
             }
         }
@@ -265,10 +273,18 @@ fn announce(plans: &[Plan], server: &Server) {
     }
 }
 
-fn unmount(plans: &[Plan], way: Way) {
-    for plan in plans {
-        if let Err(error) = mountpoint::unmount(&plan.at, way) {
-            super::report::warn(format!("{} is still mounted: {error}", plan.at.display()));
+/// The mounts that are to be taken away in the end, each with its device number.
+struct Made {
+    way: Way,
+    mounts: Vec<(PathBuf, String)>,
+}
+
+impl Made {
+    fn take_away(&self) {
+        for (at, device) in &self.mounts {
+            if let Err(error) = mountpoint::unmount(at, self.way, device) {
+                super::report::warn(format!("{} is still mounted: {error}", at.display()));
+            }
         }
     }
 }

@@ -27,6 +27,7 @@ use crate::sys::peer;
 use crate::template::Template;
 use errno::Errno;
 use handle::Handles;
+use janitor::Edits;
 use nodes::{Content, FIRST_NODE, NodeId, Nodes, Place, View};
 use render::Flights;
 use snapshot::Snapshot;
@@ -41,6 +42,9 @@ pub struct SecretFs {
     nodes: Mutex<Nodes>,
     handles: Handles,
     flights: Flights,
+    /// Held while a node takes another snapshot.
+    adopting: tokio::sync::Mutex<()>,
+    edits: Edits,
     watch: Watch,
     kernel: OnceLock<Box<dyn Kernel>>,
 }
@@ -94,6 +98,8 @@ impl SecretFs {
             nodes: Mutex::default(),
             handles: Handles::default(),
             flights: Flights::default(),
+            adopting: tokio::sync::Mutex::default(),
+            edits: Edits::default(),
             watch,
             kernel: OnceLock::new(),
         }))
@@ -156,7 +162,7 @@ impl SecretFs {
         if !snapshot.rests_on(&template, |basis| self.broker.is_still(basis)) {
             return None;
         }
-        self.nodes().looked(node, caller.pid);
+        let node = self.nodes().hand_out(node, &place, &snapshot, caller.pid);
         Some(filled(node, &snapshot))
     }
 

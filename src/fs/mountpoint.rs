@@ -4,6 +4,7 @@
 use std::fs::{self, File};
 use std::io::{self, IoSliceMut};
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -148,9 +149,14 @@ pub fn helper_is_there() -> bool {
     std::env::split_paths(&path).any(|folder| folder.join(HELPER).is_file())
 }
 
-/// Takes the mount away. While somebody has a file open it goes out of sight at once, and ends
-/// with the last handle.
-pub fn unmount(at: &Path, way: Way) -> io::Result<()> {
+/// Takes our mount away, and only ours: `device` is what [`device_at`] said after it was made.
+/// While somebody has a file open it goes out of sight at once, and ends with the last handle.
+pub fn unmount(at: &Path, way: Way, device: &str) -> io::Result<()> {
+    match topmost(at) {
+        None => return Ok(()),
+        Some(entry) if entry.device == device => {}
+        Some(_) => return Err(io::Error::other("something else is mounted over it")),
+    }
     match way {
         Way::Direct => match umount2(at, MntFlags::UMOUNT_NOFOLLOW) {
             Err(Errno::EBUSY) => Ok(umount2(at, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW)?),
@@ -165,14 +171,67 @@ pub fn unmount(at: &Path, way: Way) -> io::Result<()> {
     }
 }
 
-fn is_ours(at: &Path) -> bool {
-    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    mounts.lines().any(|line| {
-        let mut parts = line.split(" - ");
-        let place = parts.next().and_then(|left| left.split(' ').nth(4));
-        let kind = parts.next().and_then(|right| right.split(' ').next());
-        place.map(Path::new) == Some(at) && kind == Some(FS_TYPE)
+/// The device number of what is mounted at this place on top. Asks no filesystem.
+pub fn device_at(at: &Path) -> String {
+    topmost(at).map(|entry| entry.device).unwrap_or_default()
+}
+
+/// A line of `/proc/self/mountinfo` (proc_pid_mountinfo(5)).
+struct Entry {
+    device: String,
+    kind: String,
+}
+
+/// The mount that is on top of all at this place: the last one that is listed.
+fn topmost(at: &Path) -> Option<Entry> {
+    let at = canonical(at);
+    let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
+    mounts.lines().rev().find_map(|line| {
+        let (left, right) = line.split_once(" - ")?;
+        let mut left = left.split(' ').skip(2);
+        let (device, place) = (left.next()?, left.nth(1)?);
+        (unescaped(place) == at.as_os_str().as_bytes()).then(|| Entry {
+            device: device.to_owned(),
+            kind: right.split(' ').next().unwrap_or_default().to_owned(),
+        })
     })
+}
+
+/// The path as the kernel lists it. The last part is not looked at: what is mounted there may be
+/// dead, or ours.
+fn canonical(at: &Path) -> PathBuf {
+    let parent = at.parent().and_then(|parent| parent.canonicalize().ok());
+    match (parent, at.file_name()) {
+        (Some(parent), Some(name)) => parent.join(name),
+        _ => at.to_owned(),
+    }
+}
+
+/// Blanks, tabs, newlines and backslashes are listed as three octal digits.
+fn unescaped(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&first, after)) = rest.split_first() {
+        let octal = (first == b'\\')
+            .then(|| after.get(..3))
+            .flatten()
+            .and_then(|digits| std::str::from_utf8(digits).ok());
+        match octal.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = &after[3..];
+            }
+            None => {
+                bytes.push(first);
+                rest = after;
+            }
+        }
+    }
+    bytes
+}
+
+fn is_ours(at: &Path) -> bool {
+    topmost(at).is_some_and(|entry| entry.kind == FS_TYPE)
 }
 
 fn system(path: &Path, error: io::Error) -> MountError {

@@ -38,6 +38,12 @@ pub enum Content {
     Wiped(Place, Fingerprint),
 }
 
+impl Content {
+    fn holds(&self, snapshot: &Arc<Snapshot>) -> bool {
+        matches!(self, Self::Filled(_, held) if Arc::ptr_eq(held, snapshot))
+    }
+}
+
 pub struct Node {
     pub content: Content,
     /// References that the kernel holds (LOOKUP and FORGET).
@@ -46,14 +52,25 @@ pub struct Node {
     last_use: Instant,
     /// Closed since its pages were last dropped.
     has_pages: bool,
+    /// It took another snapshot, and the kernel does not know the size yet.
+    settling: bool,
 }
 
-/// What a thread did last: an OPEN right after its own LOOKUP belongs to that LOOKUP; an OPEN
-/// after ESTALE without a LOOKUP between has no path to look up.
+/// What a thread did last. An OPEN after ESTALE without a LOOKUP between has no path to look up;
+/// one after ESTALE and LOOKUP is as of that LOOKUP, since it would not be repeated once more.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Step {
     Looked(NodeId),
+    LookedAgain,
     Refused(NodeId),
+}
+
+/// The outcome of asking a node to hold a snapshot for one more handle, which is counted.
+pub enum Reserved {
+    /// It holds this one, for this view.
+    Held(Arc<Snapshot>),
+    /// It has taken the new one: the kernel has to be told before anybody reads.
+    Changed,
 }
 
 #[derive(Default)]
@@ -133,20 +150,21 @@ impl Nodes {
         self.is_idle(node).then_some(node)
     }
 
-    pub fn fail(&mut self, place: &Place, failure: Arc<Failure>) -> NodeId {
-        let content = Content::Failed(place.clone(), failure);
+    /// The node of a place that could not be rendered; and whether that is news.
+    pub fn fail(&mut self, place: &Place, failure: Arc<Failure>) -> (NodeId, bool) {
         let known = self.failed.get(place).copied();
         if let Some(id) = known
             && let Some(node) = self.nodes.get_mut(&id)
             // An adopted node has become another thing; then the place needs a new one.
             && matches!(node.content, Content::Failed(..))
         {
-            node.content = content;
-            return id;
+            let is_news = !matches!(&node.content, Content::Failed(_, last) if last.is_like(&failure));
+            node.content = Content::Failed(place.clone(), failure);
+            return (id, is_news);
         }
-        let id = self.make(content);
+        let id = self.make(Content::Failed(place.clone(), failure));
         self.failed.insert(place.clone(), id);
-        id
+        (id, true)
     }
 
     pub fn bare(&mut self, file: FileId) -> NodeId {
@@ -158,7 +176,49 @@ impl Nodes {
         id
     }
 
-    /// Gives a node without a path to look up the snapshot that its opener should see.
+    /// Counts a handle on a node that holds this snapshot. No means that it holds another by now.
+    pub fn pin(&mut self, id: NodeId, snapshot: &Arc<Snapshot>) -> bool {
+        match self.nodes.get_mut(&id) {
+            Some(node) if !node.settling && node.content.holds(snapshot) => {
+                node.handles += 1;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Counts a handle on a node without a path to look up. If nobody has it open it takes the
+    /// snapshot that its opener should see; else its own is for those of the same view. `None`:
+    /// it is open for another view, or may never be filled.
+    pub fn reserve(&mut self, id: NodeId, place: &Place, snapshot: &Arc<Snapshot>) -> Option<Reserved> {
+        let node = self.nodes.get_mut(&id)?;
+        let reserved = match &node.content {
+            Content::Bare(_) => return None,
+            Content::Filled(_, held) if Arc::ptr_eq(held, snapshot) => Reserved::Held(held.clone()),
+            Content::Filled(held_place, held) if node.handles > 0 => {
+                if held_place != place {
+                    return None;
+                }
+                Reserved::Held(held.clone())
+            }
+            _ => {
+                node.content = Content::Filled(place.clone(), snapshot.clone());
+                node.settling = true;
+                Reserved::Changed
+            }
+        };
+        node.handles += 1;
+        Some(reserved)
+    }
+
+    /// The kernel knows the size of what the node holds.
+    pub fn settled(&mut self, id: NodeId) {
+        if let Some(node) = self.nodes.get_mut(&id) {
+            node.settling = false;
+        }
+    }
+
+    /// Lets a node that nobody has open follow its file.
     pub fn adopt(&mut self, id: NodeId, place: &Place, snapshot: &Arc<Snapshot>) -> bool {
         match self.nodes.get_mut(&id) {
             Some(node) if node.handles == 0 && !matches!(node.content, Content::Bare(_)) => {
@@ -173,8 +233,30 @@ impl Nodes {
     fn make(&mut self, content: Content) -> NodeId {
         let id = FIRST_NODE + self.made;
         self.made += 1;
-        let node = Node { content, lookups: 0, handles: 0, last_use: Instant::now(), has_pages: false };
+        let node = Node {
+            content,
+            lookups: 0,
+            handles: 0,
+            last_use: Instant::now(),
+            has_pages: false,
+            settling: false,
+        };
         self.nodes.insert(id, node);
+        id
+    }
+
+    /// Gives the kernel a node with this snapshot, by a LOOKUP of this thread: the one that was
+    /// found, or another if that was forgotten or took another snapshot meanwhile.
+    pub fn hand_out(
+        &mut self,
+        found: NodeId,
+        place: &Place,
+        snapshot: &Arc<Snapshot>,
+        thread: u32,
+    ) -> NodeId {
+        let is_found = self.nodes.get(&found).is_some_and(|node| node.content.holds(snapshot));
+        let id = if is_found { found } else { self.make(Content::Filled(place.clone(), snapshot.clone())) };
+        self.looked(id, thread);
         id
     }
 
@@ -184,7 +266,12 @@ impl Nodes {
             let now = Instant::now();
             node.lookups += 1;
             node.last_use = now;
-            self.steps.insert(thread, (Step::Looked(id), now));
+            // A node that changed costs the kernel a second LOOKUP for the same open.
+            let again = self.steps.get(&thread).is_some_and(|(step, at)| {
+                matches!(step, Step::Refused(_) | Step::LookedAgain) && at.elapsed() < STEP_AGE
+            });
+            let step = if again { Step::LookedAgain } else { Step::Looked(id) };
+            self.steps.insert(thread, (step, now));
         }
     }
 
@@ -202,12 +289,6 @@ impl Nodes {
         if let Some(node) = self.nodes.get_mut(&id) {
             node.lookups = node.lookups.saturating_sub(count);
             self.drop_if_unused(id);
-        }
-    }
-
-    pub fn opened(&mut self, id: NodeId) {
-        if let Some(node) = self.nodes.get_mut(&id) {
-            node.handles += 1;
         }
     }
 
@@ -270,8 +351,10 @@ impl Nodes {
                 wipe(id, node, &mut self.current, &mut self.wiped, &mut sweep);
             }
         }
-        let unused: Vec<NodeId> =
-            self.nodes.iter().filter(|(_, node)| node.lookups == 0).map(|(&id, _)| id).collect();
+        // A node that was made a moment ago may be on its way to the kernel.
+        let is_old = |node: &Node| now.saturating_duration_since(node.last_use) >= PAGES_AGE;
+        let unused = self.nodes.iter().filter(|(_, node)| node.lookups == 0 && is_old(node));
+        let unused: Vec<NodeId> = unused.map(|(&id, _)| id).collect();
         for id in unused {
             self.drop_if_unused(id);
         }

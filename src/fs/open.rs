@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use super::errno::Errno;
 use super::handle::Handle;
-use super::nodes::{Content, FIRST_NODE, NodeId, Nodes, Place, Step};
+use super::nodes::{Content, FIRST_NODE, NodeId, Nodes, Place, Reserved, Step};
 use super::snapshot::Snapshot;
 use super::{Reply, SecretFs, tree, view_of};
 use crate::caller::Caller;
 use crate::policy::Grant;
+use crate::provider::unhurried;
 use crate::template::Template;
 
 impl SecretFs {
@@ -31,11 +32,14 @@ impl SecretFs {
     fn open_ready(&self, caller: &Caller, id: NodeId) -> Option<Result<u64, Errno>> {
         let mut nodes = self.nodes();
         let step = nodes.last_step(caller.pid);
-        let Some(node) = nodes.get(id) else { return Some(Err(Errno::STALE)) };
+        let Some(node) = nodes.get(id) else { return Some(refuse(&mut nodes, id, caller)) };
         if step == Some(Step::Refused(id)) {
             return None;
         }
-        let just_looked = step == Some(Step::Looked(id));
+        // Refused elsewhere a moment ago: the same open, sent on. The node may have been looked up
+        // by another thread, which this one waited for.
+        let looked_again = matches!(step, Some(Step::LookedAgain | Step::Refused(_)));
+        let just_looked = looked_again || step == Some(Step::Looked(id));
         let (place, snapshot) = match &node.content {
             Content::Filled(place, snapshot) => (place.clone(), snapshot.clone()),
             Content::Failed(_, failure) if just_looked => return Some(Err(failure.errno)),
@@ -48,10 +52,11 @@ impl SecretFs {
             Err(errno) => return Some(Err(errno)),
         };
         let own_view = place.view == view_of(caller, &template);
-        if own_view && (just_looked || self.is_current(&place, &snapshot, &template)) {
-            return Some(Ok(self.pin(caller, id, snapshot, &grant)));
+        if !own_view || !(looked_again || self.is_current(&place, &snapshot, &template)) {
+            return Some(refuse(&mut self.nodes(), id, caller));
         }
-        Some(refuse(&mut self.nodes(), id, caller))
+        let pinned = self.nodes().pin(id, &snapshot);
+        pinned.then(|| Ok(self.handle(caller, id, snapshot, &grant)))
     }
 
     fn is_current(&self, place: &Place, snapshot: &Arc<Snapshot>, template: &Arc<Template>) -> bool {
@@ -73,8 +78,8 @@ impl SecretFs {
         }
     }
 
-    fn pin(&self, caller: &Caller, node: NodeId, snapshot: Arc<Snapshot>, grant: &Grant) -> u64 {
-        self.nodes().opened(node);
+    /// The handle for a snapshot that the node has pinned.
+    fn handle(&self, caller: &Caller, node: NodeId, snapshot: Arc<Snapshot>, grant: &Grant) -> u64 {
         self.handles.insert(Handle { node, snapshot, uid: caller.uid, generation: grant.generation() })
     }
 
@@ -83,51 +88,48 @@ impl SecretFs {
     async fn open_anew(self: Arc<Self>, caller: Caller, id: NodeId) -> Result<u64, Errno> {
         let file = self.nodes().get(id).ok_or(Errno::STALE)?.content.file();
         let file = self.file(file)?;
-        let job = match self.prepare(&caller, &file).await {
-            Ok(Some(job)) => job,
-            Ok(None) => return Err(Errno::ACCES),
-            Err(error) => return Err(self.log_failure(&file, error).errno),
-        };
-        let rendered = self.snapshot_in_time(&job).await;
-        let (_, snapshot) = rendered.map_err(|error| self.log_failure(&file, error).errno)?;
-        let snapshot = self.hand_over(id, &job.place, snapshot)?;
-        Ok(self.pin(&caller, id, snapshot, &job.grant))
+        match self.rendered_in_time(&caller, &file).await {
+            Ok(Some(rendered)) => {
+                let snapshot = self.hand_over(id, &rendered.place, rendered.snapshot).await?;
+                Ok(self.handle(&caller, id, snapshot, &rendered.grant))
+            }
+            Ok(None) => Err(Errno::ACCES),
+            Err((_, error)) => Err(self.failed(&file, error).errno),
+        }
     }
 
     /// The snapshot that an opener of this node gets: the current one, unless somebody has the
-    /// node open; then theirs, if it is the same view.
-    fn hand_over(&self, id: NodeId, place: &Place, snapshot: Arc<Snapshot>) -> Result<Arc<Snapshot>, Errno> {
-        let pinned = {
-            let nodes = self.nodes();
-            match nodes.get(id).map(|node| &node.content) {
-                Some(Content::Filled(_, held)) if Arc::ptr_eq(held, &snapshot) => return Ok(snapshot),
-                Some(Content::Filled(held, pinned)) if !nodes.is_idle(id) => {
-                    Some((*held == *place).then(|| pinned.clone()))
+    /// node open; then theirs, if it is the same view. One at a time, so that nobody reads before
+    /// the kernel knows the size: it does not ask between an OPEN and a `sendfile`.
+    async fn hand_over(
+        &self,
+        id: NodeId,
+        place: &Place,
+        snapshot: Arc<Snapshot>,
+    ) -> Result<Arc<Snapshot>, Errno> {
+        let _turn = self.adopting.lock().await;
+        let reserved = self.nodes().reserve(id, place, &snapshot).ok_or(Errno::ACCES)?;
+        match reserved {
+            Reserved::Held(held) => {
+                if !Arc::ptr_eq(&held, &snapshot) {
+                    tracing::info!(node = id, "open elsewhere: serves the snapshot of the open handle");
                 }
-                Some(Content::Bare(_)) | None => return Err(Errno::ACCES),
-                _ => None,
+                Ok(held)
             }
-        };
-        match pinned {
-            Some(Some(stale)) => {
-                tracing::info!(node = id, "open elsewhere: serves the snapshot of the open handle");
-                Ok(stale)
+            Reserved::Changed => {
+                unhurried(|| self.tell_size(id, &snapshot));
+                self.nodes().settled(id);
+                Ok(snapshot)
             }
-            Some(None) => Err(Errno::ACCES),
-            None => self.adopt(id, place, snapshot),
         }
     }
 
-    /// The kernel learns the new size before anybody reads: it does not ask between an OPEN and
-    /// a `sendfile`. Blocks for the length of two system calls.
-    fn adopt(&self, id: NodeId, place: &Place, snapshot: Arc<Snapshot>) -> Result<Arc<Snapshot>, Errno> {
-        if let Some(kernel) = self.kernel.get() {
-            kernel.forget_content(id);
-            if let Some(&last) = snapshot.bytes.expose().last() {
-                kernel.store_last(id, snapshot.size(), last);
-            }
+    fn tell_size(&self, id: NodeId, snapshot: &Snapshot) {
+        let Some(kernel) = self.kernel.get() else { return };
+        kernel.forget_content(id);
+        if let Some(&last) = snapshot.bytes.expose().last() {
+            kernel.store_last(id, snapshot.size(), last);
         }
-        if self.nodes().adopt(id, place, &snapshot) { Ok(snapshot) } else { Err(Errno::STALE) }
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use super::errno::Errno;
 use super::nodes::{Content, NodeId, Place, View};
@@ -42,12 +42,20 @@ struct Flight {
 
 /// What a rendering is made from.
 #[derive(Clone)]
-pub struct Job {
+struct Job {
     file: Arc<File>,
-    pub(super) place: Place,
+    place: Place,
     template: Arc<Template>,
     edited: SystemTime,
     reader: Option<Reader>,
+    grant: Grant,
+}
+
+/// A snapshot for one caller.
+pub(super) struct InTime {
+    pub(super) node: NodeId,
+    pub(super) snapshot: Arc<Snapshot>,
+    pub(super) place: Place,
     pub(super) grant: Grant,
 }
 
@@ -55,35 +63,36 @@ impl SecretFs {
     /// LOOKUP of a file that has to be loaded or rendered. `stat` does not fail because a
     /// rendering does: then the node is empty, and its OPEN carries the errno.
     pub(super) async fn lookup_rendered(self: Arc<Self>, caller: Caller, file: Arc<File>) -> Attr {
-        let job = match self.prepare(&caller, &file).await {
-            Ok(Some(job)) => job,
-            Ok(None) => return self.looked_bare(&caller, &file),
-            Err(error) => {
-                let place = Place { file: file.id, view: View::Real };
-                return self.looked_failed(&caller, &file, &place, error);
+        match self.rendered_in_time(&caller, &file).await {
+            Ok(Some(rendered)) => {
+                let node =
+                    self.nodes().hand_out(rendered.node, &rendered.place, &rendered.snapshot, caller.pid);
+                filled(node, &rendered.snapshot)
             }
-        };
-        match self.snapshot_in_time(&job).await {
-            Ok((node, snapshot)) => {
-                self.nodes().looked(node, caller.pid);
-                filled(node, &snapshot)
-            }
-            Err(error) => self.looked_failed(&caller, &file, &job.place, error),
+            Ok(None) => self.looked_bare(&caller, &file),
+            Err((place, error)) => self.looked_failed(&caller, &file, &place, error),
         }
     }
 
     fn looked_failed(&self, caller: &Caller, file: &File, place: &Place, error: Error) -> Attr {
-        let failure = self.log_failure(file, error);
-        let mut nodes = self.nodes();
-        let node = nodes.fail(place, failure);
-        nodes.looked(node, caller.pid);
+        let failure = Arc::new(Failure::new(error));
+        let (node, is_news) = {
+            let mut nodes = self.nodes();
+            let (node, is_news) = nodes.fail(place, failure.clone());
+            nodes.looked(node, caller.pid);
+            (node, is_news)
+        };
+        if is_news {
+            log(file, &failure);
+        }
         empty(node, file)
     }
 
-    pub(super) fn log_failure(&self, file: &File, error: Error) -> Arc<Failure> {
+    /// A failure that no node keeps.
+    pub(super) fn failed(&self, file: &File, error: Error) -> Failure {
         let failure = Failure::new(error);
-        tracing::warn!(file = %file.path.display(), errno = %failure.errno, reason = %failure.error, "cannot be rendered");
-        Arc::new(failure)
+        log(file, &failure);
+        failure
     }
 
     /// GETATTR of a node that is not current and that nobody has open.
@@ -95,18 +104,34 @@ impl SecretFs {
         }
         // The node is filled already: this only keeps it current, for nobody in particular.
         let nobody = Caller { uid: 0, gid: 0, pid: 0 };
-        let rendered = match self.prepare(&nobody, &file).await {
-            Ok(Some(job)) => self.snapshot_in_time(&job).await,
-            Ok(None) => return Ok(empty(id, &file)),
-            Err(error) => Err(error),
+        let Ok(Some(rendered)) = self.rendered_in_time(&nobody, &file).await else {
+            return Ok(empty(id, &file));
         };
-        let Ok((_, snapshot)) = rendered else { return Ok(empty(id, &file)) };
-        let adopted = self.nodes().adopt(id, &place, &snapshot);
-        Ok(if adopted { filled(id, &snapshot) } else { empty(id, &file) })
+        let adopted = self.nodes().adopt(id, &place, &rendered.snapshot);
+        Ok(if adopted { filled(id, &rendered.snapshot) } else { empty(id, &file) })
+    }
+
+    /// The caller's current snapshot of a file, within the file's deadline. `None`: the caller may
+    /// not read it. Nothing in here blocks, so that the deadline holds whatever the disk does.
+    pub(super) async fn rendered_in_time(
+        self: &Arc<Self>,
+        caller: &Caller,
+        file: &Arc<File>,
+    ) -> Result<Option<InTime>, (Place, Error)> {
+        let deadline = file.spec.deadline;
+        let end = Instant::now() + deadline;
+        let late = || Error::Timeout(deadline);
+        let unknown = Place { file: file.id, view: View::Real };
+        let prepared = timeout_at(end, self.prepare(caller, file)).await.unwrap_or_else(|_| Err(late()));
+        let Some(job) = prepared.map_err(|error| (unknown, error))? else { return Ok(None) };
+        match timeout_at(end, self.snapshot(&job)).await.unwrap_or_else(|_| Err(late())) {
+            Ok((node, snapshot)) => Ok(Some(InTime { node, snapshot, place: job.place, grant: job.grant })),
+            Err(error) => Err((job.place, error)),
+        }
     }
 
     /// Loads the template and asks policy. `None`: the caller may not read the file.
-    pub(super) async fn prepare(&self, caller: &Caller, file: &Arc<File>) -> Result<Option<Job>, Error> {
+    async fn prepare(&self, caller: &Caller, file: &Arc<File>) -> Result<Option<Job>, Error> {
         let loaded = match file.source.ready() {
             Some(loaded) => loaded,
             None => {
@@ -131,11 +156,6 @@ impl SecretFs {
         Ok(Some(Job { file: file.clone(), place, template, edited: loaded.edited, reader, grant }))
     }
 
-    pub(super) async fn snapshot_in_time(self: &Arc<Self>, job: &Job) -> Outcome {
-        let deadline = job.file.spec.deadline;
-        timeout(deadline, self.snapshot(job)).await.unwrap_or(Err(Error::Timeout(deadline)))
-    }
-
     async fn snapshot(self: &Arc<Self>, job: &Job) -> Outcome {
         if let Some(current) = self.still_current(job).await? {
             return Ok(current);
@@ -147,12 +167,15 @@ impl SecretFs {
     }
 
     /// The current snapshot, if the providers say that nothing in it has changed.
-    async fn still_current(&self, job: &Job) -> Result<Option<(NodeId, Arc<Snapshot>)>, Error> {
+    async fn still_current(self: &Arc<Self>, job: &Job) -> Result<Option<(NodeId, Arc<Snapshot>)>, Error> {
         let Some((node, snapshot)) = self.nodes().current(&job.place).cloned() else { return Ok(None) };
         if !snapshot.is_of(&job.template) {
             return Ok(None);
         }
-        match self.broker.recheck(&snapshot.basis()).await? {
+        // In a task of its own: a store that hangs must not hold up the clock of who waits here.
+        let (broker, basis) = (self.broker.clone(), snapshot.basis());
+        let asked = tokio::spawn(async move { broker.recheck(&basis).await });
+        match asked.await.map_err(|_| Error::Internal("the check was lost"))?? {
             Some(basis) => {
                 snapshot.rebase(basis);
                 Ok(Some((node, snapshot)))
@@ -200,6 +223,10 @@ impl SecretFs {
         }
         Ok((node, snapshot))
     }
+}
+
+fn log(file: &File, failure: &Failure) {
+    tracing::warn!(file = %file.path.display(), errno = %failure.errno, reason = %failure.error, "cannot be rendered");
 }
 
 impl Flight {

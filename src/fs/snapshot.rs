@@ -2,7 +2,7 @@
 //! Uses the broker and the template it came from.
 
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
@@ -107,6 +107,12 @@ impl Snapshot {
 impl Failure {
     pub fn new(error: broker::Error) -> Self {
         Self { errno: error.class().into(), error, at: Instant::now() }
+    }
+
+    /// Of the same cause, and told less than a minute ago.
+    pub fn is_like(&self, other: &Self) -> bool {
+        let age = other.at.saturating_duration_since(self.at);
+        age < Duration::from_secs(60) && self.error.to_string() == other.error.to_string()
     }
 }
 

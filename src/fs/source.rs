@@ -1,7 +1,7 @@
 //! The template behind a file: opened without following links, judged by owner and mode, compiled
 //! once and kept until it is edited. Uses `template`; the reading blocks, so it is for the pool.
 
-use std::fs::File;
+use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -14,12 +14,18 @@ use crate::sys::lease;
 use crate::template::{LARGEST_TEMPLATE, Options, Template};
 
 pub struct Source {
-    path: PathBuf,
+    place: Trusted,
     options: Options,
     /// Cleared when the file may have changed.
     checked: AtomicBool,
     /// Guards the last outcome.
     loaded: Mutex<Option<Loaded>>,
+}
+
+/// Where a template lies, and the folder from which on nobody else may write.
+pub struct Trusted {
+    path: PathBuf,
+    from: PathBuf,
 }
 
 /// The outcome of loading: a template, or why there is none.
@@ -44,13 +50,20 @@ struct Stamp {
 /// How long a template that somebody is writing is waited for.
 const WRITER_PATIENCE: Duration = Duration::from_secs(1);
 
+impl Trusted {
+    /// `from` is the template's folder or one above it.
+    pub fn new(path: &Path, from: &Path) -> Self {
+        Self { path: path.to_owned(), from: from.to_owned() }
+    }
+}
+
 impl Source {
-    pub fn new(path: PathBuf, options: Options) -> Self {
-        Self { path, options, checked: AtomicBool::new(false), loaded: Mutex::new(None) }
+    pub fn new(place: Trusted, options: Options) -> Self {
+        Self { place, options, checked: AtomicBool::new(false), loaded: Mutex::new(None) }
     }
 
     pub fn path(&self) -> &Path {
-        &self.path
+        &self.place.path
     }
 
     /// What is loaded, if nothing hints that it changed. Never blocks on the disk.
@@ -70,6 +83,10 @@ impl Source {
         let last = self.last();
         let loaded = self.read(last.as_ref());
         *self.loaded.lock().expect("nothing panics while it holds this") = Some(loaded.clone());
+        if loaded.stamp.is_none() {
+            // Nothing tells when the cause is gone, so the next lookup looks again.
+            self.doubt();
+        }
         loaded
     }
 
@@ -94,7 +111,7 @@ impl Source {
 
     fn compile(&self, file: File) -> Result<Arc<Template>, broker::Error> {
         let text = read_whole(file).map_err(|error| self.refused(format!("cannot be read: {error}")))?;
-        let name = self.path.to_string_lossy();
+        let name = self.path().to_string_lossy();
         let text = String::from_utf8(text).map_err(|_| self.refused("is not UTF-8"))?;
         Ok(Arc::new(Template::compile(&name, &text, self.options)?))
     }
@@ -102,12 +119,19 @@ impl Source {
     /// Opens the file if it may be trusted: whoever can edit a template decides what its readers get.
     fn open(&self) -> Result<(File, Stamp, SystemTime), broker::Error> {
         let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC;
-        let file = File::options().read(true).custom_flags(flags).open(&self.path).map_err(|error| {
-            match error.raw_os_error() {
+        let file =
+            File::options().read(true).custom_flags(flags).open(self.path()).map_err(|error| match error
+                .raw_os_error()
+            {
                 Some(libc::ELOOP) => self.refused("is a link; templates are plain files"),
-                _ => self.refused(format!("cannot be opened: {error}")),
-            }
-        })?;
+                Some(libc::EACCES | libc::EPERM | libc::ENOENT | libc::ENXIO) => {
+                    self.refused(format!("cannot be opened: {error}"))
+                }
+                _ => broker::Error::Disk(format!(
+                    "the template {} cannot be opened: {error}",
+                    self.path().display()
+                )),
+            })?;
         let meta = file.metadata().map_err(|error| self.refused(format!("cannot be looked at: {error}")))?;
         let kind = meta.file_type();
         if !kind.is_file() {
@@ -125,20 +149,20 @@ impl Source {
         Ok((file, Stamp::of(&meta), edited))
     }
 
-    fn check_ownership(&self, meta: &std::fs::Metadata) -> Result<(), broker::Error> {
-        let me = nix::unistd::geteuid().as_raw();
-        let path = self.path.display();
-        if meta.uid() != 0 && meta.uid() != me {
-            return Err(self.refused(format!(
-                "belongs to uid {}; it must belong to root or to uid {me}: chown {me} {path}",
-                meta.uid()
-            )));
+    fn check_ownership(&self, meta: &Metadata) -> Result<(), broker::Error> {
+        for folder in
+            self.path().ancestors().skip(1).take_while(|folder| folder.starts_with(&self.place.from))
+        {
+            let meta =
+                fs::metadata(folder).map_err(|error| self.refused(format!("cannot be reached: {error}")))?;
+            // In a sticky folder nobody can replace what belongs to another (inode(7)).
+            if meta.mode() & libc::S_ISVTX == 0 {
+                check_writers(&meta).map_err(|why| {
+                    self.refused(format!("lies in {}, which {why} {}", folder.display(), folder.display()))
+                })?;
+            }
         }
-        // A user's own group is often shared with nobody, so only root is held to the group bit.
-        let forbidden = if me == 0 { 0o022 } else { 0o002 };
-        if meta.mode() & forbidden != 0 {
-            return Err(self.refused(format!("can be written by others: chmod go-w {path}")));
-        }
+        check_writers(meta).map_err(|why| self.refused(format!("{why} {}", self.path().display())))?;
         if meta.nlink() > 1 {
             return Err(self.refused("has a second hard link, so that it could be edited elsewhere"));
         }
@@ -149,7 +173,23 @@ impl Source {
     }
 
     fn refused(&self, why: impl std::fmt::Display) -> broker::Error {
-        broker::Error::Source(format!("the template {} {why}", self.path.display()))
+        broker::Error::Source(format!("the template {} {why}", self.path().display()))
+    }
+}
+
+/// Only root and we may write it. Says what is wrong, ending with the command that mends it, to
+/// be completed by the path.
+fn check_writers(meta: &Metadata) -> Result<(), String> {
+    let me = nix::unistd::geteuid().as_raw();
+    if meta.uid() != 0 && meta.uid() != me {
+        let owner = meta.uid();
+        return Err(format!("belongs to uid {owner}; it must belong to root or to uid {me}: chown {me}"));
+    }
+    // A user's own group is often shared with nobody, so only root is held to the group bit.
+    let forbidden = if me == 0 { 0o022 } else { 0o002 };
+    match meta.mode() & forbidden {
+        0 => Ok(()),
+        _ => Err("can be written by others: chmod go-w".to_owned()),
     }
 }
 
@@ -168,7 +208,7 @@ fn read_whole(mut file: File) -> io::Result<Vec<u8>> {
 }
 
 impl Stamp {
-    fn of(meta: &std::fs::Metadata) -> Self {
+    fn of(meta: &Metadata) -> Self {
         Self {
             device: meta.dev(),
             inode: meta.ino(),

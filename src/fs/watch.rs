@@ -1,16 +1,18 @@
 //! Notices edits of templates (inotify(7)), so that the next lookup sees them. Uses nix.
 
 use std::collections::{BTreeSet, HashMap};
-use std::path::{Path, PathBuf};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 use std::sync::Mutex;
 
+use super::tree::SUFFIX;
 use nix::errno::Errno;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDescriptor};
 
 pub struct Watch {
     inotify: Option<Inotify>,
-    /// Guards the folders by their descriptor.
-    folders: Mutex<HashMap<WatchDescriptor, PathBuf>>,
+    /// Guards the folders by their descriptor: one folder may be known by several paths.
+    folders: Mutex<HashMap<WatchDescriptor, BTreeSet<PathBuf>>>,
 }
 
 /// What changed since the last look.
@@ -50,7 +52,7 @@ impl Watch {
         let Some(inotify) = &self.inotify else { return };
         for folder in folders {
             match inotify.add_watch(folder, INTEREST) {
-                Ok(descriptor) => drop(self.folders().insert(descriptor, folder.clone())),
+                Ok(descriptor) => drop(self.folders().entry(descriptor).or_default().insert(folder.clone())),
                 Err(errno) => {
                     tracing::warn!(folder = %folder.display(), %errno, "cannot watch: edits are seen within a second")
                 }
@@ -73,16 +75,19 @@ impl Watch {
 
     fn note(&self, event: InotifyEvent, changes: &mut Changes) {
         changes.lost |= event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW);
-        changes.shape |= event.mask.intersects(SHAPE);
+        let is_folder = event.mask.contains(AddWatchFlags::IN_ISDIR);
+        let is_template =
+            event.name.as_deref().is_none_or(|name| name.as_bytes().ends_with(SUFFIX.as_bytes()));
+        changes.shape |= event.mask.intersects(SHAPE) && (is_folder || is_template);
         let mut folders = self.folders();
         if event.mask.contains(AddWatchFlags::IN_IGNORED) {
             folders.remove(&event.wd);
         } else if let (Some(folder), Some(name)) = (folders.get(&event.wd), event.name) {
-            changes.edited.insert(Path::new(folder).join(name));
+            changes.edited.extend(folder.iter().map(|folder| folder.join(&name)));
         }
     }
 
-    fn folders(&self) -> std::sync::MutexGuard<'_, HashMap<WatchDescriptor, PathBuf>> {
+    fn folders(&self) -> std::sync::MutexGuard<'_, HashMap<WatchDescriptor, BTreeSet<PathBuf>>> {
         self.folders.lock().expect("nothing panics while it holds this")
     }
 }

@@ -135,7 +135,9 @@ fn open_frozen(path: &Path) -> Result<Connection, StoreError> {
 /// SQLite's text is forwarded only where it cannot quote what is stored.
 pub(super) fn failure(path: &Path, error: &rusqlite::Error) -> StoreError {
     match error.sqlite_error_code() {
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreError::Busy(PATIENCE.as_secs()),
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::FileLockingProtocolFailed) => {
+            StoreError::Busy(PATIENCE.as_secs())
+        }
         Some(ErrorCode::DiskFull) => StoreError::DiskFull,
         Some(ErrorCode::ReadOnly) => StoreError::ReadOnly,
         Some(ErrorCode::NotADatabase) => StoreError::corrupt("its database file is no database"),

@@ -8,7 +8,7 @@ use crate::broker::Error;
 use crate::cli::report::Failure;
 use crate::cli::{exit, source};
 use crate::config::{Config, FileOptions, Mount};
-use crate::fs::source::Source;
+use crate::fs::source::{Source, Trusted};
 use crate::template::{Dialect, Format, Options, Template};
 
 const SUFFIX: &str = "tpl";
@@ -118,7 +118,12 @@ impl Subject {
     /// The template as its door reads it: a mount follows no link and waits for no pipe.
     pub(super) fn template(&self) -> Result<Arc<Template>, Error> {
         if self.is_in_folder {
-            return Source::new(self.path.clone(), self.options).load().template;
+            return Source::new(
+                Trusted::new(&self.path, self.path.parent().unwrap_or(&self.path)),
+                self.options,
+            )
+            .load()
+            .template;
         }
         let text = source::read(&self.path).map_err(|failure| Error::Source(failure.problem))?;
         Ok(Arc::new(Template::compile(&self.path.display().to_string(), &text, self.options)?))

@@ -24,6 +24,27 @@ const DEADLINE: Duration = Duration::from_secs(5);
 
 /// What the command line or the config wants mounted.
 pub(super) fn plan(config: &Config, args: &Args) -> Result<Vec<Plan>, Failure> {
+    let plans = wanted(config, args)?;
+    plans.iter().try_for_each(|plan| refuse_own_templates(&plan.at, &plans))?;
+    Ok(plans)
+}
+
+/// A mount below a folder of templates would be read by its own server, which waits for itself.
+fn refuse_own_templates(at: &Path, plans: &[Plan]) -> Result<(), Failure> {
+    let Ok(at) = at.canonicalize() else { return Ok(()) };
+    let folders = plans.iter().map(|plan| &plan.layout.templates);
+    let within = |folder: &&PathBuf| folder.canonicalize().is_ok_and(|folder| at.starts_with(folder));
+    match folders.into_iter().find(within) {
+        None => Ok(()),
+        Some(folder) => Err(Failure::new(
+            exit::CONFIG,
+            format!("the mount point {} lies in the folder of templates {}", at.display(), folder.display()),
+        )
+        .hint("mount elsewhere")),
+    }
+}
+
+fn wanted(config: &Config, args: &Args) -> Result<Vec<Plan>, Failure> {
     if let (Some(templates), Some(at)) = (&args.templates, &args.mountpoint) {
         let options = args.options()?;
         let spec = spec(&options).map_err(|Unknown { option, problem }| {
@@ -75,7 +96,7 @@ struct Unknown {
 fn spec(options: &FileOptions) -> Result<Spec, Unknown> {
     let (uid, own_gid) = match &options.owner {
         None => (geteuid().as_raw(), getegid().as_raw()),
-        Some(Account::Id(uid)) => (*uid, *uid),
+        Some(Account::Id(uid)) => (*uid, group_of(*uid)),
         Some(Account::Name(name)) => user(name)?,
     };
     let gid = match &options.group {
@@ -98,6 +119,14 @@ fn user(name: &str) -> Result<(u32, u32), Unknown> {
     match User::from_name(name) {
         Ok(Some(user)) => Ok((user.uid.as_raw(), user.gid.as_raw())),
         _ => Err(Unknown { option: "owner", problem: format!("there is no user `{name}`") }),
+    }
+}
+
+/// The group of a user who has a name; nobody else's group for one who has none.
+fn group_of(uid: u32) -> u32 {
+    match User::from_uid(uid.into()) {
+        Ok(Some(user)) => user.gid.as_raw(),
+        _ => getegid().as_raw(),
     }
 }
 
