@@ -3,6 +3,7 @@
 mod common;
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -153,7 +154,7 @@ fn the_key_is_wiped_from_the_environment() {
         assert!(Instant::now() < end, "the key is still there");
         std::thread::sleep(Duration::from_millis(5));
     }
-    drop(child.stdin.take());
+    child.stdin.take().unwrap().write_all(b"value").unwrap();
     assert!(child.wait().unwrap().success());
     let mut wrong = bare(&store, &["get", "a"]);
     let said = refusal(&wrong.env("SECRETFS_MASTER_KEY", "not a key").output().unwrap(), 77);

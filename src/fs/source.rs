@@ -150,9 +150,9 @@ impl Source {
     }
 
     fn check_ownership(&self, meta: &Metadata) -> Result<(), broker::Error> {
-        for folder in
-            self.path().ancestors().skip(1).take_while(|folder| folder.starts_with(&self.place.from))
-        {
+        let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let (path, from) = (absolute(self.path()), absolute(&self.place.from));
+        for folder in path.ancestors().skip(1).take_while(|folder| folder.starts_with(&from)) {
             let meta =
                 fs::metadata(folder).map_err(|error| self.refused(format!("cannot be reached: {error}")))?;
             // In a sticky folder nobody can replace what belongs to another (inode(7)).

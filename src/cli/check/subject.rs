@@ -119,7 +119,13 @@ impl Subject {
     pub(super) fn template(&self) -> Result<Arc<Template>, Error> {
         if self.is_in_folder {
             return Source::new(
-                Trusted::new(&self.path, self.path.parent().unwrap_or(&self.path)),
+                Trusted::new(
+                    &self.path,
+                    self.path
+                        .parent()
+                        .filter(|folder| !folder.as_os_str().is_empty())
+                        .unwrap_or(Path::new(".")),
+                ),
                 self.options,
             )
             .load()

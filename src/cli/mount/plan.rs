@@ -73,7 +73,8 @@ fn plan_mount(config: &Config, index: &str, mount: &Mount) -> Result<Plan, Failu
         let place = ["files", &path.to_string_lossy()];
         let spec =
             spec(&file.options.merged_over(&mount.defaults)).map_err(|unknown| in_config(&place, unknown))?;
-        files.insert(path.clone(), (spec, file.template.clone()));
+        let template = file.template.as_deref().map(absolute).transpose()?;
+        files.insert(path.clone(), (spec, template));
     }
     Ok(Plan { at: absolute(&mount.at)?, layout: layout(&mount.templates, defaults, files)? })
 }
