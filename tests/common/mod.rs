@@ -4,6 +4,7 @@
 
 mod map;
 mod mount;
+pub mod programs;
 mod shared_node;
 mod store;
 mod systemd;

@@ -1,16 +1,22 @@
 //! The programs and packages that tests use beside ours. A missing one fails the test and says
 //! what to run; it never makes a test pass.
 
-use std::env;
 use std::path::{Path, PathBuf};
+use std::{env, fs};
 
-/// A program on the PATH (or in Debian's sbin).
+/// A program on the PATH (or in Debian's sbin, or where it keeps PostgreSQL's own).
 #[track_caller]
 pub fn tool(name: &str) -> PathBuf {
     let path = env::var_os("PATH").unwrap_or_default();
-    let folders = env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
+    let folders =
+        env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]).chain(postgres_folders());
     let found = folders.map(|folder| folder.join(name)).find(|file| file.is_file());
     found.unwrap_or_else(|| panic!("`{name}` is not installed: ./tests/run installs it"))
+}
+
+fn postgres_folders() -> impl Iterator<Item = PathBuf> {
+    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().map_while(Result::ok);
+    versions.map(|version| version.path().join("bin"))
 }
 
 /// A Python with the packages that tests import.
