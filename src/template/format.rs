@@ -70,6 +70,11 @@ impl Format {
         find("format", name, &FORMATS)
     }
 
+    /// Every name that `parse` knows.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        FORMATS.iter().map(|(name, _)| *name)
+    }
+
     pub fn name(self) -> &'static str {
         match self {
             Self::Text => "text",
@@ -83,11 +88,19 @@ impl Dialect {
     pub fn parse(name: &str) -> Result<Self, UnknownName> {
         find("dialect", name, &DIALECTS)
     }
+
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        DIALECTS.iter().map(|(name, _)| *name)
+    }
 }
 
 impl Syntax {
     pub fn parse(name: &str) -> Result<Self, UnknownName> {
         find("syntax", name, &SYNTAXES)
+    }
+
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        SYNTAXES.iter().map(|(name, _)| *name)
     }
 }
 
@@ -126,6 +139,13 @@ mod tests {
         assert_eq!(Format::chosen(None, systemd, "a.json"), json);
         assert_eq!(Format::chosen(Some(json), None, "a.env"), json);
         assert_eq!(Format::chosen(None, None, "a"), Format::Text);
+    }
+
+    #[test]
+    fn every_name_is_parsed() {
+        assert!(Format::names().all(|name| Format::parse(name).is_ok_and(|format| format.name() == name)));
+        assert!(Dialect::names().all(|name| Dialect::parse(name).is_ok()));
+        assert!(Syntax::names().all(|name| Syntax::parse(name).is_ok()));
     }
 
     #[test]
