@@ -2,6 +2,9 @@
 
 use jiff::Timestamp;
 
+/// The day of this version. A clock that is right shows no earlier one.
+pub const RELEASED: &str = "2026-11-22";
+
 pub trait Clock: Send + Sync {
     fn now(&self) -> Timestamp;
 }

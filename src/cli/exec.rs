@@ -25,7 +25,7 @@ pub struct Args {
     #[arg(long, value_name = "TEMPLATE")]
     env_file: Vec<PathBuf>,
     /// Set what a profile of the config says
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = super::completions::profiles())]
     profile: Option<String>,
     /// Inherit nothing but PATH, HOME, TERM, the locale and their like
     #[arg(long)]

@@ -1,4 +1,5 @@
-//! The exit statuses, documented in the README. `EX_*` of sysexits.h where it has a fitting one.
+//! The exit statuses, documented in the README and the manual page. `EX_*` of sysexits.h where it
+//! has a fitting one.
 
 pub const OK: u8 = 0;
 /// A question was answered with no (`exists`), or `check` has findings.
@@ -22,3 +23,20 @@ pub const TEMPORARY: u8 = 75;
 /// No key, a wrong key, a key file with wide permissions.
 pub const NO_PERMISSION: u8 = 77;
 pub const CONFIG: u8 = 78;
+
+/// The table of the README, and of the manual page.
+pub const TABLE: [(&str, &str); 13] = [
+    ("0", "done"),
+    ("1", "a question was answered with no; `check` found something missing"),
+    ("64", "wrong use of the command line"),
+    ("65", "input that is wrong: a template, a value, a name"),
+    ("66", "a secret or a file that is not there"),
+    ("69", "something that this machine does not offer: `/dev/fuse`, namespaces"),
+    ("70, 71", "a fault of ours, or of the system"),
+    ("73, 74", "cannot be created; disk full, store damaged"),
+    ("75", "try again later: busy, deadline"),
+    ("77", "no key, a wrong key, permissions that are too wide, denied"),
+    ("78", "the config"),
+    ("126, 127", "`exec`: the command cannot be run, or is not found"),
+    ("else", "`exec`: the command's own"),
+];

@@ -14,6 +14,7 @@ use crate::store::Access;
 #[derive(clap::Args)]
 pub struct Args {
     /// NAME, NAME.FIELD or NAME#FIELD, with @VERSION if not the active one
+    #[arg(add = super::completions::fields())]
     name: String,
     /// Show the value on a terminal, too
     #[arg(long)]

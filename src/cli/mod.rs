@@ -3,6 +3,7 @@
 
 pub mod assemble;
 pub mod check;
+pub mod completions;
 pub mod config;
 pub mod demo;
 pub mod exec;
@@ -13,6 +14,7 @@ pub mod init;
 pub mod json_values;
 pub mod list;
 pub mod log;
+pub mod man;
 pub mod mount;
 pub mod named;
 pub mod open;
@@ -22,6 +24,7 @@ pub mod render;
 pub mod report;
 pub mod rm;
 pub mod rotate;
+pub mod schema;
 pub mod session;
 pub mod set;
 pub mod show;
@@ -102,6 +105,12 @@ enum Command {
     Check(check::Args),
     /// Take a tour: a throw-away store, a real mount, real programs
     Demo(demo::Args),
+    /// Print what makes a shell complete our command lines
+    Completions(completions::Args),
+    /// Print the manual page
+    Man(man::Args),
+    /// Print the JSON Schema of the config
+    Schema(schema::Args),
 }
 
 impl Command {
@@ -113,6 +122,7 @@ impl Command {
 
 /// Parses the command line, runs the command, turns its outcome into an exit status.
 pub fn main() -> ExitCode {
+    completions::answer();
     // First of all, while there is one thread: no child and no /proc file shall have it.
     let env_key = crate::store::EnvKey::take();
     let mut cli = match Cli::try_parse() {
@@ -149,6 +159,9 @@ fn dispatch(cli: Cli) -> Result<u8, Failure> {
         Command::Render(args) => render::run(args, common),
         Command::Check(args) => check::run(args, common),
         Command::Demo(args) => demo::run(args, common),
+        Command::Completions(args) => completions::run(args),
+        Command::Man(args) => man::run(args),
+        Command::Schema(args) => schema::run(args),
     }
 }
 

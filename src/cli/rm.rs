@@ -11,7 +11,7 @@ use crate::store::{Access, Stamp, StoreError};
 #[derive(clap::Args)]
 pub struct Args {
     /// The secrets
-    #[arg(value_name = "NAME", required = true)]
+    #[arg(value_name = "NAME", required = true, add = super::completions::secrets())]
     names: Vec<String>,
     /// Do not ask
     #[arg(long)]

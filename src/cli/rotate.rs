@@ -9,6 +9,7 @@ use crate::store::Edit;
 #[derive(clap::Args)]
 pub struct Args {
     /// The secret; its new value is asked for, or comes from stdin
+    #[arg(add = super::completions::secrets())]
     name: String,
     #[command(flatten)]
     values: ValueArgs,

@@ -16,7 +16,7 @@ use crate::store::{Access, Change, Edit, NewVersion, SecretInfo, Stamp, Store, S
 #[derive(clap::Args)]
 pub struct Args {
     /// The secrets; each value is asked for, or comes from stdin
-    #[arg(value_name = "NAME", required_unless_present = "from_json")]
+    #[arg(value_name = "NAME", required_unless_present = "from_json", add = super::completions::secrets())]
     names: Vec<String>,
     #[command(flatten)]
     values: ValueArgs,

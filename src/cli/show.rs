@@ -7,6 +7,7 @@ use crate::store::{Access, SecretInfo};
 #[derive(clap::Args)]
 pub struct Args {
     /// The secret
+    #[arg(add = super::completions::secrets())]
     name: String,
 }
 

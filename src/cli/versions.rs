@@ -8,6 +8,7 @@ use crate::store::{Access, StoreError, VersionInfo};
 #[derive(clap::Args)]
 pub struct Args {
     /// The secret
+    #[arg(add = super::completions::secrets())]
     name: String,
 }
 

@@ -5,6 +5,7 @@ mod error;
 mod place;
 mod raw;
 mod scalar;
+mod schema;
 #[cfg(test)]
 mod tests;
 
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 pub use error::ConfigError;
 pub use place::Place;
+pub use schema::schema;
 
 use crate::nearest::nearest;
 use crate::secret::{Reference, SecretName};

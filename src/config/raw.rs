@@ -1,9 +1,11 @@
 //! The config file as serde sees it: one struct per map, unknown keys denied, every scalar judged
 //! by `scalar`. No flatten, no untagged and no tagged enums: with them the parser loses its place.
+//! The doc comments are what the schema says of a key.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
@@ -14,16 +16,24 @@ use super::{Account, FileOptions, ProviderKind};
 use crate::secret::SecretName;
 use crate::template::{Dialect, Format, Syntax};
 
-#[derive(Default, serde::Deserialize)]
+#[derive(Default, serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Root {
+    /// The store: its folder, or a map with its `path` and its `key`
     pub(super) store: Store,
+    /// What `secretfs mount` serves: folders of templates, each as a folder of files
     pub(super) mounts: Vec<Mount>,
+    /// What `secretfs exec --profile NAME` gives to a command, by name
     pub(super) profiles: Table<Label, Profile>,
+    /// Secrets that live elsewhere than in the store: NAME: provider:path#field; `from: PROVIDER` for all others
     pub(super) secrets: Table<SecretName, Word<ReferenceText>>,
+    /// The variables that a template may read as `env.NAME`
     pub(super) env: Vec<Word<Variable>>,
+    /// Where secrets come from, by name; `store` is always there
     pub(super) providers: Table<Label, Provider>,
+    /// Who may read what
     pub(super) policy: Policy,
+    /// Where it is written down who read what
     pub(super) audit: Audit,
 }
 
@@ -31,26 +41,35 @@ pub(super) struct Root {
 /// `flatten` would lose the places.
 macro_rules! with_options {
     ($name:ident { $($(#[$attribute:meta])* $field:ident: $type:ty,)* }) => {
-        #[derive(serde::Deserialize)]
+        #[derive(serde::Deserialize, JsonSchema)]
         #[serde(deny_unknown_fields)]
         pub(super) struct $name {
             $($(#[$attribute])* pub(super) $field: $type,)*
+            /// Whose the files are: a user's name or number (default: who mounts)
             #[serde(default)]
             owner: Given<Account>,
+            /// The files' group: a name or a number (default: the owner's)
             #[serde(default)]
             group: Given<Account>,
+            /// Who may read: permission bits in quotes (default: "0400")
             #[serde(default)]
             mode: Given<Mode>,
+            /// What the file is, which decides how values are written into it (default: what its name tells, else text)
             #[serde(default)]
             format: Given<Format>,
+            /// Who reads an env file (default: dotenv)
             #[serde(default)]
             dialect: Given<Dialect>,
+            /// How a template marks what is filled in: angle is `<< >>`, jinja is `{{ }}` (default: angle)
             #[serde(default)]
             syntax: Given<Syntax>,
+            /// How long a reader waits at most (default: 5s)
             #[serde(default)]
             deadline: Given<Duration>,
+            /// Whether the result is parsed once more before it is served (default: true)
             #[serde(default)]
             verify: Given<bool>,
+            /// Files that change together
             #[serde(default, rename = "set")]
             _set: Later,
         }
@@ -74,54 +93,70 @@ macro_rules! with_options {
 }
 
 with_options!(Mount {
+    /// The mount point: an empty folder
     at: Word<PathBuf>,
+    /// The folder of templates; each `NAME.tpl` in it is served as `NAME`
     templates: Word<PathBuf>,
+    /// Options for single files by their path in the mount, and files whose template lies elsewhere
     #[serde(default)]
     files: Table<FilePath, File>,
 });
 
 with_options!(File {
+    /// The template, if it is not in the mount's folder
     #[serde(default)]
     template: Given<PathBuf>,
+    /// What is done when a value changes
     #[serde(default, rename = "on_change")]
     _on_change: Later,
 });
 
-#[derive(Default, serde::Deserialize)]
+#[derive(Default, serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Profile {
+    /// Variables, each with the secret that it holds
     pub(super) env: Table<Variable, Word<ReferenceText>>,
+    /// Templates of env files, whose variables are set
     pub(super) env_files: Vec<Word<PathBuf>>,
+    /// Files that the command alone sees
     #[serde(rename = "files")]
     pub(super) _files: Later,
 }
 
-#[derive(serde::Deserialize)]
+#[derive(serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Provider {
+    /// What it is: the embedded store, or the daemon's environment
     pub(super) r#type: Word<ProviderKind>,
+    /// Where it is
     #[serde(default, rename = "address")]
     pub(super) _address: Later,
+    /// How to log in
     #[serde(default, rename = "auth")]
     pub(super) _auth: Later,
+    /// What is kept, and for how long
     #[serde(default, rename = "cache")]
     pub(super) _cache: Later,
 }
 
-#[derive(Default, serde::Deserialize)]
+#[derive(Default, serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Policy {
+    /// Names for sets of rules
     #[serde(rename = "roles")]
     _roles: Later,
+    /// Which caller may read what
     #[serde(rename = "rules")]
     _rules: Later,
 }
 
-#[derive(Default, serde::Deserialize)]
+#[derive(Default, serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Audit {
+    /// Where it is written
     #[serde(rename = "sinks")]
     _sinks: Later,
+    /// Whether a read fails that cannot be written down
     #[serde(rename = "required")]
     _required: Later,
 }
@@ -133,22 +168,27 @@ pub(super) struct Store {
     pub(super) key: Option<Key>,
 }
 
-#[derive(serde::Deserialize)]
+#[derive(serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct StoreMap {
+pub(super) struct StoreMap {
+    /// The store's folder (default: ./.secretfs)
     #[serde(default)]
     path: Given<PathBuf>,
+    /// How it is kept
     #[serde(default, rename = "backend")]
     _backend: Given<Backend>,
+    /// Where the key comes from, if not from where it is looked for anyway
     #[serde(default)]
     key: Option<Key>,
 }
 
-#[derive(serde::Deserialize)]
+#[derive(serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Key {
+    /// The kind of place
     #[serde(rename = "source")]
     _source: Word<KeySource>,
+    /// The key file
     pub(super) path: Word<PathBuf>,
 }
 

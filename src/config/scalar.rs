@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, Visitor};
 
-use super::{Account, ProviderKind};
+use super::{Account, OWN_PROVIDERS, ProviderKind};
 use crate::nearest::nearest;
 use crate::secret::{Namespace, Reference, SecretName};
 use crate::template::{Dialect, Format, Syntax};
@@ -321,24 +321,27 @@ impl Scalar for ProviderKind {
     const EXPECTED: &'static str = "the type of a provider";
 
     fn judge(text: &str) -> Result<Self, String> {
-        match text {
-            "store" => Ok(Self::Store),
-            "env" => Ok(Self::Env),
-            _ => Err(choice(text, "provider type", &["store", "env"], LATER_PROVIDERS)),
-        }
+        let found = OWN_PROVIDERS.iter().find(|(name, _)| *name == text).map(|(_, kind)| *kind);
+        found.ok_or_else(|| {
+            choice(text, "provider type", &OWN_PROVIDERS.map(|(name, _)| name), LATER_PROVIDERS)
+        })
     }
 }
 
 /// The store's backend: there is one.
 pub(super) struct Backend;
 
+impl Backend {
+    pub(super) const NAMES: [&str; 1] = ["sqlite"];
+}
+
 impl Scalar for Backend {
     const EXPECTED: &'static str = "the name of a backend";
 
     fn judge(text: &str) -> Result<Self, String> {
-        match text {
-            "sqlite" => Ok(Self),
-            _ => Err(choice(text, "backend", &["sqlite"], &["file"])),
+        match Self::NAMES.contains(&text) {
+            true => Ok(Self),
+            false => Err(choice(text, "backend", &Self::NAMES, &["file"])),
         }
     }
 }
@@ -346,14 +349,18 @@ impl Scalar for Backend {
 /// A key source that takes settings; the others are tried without being named.
 pub(super) struct KeySource;
 
+impl KeySource {
+    pub(super) const NAMES: [&str; 1] = ["file"];
+}
+
 impl Scalar for KeySource {
     const EXPECTED: &'static str = "the name of a key source";
 
     fn judge(text: &str) -> Result<Self, String> {
         let later = ["keyring", "passphrase", "vault-transit", "aws-kms"];
-        match text {
-            "file" => Ok(Self),
-            _ => Err(choice(text, "key source", &["file"], &later)),
+        match Self::NAMES.contains(&text) {
+            true => Ok(Self),
+            false => Err(choice(text, "key source", &Self::NAMES, &later)),
         }
     }
 }

@@ -1,0 +1,111 @@
+//! The config's JSON Schema, for editors: made from the types that read it (`raw`), with what a
+//! scalar may look like. Says no more than the parser, and less where it takes more than one key to judge.
+
+use std::borrow::Cow;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+
+use super::raw::{Later, Root, Store, StoreMap};
+use super::scalar::{
+    Backend, FilePath, Given, KeySource, Label, Mode, ReferenceText, Scalar, Table, Variable, Word,
+};
+use super::{Account, OWN_PROVIDERS, ProviderKind};
+use crate::secret::{Namespace, SecretName};
+use crate::template::{Dialect, Format, Syntax};
+
+/// The schema (draft 2020-12) of a config file.
+pub fn schema() -> serde_json::Value {
+    let mut schema = SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<Root>();
+    schema.insert("title".to_owned(), "The config of secretfs".into());
+    schema.insert(
+        "description".to_owned(),
+        "secretfs.yaml: the store, what is mounted, and who gets what".into(),
+    );
+    schema.to_value()
+}
+
+/// What a scalar looks like.
+trait Look: Scalar {
+    fn look() -> Schema;
+}
+
+/// Text of this form; YAML reads digits without quotes as a number, which is fine.
+fn text(pattern: &str) -> Schema {
+    json_schema!({"type": ["string", "integer"], "minimum": 0, "pattern": pattern})
+}
+
+fn one_of(names: impl IntoIterator<Item = &'static str>) -> Schema {
+    json_schema!({"enum": Vec::from_iter(names)})
+}
+
+macro_rules! looks {
+    ($($name:ty: $look:expr;)*) => {$(
+        impl Look for $name {
+            fn look() -> Schema {
+                $look
+            }
+        }
+    )*};
+}
+looks! {
+    Format: one_of(Format::names());
+    Dialect: one_of(Dialect::names());
+    Syntax: one_of(Syntax::names());
+    ProviderKind: one_of(OWN_PROVIDERS.map(|(name, _)| name));
+    Backend: one_of(Backend::NAMES);
+    KeySource: one_of(KeySource::NAMES);
+    bool: json_schema!({"type": "boolean"});
+    PathBuf: text(r"^[^\u0000]+$");
+    Variable: text(r"^[^=\u0000]+$");
+    Label: text("^[A-Za-z0-9_-]+$");
+    Account: text("^.+$");
+    Mode: json_schema!({"type": "string", "pattern": "^0?[0246]{3}$", "examples": ["0400", "0440"]});
+    Duration: json_schema!({"type": "string", "pattern": "^0*[1-9][0-9]* *(ms|s|m|h)$", "examples": ["5s"]});
+    SecretName: path("^[A-Za-z0-9_./-]{1,128}$", &[]);
+    FilePath: path(r"^[^\u0000]+$", &[&format!("(^|/){}[^/]*$", Namespace::DEPLOY_FILES.replace('.', r"\."))]);
+    ReferenceText: text("^([A-Za-z0-9_-]+:[^#@]+|[^:#@]+)(#[A-Za-z_][A-Za-z0-9_.-]{0,63})?(@0*[1-9][0-9]*)?$");
+}
+
+/// A relative path without empty, `.` and `..` parts, and without these.
+fn path(pattern: &str, without: &[&str]) -> Schema {
+    let refused = [r"(^|/)(\.\.?)?(/|$)"].iter().chain(without).map(|it| json_schema!({"pattern": it}));
+    json_schema!({"type": "string", "pattern": pattern, "not": {"anyOf": Vec::from_iter(refused)}})
+}
+
+/// Types that are written out where they are used.
+macro_rules! inline {
+    ($([$($parameters:tt)*] $name:ty, $generator:ident => $schema:expr;)*) => {$(
+        impl<$($parameters)*> JsonSchema for $name {
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema($generator: &mut SchemaGenerator) -> Schema {
+                $schema
+            }
+        }
+    )*};
+}
+inline! {
+    [T: Look] Word<T>, _generator => T::look();
+    [T: Look] Given<T>, _generator => T::look();
+    [K: Look + Ord, V: JsonSchema] Table<K, V>, generator => json_schema!({
+        "type": "object",
+        "propertyNames": K::look(),
+        "additionalProperties": generator.subschema_for::<V>(),
+    });
+    [] Store, generator => json_schema!({
+        "anyOf": [PathBuf::look(), generator.subschema_for::<StoreMap>()],
+    });
+    [] Later, _generator => json_schema!({
+        "$comment": "not available in this version",
+        "anyOf": [{"type": "null"}, {"type": "array", "maxItems": 0}, {"type": "object", "maxProperties": 0}],
+    });
+}
