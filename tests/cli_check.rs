@@ -4,7 +4,7 @@ mod common;
 
 use std::process::Output;
 
-use common::{TestStore, stdout_of};
+use common::TestStore;
 use serde_json::Value;
 
 fn store() -> TestStore {
@@ -174,24 +174,4 @@ fn a_render_that_fails_prints_nothing_and_says_why() {
     let not_text = store.run_with(&["render", "-"], b"\xff");
     assert_eq!(not_text.status.code(), Some(65), "{not_text:?}");
     assert_eq!(store.run(&["render", "-", "--format", "jsn"]).status.code(), Some(64));
-}
-
-/// The samples are real templates: all render with the secrets that they name.
-#[test]
-fn the_samples_are_sound() {
-    let store = TestStore::new();
-    let secrets = r#"{"db": {"username": "app", "password": "p w"}, "api_key": "k", "git_token": "g/t", "tls_key": "pem"}"#;
-    stdout_of(&store.run_with(&["set", "--from-json"], secrets));
-    for folder in ["templates", "examples/quickstart/templates"] {
-        let path = format!("{}/{folder}", env!("CARGO_MANIFEST_DIR"));
-        let output = store.run(&["check", &path]);
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
-    }
-    let sample = |name: &str| format!("{}/templates/{name}", env!("CARGO_MANIFEST_DIR"));
-    let git = stdout_of(&store.run(&["render", &sample("git-credentials.tpl")]));
-    assert_eq!(git, "https://deploy:g%2Ft@git.example.com\n");
-    let pgpass = stdout_of(&store.run(&["render", &sample("pgpass.tpl")]));
-    assert_eq!(pgpass, "# host:port:database:user:password\nlocalhost:5432:*:app:p w\n");
-    let key = stdout_of(&store.run(&["render", &sample("tls/key.pem.tpl")]));
-    assert_eq!(key, "pem\n");
 }

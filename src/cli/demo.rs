@@ -25,12 +25,10 @@ pub struct Args {
 /// What the demo works on, embedded so that it needs no clone.
 const FILES: &[(&str, &str)] = &[
     ("secretfs.yaml", include_str!("demo/secretfs.yaml")),
-    ("templates/.env.tpl", include_str!("../../templates/.env.tpl")),
-    ("templates/config.json.tpl", include_str!("../../templates/config.json.tpl")),
-    ("templates/git-credentials.tpl", include_str!("../../templates/git-credentials.tpl")),
-    ("templates/pgpass.tpl", include_str!("../../templates/pgpass.tpl")),
-    ("templates/systemd.env.tpl", include_str!("../../templates/systemd.env.tpl")),
-    ("templates/tls/key.pem.tpl", include_str!("../../templates/tls/key.pem.tpl")),
+    ("templates/.env.tpl", include_str!("../../templates/dotenv/app.env.tpl")),
+    ("templates/config.json.tpl", include_str!("../../templates/json/config.json.tpl")),
+    ("templates/git-credentials.tpl", include_str!("../../templates/git/credentials.tpl")),
+    ("templates/key.pem.tpl", include_str!("../../templates/openssl/key.pem.tpl")),
     (
         "examples/quickstart/templates/app.env.tpl",
         include_str!("../../examples/quickstart/templates/app.env.tpl"),
@@ -64,7 +62,7 @@ pub fn run(args: &Args, _: &Common) -> Result<u8, Failure> {
 fn set_up(stage: &Stage) -> Result<(), Failure> {
     stage.provide_program()?;
     let makes_keys = stage.has("openssl");
-    for (path, text) in FILES.iter().filter(|(path, _)| makes_keys || !path.contains("tls")) {
+    for (path, text) in FILES.iter().filter(|(path, _)| makes_keys || !path.contains("key.pem")) {
         stage.write(path, text)?;
     }
     for mount in MOUNTS {
@@ -74,7 +72,7 @@ fn set_up(stage: &Stage) -> Result<(), Failure> {
     stage.run("secretfs init")?;
     stage.run_with("secretfs set --from-json < secrets.json", "secretfs set --from-json", &secrets()?)?;
     if makes_keys {
-        stage.run("openssl genpkey -algorithm ed25519 | secretfs set tls_key")?;
+        stage.run("openssl genpkey -algorithm ed25519 | secretfs set signing_key")?;
     }
     stage.run("secretfs list")?;
     Ok(())
@@ -87,7 +85,7 @@ fn secrets() -> Result<String, Failure> {
     let json = serde_json::json!({
         "db": {"username": "app", "password": password},
         "api_key": format!("sk_live_{}", random()?),
-        "git_token": format!("gl/pat+{}", random()?),
+        "git": {"username": "deploy", "password": format!("gl/pat+{}", random()?)},
     });
     Ok(json.to_string())
 }

@@ -29,6 +29,7 @@ pub mod session;
 pub mod set;
 pub mod show;
 pub mod source;
+pub mod template;
 mod unseen;
 pub mod values;
 pub mod versions;
@@ -103,6 +104,8 @@ enum Command {
     Render(render::Args),
     /// Check templates: syntax, references, and what could surprise
     Check(check::Args),
+    /// Print ready templates for common programs
+    Template(template::Args),
     /// Take a tour: a throw-away store, a real mount, real programs
     Demo(demo::Args),
     /// Print what makes a shell complete our command lines
@@ -158,6 +161,7 @@ fn dispatch(cli: Cli) -> Result<u8, Failure> {
         Command::Exec(args) => exec::run(args, common),
         Command::Render(args) => render::run(args, common),
         Command::Check(args) => check::run(args, common),
+        Command::Template(args) => template::run(args, common),
         Command::Demo(args) => demo::run(args, common),
         Command::Completions(args) => completions::run(args),
         Command::Man(args) => man::run(args),

@@ -1,2 +1,6 @@
-<# For nginx, postgres, any TLS server: a PEM file is plain text. -#>
-<< secrets.tls_key | trim >>
+<# any TLS server: a private key
+   Use: the server's option for its key file, beside the certificate.
+   Rotation: the server's own reload.
+   Secrets: secretfs set tls --type certificate --field cert=@cert.pem --field key=@key.pem
+-#>
+<< secrets.tls.key | trim >>

@@ -36,11 +36,11 @@ const READINGS: &[Reading] = &[
         program: "git",
         command: "printf 'url=https://git.example.com\\n\\n' | git -c credential.helper= \
                   -c 'credential.helper=store --file mnt/app/git-credentials' credential fill | tail -1",
-        secret: "git_token",
+        secret: "git.password",
     },
     Reading {
         program: "openssl",
-        command: "openssl pkey -in mnt/app/tls/key.pem -noout -text | head -1",
+        command: "openssl pkey -in mnt/app/key.pem -noout -text | head -1",
         secret: "",
     },
 ];
@@ -136,7 +136,7 @@ fn search_the_disk(stage: &Stage) -> Result<(), Failure> {
     stage.run("ls -lA store")?;
     stage.run("tail -c 4096 store/store.db | od -A d -t x1z | tail -4")?;
     let values =
-        "for name in db.password@1 db.password@2 api_key git_token; do secretfs get $name; echo; done";
+        "for name in db.password@1 db.password@2 api_key git.password; do secretfs get $name; echo; done";
     stage.run(&format!("{values} |\n    grep -raF -f - store || echo 'not one of them is there'"))?;
     // A search that finds nothing proves something only if it can find.
     stage.run("echo 'SQLite format 3' | grep -raFl -f - store")?;

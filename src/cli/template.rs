@@ -1,0 +1,118 @@
+//! `secretfs template`: the ready templates of the folder `templates/`, which the program carries
+//! with it. What is said of one is the first line of its own head comment.
+
+use serde::Serialize;
+
+use super::report::Failure;
+use super::{Common, exit, output};
+use crate::nearest::nearest;
+
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(clap::Subcommand)]
+enum Action {
+    /// List the ready templates
+    List,
+    /// Print one, to be saved as FILE.tpl among your own
+    Show {
+        /// Its name, as `template list` has it
+        name: String,
+    },
+}
+
+pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
+    match &args.action {
+        Action::List => list(common)?,
+        Action::Show { name } => show(name, common)?,
+    }
+    Ok(exit::OK)
+}
+
+struct Ready {
+    /// Its path in the folder, without the suffix.
+    name: &'static str,
+    text: &'static str,
+}
+
+macro_rules! ready {
+    ($($name:literal)*) => {
+        &[$(Ready {
+            name: $name,
+            text: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/templates/", $name, ".tpl")),
+        }),*]
+    };
+}
+
+/// Sorted. `tests/ready_templates.rs` compares it with the folder.
+const READY: &[Ready] = ready! {
+    "borg/passphrase"
+    "curl/netrc"
+    "dotenv/app.env"
+    "git/credentials"
+    "gpg/passphrase"
+    "json/config.json"
+    "openssl/key.pem"
+    "openssl/passphrase"
+    "postgres/pgpass"
+    "restic/password"
+    "systemd/app.env"
+    "tls/key.pem"
+};
+
+/// What the head comment says in its first line: `PROGRAM, PROGRAM: what it is`.
+#[derive(Serialize)]
+struct About {
+    name: &'static str,
+    programs: &'static str,
+    description: &'static str,
+}
+
+impl Ready {
+    fn about(&self) -> About {
+        let line = self.text.lines().next().unwrap_or_default().trim_start_matches("<# ");
+        let (programs, description) = line.split_once(": ").unwrap_or(("", line));
+        About { name: self.name, programs, description }
+    }
+}
+
+fn list(common: &Common) -> Result<(), Failure> {
+    let all = READY.iter().map(Ready::about);
+    if common.json {
+        return output::print_json(&all.collect::<Vec<_>>());
+    }
+    let row = |about: About| [about.name, about.programs, about.description].map(str::to_owned).to_vec();
+    output::print_table(&["NAME", "PROGRAM", "WHAT IT IS"], all.map(row))
+}
+
+fn show(name: &str, common: &Common) -> Result<(), Failure> {
+    let name = name.strip_suffix(".tpl").unwrap_or(name);
+    let ready = READY.iter().find(|ready| ready.name == name).ok_or_else(|| unknown(name))?;
+    if !common.json {
+        return output::print(ready.text);
+    }
+    #[derive(Serialize)]
+    struct Shown {
+        #[serde(flatten)]
+        about: About,
+        text: &'static str,
+    }
+    output::print_json(&Shown { about: ready.about(), text: ready.text })
+}
+
+/// Names the templates of a program or of a file name, else the one that is spelt most alike.
+fn unknown(name: &str) -> Failure {
+    let failure = Failure::new(exit::NO_INPUT, format!("there is no ready template `{name}`"));
+    let names = || READY.iter().map(|ready| ready.name);
+    let mut meant: Vec<_> = names().filter(|known| known.split('/').any(|part| part == name)).collect();
+    if meant.is_empty() {
+        meant.extend(nearest(name, names()));
+    }
+    match meant.is_empty() {
+        true => failure.hint("secretfs template list"),
+        false => failure.hint(format!("did you mean `{}`?", meant.join("` or `"))),
+    }
+}
