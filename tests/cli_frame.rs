@@ -7,7 +7,9 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
+use common::terminal::on_terminal;
 use common::{STRANGER, TestStore, stdout_of};
 
 #[track_caller]
@@ -74,12 +76,52 @@ fn a_config_that_is_wrong_stops_every_command() {
 #[test]
 fn a_mistyped_command_or_option_is_told() {
     let store = TestStore::new();
-    fails(&store.run(&["lits"]), 64, &["'list'"]);
-    fails(&store.run(&["list", "--labl", "x"]), 64, &["'--label'"]);
-    fails(&store.run(&[]), 64, &["Usage"]);
+    fails(&store.run(&["lits"]), 64, &["did you mean `list`?"]);
+    fails(&store.run(&["list", "--labl", "x"]), 64, &["did you mean `--label`?"]);
+    fails(&store.run(&[]), 64, &["no command is given\n  try: secretfs --help\n"]);
     for asked in [&["--help"][..], &["--version"], &["exec", "--help"]] {
         assert!(!stdout_of(&store.run(asked)).is_empty());
     }
+}
+
+/// Names from other tools work, and stay out of the help.
+#[test]
+fn what_people_type_is_understood() {
+    let store = TestStore::new();
+    stdout_of(&store.run_with(&["add", "a"], "1"));
+    stdout_of(&store.run_with(&["put", "b"], "1"));
+    assert_eq!(store.run(&["ls"]).stdout, store.run(&["list"]).stdout);
+    for command in ["delete", "remove", "unset"] {
+        fails(&store.run(&[command, "nothing", "--yes"]), 66, &["there is no secret `nothing`"]);
+    }
+    for command in ["umount", "unmount"] {
+        fails(&store.run(&[command, "x"]), 64, &["try: umount x, or Ctrl-C"]);
+    }
+    let help = stdout_of(&store.run(&["--help"]));
+    assert!(
+        help.contains("list")
+            && !["ls", "unmount", "delete"].iter().any(|it| help.contains(&format!("  {it} ")))
+    );
+}
+
+#[test]
+fn a_command_without_dashes_is_told_where_they_go() {
+    let store = TestStore::new();
+    for line in [&["exec", "node", "server.js"][..], &["run", "--env", "A=b", "node"]] {
+        fails(&store.run(line), 64, &[&line.join(" ").replace("node", "-- node")]);
+    }
+}
+
+#[test]
+fn a_line_that_cannot_be_read_is_told_to_machines_too() {
+    let store = TestStore::new();
+    for line in [&["--json", "lits"][..], &["list", "--json", "--labl"], &["--json"], &["get", "--json"]] {
+        let output = store.run(line);
+        let json: serde_json::Value = serde_json::from_slice(&output.stderr).expect("JSON on stderr");
+        assert_eq!((output.status.code(), &json["error"]["status"]), (Some(64), &64.into()), "{line:?}");
+        assert!(json["error"]["problem"].is_string() && json["error"]["hint"].is_string(), "{json}");
+    }
+    fails(&store.run(&["lits", "--", "--json"]), 64, &["secretfs: unrecognized"]);
 }
 
 #[test]
@@ -133,6 +175,57 @@ fn no_colour_in_a_pipe() {
         let output = store.run(args);
         assert!(![output.stdout, output.stderr].concat().contains(&0x1b), "{args:?}");
     }
+}
+
+#[test]
+fn colour_is_for_terminals_that_want_it() {
+    let store = TestStore::new();
+    let shown = |args: &[&str], variables: &[(&str, &str)]| {
+        let mut command = store.command(args);
+        command.env_remove("NO_COLOR").envs(variables.iter().copied());
+        on_terminal(command).text
+    };
+    for args in [&["--help"][..], &["lits"], &["get", "nothing"], &["list", "--help"]] {
+        let plain = shown(args, &[("NO_COLOR", "1")]);
+        assert!(shown(args, &[]).contains("\x1b["), "{args:?}");
+        assert!(!plain.contains("\x1b[") && plain.len() > 20, "{args:?}: {plain}");
+        assert!(!shown(&[&["--json"], args].concat(), &[("NO_COLOR", "1")]).contains("\x1b["), "{args:?}");
+    }
+}
+
+/// A pipe that nobody writes to for a while stands for work that lasts.
+#[test]
+fn a_bar_shows_after_a_second_and_not_before() {
+    let store = TestStore::new();
+    let pipe = store.folder().join("slow.env.tpl");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    fs::write(store.folder().join("quick.env.tpl"), "A=1\n").unwrap();
+    let check = |args: &[&str], wait: Duration| {
+        let pipe = pipe.clone();
+        let writer = std::thread::spawn(move || {
+            std::thread::sleep(wait);
+            fs::write(pipe, "B=1\n").unwrap();
+        });
+        let shown = on_terminal(store.command(&[args, &["check", "quick.env.tpl", "slow.env.tpl"]].concat()));
+        writer.join().unwrap();
+        assert!(shown.status.success(), "{}", shown.text);
+        shown.pieces.into_iter().find(|(_, text)| text.contains("checking [")).map(|(at, _)| at)
+    };
+    assert_eq!(check(&[], Duration::from_millis(300)), None);
+    assert_eq!(check(&["--json"], Duration::from_millis(1_500)), None);
+    let at = check(&[], Duration::from_millis(1_500)).expect("a bar");
+    assert!(at >= Duration::from_secs(1), "{at:?}");
+    let piped = Duration::from_millis(1_200);
+    let writer = std::thread::spawn({
+        let pipe = pipe.clone();
+        move || {
+            std::thread::sleep(piped);
+            fs::write(pipe, "B=1\n").unwrap();
+        }
+    });
+    let output = store.run(&["check", "slow.env.tpl"]);
+    writer.join().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
 }
 
 /// Another user's process has none of our rights: the store says so, and how to mend it.

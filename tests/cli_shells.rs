@@ -96,6 +96,7 @@ fn every_command_has_a_page_that_mandoc_accepts() {
             assert!(pages.join(format!("secretfs-{command}.1")).is_file(), "no page for {command}");
         }
     }
+    assert!(pages.join("secretfs-template-list.1").is_file());
     for page in pages.read_dir().unwrap().flatten() {
         assert_eq!(lint(&page.path()), "", "{:?}", page.path());
     }

@@ -7,6 +7,7 @@ mod subject;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::progress::Progress;
 use super::report::Failure;
 use super::{Common, assemble, session};
 use crate::broker::{Environment, Error};
@@ -32,7 +33,9 @@ pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
     let config = super::config::load(common)?;
     let subjects = subject::find(&config, &args.paths)?;
     let mut report = Report::on(subjects.len());
-    let compiled: Vec<_> = subjects.iter().filter_map(|subject| compile(subject, &mut report)).collect();
+    let progress = Progress::of(subjects.len(), "checking", common);
+    let compiled = subjects.iter().inspect(|_| progress.step()).filter_map(|it| compile(it, &mut report));
+    let compiled: Vec<_> = compiled.collect();
     for (subject, template) in &compiled {
         note(&config, subject, template, &mut report);
     }

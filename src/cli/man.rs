@@ -54,22 +54,30 @@ fn write_all(dir: &Path) -> io::Result<()> {
     // Without the generated `help`, which would have a page for each command of its own.
     let mut command = Cli::command().disable_help_subcommand(true);
     command.build();
-    let commands = command.get_subcommands().filter(|command| !command.is_hide_set());
-    for command in commands.chain([&command]) {
-        let name = command.get_display_name().unwrap_or("secretfs");
-        std::fs::write(dir.join(format!("{name}.1")), page(command)?)?;
-    }
-    Ok(())
+    write_page(&command, dir)
+}
+
+fn write_page(command: &clap::Command, dir: &Path) -> io::Result<()> {
+    let shown = command.get_subcommands().filter(|command| !command.is_hide_set());
+    shown.into_iter().try_for_each(|command| write_page(command, dir))?;
+    std::fs::write(dir.join(format!("{}.1", name(command))), page(command)?)
+}
+
+fn name(command: &clap::Command) -> &str {
+    command.get_display_name().unwrap_or(command.get_name())
 }
 
 /// One page; the program's own has what holds for all commands.
 fn page(command: &clap::Command) -> io::Result<Vec<u8>> {
-    let name = command.get_display_name().unwrap_or("secretfs").to_uppercase();
     let source = concat!("secretfs ", env!("CARGO_PKG_VERSION"));
-    let man = Man::new(command.clone()).title(name).date(RELEASED).source(source).manual("secretfs");
+    let man = Man::new(command.clone())
+        .title(name(command).to_uppercase())
+        .date(RELEASED)
+        .source(source)
+        .manual("secretfs");
     let mut page = Vec::new();
     man.render(&mut page)?;
-    if command.has_subcommands() {
+    if name(command) == "secretfs" {
         table("EXIT STATUS", &exit::TABLE).to_writer(&mut page)?;
         table("ENVIRONMENT", &ENVIRONMENT).to_writer(&mut page)?;
         table("FILES", &FILES).to_writer(&mut page)?;

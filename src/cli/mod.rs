@@ -19,6 +19,7 @@ pub mod mount;
 pub mod named;
 pub mod open;
 pub mod output;
+pub mod progress;
 pub mod readings;
 pub mod render;
 pub mod report;
@@ -30,7 +31,9 @@ pub mod set;
 pub mod show;
 pub mod source;
 pub mod template;
+pub mod unmount;
 mod unseen;
+pub mod usage;
 pub mod values;
 pub mod versions;
 pub mod when;
@@ -80,14 +83,17 @@ enum Command {
     /// Make an empty store and its key
     Init(init::Args),
     /// Add secrets, or versions to those that are there
+    #[command(aliases = ["add", "put"])]
     Set(set::Args),
     /// Print a value
     Get(get::Args),
     /// Show what is known of a secret, without its values
     Show(show::Args),
     /// List the secrets
+    #[command(alias = "ls")]
     List(list::Args),
     /// Remove secrets
+    #[command(aliases = ["delete", "remove", "unset"])]
     Rm(rm::Args),
     /// Say by the exit status whether there is a secret
     Exists(exists::Args),
@@ -114,6 +120,9 @@ enum Command {
     Man(man::Args),
     /// Print the JSON Schema of the config
     Schema(schema::Args),
+    /// Say how a mount ends
+    #[command(hide = true, alias = "umount")]
+    Unmount(unmount::Args),
 }
 
 impl Command {
@@ -128,9 +137,10 @@ pub fn main() -> ExitCode {
     completions::answer();
     // First of all, while there is one thread: no child and no /proc file shall have it.
     let env_key = crate::store::EnvKey::take();
-    let mut cli = match Cli::try_parse() {
+    let line: Vec<_> = std::env::args_os().collect();
+    let mut cli = match Cli::try_parse_from(&line) {
         Ok(cli) => cli,
-        Err(error) => return usage(&error),
+        Err(error) => return refuse(&error, &line),
     };
     cli.common.env_key = env_key;
     let json = cli.common.json;
@@ -166,11 +176,18 @@ fn dispatch(cli: Cli) -> Result<u8, Failure> {
         Command::Completions(args) => completions::run(args),
         Command::Man(args) => man::run(args),
         Command::Schema(args) => schema::run(args),
+        Command::Unmount(args) => unmount::run(args),
     }
 }
 
-/// clap prints help and version to stdout with status 0, everything else to stderr.
-fn usage(error: &clap::Error) -> ExitCode {
+/// Help and the version are asked for; everything else is a line that cannot be read. Without any
+/// command a person gets the help.
+fn refuse(error: &clap::Error, line: &[std::ffi::OsString]) -> ExitCode {
+    let json = usage::wants_json(line);
+    let is_help = error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
+    if error.use_stderr() && (json || !is_help) {
+        return report::report(&usage::failure(error, line), json);
+    }
     let _ = error.print();
     ExitCode::from(if error.use_stderr() { exit::USAGE } else { exit::OK })
 }

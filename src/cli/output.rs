@@ -39,6 +39,18 @@ pub fn to_terminal() -> bool {
     std::io::stdout().is_terminal()
 }
 
+/// Whether colour is welcome on it: a terminal that can, and nobody who has said no.
+pub fn is_colored(stream: &impl IsTerminal) -> bool {
+    let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let is_dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
+    stream.is_terminal() && !is_set("NO_COLOR") && !is_dumb
+}
+
+/// Text in a colour, by its number in SGR.
+pub fn colored(text: &str, code: &str, is_colored: bool) -> String {
+    if is_colored { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+}
+
 /// A time as a table shows it.
 pub fn time(at: Timestamp) -> String {
     at.strftime("%Y-%m-%d %H:%M:%SZ").to_string()

@@ -5,6 +5,13 @@ use std::fmt;
 use std::io::Write;
 use std::process::ExitCode;
 
+use super::output::{colored, is_colored};
+
+/// As SGR counts colours.
+const RED: &str = "1;31";
+const YELLOW: &str = "1;33";
+const GREEN: &str = "1;32";
+
 /// A failure as its user sees it.
 #[derive(Debug)]
 pub struct Failure {
@@ -28,15 +35,16 @@ impl Failure {
 
 /// Prints the failure to stderr and turns it into the process's exit status.
 pub fn report(failure: &Failure, json: bool) -> ExitCode {
-    let text = if json { as_json(failure) } else { as_text(failure) };
+    let text = if json { as_json(failure) } else { as_text(failure, is_colored(&std::io::stderr())) };
     // Nothing is left to do if stderr is closed.
     let _ = std::io::stderr().write_all(text.as_bytes());
     ExitCode::from(failure.status)
 }
 
-fn as_text(failure: &Failure) -> String {
-    let hint = failure.hint.iter().map(|hint| format!("  try: {hint}\n"));
-    format!("secretfs: {}\n{}", failure.problem, hint.collect::<String>())
+fn as_text(failure: &Failure, is_colored: bool) -> String {
+    let (who, advice) = (colored("secretfs:", RED, is_colored), colored("try:", GREEN, is_colored));
+    let hint = failure.hint.iter().map(|hint| format!("  {advice} {hint}\n"));
+    format!("{who} {}\n{}", failure.problem, hint.collect::<String>())
 }
 
 fn as_json(failure: &Failure) -> String {
@@ -46,7 +54,8 @@ fn as_json(failure: &Failure) -> String {
 
 /// A line of warning on stderr.
 pub fn warn(text: impl fmt::Display) {
-    let _ = writeln!(std::io::stderr(), "secretfs: warning: {text}");
+    let label = colored("warning:", YELLOW, is_colored(&std::io::stderr()));
+    let _ = writeln!(std::io::stderr(), "secretfs: {label} {text}");
 }
 
 /// A line on stderr that says how to get more.
@@ -61,7 +70,8 @@ mod tests {
     #[test]
     fn both_forms_say_the_same() {
         let failure = Failure::new(65, "it \"broke\"").hint("mend it");
-        assert_eq!(as_text(&failure), "secretfs: it \"broke\"\n  try: mend it\n");
+        assert_eq!(as_text(&failure, false), "secretfs: it \"broke\"\n  try: mend it\n");
+        assert_eq!(as_text(&failure, true).replace("\x1b[1;31m", "").matches("\x1b[").count(), 3);
         let json: serde_json::Value = serde_json::from_str(&as_json(&failure)).unwrap();
         assert_eq!(json["error"]["problem"], "it \"broke\"");
         assert_eq!((&json["error"]["hint"], &json["error"]["status"]), (&"mend it".into(), &65.into()));

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::json_values::Entry;
+use super::progress::Progress;
 use super::report::Failure;
 use super::values::{self, Fields, ValueArgs, Values};
 use super::{Common, config, exit, open, output, when};
@@ -83,8 +84,10 @@ pub fn put(
     let inputs = target.inputs(names, values)?;
     let by = format!("uid:{}", nix::unistd::getuid());
     let done = store.change(&namespace, Stamp { now, by }, |change| {
+        let progress = Progress::of(inputs.len(), "writing", common);
         inputs
             .into_iter()
+            .inspect(|_| progress.step())
             .map(|input| input.write(change, edit, expires_at, expected))
             .collect::<Result<Vec<_>, Failure>>()
     })?;

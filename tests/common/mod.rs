@@ -9,7 +9,9 @@ mod shared_node;
 mod store;
 mod systemd;
 pub mod template;
+pub mod terminal;
 mod tools;
+pub mod transcript;
 
 pub use map::Map;
 pub use mount::{Mounted, TestMount};

@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::sys::signal::{SigSet, Signal};
 
-use crate::cli::exit;
 use crate::cli::report::Failure;
+use crate::cli::{exit, output};
 
 /// As a shell says it.
 const INTERRUPTED: u8 = 130;
@@ -23,8 +23,7 @@ pub(super) struct Stage {
 
 impl Stage {
     pub(super) fn new(folder: &Path) -> Self {
-        let no_color = std::env::var_os("NO_COLOR").is_some_and(|set| !set.is_empty());
-        let is_colored = std::io::IsTerminal::is_terminal(&std::io::stdout()) && !no_color;
+        let is_colored = output::is_colored(&std::io::stdout());
         Self { folder: folder.to_owned(), is_colored, is_interrupted: Arc::default() }
     }
 
@@ -152,7 +151,7 @@ impl Stage {
     }
 
     fn colored(&self, code: &str, text: &str) -> String {
-        if self.is_colored { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+        output::colored(text, code, self.is_colored)
     }
 
     fn print(&self, text: &str) {
