@@ -2,9 +2,11 @@
 //! that tests need. Each test file compiles its own copy, hence the allowance for unused parts.
 #![allow(dead_code, unused_imports, unreachable_pub)]
 
+pub mod http;
 mod map;
 mod mount;
 pub mod programs;
+pub mod ready;
 mod shared_node;
 mod store;
 mod systemd;

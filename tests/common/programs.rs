@@ -5,6 +5,9 @@ use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::panic::Location;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::tool;
 
 const COLUMNS: usize = 6;
 const HOW_TO_WRITE: &str = "try: SECRETFS_WRITE_DOCS=1 ./tests/run, and look at the difference";
@@ -118,4 +121,20 @@ impl std::fmt::Display for Line {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "| {} |", self.0.join(" | "))
     }
+}
+
+/// What a program says of itself: the first number with a dot in it.
+#[track_caller]
+pub fn version_of(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(tool(program)).args(arguments).output().expect("it can be started");
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
+    let words =
+        said.split(|c: char| !c.is_ascii_alphanumeric() && c != '.').map(|word| word.trim_matches('.'));
+    let mut versions =
+        words.filter(|word| word.starts_with(|c: char| c.is_ascii_digit()) && word.contains('.'));
+    versions
+        .next()
+        .unwrap_or_else(|| panic!("`{program} {arguments:?}` tells no version:\n{said}"))
+        .to_owned()
 }

@@ -1,0 +1,149 @@
+//! A small HTTP server on loopback or on a unix socket, in the test's own process: what clients log
+//! in to. One request a connection; it ends with the process.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+pub struct Request {
+    pub method: String,
+    pub target: String,
+    headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+impl Request {
+    /// `name` in lower case.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+}
+
+pub struct Response {
+    pub status: u16,
+    pub headers: String,
+    pub body: Vec<u8>,
+}
+
+impl Response {
+    pub fn new(status: u16, body: impl Into<Vec<u8>>) -> Self {
+        Self { status, headers: String::new(), body: body.into() }
+    }
+
+    /// `line` is `Name: value`.
+    pub fn header(mut self, line: &str) -> Self {
+        self.headers += &format!("{line}\r\n");
+        self
+    }
+}
+
+/// A server that answers who logs in as the one that it knows at that moment, and refuses all others
+/// with 401.
+pub struct Guarded {
+    /// `127.0.0.1:PORT`
+    pub host: String,
+    known: Arc<Mutex<String>>,
+}
+
+impl Guarded {
+    /// Greets.
+    pub fn start(username: &str, password: &str) -> Self {
+        Self::before(username, password, |_| Response::new(200, "welcome\n"))
+    }
+
+    pub fn before(
+        username: &str,
+        password: &str,
+        answer: impl Fn(&Request) -> Response + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let host = listener.local_addr().expect("an address").to_string();
+        let known = Arc::new(Mutex::new(credentials(username, password)));
+        let expected = known.clone();
+        serve(
+            move || listener.accept().map(|(stream, _)| stream),
+            move |request| match request.header("authorization") {
+                Some(given) if given == *expected.lock().unwrap() => answer(request),
+                _ => Response::new(401, "who are you?\n").header("WWW-Authenticate: Basic realm=\"test\""),
+            },
+        );
+        Self { host, known }
+    }
+
+    /// From now on this is the one login that counts.
+    pub fn know(&self, username: &str, password: &str) {
+        *self.known.lock().unwrap() = credentials(username, password);
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}/", self.host)
+    }
+}
+
+fn credentials(username: &str, password: &str) -> String {
+    format!("Basic {}", STANDARD.encode(format!("{username}:{password}")))
+}
+
+/// Answers on a unix socket.
+pub fn serve_unix(at: &Path, answer: impl Fn(&Request) -> Response + Send + Sync + 'static) {
+    let listener = UnixListener::bind(at).expect("a socket");
+    serve(move || listener.accept().map(|(stream, _)| stream), answer);
+}
+
+fn serve<S: Read + Write + Send + 'static>(
+    accept: impl Fn() -> io::Result<S> + Send + 'static,
+    answer: impl Fn(&Request) -> Response + Send + Sync + 'static,
+) {
+    let answer = Arc::new(answer);
+    thread::spawn(move || {
+        while let Ok(stream) = accept() {
+            let answer = answer.clone();
+            // A client that goes away early is no matter: its own failure is what the test sees.
+            thread::spawn(move || converse(stream, &*answer));
+        }
+    });
+}
+
+fn converse<S: Read + Write>(stream: S, answer: &dyn Fn(&Request) -> Response) -> io::Result<()> {
+    let mut stream = BufReader::new(stream);
+    let request = read(&mut stream)?;
+    let Response { status, headers, body } = answer(&request);
+    let length = body.len();
+    let head =
+        format!("HTTP/1.1 {status} -\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n");
+    let stream = stream.get_mut();
+    stream.write_all(head.as_bytes())?;
+    if request.method != "HEAD" {
+        stream.write_all(&body)?;
+    }
+    stream.flush()
+}
+
+fn read(stream: &mut impl BufRead) -> io::Result<Request> {
+    let mut lines = Vec::new();
+    loop {
+        let mut line = String::new();
+        if stream.read_line(&mut line)? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        match line.trim_end() {
+            "" => break,
+            line => lines.push(line.to_owned()),
+        }
+    }
+    let mut words = lines.first().map(String::as_str).unwrap_or_default().split(' ').map(str::to_owned);
+    let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    let headers = lines.iter().filter_map(|line| line.split_once(": "));
+    let headers = headers.map(|(name, value)| (name.to_lowercase(), value.to_owned())).collect();
+    let mut request = Request { method, target, headers, body: Vec::new() };
+    let length = request.header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
+    request.body.resize(length, 0);
+    stream.read_exact(&mut request.body)?;
+    Ok(request)
+}
