@@ -1,15 +1,23 @@
 //! `systemd/secretfs-mount@.service` under a real systemd as PID 1 of its own namespaces: other
-//! units read its files as their users, PID 1 reads one itself, and stopping leaves nothing.
+//! units read its files as their users, PID 1 reads some itself, and stopping leaves nothing.
 
 mod common;
 
 use std::fs;
 use std::process::Command;
 
-use common::{Machine, TestStore, Transcript, copy_program, tool};
+use common::programs::{self, Row, version_of};
+use common::{Machine, TestStore, Transcript, copy_program, stdout_of, tool};
 
 const UNIT: &str = include_str!("../systemd/secretfs-mount@.service");
 const FILE: &str = "/run/secretfs/app/app.env";
+/// By file in the mount: the ready template.
+const TEMPLATES: [(&str, &str); 2] = [
+    ("app.env.tpl", include_str!("../templates/systemd/app.env.tpl")),
+    ("credential.tpl", include_str!("../templates/systemd/credential.tpl")),
+];
+const PASSWORD: &str = r#"s3cret value "1" 'x' $HOME \ # ;"#;
+const ROTATED: &str = "n3w";
 
 /// The machine itself: units run, as their users, and a failing script is seen as one.
 #[test]
@@ -40,27 +48,29 @@ fn the_unit_stays_hardened() {
     assert!(!score(bare.to_str().expect("UTF-8")).status.success(), "the threshold refuses nothing");
 }
 
-/// A store with one secret, and the unit as shipped except for where its files lie.
+/// A store with a login, and the unit as shipped except for where its files lie.
 struct App {
     machine: Machine,
-    _store: TestStore,
+    store: TestStore,
 }
 
 impl App {
     fn new(unit: &str) -> Self {
         let store = TestStore::new();
-        store.set("db.password", "s3cret value");
+        stdout_of(&store.run_with(&["set", "db", "--from-json"], login(PASSWORD)));
         let templates = store.folder().join("templates");
         fs::create_dir(&templates).expect("a folder");
-        fs::write(templates.join("app.env.tpl"), "PASSWORD=<< secrets[\"db.password\"] >>\n")
-            .expect("a template");
+        for (file, text) in TEMPLATES {
+            fs::write(templates.join(file), text).expect("a template");
+        }
         let mut machine = Machine::new();
         let folder = machine.folder().to_owned();
         // A copy, since root without CAP_DAC_OVERRIDE cannot enter everybody's clone.
         copy_program(env!("CARGO_BIN_EXE_secretfs"), &folder.join("secretfs"));
         fs::copy(store.key_file(), folder.join("key")).expect("a copy");
         let config = format!(
-            "store: {}\nmounts:\n  - at: /run/secretfs/app\n    templates: {}\n    owner: app\n",
+            "store: {}\nmounts:\n  - at: /run/secretfs/app\n    templates: {}\n    owner: app\n\
+             \x20   dialect: systemd\n",
             store.path().display(),
             templates.display()
         );
@@ -76,8 +86,9 @@ impl App {
             .unit("secretfs-mount@.service", &unit)
             .reader("app-reads", "app", &format!("cat {FILE}"))
             .reader("stranger-reads", "stranger", &format!("cat {FILE}"))
-            .unit("environment.service", &environment_unit(&folder.display().to_string()));
-        Self { machine, _store: store }
+            .unit("environment.service", &environment_unit(&folder.display().to_string()))
+            .unit("credential.service", &credential_unit(&folder.display().to_string()));
+        Self { machine, store }
     }
 
     fn boot(&self, script: &str) -> Transcript {
@@ -99,8 +110,21 @@ fn environment_unit(folder: &str) -> String {
     format!(
         "[Unit]\nDefaultDependencies=no\n[Service]\nType=oneshot\nUser=app\n\
          EnvironmentFile={FILE}\nStandardOutput=append:{folder}/environment.output\n\
-         ExecStart=/bin/sh -c 'echo \"$$PASSWORD\"'\n"
+         ExecStart=/bin/sh -c 'echo \"$$DATABASE_PASSWORD\"'\n"
     )
+}
+
+/// PID 1 reads the file, as root, and keeps a copy in memory for this unit alone.
+fn credential_unit(folder: &str) -> String {
+    format!(
+        "[Unit]\nDefaultDependencies=no\n[Service]\nType=oneshot\nUser=app\n\
+         LoadCredential=password:/run/secretfs/app/credential\nStandardOutput=append:{folder}/credential.output\n\
+         ExecStart=/bin/sh -c 'cat \"$$CREDENTIALS_DIRECTORY/password\"; echo'\n"
+    )
+}
+
+fn login(password: &str) -> String {
+    serde_json::json!({"username": "app", "password": password}).to_string()
 }
 
 #[test]
@@ -118,8 +142,8 @@ fn other_units_read_as_their_users_and_stopping_leaves_nothing() {
     );
     transcript.expect_success();
     let rendered = app.machine.output_of("app-reads");
-    assert!(rendered.starts_with("PASSWORD=") && rendered.contains("s3cret value"), "{rendered}");
-    assert_eq!(app.machine.output_of("environment"), "s3cret value\n");
+    assert!(rendered.contains("DATABASE_PASSWORD=") && rendered.contains("s3cret value"), "{rendered}");
+    assert_eq!(app.machine.output_of("environment"), format!("{PASSWORD}\n"));
     assert_eq!(complaints(&app), Vec::<String>::new(), "the hardening forbids nothing that it needs");
     let refused = app.machine.output_of("stranger-reads");
     assert!(refused.contains("Permission denied") && !refused.contains("s3cret"), "{refused}");
@@ -127,6 +151,37 @@ fn other_units_read_as_their_users_and_stopping_leaves_nothing() {
     for words in ["fuse", "ro,nosuid,nodev,noexec", "app 400", "Result=success", "ExecMainStatus=0"] {
         assert!(output.contains(words), "{words}: {output}");
     }
+}
+
+#[test]
+fn units_get_files_of_the_mount_as_environment_and_as_credential() {
+    let app = App::new(UNIT);
+    fs::write(app.machine.folder().join("rotated.json"), login(ROTATED)).expect("a file");
+    let set = format!(
+        "{folder}/secretfs --store {} --key-file {folder}/key set db --from-json < {folder}/rotated.json\n",
+        app.store.path().display(),
+        folder = app.machine.folder().display()
+    );
+    let transcript = app.boot(&format!(
+        "systemctl start secretfs-mount@app.service
+         systemctl start environment.service credential.service
+         {set}
+         systemctl restart environment.service credential.service
+         systemctl stop secretfs-mount@app.service
+         fails systemctl start credential.service
+         fails systemctl start environment.service",
+    ));
+    transcript.expect_success();
+    for unit in ["environment", "credential"] {
+        assert_eq!(app.machine.output_of(unit), format!("{PASSWORD}\n{ROTATED}\n"), "{unit}");
+    }
+    programs::row(Row {
+        program: "systemd",
+        version: version_of("systemctl", &["--version"]),
+        read: "`EnvironmentFile=`, and `LoadCredential=NAME:FILE` (PID 1, as root)",
+        seen: "units print the password; without the mount they do not start",
+        reload: "`systemctl restart` of the unit",
+    });
 }
 
 #[test]

@@ -21,16 +21,21 @@ pub struct TestStore {
 
 impl TestStore {
     pub fn new() -> Self {
-        Self::made(None)
+        Self::made(&env::temp_dir(), None)
     }
 
     /// Owned and used by this uid; needs root.
     pub fn of(uid: u32) -> Self {
-        Self::made(Some(uid))
+        Self::made(&env::temp_dir(), Some(uid))
     }
 
-    fn made(user: Option<u32>) -> Self {
-        let folder = TempDir::with_prefix("secretfs-test-").expect("a temporary folder");
+    /// Below a folder that, other than /tmp, only root may write to: some programs want that.
+    pub fn below(folder: &str) -> Self {
+        Self::made(Path::new(folder), None)
+    }
+
+    fn made(parent: &Path, user: Option<u32>) -> Self {
+        let folder = TempDir::with_prefix_in("secretfs-test-", parent).expect("a temporary folder");
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("chmod");
         if let Some(uid) = user {
             chown(folder.path(), Some(uid), Some(uid)).expect("tests with another uid need root");
