@@ -1,4 +1,4 @@
-//! The figures we hold ourselves to, side by side in one run: `benches/run [reads] [cold] [exec]`.
+//! The figures we hold ourselves to, side by side in one run: `benches/run [NAME]…`.
 //! Absolute times mean nothing on another machine; what stands beside them does.
 
 #[path = "../../tests/common/mod.rs"]
@@ -7,6 +7,7 @@ mod exec;
 mod idle;
 mod measure;
 mod reads;
+mod scale;
 mod table;
 
 use std::path::Path;
@@ -14,9 +15,20 @@ use std::path::Path;
 use table::Table;
 
 /// A figure fills its rows in.
-type Figure = (&'static str, fn(&mut Table));
+struct Figure {
+    name: &'static str,
+    fill_in: fn(&mut Table),
+    /// Takes minutes: only where it is named.
+    is_long: bool,
+}
 
-const FIGURES: [Figure; 3] = [("reads", reads::warm), ("cold", reads::cold), ("exec", exec::exec)];
+const FIGURES: [Figure; 5] = [
+    Figure { name: "reads", fill_in: reads::warm, is_long: false },
+    Figure { name: "cold", fill_in: reads::cold, is_long: false },
+    Figure { name: "exec", fill_in: exec::exec, is_long: false },
+    Figure { name: "scale", fill_in: scale::scale, is_long: false },
+    Figure { name: "million", fill_in: scale::million, is_long: true },
+];
 
 fn main() {
     // cargo adds `--bench` to the arguments.
@@ -29,10 +41,11 @@ fn main() {
 }
 
 fn print(wanted: &[String]) {
-    for (name, fill_in) in FIGURES {
-        if wanted.is_empty() || wanted.iter().any(|arg| arg == name) {
+    for figure in FIGURES {
+        let is_named = wanted.iter().any(|arg| arg == figure.name);
+        if is_named || (wanted.is_empty() && !figure.is_long) {
             let mut table = Table::new();
-            fill_in(&mut table);
+            (figure.fill_in)(&mut table);
             println!("{table}\n");
         }
     }

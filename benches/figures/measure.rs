@@ -11,6 +11,12 @@ use nix::unistd::Pid;
 pub(crate) struct Samples(Vec<Duration>);
 
 impl Samples {
+    pub(crate) fn of(samples: impl Into<Vec<Duration>>) -> Self {
+        let mut samples = Self(samples.into());
+        samples.0.sort();
+        samples
+    }
+
     pub(crate) fn push(&mut self, sample: Duration) {
         self.0.push(sample);
         self.0.sort();

@@ -48,6 +48,12 @@ impl Row {
         self
     }
 
+    /// Held against an aim of its own.
+    pub(crate) fn aim(mut self, aim: Option<String>) -> Self {
+        self.0[5] = aim.unwrap_or_default();
+        self
+    }
+
     /// Held against another subject's median, and what may come on top.
     pub(crate) fn over(mut self, other: &Samples, aim: Option<Duration>) -> Self {
         let over = self.1.saturating_sub(other.median());

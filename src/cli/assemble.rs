@@ -21,7 +21,7 @@ const ENV: &str = "env";
 pub fn broker(common: &Common, config: &Config, environment: Environment) -> Result<Broker, Failure> {
     let default = config.sources.from.as_deref().unwrap_or(STORE);
     let clock = Arc::new(SystemClock);
-    let env: Arc<dyn Provider> = Arc::new(EnvProvider::new(std::env::vars_os(), clock.now()));
+    let env: Arc<dyn Provider> = Arc::new(EnvProvider::new(clock.now()));
     let is_env = config.providers.get(default) == Some(&ProviderKind::Env);
     let (local, salt) = match is_env && !open::store_path(common, &config.store).exists() {
         true => (None, random_key()?),

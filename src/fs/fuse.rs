@@ -69,8 +69,8 @@ impl Filesystem for Adapter {
         self.fs.forget(node.0, count);
     }
 
-    fn getattr(&self, _: &Request, node: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
-        self.answer(self.fs.getattr(node.0), move |outcome| match outcome {
+    fn getattr(&self, request: &Request, node: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
+        self.answer(self.fs.getattr(caller(request), node.0), move |outcome| match outcome {
             Ok(attr) => reply.attr(&ttl(&attr), &file_attr(&attr)),
             Err(errno) => reply.error(errno.into()),
         });
@@ -132,24 +132,27 @@ impl Filesystem for Adapter {
         }
     }
 
-    fn readdir(
-        &self,
-        request: &Request,
-        dir: INodeNo,
-        _: FileHandle,
-        offset: u64,
-        mut reply: ReplyDirectory,
-    ) {
-        let listed = match self.fs.list(&caller(request), dir.0) {
-            Ok(listed) => listed,
-            Err(errno) => return reply.error(errno.into()),
-        };
-        for (index, entry) in listed.iter().enumerate().skip(offset as usize) {
+    fn opendir(&self, request: &Request, dir: INodeNo, _: OpenFlags, reply: ReplyOpen) {
+        let opened = self.fs.open_dir(caller(request), dir.0);
+        self.answer(opened, move |outcome| match outcome {
+            Ok(handle) => reply.opened(FileHandle(handle), FopenFlags::empty()),
+            Err(errno) => reply.error(errno.into()),
+        });
+    }
+
+    fn readdir(&self, _: &Request, _: INodeNo, handle: FileHandle, offset: u64, mut reply: ReplyDirectory) {
+        let listed = self.fs.list(handle.0, offset, |entry, next| {
             let kind = if entry.is_dir { FileType::Directory } else { FileType::RegularFile };
-            if reply.add(INodeNo(entry.id), index as u64 + 1, kind, &entry.name) {
-                break;
-            }
+            reply.add(INodeNo(entry.id), next, kind, entry.name)
+        });
+        match listed {
+            Ok(()) => reply.ok(),
+            Err(errno) => reply.error(errno.into()),
         }
+    }
+
+    fn releasedir(&self, _: &Request, _: INodeNo, handle: FileHandle, _: OpenFlags, reply: ReplyEmpty) {
+        self.fs.close_dir(handle.0);
         reply.ok();
     }
 

@@ -1,124 +1,138 @@
-//! What happens without a request: edits are noticed, what a lookup missed is healed each second,
-//! pages are dropped, and snapshots that nobody used for a minute are wiped. Uses the tables.
+//! What happens without a request, each second: what a lookup missed is healed, pages are dropped,
+//! and snapshots that nobody used for a minute are wiped. Costs what changed, and a small piece
+//! of the rest in turn. Uses the tables.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::SecretFs;
-use super::nodes::NodeId;
-use super::tree::Tree;
-
-/// What is known of edits, and who is looking.
-#[derive(Default)]
-pub(super) struct Edits {
-    noticing: Mutex<()>,
-    scanning: Mutex<()>,
-    /// How often the tree had to be read again, and how often it was.
-    wanted: AtomicU64,
-    done: AtomicU64,
-    scan_failed: AtomicBool,
-}
+use super::nodes::{NodeId, Place};
+use super::snapshot::Snapshot;
+use crate::provider::Pulse;
 
 const PERIOD: Duration = Duration::from_secs(1);
+/// How much of the time the janitor may take at most, where there is very much to look at.
+const SHARE: u32 = 10;
+/// Places held against the disk in a second, and at once.
+const PIECE: usize = 256;
+
+/// How far the janitor has looked.
+#[derive(Default)]
+struct Rounds {
+    /// Where the providers stood when everything was held against them.
+    pulses: Option<Vec<Pulse>>,
+    /// The last place that was looked at in turn.
+    last: Option<Place>,
+}
 
 impl SecretFs {
     /// Runs as long as the filesystem is used elsewhere.
     pub async fn keep_house(self: Arc<Self>) {
         let weak = Arc::downgrade(&self);
         drop(self);
+        let mut rounds = Rounds::default();
+        let mut pause = PERIOD;
         loop {
-            tokio::time::sleep(PERIOD).await;
+            tokio::time::sleep(pause).await;
             let Some(this) = weak.upgrade() else { return };
-            this.heal().await;
-            let this = this.clone();
+            let start = Instant::now();
+            this.heal(&mut rounds).await;
+            let swept = this.clone();
             // Wiping and telling the kernel may take their time.
-            let _ = tokio::task::spawn_blocking(move || this.sweep()).await;
-        }
-    }
-
-    /// Takes note of edited templates. Answers whether files came or went, and then the tree has
-    /// to be read again.
-    pub(super) fn notice_edits(&self) -> bool {
-        // Held over both steps: who comes next finds either the event or what it led to.
-        let _one = self.edits.noticing.lock().expect("nothing panics while it holds this");
-        let changes = self.watch.drain();
-        if !changes.is_empty() {
-            let tree = self.tree();
-            for file in tree.files() {
-                if changes.lost || changes.edited.contains(file.source.path()) {
-                    file.source.doubt();
-                }
-            }
-            if changes.shape || changes.lost {
-                self.edits.wanted.fetch_add(1, Ordering::AcqRel);
-            }
-        }
-        self.edits.wanted.load(Ordering::Acquire) != self.edits.done.load(Ordering::Acquire)
-    }
-
-    /// Reads the folder of templates again; readers of what is known go on meanwhile. An error
-    /// leaves the tree as it was, until the next look in a second.
-    pub(super) fn rescan(&self) {
-        let _one = self.edits.scanning.lock().expect("nothing panics while it holds this");
-        let wanted = self.edits.wanted.load(Ordering::Acquire);
-        if self.edits.done.swap(wanted, Ordering::AcqRel) == wanted {
-            return;
-        }
-        let scanned = Tree::scan(&self.layout, Some(&self.tree()));
-        self.edits.scan_failed.store(scanned.is_err(), Ordering::Release);
-        match scanned {
-            Ok(scanned) => {
-                self.watch.add(&scanned.folders());
-                *self.tree.write().expect("nothing panics while it holds this") = Arc::new(scanned);
-            }
-            Err(error) => {
-                tracing::error!(%error, "the templates cannot be read again; the files stay as they were")
-            }
-        }
-    }
-
-    /// Finds folders that are not the ones that are watched: replaced, or behind another link.
-    fn notice_replaced_folders(&self) {
-        if self.edits.scan_failed.load(Ordering::Acquire) || self.tree().has_moved() {
-            self.tree().files().for_each(|file| file.source.doubt());
-            self.edits.wanted.fetch_add(1, Ordering::AcqRel);
+            let _ = tokio::task::spawn_blocking(move || swept.sweep()).await;
+            pause = PERIOD.max(start.elapsed() * (SHARE - 1));
         }
     }
 
     /// Finds what no lookup has asked for: nodes that the kernel holds are told of a change.
-    async fn heal(self: &Arc<Self>) {
+    async fn heal(self: &Arc<Self>, rounds: &mut Rounds) {
         let this = self.clone();
         let looked = tokio::task::spawn_blocking(move || {
-            this.notice_replaced_folders();
+            this.look_at_folders();
             if this.notice_edits() {
                 this.rescan();
             }
         });
         let _ = looked.await;
+        self.heal_edited().await;
         self.broker.tend().await;
-        let tree = self.tree();
+        let pulses = self.broker.pulses();
+        if rounds.pulses.as_ref() != Some(&pulses) || pulses.contains(&Pulse::Moving) {
+            self.heal_all().await;
+            rounds.pulses = Some(pulses);
+        }
+        self.heal_piece(rounds).await;
+    }
+
+    async fn heal_edited(self: &Arc<Self>) {
+        for file in self.edited() {
+            let places = self.nodes().places_of(file);
+            self.check(places, true).await;
+        }
+    }
+
+    /// A provider has moved: every snapshot is asked whether it still holds.
+    async fn heal_all(self: &Arc<Self>) {
+        let mut last = None;
+        loop {
+            let places = self.nodes().places_after(last.as_ref(), PIECE);
+            let Some((place, _)) = places.last() else { return };
+            last = Some(place.clone());
+            self.check(places, false).await;
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Some more of all places, also against the disk: what inotify does not tell of (a template
+    /// on a network), and what time alone has changed.
+    async fn heal_piece(self: &Arc<Self>, rounds: &mut Rounds) {
+        let mut places = self.nodes().places_after(rounds.last.as_ref(), PIECE);
+        if places.is_empty() && rounds.last.is_some() {
+            places = self.nodes().places_after(None, PIECE);
+        }
+        rounds.last = places.last().map(|(place, _)| place.clone());
+        self.check(places, true).await;
+    }
+
+    /// Lets go of those that are not what their file would be now.
+    async fn check(self: &Arc<Self>, places: Vec<(Place, Arc<Snapshot>)>, on_disk: bool) {
+        if on_disk {
+            self.load_again(&places).await;
+        }
         let mut changed: Vec<NodeId> = Vec::new();
-        let places = self.nodes().places();
         for (place, snapshot) in places {
-            let Some(file) = tree.file(place.file) else {
-                changed.extend(self.nodes().retire(&place));
-                continue;
-            };
-            let file = file.clone();
-            let Ok(loaded) = tokio::task::spawn_blocking(move || file.source.load()).await else { continue };
-            let same_template = loaded.template.is_ok_and(|template| snapshot.is_of(&template));
-            if same_template && self.broker.is_still(&snapshot.basis()) {
-                continue;
-            }
-            match self.broker.recheck(&snapshot.basis()).await {
-                Ok(Some(basis)) if same_template => snapshot.rebase(basis),
+            if !self.still_holds(&place, &snapshot).await {
                 // Whoever asks next is told what is wrong.
-                _ => changed.extend(self.nodes().retire(&place)),
+                changed.extend(self.nodes().retire(&place));
             }
         }
-        if let Some(kernel) = self.kernel.get() {
-            changed.into_iter().for_each(|node| kernel.forget_content(node));
+        let Some(kernel) = self.kernel.get().filter(|_| !changed.is_empty()) else { return };
+        crate::provider::unhurried(|| changed.into_iter().for_each(|node| kernel.forget_content(node)));
+    }
+
+    async fn load_again(&self, places: &[(Place, Arc<Snapshot>)]) {
+        let tree = self.tree();
+        let files: Vec<_> = places.iter().filter_map(|(place, _)| tree.file(place.file).cloned()).collect();
+        let load = move || files.iter().for_each(|file| drop(file.source.load()));
+        let _ = tokio::task::spawn_blocking(load).await;
+    }
+
+    async fn still_holds(&self, place: &Place, snapshot: &Snapshot) -> bool {
+        let tree = self.tree();
+        let Some(loaded) = tree.file(place.file).and_then(|file| file.source.last()) else { return false };
+        let Ok(template) = &loaded.template else { return false };
+        if snapshot.rests_on(template, |basis| self.broker.is_still(basis)) {
+            return true;
+        }
+        if !snapshot.is_of(template) {
+            return false;
+        }
+        match self.broker.recheck(&snapshot.basis()).await {
+            Ok(Some(basis)) => {
+                snapshot.rebase(basis);
+                true
+            }
+            _ => false,
         }
     }
 
@@ -126,6 +140,14 @@ impl SecretFs {
         let sweep = self.nodes().sweep(Instant::now());
         if let Some(kernel) = self.kernel.get() {
             sweep.drop_pages.iter().for_each(|&node| kernel.forget_content(node));
+        }
+        let tree = self.tree();
+        for (place, _) in &sweep.wiped {
+            // Nobody reads it: its template can be compiled again.
+            let is_idle = self.nodes().places_of(place.file).is_empty();
+            if let Some(file) = tree.file(place.file).filter(|_| is_idle) {
+                file.source.unload();
+            }
         }
     }
 }

@@ -1,10 +1,12 @@
 //! The filesystem without the kernel: lookup, getattr, open, read, release, readdir. Answers at
 //! once or with a future for the pool; knows no `fuser` types. Uses the broker and below.
 
+mod edits;
 pub mod errno;
 pub mod fuse;
 pub mod handle;
 mod janitor;
+mod listing;
 pub mod mountpoint;
 pub mod nodes;
 mod open;
@@ -15,19 +17,20 @@ pub mod source;
 pub mod tree;
 pub mod watch;
 
-use std::ffi::{OsStr, OsString};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, RwLock};
+use std::ffi::OsStr;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, RwLock, RwLockWriteGuard};
 use std::time::SystemTime;
 
 use crate::broker::Broker;
 use crate::caller::Caller;
 use crate::policy::{Decision, Denial, Door, Grant, Ownership};
-use crate::provider::BoxFuture;
+use crate::provider::{BoxFuture, unhurried};
 use crate::sys::peer;
 use crate::template::Template;
+use edits::Edits;
 use errno::Errno;
 use handle::Handles;
-use janitor::Edits;
+use listing::Listings;
 use nodes::{Content, FIRST_NODE, NodeId, Nodes, Place, View};
 use render::Flights;
 use snapshot::Snapshot;
@@ -41,6 +44,7 @@ pub struct SecretFs {
     /// Guards all bookkeeping of nodes; held for lookups in tables only.
     nodes: Mutex<Nodes>,
     handles: Handles,
+    listings: Listings,
     flights: Flights,
     /// Held while a node takes another snapshot.
     adopting: tokio::sync::Mutex<()>,
@@ -76,33 +80,27 @@ pub struct Attr {
     pub lasts: bool,
 }
 
-/// One entry of a folder's listing.
-pub struct Listed {
-    pub id: u64,
-    pub is_dir: bool,
-    pub name: OsString,
-}
-
 /// The extended attribute that holds the reason for an errno.
 pub const REASON: &str = "user.secretfs.error";
 
 impl SecretFs {
     pub fn new(broker: Arc<Broker>, layout: Layout) -> Result<Arc<Self>, tree::TreeError> {
-        let tree = Tree::scan(&layout, None)?;
-        let watch = Watch::start();
-        watch.add(&tree.folders());
-        Ok(Arc::new(Self {
+        let tree = Tree::scan(&layout, None, &|_| false)?;
+        let fs = Arc::new(Self {
             broker,
             tree: RwLock::new(Arc::new(tree)),
             layout,
             nodes: Mutex::default(),
             handles: Handles::default(),
+            listings: Listings::default(),
             flights: Flights::default(),
             adopting: tokio::sync::Mutex::default(),
             edits: Edits::default(),
-            watch,
+            watch: Watch::start(),
             kernel: OnceLock::new(),
-        }))
+        });
+        fs.watch_folders(&fs.tree());
+        Ok(fs)
     }
 
     /// The way back to the kernel; known only once the mount exists.
@@ -117,14 +115,22 @@ impl SecretFs {
 
     /// LOOKUP: finds the caller's view and its current snapshot, so that the size is exact.
     pub fn lookup(self: &Arc<Self>, caller: Caller, parent: u64, name: &OsStr) -> Reply<Attr> {
-        if self.notice_edits() {
+        if self.notice_edits() && !self.is_settled(parent, name) {
             let (this, name) = (self.clone(), name.to_owned());
             return Reply::Later(Box::pin(async move {
-                this.rescan();
+                unhurried(|| this.rescan());
                 this.lookup_in_tree(caller, parent, &name).finish().await
             }));
         }
         self.lookup_in_tree(caller, parent, name)
+    }
+
+    /// A file that nothing has happened to: it need not wait while many others are found.
+    fn is_settled(&self, parent: u64, name: &OsStr) -> bool {
+        let tree = self.tree();
+        let entry = tree.dir(parent).and_then(|dir| dir.entry(name));
+        let file = entry.and_then(|entry| if let Entry::File(id) = entry { tree.file(*id) } else { None });
+        file.is_some_and(|file| file.source.ready().is_some())
     }
 
     fn lookup_in_tree(self: &Arc<Self>, caller: Caller, parent: u64, name: &OsStr) -> Reply<Attr> {
@@ -133,7 +139,7 @@ impl SecretFs {
         if !self.may_enter(&caller, 0o1) {
             return Reply::Now(Err(Errno::ACCES));
         }
-        match dir.entries.get(name) {
+        match dir.entry(name) {
             None => Reply::Now(Err(Errno::NOENT)),
             Some(Entry::Dir(id)) => Reply::Now(self.dir_attr(&tree, *id)),
             Some(Entry::File(id)) => match tree.file(*id) {
@@ -153,13 +159,14 @@ impl SecretFs {
 
     /// The answer if nothing has to be loaded or rendered.
     fn lookup_ready(&self, caller: &Caller, file: &Arc<File>) -> Option<Attr> {
-        let template = file.source.ready()?.template.ok()?;
-        let place = match self.judge(caller, file, &template) {
-            Ok(_) => Place { file: file.id, view: view_of(caller, &template) },
+        let loaded = file.source.ready()?;
+        let template = loaded.template.as_ref().ok()?;
+        let place = match self.judge(caller, file, template) {
+            Ok(_) => Place { file: file.id, view: view_of(caller, template) },
             Err(_) => return Some(self.looked_bare(caller, file)),
         };
         let (node, snapshot) = self.nodes().current(&place)?.clone();
-        if !snapshot.rests_on(&template, |basis| self.broker.is_still(basis)) {
+        if !snapshot.rests_on(template, |basis| self.broker.is_still(basis)) {
             return None;
         }
         let node = self.nodes().hand_out(node, &place, &snapshot, caller.pid);
@@ -175,7 +182,7 @@ impl SecretFs {
 
     /// GETATTR of a node. A node that nobody has open follows its file, so that who polls `stat`
     /// on a bound file sees a change.
-    pub fn getattr(self: &Arc<Self>, id: u64) -> Reply<Attr> {
+    pub fn getattr(self: &Arc<Self>, caller: Caller, id: u64) -> Reply<Attr> {
         if id < FIRST_NODE {
             return Reply::Now(self.dir_attr(&self.tree(), id));
         }
@@ -192,7 +199,7 @@ impl SecretFs {
             Content::Filled(place, _) | Content::Wiped(place, _) => place.clone(),
         };
         let this = self.clone();
-        Reply::Later(Box::pin(async move { this.follow(id, place).await }))
+        Reply::Later(Box::pin(async move { this.follow(caller, id, place).await }))
     }
 
     /// READ: a slice of what the open pinned. The open has decided; another uid is refused.
@@ -236,24 +243,6 @@ impl SecretFs {
         if node >= FIRST_NODE {
             self.nodes().forget(node, count);
         }
-    }
-
-    /// READDIR: everything is listed, also what the caller may not read.
-    pub fn list(&self, caller: &Caller, dir: u64) -> Result<Vec<Listed>, Errno> {
-        if self.notice_edits() {
-            self.rescan();
-        }
-        if !self.may_enter(caller, 0o4) {
-            return Err(Errno::ACCES);
-        }
-        let tree = self.tree();
-        let found = tree.dir(dir).ok_or(Errno::NOTDIR)?;
-        let mut listed = vec![Listed::dir(dir, "."), Listed::dir(found.parent, "..")];
-        listed.extend(found.entries.iter().map(|(name, entry)| match entry {
-            Entry::Dir(id) => Listed::dir(*id, name),
-            Entry::File(id) => Listed { id: FIRST_NODE + u64::from(*id), is_dir: false, name: name.clone() },
-        }));
-        Ok(listed)
     }
 
     /// ACCESS: the verdict, without rendering. `bits` as in access(2).
@@ -308,6 +297,10 @@ impl SecretFs {
         self.tree.read().expect("nothing panics while it holds this").clone()
     }
 
+    fn tree_place(&self) -> RwLockWriteGuard<'_, Arc<Tree>> {
+        self.tree.write().expect("nothing panics while it holds this")
+    }
+
     fn nodes(&self) -> MutexGuard<'_, Nodes> {
         self.nodes.lock().expect("nothing panics while it holds this")
     }
@@ -320,12 +313,6 @@ impl<T: Send + 'static> Reply<T> {
             Self::Now(outcome) => outcome,
             Self::Later(future) => future.await,
         }
-    }
-}
-
-impl Listed {
-    fn dir(id: u64, name: impl Into<OsString>) -> Self {
-        Self { id, is_dir: true, name: name.into() }
     }
 }
 

@@ -2,12 +2,17 @@
 //! `sendfile` know the node and not the handle. Pure bookkeeping under one lock, which is held
 //! for no call and no copy. Uses `snapshot`.
 
-use std::collections::HashMap;
+mod sweep;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::Bound;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::snapshot::{Failure, Fingerprint, Snapshot};
 use super::tree::FileId;
+pub use sweep::Sweep;
+use sweep::{PAGES_AGE, SNAPSHOT_AGE, Visits};
 
 /// How a node is named to the kernel. Never used for anything else while the mount lives.
 pub type NodeId = u64;
@@ -16,14 +21,14 @@ pub type NodeId = u64;
 pub const FIRST_NODE: NodeId = 1 << 32;
 
 /// Whose rendering it is: everybody's, or that of one class of callers (`reader.*`).
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum View {
     Real,
     Reader(Arc<str>),
 }
 
 /// One file as one view sees it: has at most one current snapshot.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Place {
     pub file: FileId,
     pub view: View,
@@ -39,6 +44,13 @@ pub enum Content {
 }
 
 impl Content {
+    pub fn file(&self) -> FileId {
+        match self {
+            Self::Bare(file) => *file,
+            Self::Failed(place, _) | Self::Filled(place, _) | Self::Wiped(place, _) => place.file,
+        }
+    }
+
     fn holds(&self, snapshot: &Arc<Snapshot>) -> bool {
         matches!(self, Self::Filled(_, held) if Arc::ptr_eq(held, snapshot))
     }
@@ -54,6 +66,8 @@ pub struct Node {
     has_pages: bool,
     /// It took another snapshot, and the kernel does not know the size yet.
     settling: bool,
+    /// When a sweep looks at it next, if ever.
+    visit: Option<Instant>,
 }
 
 /// What a thread did last. An OPEN after ESTALE without a LOOKUP between has no path to look up;
@@ -76,26 +90,18 @@ pub enum Reserved {
 #[derive(Default)]
 pub struct Nodes {
     nodes: HashMap<NodeId, Node>,
-    current: HashMap<Place, (NodeId, Arc<Snapshot>)>,
-    /// The node that a place had last: filled again if the same bytes come back.
+    /// In an order, so that it can be walked piece by piece.
+    current: BTreeMap<Place, (NodeId, Arc<Snapshot>)>,
+    /// The node that a place had last and the kernel holds: filled again if the same bytes come back.
     wiped: HashMap<Place, NodeId>,
     failed: HashMap<Place, NodeId>,
     bare: HashMap<FileId, NodeId>,
     steps: HashMap<u32, (Step, Instant)>,
+    visits: Visits,
     made: u64,
 }
 
-/// What is to be done about nodes after a sweep, outside the lock.
-#[derive(Default)]
-pub struct Sweep {
-    pub drop_pages: Vec<NodeId>,
-    /// Freed at the end of the sweep, so that the wiping happens outside the lock.
-    pub wiped: Vec<Arc<Snapshot>>,
-}
-
 const STEP_AGE: Duration = Duration::from_secs(1);
-const PAGES_AGE: Duration = Duration::from_secs(1);
-const SNAPSHOT_AGE: Duration = Duration::from_secs(60);
 
 impl Nodes {
     pub fn get(&self, id: NodeId) -> Option<&Node> {
@@ -133,11 +139,10 @@ impl Nodes {
     /// The node whose wiped bytes were these.
     fn refill(&mut self, place: &Place, snapshot: &Arc<Snapshot>) -> Option<NodeId> {
         let id = self.wiped.remove(place)?;
-        let node = self.nodes.get_mut(&id)?;
+        let node = self.nodes.get(&id)?;
         match &node.content {
             Content::Wiped(_, print) if snapshot.has(print) => {
-                node.content = Content::Filled(place.clone(), snapshot.clone());
-                node.last_use = Instant::now();
+                self.fill(id, place, snapshot);
                 Some(id)
             }
             _ => None,
@@ -201,13 +206,13 @@ impl Nodes {
                 }
                 Reserved::Held(held.clone())
             }
-            _ => {
-                node.content = Content::Filled(place.clone(), snapshot.clone());
-                node.settling = true;
-                Reserved::Changed
-            }
+            _ => Reserved::Changed,
         };
         node.handles += 1;
+        if matches!(reserved, Reserved::Changed) {
+            node.settling = true;
+            self.fill(id, place, snapshot);
+        }
         Some(reserved)
     }
 
@@ -220,10 +225,9 @@ impl Nodes {
 
     /// Lets a node that nobody has open follow its file.
     pub fn adopt(&mut self, id: NodeId, place: &Place, snapshot: &Arc<Snapshot>) -> bool {
-        match self.nodes.get_mut(&id) {
+        match self.nodes.get(&id) {
             Some(node) if node.handles == 0 && !matches!(node.content, Content::Bare(_)) => {
-                node.content = Content::Filled(place.clone(), snapshot.clone());
-                node.last_use = Instant::now();
+                self.fill(id, place, snapshot);
                 true
             }
             _ => false,
@@ -233,16 +237,27 @@ impl Nodes {
     fn make(&mut self, content: Content) -> NodeId {
         let id = FIRST_NODE + self.made;
         self.made += 1;
+        let now = Instant::now();
         let node = Node {
             content,
             lookups: 0,
             handles: 0,
-            last_use: Instant::now(),
+            last_use: now,
             has_pages: false,
             settling: false,
+            visit: None,
         };
         self.nodes.insert(id, node);
+        self.plan(id, now + PAGES_AGE);
         id
+    }
+
+    fn fill(&mut self, id: NodeId, place: &Place, snapshot: &Arc<Snapshot>) {
+        let Some(node) = self.nodes.get_mut(&id) else { return };
+        let now = Instant::now();
+        node.content = Content::Filled(place.clone(), snapshot.clone());
+        node.last_use = now;
+        self.plan(id, now + SNAPSHOT_AGE);
     }
 
     /// Gives the kernel a node with this snapshot, by a LOOKUP of this thread: the one that was
@@ -294,9 +309,11 @@ impl Nodes {
 
     pub fn closed(&mut self, id: NodeId) {
         if let Some(node) = self.nodes.get_mut(&id) {
+            let now = Instant::now();
             node.handles = node.handles.saturating_sub(1);
-            node.last_use = Instant::now();
+            node.last_use = now;
             node.has_pages = true;
+            self.plan(id, now + PAGES_AGE);
             self.drop_if_unused(id);
         }
     }
@@ -319,7 +336,9 @@ impl Nodes {
             {
                 return;
             }
-            Content::Wiped(place, _) if self.wiped.get(place) == Some(&id) => return,
+            Content::Wiped(place, _) if self.wiped.get(place) == Some(&id) => {
+                self.wiped.remove(place);
+            }
             Content::Failed(place, _) if self.failed.get(place) == Some(&id) => {
                 self.failed.remove(place);
             }
@@ -331,50 +350,28 @@ impl Nodes {
         self.nodes.remove(&id);
     }
 
-    /// The places that have a current snapshot.
-    pub fn places(&self) -> Vec<(Place, Arc<Snapshot>)> {
-        self.current.iter().map(|(place, (_, snapshot))| (place.clone(), snapshot.clone())).collect()
+    /// Up to so many places with a current snapshot, from the one after this on.
+    pub fn places_after(&self, last: Option<&Place>, count: usize) -> Vec<(Place, Arc<Snapshot>)> {
+        let from = last.map_or(Bound::Unbounded, Bound::Excluded);
+        let places = self.current.range::<Place, _>((from, Bound::Unbounded)).take(count);
+        places.map(|(place, (_, snapshot))| (place.clone(), snapshot.clone())).collect()
     }
 
-    /// Once a second: forgets old steps, finds pages to drop, wipes what nobody used for a minute.
-    pub fn sweep(&mut self, now: Instant) -> Sweep {
-        self.steps.retain(|_, (_, at)| now.duration_since(*at) < STEP_AGE);
-        let mut sweep = Sweep::default();
-        for (&id, node) in &mut self.nodes {
-            let idle =
-                if node.handles == 0 { now.saturating_duration_since(node.last_use) } else { Duration::ZERO };
-            if node.has_pages && idle >= PAGES_AGE {
-                node.has_pages = false;
-                sweep.drop_pages.push(id);
-            }
-            if idle >= SNAPSHOT_AGE {
-                wipe(id, node, &mut self.current, &mut self.wiped, &mut sweep);
-            }
-        }
-        // A node that was made a moment ago may be on its way to the kernel.
-        let is_old = |node: &Node| now.saturating_duration_since(node.last_use) >= PAGES_AGE;
-        let unused = self.nodes.iter().filter(|(_, node)| node.lookups == 0 && is_old(node));
-        let unused: Vec<NodeId> = unused.map(|(&id, _)| id).collect();
-        for id in unused {
-            self.drop_if_unused(id);
-        }
-        sweep
+    /// The current snapshots of one file.
+    pub fn places_of(&self, file: FileId) -> Vec<(Place, Arc<Snapshot>)> {
+        let places = self.current.range(Place { file, view: View::Real }..);
+        let places = places.take_while(|(place, _)| place.file == file);
+        places.map(|(place, (_, snapshot))| (place.clone(), snapshot.clone())).collect()
+    }
+
+    /// The files of which there is a node.
+    pub fn files(&self) -> HashSet<FileId> {
+        self.nodes.values().map(|node| node.content.file()).collect()
     }
 }
 
-fn wipe(
-    id: NodeId,
-    node: &mut Node,
-    current: &mut HashMap<Place, (NodeId, Arc<Snapshot>)>,
-    wiped: &mut HashMap<Place, NodeId>,
-    sweep: &mut Sweep,
-) {
-    let Content::Filled(place, snapshot) = &node.content else { return };
-    let (place, snapshot) = (place.clone(), snapshot.clone());
-    if current.get(&place).is_some_and(|(node, _)| *node == id) {
-        current.remove(&place);
-        wiped.insert(place.clone(), id);
+impl Node {
+    fn is_filled(&self) -> bool {
+        matches!(self.content, Content::Filled(..))
     }
-    node.content = Content::Wiped(place, snapshot.fingerprint());
-    sweep.wiped.push(snapshot);
 }

@@ -7,6 +7,7 @@ use super::errno::Errno;
 use super::handle::Handle;
 use super::nodes::{Content, FIRST_NODE, NodeId, Nodes, Place, Reserved, Step};
 use super::snapshot::Snapshot;
+use super::tree::File;
 use super::{Reply, SecretFs, tree, view_of};
 use crate::caller::Caller;
 use crate::policy::Grant;
@@ -19,13 +20,30 @@ impl SecretFs {
         if id < FIRST_NODE {
             return Reply::Now(Err(Errno::ISDIR));
         }
+        let this = self.clone();
+        match self.doubted(id) {
+            None => this.open_loaded(caller, id),
+            Some(file) => Reply::Later(Box::pin(async move {
+                this.load_in_time(&file).await.map_err(|error| this.failed(&file, error).errno)?;
+                this.open_loaded(caller, id).finish().await
+            })),
+        }
+    }
+
+    fn open_loaded(self: Arc<Self>, caller: Caller, id: NodeId) -> Reply<u64> {
         match self.open_ready(&caller, id) {
             Some(outcome) => Reply::Now(outcome),
-            None => {
-                let this = self.clone();
-                Reply::Later(Box::pin(async move { this.open_anew(caller, id).await }))
-            }
+            None => Reply::Later(Box::pin(async move { self.open_anew(caller, id).await })),
         }
+    }
+
+    /// The file of a filled node, if its template has to be looked at first.
+    fn doubted(&self, id: NodeId) -> Option<Arc<File>> {
+        let file = match &self.nodes().get(id)?.content {
+            Content::Filled(place, _) => place.file,
+            _ => return None,
+        };
+        self.file(file).ok().filter(|file| file.source.ready().is_none())
     }
 
     /// `None`: the node has to be given another snapshot first.
@@ -67,10 +85,10 @@ impl SecretFs {
     /// Whether the caller may open the file, by the template as it was loaded last.
     fn admit(&self, caller: &Caller, file: tree::FileId) -> Result<(Grant, Arc<Template>), Errno> {
         let file = self.file(file)?;
-        let loaded = file.source.ready().unwrap_or_else(|| file.source.load());
-        let template = loaded.template.map_err(|error| Errno::from(error.class()))?;
-        match self.judge(caller, &file, &template) {
-            Ok(grant) => Ok((grant, template)),
+        let loaded = file.source.last().ok_or(Errno::STALE)?;
+        let template = loaded.template.as_ref().map_err(|error| Errno::from(error.class()))?;
+        match self.judge(caller, &file, template) {
+            Ok(grant) => Ok((grant, template.clone())),
             Err(denial) => {
                 tracing::info!(file = %file.path.display(), uid = caller.uid, pid = caller.pid, reason = denial.reason, "denied");
                 Err(Errno::ACCES)

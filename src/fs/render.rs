@@ -7,11 +7,12 @@ use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::errno::Errno;
-use super::nodes::{Content, NodeId, Place, View};
+use super::nodes::{NodeId, Place, View};
 use super::snapshot::{Failure, Snapshot};
+use super::source::Loaded;
 use super::tree::File;
 use super::{Attr, SecretFs, empty, filled};
 use crate::broker::Error;
@@ -96,18 +97,22 @@ impl SecretFs {
     }
 
     /// GETATTR of a node that is not current and that nobody has open.
-    pub(super) async fn follow(self: Arc<Self>, id: NodeId, place: Place) -> Result<Attr, Errno> {
+    pub(super) async fn follow(
+        self: Arc<Self>,
+        caller: Caller,
+        id: NodeId,
+        place: Place,
+    ) -> Result<Attr, Errno> {
         let file = self.file(place.file)?;
-        // Only everybody's view can be rendered without its reader.
-        if place.view != View::Real {
-            return Ok(empty(id, &file));
-        }
-        // The node is filled already: this only keeps it current, for nobody in particular.
+        // Everybody's view is kept current for nobody in particular; another can be rendered only
+        // for its own reader.
         let nobody = Caller { uid: 0, gid: 0, pid: 0 };
-        let Ok(Some(rendered)) = self.rendered_in_time(&nobody, &file).await else {
+        let reader = if place.view == View::Real { nobody } else { caller };
+        let Ok(Some(rendered)) = self.rendered_in_time(&reader, &file).await else {
             return Ok(empty(id, &file));
         };
-        let adopted = self.nodes().adopt(id, &place, &rendered.snapshot);
+        let is_own = rendered.place == place;
+        let adopted = is_own && self.nodes().adopt(id, &place, &rendered.snapshot);
         Ok(if adopted { filled(id, &rendered.snapshot) } else { empty(id, &file) })
     }
 
@@ -134,26 +139,26 @@ impl SecretFs {
     async fn prepare(&self, caller: &Caller, file: &Arc<File>) -> Result<Option<Job>, Error> {
         let loaded = match file.source.ready() {
             Some(loaded) => loaded,
-            None => {
-                let file = file.clone();
-                tokio::task::spawn_blocking(move || file.source.load())
-                    .await
-                    .map_err(|_| Error::Internal("loading failed"))?
-            }
+            None => load(file).await?,
         };
-        let template = match loaded.template {
-            Ok(template) => template,
+        let template = match &loaded.template {
+            Ok(template) => template.clone(),
             // Who could not read the file learns nothing about its template.
             Err(_) if !file.spec.ownership.allows(caller, &|gid| peer::in_group(caller, gid), 0o4) => {
                 return Ok(None);
             }
-            Err(error) => return Err(error),
+            Err(error) => return Err(error.clone()),
         };
         let Ok(grant) = self.judge(caller, file, &template) else { return Ok(None) };
         let reader = reader_of(caller, &template);
         let view = reader.as_ref().map_or(View::Real, |reader| View::Reader(view_key(reader)));
         let place = Place { file: file.id, view };
         Ok(Some(Job { file: file.clone(), place, template, edited: loaded.edited, reader, grant }))
+    }
+
+    pub(super) async fn load_in_time(&self, file: &Arc<File>) -> Result<Arc<Loaded>, Error> {
+        let deadline = file.spec.deadline;
+        timeout(deadline, load(file)).await.unwrap_or(Err(Error::Timeout(deadline)))
     }
 
     async fn snapshot(self: &Arc<Self>, job: &Job) -> Outcome {
@@ -225,6 +230,12 @@ impl SecretFs {
     }
 }
 
+async fn load(file: &Arc<File>) -> Result<Arc<Loaded>, Error> {
+    let file = file.clone();
+    let loaded = tokio::task::spawn_blocking(move || file.source.load()).await;
+    loaded.map_err(|_| Error::Internal("loading failed"))
+}
+
 fn log(file: &File, failure: &Failure) {
     tracing::warn!(file = %file.path.display(), errno = %failure.errno, reason = %failure.error, "cannot be rendered");
 }
@@ -232,15 +243,6 @@ fn log(file: &File, failure: &Failure) {
 impl Flight {
     fn can_be_joined(&self, template: &Arc<Template>, now: &[Pulse]) -> bool {
         Arc::ptr_eq(&self.template, template) && self.began == now && !now.contains(&Pulse::Moving)
-    }
-}
-
-impl Content {
-    pub(super) fn file(&self) -> super::tree::FileId {
-        match self {
-            Self::Bare(file) => *file,
-            Self::Failed(place, _) | Self::Filled(place, _) | Self::Wiped(place, _) => place.file,
-        }
     }
 }
 

@@ -4,9 +4,9 @@
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::broker;
@@ -19,17 +19,16 @@ pub struct Source {
     /// Cleared when the file may have changed.
     checked: AtomicBool,
     /// Guards the last outcome.
-    loaded: Mutex<Option<Loaded>>,
+    loaded: Mutex<Option<Arc<Loaded>>>,
 }
 
 /// Where a template lies, and the folder from which on nobody else may write.
 pub struct Trusted {
-    path: PathBuf,
-    from: PathBuf,
+    path: Box<Path>,
+    from: Arc<Path>,
 }
 
 /// The outcome of loading: a template, or why there is none.
-#[derive(Clone)]
 pub struct Loaded {
     pub template: Result<Arc<Template>, broker::Error>,
     /// When the template was edited last.
@@ -52,8 +51,12 @@ const WRITER_PATIENCE: Duration = Duration::from_secs(1);
 
 impl Trusted {
     /// `from` is the template's folder or one above it.
-    pub fn new(path: &Path, from: &Path) -> Self {
-        Self { path: path.to_owned(), from: from.to_owned() }
+    pub fn new(path: &Path, from: Arc<Path>) -> Self {
+        Self { path: path.into(), from }
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 }
 
@@ -67,7 +70,7 @@ impl Source {
     }
 
     /// What is loaded, if nothing hints that it changed. Never blocks on the disk.
-    pub fn ready(&self) -> Option<Loaded> {
+    pub fn ready(&self) -> Option<Arc<Loaded>> {
         if self.checked.load(Ordering::Acquire) { self.last() } else { None }
     }
 
@@ -77,12 +80,11 @@ impl Source {
     }
 
     /// Looks at the file, and compiles it anew if it is another. Blocks.
-    pub fn load(&self) -> Loaded {
+    pub fn load(&self) -> Arc<Loaded> {
         // Set first: a doubt that comes while the file is read must not be lost.
         self.checked.store(true, Ordering::Release);
-        let last = self.last();
-        let loaded = self.read(last.as_ref());
-        *self.loaded.lock().expect("nothing panics while it holds this") = Some(loaded.clone());
+        let loaded = self.read(self.last());
+        *self.last_place() = Some(loaded.clone());
         if loaded.stamp.is_none() {
             // Nothing tells when the cause is gone, so the next lookup looks again.
             self.doubt();
@@ -90,23 +92,37 @@ impl Source {
         loaded
     }
 
-    fn last(&self) -> Option<Loaded> {
-        self.loaded.lock().expect("nothing panics while it holds this").clone()
+    /// Gives the memory back until somebody asks again.
+    pub fn unload(&self) {
+        self.doubt();
+        *self.last_place() = None;
     }
 
-    fn read(&self, last: Option<&Loaded>) -> Loaded {
-        match self.open() {
-            Ok((file, stamp, edited)) => match last {
-                Some(last) if last.stamp == Some(stamp) => last.clone(),
-                // Until the writer is done, what was there before is the template.
-                Some(last) if last.template.is_ok() && matches!(lease::nobody_writes(&file), Ok(false)) => {
-                    self.doubt();
-                    last.clone()
-                }
-                _ => Loaded { template: self.compile(file), edited, stamp: Some(stamp) },
-            },
-            Err(error) => Loaded { template: Err(error), edited: SystemTime::UNIX_EPOCH, stamp: None },
-        }
+    /// What was loaded last, whatever happened since.
+    pub fn last(&self) -> Option<Arc<Loaded>> {
+        self.last_place().clone()
+    }
+
+    fn last_place(&self) -> MutexGuard<'_, Option<Arc<Loaded>>> {
+        self.loaded.lock().expect("nothing panics while it holds this")
+    }
+
+    fn read(&self, last: Option<Arc<Loaded>>) -> Arc<Loaded> {
+        let opened = self.open();
+        Arc::new(match (opened, last) {
+            (Ok((_, stamp, _)), Some(last)) if last.stamp == Some(stamp) => return last,
+            // Until the writer is done, what was there before is the template.
+            (Ok((file, ..)), Some(last))
+                if last.template.is_ok() && matches!(lease::nobody_writes(&file), Ok(false)) =>
+            {
+                self.doubt();
+                return last;
+            }
+            (Ok((file, stamp, edited)), _) => {
+                Loaded { template: self.compile(file), edited, stamp: Some(stamp) }
+            }
+            (Err(error), _) => Loaded { template: Err(error), edited: SystemTime::UNIX_EPOCH, stamp: None },
+        })
     }
 
     fn compile(&self, file: File) -> Result<Arc<Template>, broker::Error> {
@@ -145,8 +161,7 @@ impl Source {
             return Err(self.refused(format!("is a {what}; templates are plain files")));
         }
         self.check_ownership(&meta)?;
-        let edited = meta.modified().unwrap_or(SystemTime::UNIX_EPOCH);
-        Ok((file, Stamp::of(&meta), edited))
+        Ok((file, Stamp::of(&meta), edited(&meta)))
     }
 
     fn check_ownership(&self, meta: &Metadata) -> Result<(), broker::Error> {
@@ -175,6 +190,13 @@ impl Source {
     fn refused(&self, why: impl std::fmt::Display) -> broker::Error {
         broker::Error::Source(format!("the template {} {why}", self.path().display()))
     }
+}
+
+/// When it was edited. A date in the future is none: it would hide every later change.
+fn edited(meta: &Metadata) -> SystemTime {
+    let changed = Duration::new(meta.ctime().max(0) as u64, meta.ctime_nsec() as u32);
+    let changed = SystemTime::UNIX_EPOCH + changed;
+    meta.modified().map_or(changed, |modified| modified.min(changed))
 }
 
 /// Only root and we may write it. Says what is wrong, ending with the command that mends it, to

@@ -1,7 +1,7 @@
 //! Which files there are: the folder of templates mirrored without the `.tpl` suffix, plus the
 //! files that the config adds. A tree never changes; a new one takes its place. Uses `source`.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
@@ -48,7 +48,7 @@ pub struct Spec {
 pub struct File {
     pub id: FileId,
     /// Relative to the mount point.
-    pub path: PathBuf,
+    pub path: Arc<Path>,
     pub spec: Spec,
     pub source: Source,
 }
@@ -60,30 +60,27 @@ pub enum Entry {
 
 pub struct Dir {
     pub parent: DirId,
-    pub entries: BTreeMap<OsString, Entry>,
+    /// By name.
+    pub entries: Vec<(OsString, Entry)>,
     pub mtime: SystemTime,
 }
 
 pub struct Tree {
     dirs: HashMap<DirId, Dir>,
     files: HashMap<FileId, Arc<File>>,
+    /// By the path of the template; one template may make several files.
+    by_template: Vec<Arc<File>>,
     /// The folders of templates, also those without one: a template may come.
     folders: Vec<Folder>,
     ids: Ids,
 }
 
-/// A folder as it was found: another one at the same path is noticed.
-struct Folder {
-    path: PathBuf,
-    device: u64,
-    inode: u64,
-}
-
-/// A path keeps its id as long as the mount lives.
-#[derive(Clone, Default)]
+/// A path keeps its id as long as anybody knows it, and no id ever means another path.
+#[derive(Clone)]
 struct Ids {
-    dirs: HashMap<PathBuf, DirId>,
-    files: HashMap<PathBuf, FileId>,
+    dirs: HashMap<Arc<Path>, DirId>,
+    files: HashMap<Arc<Path>, FileId>,
+    next_file: FileId,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -97,32 +94,36 @@ pub enum TreeError {
 }
 
 impl Tree {
-    /// Reads the folder of templates. Files that were in the previous tree keep what they loaded.
-    pub fn scan(layout: &Layout, previous: Option<&Self>) -> Result<Self, TreeError> {
+    /// Reads the folder of templates. Files that were in the previous tree keep what they loaded,
+    /// and their ids, as do those that `is_known` elsewhere.
+    pub fn scan(
+        layout: &Layout,
+        previous: Option<&Self>,
+        is_known: &dyn Fn(FileId) -> bool,
+    ) -> Result<Self, TreeError> {
         let mut found = Found::default();
-        let root = Folder::at(&layout.templates)?;
-        found.collect(Path::new(""), root)?;
+        found.collect(Path::new(""), Folder::at(&layout.templates)?)?;
         let Found { templates: mut found, folders } = found;
-        let mut tree = Self {
-            dirs: HashMap::new(),
-            files: HashMap::new(),
-            folders,
-            ids: previous.map(|tree| tree.ids.clone()).unwrap_or_default(),
-        };
-        tree.add_dir(Path::new(""))?;
+        found.sort();
+        let ids = previous.map_or_else(Ids::default, |tree| tree.ids.clone());
+        let mut tree =
+            Self { dirs: HashMap::new(), files: HashMap::new(), by_template: Vec::new(), folders, ids };
+        tree.add_dir(Path::new(""));
         for (path, (spec, template)) in &layout.files {
-            let known = template.clone().or_else(|| found.remove(path));
-            let template = known.ok_or_else(|| TreeError::NoTemplate {
+            let listed = || found.binary_search_by(|(known, _)| known.cmp(path)).ok().map(|at| &found[at].1);
+            let template = template.as_ref().or_else(listed).ok_or_else(|| TreeError::NoTemplate {
                 path: path.clone(),
                 templates: layout.templates.clone(),
             })?;
-            found.remove(path);
-            tree.add_file(path, template, (spec, &layout.templates), previous)?;
+            let root =
+                if template.starts_with(&layout.templates) { &*layout.templates } else { parent(template) };
+            tree.add_file(path, Trusted::new(template, root.into()), spec, previous);
         }
-        for (path, template) in found {
-            tree.add_file(&path, template, (&layout.spec, &layout.templates), previous)?;
+        let root: Arc<Path> = layout.templates.as_path().into();
+        for (path, template) in found.iter().filter(|(path, _)| !layout.files.contains_key(path)) {
+            tree.add_file(path, Trusted::new(template, root.clone()), &layout.spec, previous);
         }
-        Ok(tree)
+        tree.finish(is_known)
     }
 
     pub fn dir(&self, id: DirId) -> Option<&Dir> {
@@ -134,7 +135,21 @@ impl Tree {
     }
 
     pub fn files(&self) -> impl Iterator<Item = &Arc<File>> {
-        self.files.values()
+        self.by_template.iter()
+    }
+
+    /// The files that this template makes.
+    pub fn made_from(&self, template: &Path) -> impl Iterator<Item = &Arc<File>> {
+        let first = self.by_template.partition_point(|file| file.source.path() < template);
+        self.by_template[first..].iter().take_while(move |file| file.source.path() == template)
+    }
+
+    /// The files whose templates lie in this folder.
+    pub fn made_in(&self, folder: &Path) -> impl Iterator<Item = &Arc<File>> {
+        let first = self.by_template.partition_point(|file| file.source.path() < folder);
+        let below =
+            self.by_template[first..].iter().take_while(move |file| file.source.path().starts_with(folder));
+        below.filter(move |file| file.source.path().parent() == Some(folder))
     }
 
     pub fn len(&self) -> usize {
@@ -146,94 +161,161 @@ impl Tree {
     }
 
     /// The folders to be watched: of templates, and those where single templates lie.
-    pub fn folders(&self) -> Vec<PathBuf> {
-        let mut folders: Vec<PathBuf> = self.folders.iter().map(|folder| folder.path.clone()).collect();
-        folders
-            .extend(self.files.values().filter_map(|file| file.source.path().parent().map(Path::to_owned)));
-        folders.sort();
-        folders.dedup();
-        folders
+    pub fn folders(&self) -> &[Folder] {
+        &self.folders
     }
 
-    /// Whether one of the folders of templates is not the one that was read.
-    pub fn has_moved(&self) -> bool {
-        self.folders.iter().any(|folder| !folder.is_still_there())
+    pub fn folder(&self, path: &Path) -> Option<&Folder> {
+        let at = self.folders.binary_search_by(|folder| (*folder.path).cmp(path)).ok()?;
+        Some(&self.folders[at])
     }
 
-    fn add_file(
-        &mut self,
-        path: &Path,
-        template: PathBuf,
-        (spec, root): (&Spec, &Path),
-        previous: Option<&Self>,
-    ) -> Result<(), TreeError> {
-        let dir = self.add_dir(path.parent().unwrap_or(Path::new("")))?;
-        let next = self.ids.files.len() as FileId + 1;
-        let id = *self.ids.files.entry(path.to_owned()).or_insert(next);
+    fn add_file(&mut self, path: &Path, place: Trusted, spec: &Spec, previous: Option<&Self>) {
+        let dir = self.add_dir(parent(path));
+        let (path, id) = self.ids.of_file(path);
         let name = path.file_name().unwrap_or_default().to_owned();
-        let dir = self.dirs.get_mut(&dir).expect("add_dir has added it");
-        if dir.entries.insert(name, Entry::File(id)).is_some() {
-            return Err(TreeError::Twice(path.to_owned()));
-        }
-        let trusted = if template.starts_with(root) { root } else { template.parent().unwrap_or(root) };
-        let kept =
-            previous.and_then(|tree| tree.files.get(&id)).filter(|file| file.source.path() == template);
-        let file = kept
-            .cloned()
-            .unwrap_or_else(|| Arc::new(File::new(id, path, Trusted::new(&template, trusted), spec.clone())));
+        self.dirs.get_mut(&dir).expect("add_dir has added it").entries.push((name, Entry::File(id)));
+        let before = previous.and_then(|tree| tree.files.get(&id));
+        let kept = before.filter(|file| file.source.path() == place.path()).cloned();
+        let file = kept.unwrap_or_else(|| Arc::new(File::new(id, path, place, spec.clone())));
         self.files.insert(id, file);
-        Ok(())
     }
 
-    fn add_dir(&mut self, path: &Path) -> Result<DirId, TreeError> {
-        let next = ROOT + self.ids.dirs.len() as DirId;
-        let id = *self.ids.dirs.entry(path.to_owned()).or_insert(next);
+    fn add_dir(&mut self, path: &Path) -> DirId {
+        let id = self.ids.of_dir(path);
         if self.dirs.contains_key(&id) {
-            return Ok(id);
+            return id;
         }
-        let parent = match (path.parent(), path.file_name()) {
-            (Some(parent), Some(name)) => {
-                let parent = self.add_dir(parent)?;
-                let siblings = &mut self.dirs.get_mut(&parent).expect("it was just added").entries;
-                if siblings.insert(name.to_owned(), Entry::Dir(id)).is_some() {
-                    return Err(TreeError::Twice(path.to_owned()));
-                }
-                parent
+        let parent = match path.file_name() {
+            Some(name) => {
+                let above = self.add_dir(parent(path));
+                let siblings = &mut self.dirs.get_mut(&above).expect("it was just added").entries;
+                siblings.push((name.to_owned(), Entry::Dir(id)));
+                above
             }
-            _ => ROOT,
+            None => ROOT,
         };
-        let dir = Dir { parent, entries: BTreeMap::new(), mtime: SystemTime::now() };
-        self.dirs.insert(id, dir);
-        Ok(id)
+        self.dirs.insert(id, Dir { parent, entries: Vec::new(), mtime: SystemTime::now() });
+        id
+    }
+
+    /// Puts everything in its order, in which a name that is there twice shows.
+    fn finish(mut self, is_known: &dyn Fn(FileId) -> bool) -> Result<Self, TreeError> {
+        for (path, id) in &self.ids.dirs {
+            let Some(dir) = self.dirs.get_mut(id) else { continue };
+            dir.entries.shrink_to_fit();
+            dir.entries.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+            if let Some([(name, _), _]) =
+                dir.entries.array_windows().find(|[(one, _), (other, _)]| one == other)
+            {
+                return Err(TreeError::Twice(path.join(name)));
+            }
+        }
+        self.by_template = self.files.values().cloned().collect();
+        self.by_template.sort_unstable_by(|one, other| one.source.path().cmp(other.source.path()));
+        self.ids.files.retain(|_, id| self.files.contains_key(id) || is_known(*id));
+        self.add_lone_folders();
+        Ok(self)
+    }
+
+    /// Where templates lie that the config names, outside of the folder of templates.
+    fn add_lone_folders(&mut self) {
+        let known: HashSet<&Path> = self.folders.iter().map(|folder| &*folder.path).collect();
+        let lone: BTreeSet<&Path> = self
+            .files()
+            .map(|file| parent(file.source.path()))
+            .filter(|path| !known.contains(path))
+            .collect();
+        // One that is not there yet is looked at by each load of its files.
+        let lone: Vec<Folder> = lone.into_iter().filter_map(|path| Folder::at(path).ok()).collect();
+        self.folders.extend(lone);
+        self.folders.sort_unstable_by(|one, other| one.path.cmp(&other.path));
     }
 }
 
+impl Default for Ids {
+    fn default() -> Self {
+        Self { dirs: HashMap::new(), files: HashMap::new(), next_file: 1 }
+    }
+}
+
+impl Ids {
+    fn of_file(&mut self, path: &Path) -> (Arc<Path>, FileId) {
+        if let Some((path, id)) = self.files.get_key_value(path) {
+            return (path.clone(), *id);
+        }
+        let (path, id): (Arc<Path>, _) = (path.into(), self.next_file);
+        self.next_file += 1;
+        self.files.insert(path.clone(), id);
+        (path, id)
+    }
+
+    /// Folders are few, and the kernel may hold one without a word: they keep their ids for good.
+    fn of_dir(&mut self, path: &Path) -> DirId {
+        if let Some(id) = self.dirs.get(path) {
+            return *id;
+        }
+        let id = ROOT + self.dirs.len() as DirId;
+        self.dirs.insert(path.into(), id);
+        id
+    }
+}
+
+impl Dir {
+    pub fn entry(&self, name: &OsStr) -> Option<&Entry> {
+        let at = self.entries.binary_search_by(|(known, _)| known.as_os_str().cmp(name)).ok()?;
+        Some(&self.entries[at].1)
+    }
+}
+
+fn parent(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new(""))
+}
+
 impl File {
-    fn new(id: FileId, path: &Path, place: Trusted, spec: Spec) -> Self {
+    fn new(id: FileId, path: Arc<Path>, place: Trusted, spec: Spec) -> Self {
         let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
         let format = Format::chosen(spec.format, spec.dialect, name);
         let options = Options { syntax: spec.syntax, format, verify: spec.verify, ..Options::default() };
-        Self { id, path: path.to_owned(), source: Source::new(place, options), spec }
+        Self { id, path, source: Source::new(place, options), spec }
     }
+}
+
+/// A folder of templates as it was found: another one at the same path is noticed.
+#[derive(Clone)]
+pub struct Folder {
+    pub path: Arc<Path>,
+    device: u64,
+    inode: u64,
+    /// When a file last came or went.
+    changed: (i64, i64),
 }
 
 impl Folder {
     fn at(path: &Path) -> Result<Self, TreeError> {
         let unreadable = |error| TreeError::Unreadable { path: path.to_owned(), error };
         let meta = fs::metadata(path).map_err(unreadable)?;
-        Ok(Self { path: path.to_owned(), device: meta.dev(), inode: meta.ino() })
+        let changed = (meta.mtime(), meta.mtime_nsec());
+        Ok(Self { path: path.into(), device: meta.dev(), inode: meta.ino(), changed })
     }
 
-    fn is_still_there(&self) -> bool {
-        fs::metadata(&self.path).is_ok_and(|meta| (meta.dev(), meta.ino()) == (self.device, self.inode))
+    /// The same folder lies at its path.
+    pub fn is_still_there(&self) -> bool {
+        Self::at(&self.path).is_ok_and(|now| (now.device, now.inode) == (self.device, self.inode))
+    }
+
+    /// And no file came or went.
+    pub fn is_as_it_was(&self) -> bool {
+        let now = Self::at(&self.path);
+        now.is_ok_and(|now| (now.device, now.inode, now.changed) == (self.device, self.inode, self.changed))
     }
 }
 
 /// What a folder of templates holds.
 #[derive(Default)]
 struct Found {
-    /// By the path in the mount.
-    templates: BTreeMap<PathBuf, PathBuf>,
+    /// Each with its path in the mount.
+    templates: Vec<(PathBuf, PathBuf)>,
     folders: Vec<Folder>,
 }
 
@@ -243,7 +325,7 @@ impl Found {
     fn collect(&mut self, below: &Path, folder: Folder) -> Result<(), TreeError> {
         let (path, device) = (folder.path.clone(), folder.device);
         self.folders.push(folder);
-        let unreadable = |error| TreeError::Unreadable { path: path.clone(), error };
+        let unreadable = |error| TreeError::Unreadable { path: path.to_path_buf(), error };
         for entry in fs::read_dir(&path).map_err(unreadable)? {
             let entry = entry.map_err(unreadable)?;
             let name = entry.file_name();
@@ -253,7 +335,7 @@ impl Found {
                     self.collect(&below.join(&name), folder)?;
                 }
             } else if let Some(name) = without_suffix(&name) {
-                self.templates.insert(below.join(name), entry.path());
+                self.templates.push((below.join(name), entry.path()));
             }
         }
         Ok(())

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
-use std::sync::Mutex;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::tree::SUFFIX;
 use nix::errno::Errno;
@@ -12,7 +12,9 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDe
 pub struct Watch {
     inotify: Option<Inotify>,
     /// Guards the folders by their descriptor: one folder may be known by several paths.
-    folders: Mutex<HashMap<WatchDescriptor, BTreeSet<PathBuf>>>,
+    folders: Mutex<HashMap<WatchDescriptor, BTreeSet<Arc<Path>>>>,
+    /// Guards the folders that cannot be watched, whose edits are looked for each second.
+    unwatched: Mutex<BTreeSet<Arc<Path>>>,
 }
 
 /// What changed since the last look.
@@ -39,25 +41,46 @@ const SHAPE: AddWatchFlags = AddWatchFlags::IN_CREATE
     .union(AddWatchFlags::IN_MOVE_SELF);
 
 impl Watch {
-    /// Without inotify (limits) the check once a second is all there is.
     pub fn start() -> Self {
         let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)
             .inspect_err(|errno| tracing::warn!(%errno, "no inotify: edits are seen within a second"))
             .ok();
-        Self { inotify, folders: Mutex::default() }
+        Self { inotify, folders: Mutex::default(), unwatched: Mutex::default() }
     }
 
-    /// Watches these folders, too. A folder that is watched already stays as it is.
-    pub fn add(&self, folders: &[PathBuf]) {
-        let Some(inotify) = &self.inotify else { return };
-        for folder in folders {
-            match inotify.add_watch(folder, INTEREST) {
-                Ok(descriptor) => drop(self.folders().entry(descriptor).or_default().insert(folder.clone())),
-                Err(errno) => {
-                    tracing::warn!(folder = %folder.display(), %errno, "cannot watch: edits are seen within a second")
+    /// Watches this folder, too. Answers whether that is news: then what happened in it before is
+    /// still to be looked for. A folder that is watched already stays as it is.
+    pub fn add(&self, folder: &Arc<Path>) -> bool {
+        let added = match &self.inotify {
+            Some(inotify) => inotify.add_watch(&**folder, INTEREST),
+            None => Err(Errno::ENOSYS),
+        };
+        match added {
+            Ok(descriptor) => {
+                if self.unwatched().remove(folder) {
+                    tracing::warn!(folder = %folder.display(), "is watched again");
                 }
+                self.folders().entry(descriptor).or_default().insert(folder.clone())
+            }
+            Err(errno) => {
+                if self.unwatched().insert(folder.clone()) && self.inotify.is_some() {
+                    let hint =
+                        if errno == Errno::ENOSPC { "; raise fs.inotify.max_user_watches" } else { "" };
+                    tracing::warn!(folder = %folder.display(), %errno, "cannot be watched: edits are seen within a second{hint}");
+                }
+                false
             }
         }
+    }
+
+    /// The folders that cannot be watched for now.
+    pub fn missed(&self) -> Vec<Arc<Path>> {
+        self.unwatched().iter().cloned().collect()
+    }
+
+    /// What is no folder of templates any more need not be looked at.
+    pub fn keep(&self, is_wanted: impl Fn(&Path) -> bool) {
+        self.unwatched().retain(|folder| is_wanted(folder));
     }
 
     /// All that happened since the last call. One system call when nothing did.
@@ -87,8 +110,12 @@ impl Watch {
         }
     }
 
-    fn folders(&self) -> std::sync::MutexGuard<'_, HashMap<WatchDescriptor, BTreeSet<PathBuf>>> {
+    fn folders(&self) -> MutexGuard<'_, HashMap<WatchDescriptor, BTreeSet<Arc<Path>>>> {
         self.folders.lock().expect("nothing panics while it holds this")
+    }
+
+    fn unwatched(&self) -> MutexGuard<'_, BTreeSet<Arc<Path>>> {
+        self.unwatched.lock().expect("nothing panics while it holds this")
     }
 }
 

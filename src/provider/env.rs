@@ -1,56 +1,49 @@
 //! The environment of this process as a provider, for development (`secrets: {from: env}`).
-//! Uses std; the variables are taken once, so that nothing changes between two reads.
+//! Uses std. Nobody writes this process's environment once it has threads, so it never changes.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStringExt;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use super::{Batch, BoxFuture, Provider, ProviderError, Pulse};
-use crate::secret::{Absent, FieldName, SecretBytes, SecretKey, SecretVersion};
+use crate::secret::{Absent, Answer, FieldName, SecretBytes, SecretKey, SecretVersion};
 
 pub struct EnvProvider {
-    variables: HashMap<String, Arc<SecretVersion>>,
+    /// When the process began.
+    since: Timestamp,
 }
 
 impl EnvProvider {
-    /// Takes what the iterator gives, usually `std::env::vars_os()`. Names that are not text
-    /// cannot be named in a template and are left out.
-    pub fn new(
-        variables: impl Iterator<Item = (std::ffi::OsString, std::ffi::OsString)>,
-        now: Timestamp,
-    ) -> Self {
-        let variables = variables
-            .filter_map(|(name, value)| {
-                Some((name.into_string().ok()?, Arc::new(version(value.into_vec(), now))))
-            })
-            .collect();
-        Self { variables }
+    pub fn new(since: Timestamp) -> Self {
+        Self { since }
     }
-}
 
-fn version(value: Vec<u8>, now: Timestamp) -> SecretVersion {
-    SecretVersion {
-        fields: BTreeMap::from([(FieldName::value(), SecretBytes::new(value))]),
-        version: 1,
-        created_at: now,
-        updated_at: now,
-        expires_at: None,
+    /// The variable, copied only when somebody asks for it. What can be no name is none.
+    fn answer(&self, key: &SecretKey) -> Answer {
+        let can_be = matches!(key.version, None | Some(1)) && !key.path.contains(['=', '\0']);
+        let value = can_be.then(|| std::env::var_os(&key.path)).flatten().ok_or(Absent::Missing)?;
+        Ok(Arc::new(SecretVersion {
+            fields: BTreeMap::from([(FieldName::value(), SecretBytes::new(value.into_vec()))]),
+            version: 1,
+            created_at: self.since,
+            updated_at: self.since,
+            expires_at: None,
+        }))
     }
 }
 
 impl Provider for EnvProvider {
     fn fetch<'a>(&'a self, keys: &'a [SecretKey]) -> BoxFuture<'a, Result<Batch, ProviderError>> {
-        let answer = |key: &SecretKey| match (key.version, self.variables.get(&key.path)) {
-            (None | Some(1), Some(found)) => Ok(found.clone()),
-            _ => Err(Absent::Missing),
-        };
-        Box::pin(async move { Ok(Batch { answers: keys.iter().map(answer).collect(), as_of: 0 }) })
+        let answers = keys.iter().map(|key| self.answer(key)).collect();
+        Box::pin(async move { Ok(Batch { answers, as_of: 0 }) })
     }
 
+    /// Names that are not text cannot be named in a template and are left out.
     fn names(&self) -> BoxFuture<'_, Result<Vec<String>, ProviderError>> {
-        Box::pin(async { Ok(self.variables.keys().cloned().collect()) })
+        let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).collect();
+        Box::pin(async { Ok(names) })
     }
 
     fn health(&self) -> BoxFuture<'_, Result<(), ProviderError>> {

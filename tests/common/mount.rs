@@ -34,6 +34,10 @@ impl TestMount {
         Self { store, config: None, env: Vec::new() }
     }
 
+    pub fn folder(&self) -> &Path {
+        self.store.folder()
+    }
+
     #[track_caller]
     pub fn secret(self, name: &str, value: impl AsRef<[u8]>) -> Self {
         self.store.set(name, value);
@@ -55,6 +59,11 @@ impl TestMount {
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.env.push((name.to_owned(), value.to_owned()));
         self
+    }
+
+    /// `secretfs` with this store, for who starts it in another way.
+    pub fn command_of(&self, args: &[&str]) -> Command {
+        self.store.command(args)
     }
 
     /// Mounts and waits until it answers.

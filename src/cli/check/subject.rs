@@ -118,18 +118,9 @@ impl Subject {
     /// The template as its door reads it: a mount follows no link and waits for no pipe.
     pub(super) fn template(&self) -> Result<Arc<Template>, Error> {
         if self.is_in_folder {
-            return Source::new(
-                Trusted::new(
-                    &self.path,
-                    self.path
-                        .parent()
-                        .filter(|folder| !folder.as_os_str().is_empty())
-                        .unwrap_or(Path::new(".")),
-                ),
-                self.options,
-            )
-            .load()
-            .template;
+            let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
+            let place = Trusted::new(&self.path, folder.unwrap_or(Path::new(".")).into());
+            return Source::new(place, self.options).load().template.clone();
         }
         let text = source::read(&self.path).map_err(|failure| Error::Source(failure.problem))?;
         Ok(Arc::new(Template::compile(&self.path.display().to_string(), &text, self.options)?))

@@ -1,0 +1,141 @@
+//! Edits of templates and how they come to the tree: taken note of before a lookup is answered, and
+//! looked for each second where nothing tells of them. Uses `tree` and `watch`.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use super::SecretFs;
+use super::tree::{FileId, Tree};
+use super::watch::Changes;
+
+/// What is known of edits, and who is looking.
+#[derive(Default)]
+pub(super) struct Edits {
+    noticing: Mutex<()>,
+    scanning: Mutex<()>,
+    /// How often the tree had to be read again, and how often it was.
+    wanted: AtomicU64,
+    done: AtomicU64,
+    scan_failed: AtomicBool,
+    /// Guards the files whose snapshots are still to be held against an edit.
+    edited: Mutex<BTreeSet<FileId>>,
+    /// Where the next look at the folders begins.
+    next_folder: AtomicUsize,
+}
+
+/// Folders looked at in a second: more than this many take several.
+const FOLDERS: usize = 1_000;
+
+impl SecretFs {
+    /// Takes note of edited templates. Answers whether files came or went, and then the tree has
+    /// to be read again.
+    pub(super) fn notice_edits(&self) -> bool {
+        // Held over both steps: who comes next finds either the event or what it led to.
+        let _one = self.edits.noticing.lock().expect("nothing panics while it holds this");
+        let changes = self.watch.drain();
+        if !changes.is_empty() {
+            self.take_note(&changes);
+        }
+        self.edits.wanted.load(Ordering::Acquire) != self.edits.done.load(Ordering::Acquire)
+    }
+
+    fn take_note(&self, changes: &Changes) {
+        let tree = self.tree();
+        match changes.lost {
+            true => self.edits.doubt(tree.files()),
+            false => changes.edited.iter().for_each(|path| self.edits.doubt(tree.made_from(path))),
+        }
+        if changes.shape || changes.lost {
+            self.edits.want_scan();
+        }
+    }
+
+    /// Reads the folder of templates again; readers of what is known go on meanwhile. An error
+    /// leaves the tree as it was, until the next look in a second.
+    pub(super) fn rescan(&self) {
+        let _one = self.edits.scanning.lock().expect("nothing panics while it holds this");
+        let wanted = self.edits.wanted.load(Ordering::Acquire);
+        if self.edits.done.load(Ordering::Acquire) == wanted {
+            return;
+        }
+        let known = self.nodes().files();
+        let scanned = Tree::scan(&self.layout, Some(&self.tree()), &|file| known.contains(&file));
+        self.edits.scan_failed.store(scanned.is_err(), Ordering::Release);
+        match scanned {
+            Ok(scanned) => self.take_over(scanned),
+            Err(error) => {
+                tracing::error!(%error, "the templates cannot be read again; the files stay as they were")
+            }
+        }
+        self.edits.done.store(wanted, Ordering::Release);
+    }
+
+    fn take_over(&self, scanned: Tree) {
+        let scanned = Arc::new(scanned);
+        let before = std::mem::replace(&mut *self.tree_place(), scanned.clone());
+        self.watch_folders(&scanned);
+        let gone = before.files().filter(|file| scanned.file(file.id).is_none());
+        self.edits.edited().extend(gone.map(|file| file.id));
+    }
+
+    /// Watches the tree's folders. What happened in one before it was watched is looked for.
+    pub(super) fn watch_folders(&self, tree: &Tree) {
+        self.watch.keep(|folder| tree.folder(folder).is_some());
+        for folder in tree.folders() {
+            if self.watch.add(&folder.path) && !folder.is_as_it_was() {
+                self.edits.doubt(tree.made_in(&folder.path));
+                self.edits.want_scan();
+            }
+        }
+    }
+
+    /// Once a second: what no event tells.
+    pub(super) fn look_at_folders(&self) {
+        let tree = self.tree();
+        self.look_at_unwatched(&tree);
+        let folders = tree.folders();
+        let first = self.edits.next_folder.fetch_add(FOLDERS, Ordering::Relaxed) % folders.len().max(1);
+        let mut some = folders.iter().cycle().skip(first).take(folders.len().min(FOLDERS));
+        // Not the one that is watched: replaced, or behind another link.
+        if self.edits.scan_failed.load(Ordering::Acquire) || some.any(|folder| !folder.is_still_there()) {
+            self.edits.doubt(tree.files());
+            self.edits.want_scan();
+        }
+    }
+
+    /// Folders beyond the limits of inotify: their templates are looked at again when they are
+    /// asked for.
+    fn look_at_unwatched(&self, tree: &Tree) {
+        for path in self.watch.missed() {
+            self.edits.doubt(tree.made_in(&path));
+            if tree.folder(&path).is_some_and(|folder| self.watch.add(&folder.path) | !folder.is_as_it_was())
+            {
+                self.edits.want_scan();
+            }
+        }
+    }
+
+    /// The files that were edited or went since the last call.
+    pub(super) fn edited(&self) -> BTreeSet<FileId> {
+        std::mem::take(&mut *self.edits.edited())
+    }
+}
+
+impl Edits {
+    fn doubt<'a>(&self, files: impl Iterator<Item = &'a Arc<super::tree::File>>) {
+        let mut edited = self.edited();
+        for file in files {
+            file.source.doubt();
+            edited.insert(file.id);
+        }
+    }
+
+    fn want_scan(&self) {
+        self.wanted.fetch_add(1, Ordering::AcqRel);
+    }
+
+    fn edited(&self) -> MutexGuard<'_, BTreeSet<FileId>> {
+        self.edited.lock().expect("nothing panics while it holds this")
+    }
+}

@@ -1,0 +1,111 @@
+//! READDIR: a folder is listed as it was when it was opened, page by page, so that a change between
+//! two pages neither repeats nor drops an entry. Uses `tree`.
+
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use super::errno::Errno;
+use super::nodes::FIRST_NODE;
+use super::tree::{Dir, DirId, Entry, Tree};
+use super::{Reply, SecretFs};
+use crate::caller::Caller;
+use crate::provider::unhurried;
+
+/// One entry of a folder's listing.
+pub struct Listed<'a> {
+    pub id: u64,
+    pub is_dir: bool,
+    pub name: &'a OsStr,
+}
+
+/// Folders that are open for listing.
+#[derive(Default)]
+pub(super) struct Listings {
+    next: AtomicU64,
+    /// Guards the table only; a tree itself never changes.
+    open: Mutex<HashMap<u64, (DirId, Arc<Tree>)>>,
+}
+
+impl SecretFs {
+    /// OPENDIR: who may list is decided here; everything is listed, also what may not be read.
+    pub fn open_dir(self: &Arc<Self>, caller: Caller, dir: DirId) -> Reply<u64> {
+        if !self.notice_edits() {
+            return Reply::Now(self.opened_dir(&caller, dir));
+        }
+        let this = self.clone();
+        Reply::Later(Box::pin(async move {
+            unhurried(|| this.rescan());
+            this.opened_dir(&caller, dir)
+        }))
+    }
+
+    fn opened_dir(&self, caller: &Caller, dir: DirId) -> Result<u64, Errno> {
+        if !self.may_enter(caller, 0o4) {
+            return Err(Errno::ACCES);
+        }
+        let tree = self.tree();
+        tree.dir(dir).ok_or(Errno::NOTDIR)?;
+        Ok(self.listings.insert(dir, tree))
+    }
+
+    /// READDIR: hands out entries from `offset` on, each with the offset of the next, until `take`
+    /// has enough.
+    pub fn list(
+        &self,
+        handle: u64,
+        offset: u64,
+        mut take: impl FnMut(Listed<'_>, u64) -> bool,
+    ) -> Result<(), Errno> {
+        let (id, tree) = self.listings.get(handle).ok_or(Errno::BADF)?;
+        // From the start again (rewinddir): what there is now.
+        let tree = if offset == 0 { self.listings.renew(handle, self.tree()) } else { tree };
+        let dir = tree.dir(id).ok_or(Errno::NOTDIR)?;
+        for position in usize::try_from(offset).unwrap_or(usize::MAX)..dir.entries.len() + 2 {
+            if take(listed(id, dir, position), position as u64 + 1) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    pub fn close_dir(&self, handle: u64) {
+        self.listings.table().remove(&handle);
+    }
+}
+
+/// The entry at a position: the folder itself, the one above, then its own.
+fn listed(id: DirId, dir: &Dir, position: usize) -> Listed<'_> {
+    match position {
+        0 => Listed { id, is_dir: true, name: OsStr::new(".") },
+        1 => Listed { id: dir.parent, is_dir: true, name: OsStr::new("..") },
+        _ => match &dir.entries[position - 2] {
+            (name, Entry::Dir(id)) => Listed { id: *id, is_dir: true, name },
+            (name, Entry::File(id)) => Listed { id: FIRST_NODE + u64::from(*id), is_dir: false, name },
+        },
+    }
+}
+
+impl Listings {
+    fn insert(&self, dir: DirId, tree: Arc<Tree>) -> u64 {
+        let handle = self.next.fetch_add(1, Ordering::Relaxed) + 1;
+        self.table().insert(handle, (dir, tree));
+        handle
+    }
+
+    fn get(&self, handle: u64) -> Option<(DirId, Arc<Tree>)> {
+        self.table().get(&handle).cloned()
+    }
+
+    fn renew(&self, handle: u64, tree: Arc<Tree>) -> Arc<Tree> {
+        if let Some((_, held)) = self.table().get_mut(&handle) {
+            *held = tree.clone();
+        }
+        tree
+    }
+
+    fn table(&self) -> MutexGuard<'_, HashMap<u64, (DirId, Arc<Tree>)>> {
+        self.open.lock().expect("nothing panics while it holds this")
+    }
+}
