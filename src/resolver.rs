@@ -51,11 +51,22 @@ struct Ground {
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ResolveError {
     #[error("there is no provider `{name}`")]
-    NoProvider { name: String, nearest: Option<String> },
+    NoProvider { name: String, known: Vec<String> },
     #[error("the policy granted no access to `{0}`")]
     NotGranted(SecretKey),
     #[error("provider `{provider}`: {error}")]
     Provider { provider: String, error: ProviderError },
+}
+
+impl ResolveError {
+    /// The provider that was perhaps meant, or all that there are.
+    pub fn hint(&self) -> Option<String> {
+        let Self::NoProvider { name, known } = self else { return None };
+        Some(match nearest(name, known) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("the providers are {}; the config may name more", known.join(", ")),
+        })
+    }
 }
 
 impl Resolver {
@@ -170,7 +181,7 @@ impl Resolver {
         let Some(name) = &key.provider else { return Ok(self.default) };
         self.providers.iter().position(|named| named.name == *name).ok_or_else(|| ResolveError::NoProvider {
             name: name.clone(),
-            nearest: nearest(name, self.providers.iter().map(|named| named.name.clone())),
+            known: self.providers.iter().map(|named| named.name.clone()).collect(),
         })
     }
 }

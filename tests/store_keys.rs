@@ -51,7 +51,12 @@ fn init_says_where_everything_is() {
     let inside = refusal(&run(&["--store", "s", "init", "--key-file", "s/k"]), 64);
     assert!(inside.contains("inside the store") && !folder.path().join("s").exists(), "{inside}");
     let with_same_key = stdout_of(&run(&["--store", "second", "--json", "init", "--key-file", "k"]));
-    assert!(with_same_key.contains("\"key_file\": null"), "{with_same_key}");
+    assert!(with_same_key.contains("/k\",\n"), "{with_same_key}");
+    let key = fs::read_to_string(folder.path().join("k")).unwrap();
+    let mut given = Command::new(env!("CARGO_BIN_EXE_secretfs"));
+    given.args(["--store", "third", "--json", "init"]).current_dir(folder.path());
+    let given = stdout_of(&given.env("SECRETFS_MASTER_KEY", key.trim()).output().unwrap());
+    assert!(given.contains("\"key_file\": null"), "{given}");
     fs::write(folder.path().join("file"), "").unwrap();
     refusal(&run(&["--store", "file/store", "init", "--key-file", "other"]), 74);
     assert!(!folder.path().join("other").exists(), "no store, no key");

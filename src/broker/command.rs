@@ -88,6 +88,10 @@ fn value(reference: &Reference, resolved: &Resolved) -> Result<SecretBytes, Lack
     let key = &reference.key;
     let version = match &resolved.answers[key] {
         Ok(version) => version,
+        Err(Absent::Missing) if let Some(number) = key.version => {
+            let problem = format!("there is no version {number} of `{}`", key.path);
+            return Err(Lack { problem, hint: None, unknown: None });
+        }
         Err(Absent::Missing) => {
             let problem = format!("there is no secret `{key}`");
             return Err(Lack { problem, hint: None, unknown: Some(key.path.clone()) });

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use super::readings::Readings;
+use super::named::Readings;
 use super::report::Failure;
 use super::{Common, assemble, exit, session, source};
 use crate::broker::{Broker, Class, Environment as TemplateEnvironment, Error, Lack};
@@ -123,9 +123,11 @@ impl Variable {
 fn find_profile<'a>(config: &'a Config, name: &str) -> Result<&'a Profile, Failure> {
     config.profiles.get(name).ok_or_else(|| {
         let failure = Failure::new(exit::CONFIG, format!("the config has no profile `{name}`"));
-        match nearest(name, config.profiles.keys()) {
+        let known: Vec<_> = config.profiles.keys().map(String::as_str).collect();
+        match nearest(name, &known) {
             Some(near) => failure.hint(format!("--profile {near}")),
-            None => failure,
+            None if known.is_empty() => failure.hint("add it under `profiles:`"),
+            None => failure.hint(format!("--profile with one of {}", known.join(", "))),
         }
     })
 }

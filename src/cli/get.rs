@@ -6,7 +6,7 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use super::report::{Failure, note};
-use super::{Common, config, exit, named, open, output};
+use super::{Common, exit, named, open, output};
 use crate::clock::{Clock, SystemClock};
 use crate::secret::{Absent, FieldName, SecretBytes};
 use crate::store::Access;
@@ -22,12 +22,13 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
-    let namespace = open::namespace(common)?;
-    let store = open::open_store(common, &config::load(common)?.store, Access::Read)?;
+    let (store, namespace) = open::here(common, Access::Read)?;
     let named = named::find(&store, &namespace, &args.name)?;
     let wanted = [(named.name.clone(), named.version)];
     let answer = store.get(&namespace, &wanted, SystemClock.now())?.answers.pop();
-    let found = answer.unwrap_or(Err(Absent::Missing)).map_err(|absent| absence(&args.name, &absent))?;
+    let found = answer
+        .unwrap_or(Err(Absent::Missing))
+        .map_err(|absent| absence(&args.name, &named.info.name, &absent))?;
     let field = match (&named.field, found.fields.keys().next(), found.fields.len()) {
         (Some(field), _, _) => field.clone(),
         (None, Some(only), 1) => only.clone(),
@@ -46,12 +47,12 @@ pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
     Ok(exit::OK)
 }
 
-fn absence(name: &str, absent: &Absent) -> Failure {
+fn absence(text: &str, name: &str, absent: &Absent) -> Failure {
     match absent {
-        Absent::Missing => Failure::new(exit::NO_INPUT, format!("`{name}`: there is no such version")),
-        _ => Failure::new(exit::NO_INPUT, format!("`{name}`: {absent}")),
+        Absent::Missing => Failure::new(exit::NO_INPUT, format!("`{text}`: there is no such version")),
+        _ => Failure::new(exit::NO_INPUT, format!("`{text}`: {absent}")),
     }
-    .hint("secretfs versions NAME shows what there is")
+    .hint(format!("secretfs versions {name} shows what there is"))
 }
 
 fn several<'a>(name: &str, fields: impl Iterator<Item = &'a FieldName>) -> Failure {

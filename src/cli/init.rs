@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::report::Failure;
+use super::report::{Failure, warn};
 use super::{Common, config, exit, open, output};
-use crate::store::{KeySources, MasterKey, Store, StoreId};
+use crate::store::{KeyError, KeySources, MasterKey, Store, StoreId};
 
 #[derive(clap::Args)]
 pub struct Args {}
@@ -16,19 +16,23 @@ pub fn run(_: &Args, common: &Common) -> Result<u8, Failure> {
     let key = key_for(&open::key_sources(common, &config), &id, &dir)?;
     let store = Store::create(&dir, id, &key.key).inspect_err(|_| key.discard())?;
     tell(&store, &id, &key, common.json)?;
+    if let Some(tree) = key.file.as_deref().and_then(work_tree) {
+        warn(format!("the key lies in the git work tree {}: keep it out of its commits", tree.display()));
+    }
     Ok(exit::OK)
 }
 
-/// The key of a new store, and the file that was made for it.
+/// The key of a new store, and the file that holds it.
 struct NewKey {
     key: MasterKey,
-    made: Option<PathBuf>,
+    file: Option<PathBuf>,
+    is_made: bool,
 }
 
 impl NewKey {
     /// A store that was not made needs no key.
     fn discard(&self) {
-        if let Some(path) = &self.made {
+        if let Some(path) = self.file.as_ref().filter(|_| self.is_made) {
             let _ = std::fs::remove_file(path);
         }
     }
@@ -36,8 +40,14 @@ impl NewKey {
 
 /// The key that was given, or a new one in the file that was named or the default one.
 fn key_for(sources: &KeySources, id: &StoreId, dir: &Path) -> Result<NewKey, Failure> {
-    if let Some(key) = sources.given()? {
-        return Ok(NewKey { key, made: None });
+    let given = sources.given().map_err(|error| match &error {
+        KeyError::File { .. } => {
+            Failure::from(error).hint("name a file that is not there: init makes the key")
+        }
+        _ => error.into(),
+    })?;
+    if let Some(key) = given {
+        return Ok(NewKey { key, file: sources.file.clone(), is_made: false });
     }
     let Some(path) = sources.file.clone().or_else(|| sources.default_file(id)) else {
         let failure = Failure::new(exit::CONFIG, "there is no place for the key: HOME is not set");
@@ -50,7 +60,13 @@ fn key_for(sources: &KeySources, id: &StoreId, dir: &Path) -> Result<NewKey, Fai
     }
     let key = MasterKey::generate()?;
     key.write(&path)?;
-    Ok(NewKey { key, made: Some(path) })
+    Ok(NewKey { key, file: Some(path), is_made: true })
+}
+
+/// The git work tree that a file lies in.
+pub fn work_tree(file: &Path) -> Option<PathBuf> {
+    let file = std::path::absolute(file).ok()?;
+    file.ancestors().skip(1).find(|folder| folder.join(".git").exists()).map(Path::to_owned)
 }
 
 fn is_inside(path: &Path, dir: &Path) -> bool {
@@ -62,17 +78,18 @@ fn is_inside(path: &Path, dir: &Path) -> bool {
 
 fn tell(store: &Store, id: &StoreId, key: &NewKey, json: bool) -> Result<(), Failure> {
     let dir = store.dir().display().to_string();
-    let file =
-        key.made.as_ref().map(|path| std::path::absolute(path).unwrap_or(path.clone()).display().to_string());
+    let file = key.file.as_ref().map(|path| std::path::absolute(path).unwrap_or(path.clone()));
+    let file = file.map(|path| path.display().to_string());
     if json {
         return output::print_json(
             &serde_json::json!({"store": dir, "id": id.to_string(), "key_file": file}),
         );
     }
     let key_line = match file {
-        Some(file) => format!(
+        Some(file) if key.is_made => format!(
             "key    {file}\n       keep a copy elsewhere: without it nothing in the store can be read\n"
         ),
+        Some(file) => format!("key    {file}, which was there already\n"),
         None => "key    the one that was given\n".to_owned(),
     };
     output::print(format!("store  {dir}\n{key_line}"))

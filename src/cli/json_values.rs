@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
+use serde_json::error::Category;
 
 use super::exit;
 use super::report::Failure;
@@ -15,7 +16,7 @@ use crate::secret::{FieldName, SecretBytes, SecretName};
 pub fn fields(json: &[u8]) -> Result<Fields, Failure> {
     match parse(json)? {
         Entry::Fields(fields) => Ok(fields),
-        Entry::Value(_) => Err(wrong("it is no object of fields")),
+        Entry::Value(_) => Err(wrong("no object of fields")),
     }
 }
 
@@ -25,14 +26,34 @@ pub fn secrets(json: &[u8]) -> Result<Vec<(SecretName, Entry)>, Failure> {
 }
 
 fn parse<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, Failure> {
-    // The parser's own text quotes what it found.
-    serde_json::from_slice(json)
-        .map_err(|error| wrong(format!("line {}, column {}", error.line(), error.column())))
+    serde_json::from_slice(json).map_err(|error| {
+        wrong(format!("line {}, column {}: {}", error.line(), error.column(), cause(&error)))
+    })
+}
+
+const NAME: &str = "a name that is not allowed";
+const FIELD_TWICE: &str = "a field that is given twice";
+const SECRET_TWICE: &str = "a secret that is given twice";
+const NO_TEXT: &str = "a value that is no string";
+const NO_OBJECT: &str = "no object";
+
+/// In words of ours alone: the parser's own text quotes what it found.
+fn cause(error: &serde_json::Error) -> &'static str {
+    let text = error.to_string();
+    match error.classify() {
+        Category::Eof => "it ends too early",
+        Category::Syntax | Category::Io => "it is no JSON",
+        Category::Data if text.contains(SecretsVisitor::EXPECTED) => NO_OBJECT,
+        Category::Data => [NAME, FIELD_TWICE, SECRET_TWICE]
+            .into_iter()
+            .find(|ours| text.starts_with(ours))
+            .unwrap_or(NO_TEXT),
+    }
 }
 
 fn wrong(place: impl fmt::Display) -> Failure {
-    Failure::new(exit::DATA, format!("the JSON on stdin is not what is expected: {place}"))
-        .hint("names are as usual, each once; every value is a string: {\"username\": \"app\", \"password\": \"…\"}")
+    Failure::new(exit::DATA, format!("the JSON on stdin cannot be used: {place}"))
+        .hint("names are letters, digits and `_.-/`, each once; every value is a string: {\"username\": \"app\", \"password\": \"…\"}")
 }
 
 /// A value, or the fields of a secret.
@@ -64,10 +85,10 @@ impl<'de> Visitor<'de> for EntryVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entry, A::Error> {
         let mut fields = Fields::new();
         while let Some(name) = map.next_key::<String>()? {
-            let name = FieldName::parse(&name).map_err(A::Error::custom)?;
+            let name = FieldName::parse(&name).map_err(|_| A::Error::custom(NAME))?;
             let Value(value) = map.next_value()?;
             if fields.insert(name, value).is_some() {
-                return Err(A::Error::custom("a field twice"));
+                return Err(A::Error::custom(FIELD_TWICE));
             }
         }
         Ok(Entry::Fields(fields))
@@ -84,27 +105,31 @@ impl<'de> Deserialize<'de> for Value {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match deserializer.deserialize_any(EntryVisitor)? {
             Entry::Value(value) => Ok(Self(value)),
-            Entry::Fields(_) => Err(D::Error::custom("not a string")),
+            Entry::Fields(_) => Err(D::Error::custom(NO_TEXT)),
         }
     }
 }
 
 struct SecretsVisitor;
 
+impl SecretsVisitor {
+    const EXPECTED: &str = "an object of secrets";
+}
+
 impl<'de> Visitor<'de> for SecretsVisitor {
     type Value = Secrets;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object of secrets")
+        f.write_str(Self::EXPECTED)
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Secrets, A::Error> {
         let mut secrets: Vec<(SecretName, Entry)> = Vec::new();
         let mut seen = std::collections::HashSet::new();
         while let Some(name) = map.next_key::<String>()? {
-            let name = SecretName::parse(&name).map_err(A::Error::custom)?;
+            let name = SecretName::parse(&name).map_err(|_| A::Error::custom(NAME))?;
             if !seen.insert(name.clone()) {
-                return Err(A::Error::custom("a secret twice"));
+                return Err(A::Error::custom(SECRET_TWICE));
             }
             secrets.push((name, map.next_value()?));
         }

@@ -1,8 +1,12 @@
 //! `secretfs list`: the secrets of a namespace. Never a value.
 
-use super::report::Failure;
-use super::{Common, config, exit, open, output, when};
+use jiff::Timestamp;
+
+use super::report::{Failure, note};
+use super::set::parse_type;
+use super::{Common, exit, open, output, when};
 use crate::clock::{Clock, SystemClock};
+use crate::secret::SecretType;
 use crate::store::{Access, SecretInfo};
 
 #[derive(clap::Args)]
@@ -13,8 +17,8 @@ pub struct Args {
     #[arg(long = "tag", value_name = "TAG")]
     tags: Vec<String>,
     /// Only of this type
-    #[arg(long = "type", value_name = "TYPE")]
-    kind: Option<String>,
+    #[arg(long = "type", value_name = "TYPE", value_parser = parse_type)]
+    kind: Option<SecretType>,
     /// Only with this label
     #[arg(long, value_name = "NAME")]
     label: Option<String>,
@@ -26,15 +30,14 @@ pub struct Args {
 pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
     let until =
         args.expiring.as_deref().map(|text| when::parse_future(text, SystemClock.now())).transpose()?;
-    let namespace = open::namespace(common)?;
-    let store = open::open_store(common, &config::load(common)?.store, Access::Read)?;
+    let (store, namespace) = open::here(common, Access::Read)?;
     let mut secrets = store.list(&namespace)?;
     secrets.retain(|secret| {
         args.fits(secret) && until.is_none_or(|until| secret.expires_at.is_some_and(|end| end <= until))
     });
     match common.json {
         true => output::print_json(&secrets)?,
-        false if secrets.is_empty() => {}
+        false if secrets.is_empty() => note("no secret fits"),
         false => output::print_table(
             &["NAME", "TYPE", "VERSION", "UPDATED", "EXPIRES", "TAGS"],
             secrets.iter().map(row),
@@ -47,7 +50,7 @@ impl Args {
     fn fits(&self, secret: &SecretInfo) -> bool {
         self.prefix.as_deref().is_none_or(|prefix| secret.name.starts_with(prefix))
             && self.tags.iter().all(|tag| secret.tags.contains(tag))
-            && self.kind.as_deref().is_none_or(|kind| kind == secret.kind.as_str())
+            && self.kind.is_none_or(|kind| kind == secret.kind)
             && self.label.as_deref().is_none_or(|label| secret.label.as_deref() == Some(label))
     }
 }
@@ -58,7 +61,12 @@ fn row(secret: &SecretInfo) -> Vec<String> {
         secret.kind.as_str().to_owned(),
         secret.active.to_string(),
         output::time(secret.updated_at),
-        output::time_or(secret.expires_at, "-"),
+        expiry(secret.expires_at),
         secret.tags.iter().cloned().collect::<Vec<_>>().join(","),
     ]
+}
+
+fn expiry(at: Option<Timestamp>) -> String {
+    let mark = if at.is_some_and(|at| at <= SystemClock.now()) { " expired" } else { "" };
+    output::time_or(at, "-") + mark
 }

@@ -1,8 +1,14 @@
 //! Where the program's own log goes: to stderr, as far as SECRETFS_LOG asks for it.
-//! Uses tracing-subscriber and tracing-appender only.
+//! Uses tracing-subscriber and tracing-appender.
 
+use jiff::Timestamp;
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::SubscriberBuilder;
+use tracing_subscriber::fmt::format::{DefaultFields, Format, Full, Writer};
+use tracing_subscriber::fmt::time::FormatTime;
+
+use super::output;
 
 const VARIABLE: &str = "SECRETFS_LOG";
 
@@ -10,11 +16,7 @@ const VARIABLE: &str = "SECRETFS_LOG";
 /// that lives for a millisecond does not pay for it.
 pub fn start() {
     if let Some(filter) = filter(None) {
-        tracing_subscriber::fmt()
-            .with_env_filter(filter)
-            .with_writer(std::io::stderr)
-            .with_ansi(false)
-            .init();
+        lines().with_env_filter(filter).with_writer(std::io::stderr).init();
     }
 }
 
@@ -24,8 +26,21 @@ pub fn start_serving() -> Option<WorkerGuard> {
     let filter = filter(Some("warn"))?;
     let (writer, guard) =
         NonBlockingBuilder::default().lossy(true).buffered_lines_limit(4_096).finish(std::io::stderr());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_ansi(false).init();
+    lines().with_env_filter(filter).with_writer(writer).init();
     Some(guard)
+}
+
+/// `2026-11-22 05:07:33Z WARN what happened file=…`: the time as in our tables, no module names.
+fn lines() -> SubscriberBuilder<DefaultFields, Format<Full, Clock>> {
+    tracing_subscriber::fmt().with_ansi(false).with_target(false).with_timer(Clock)
+}
+
+struct Clock;
+
+impl FormatTime for Clock {
+    fn format_time(&self, to: &mut Writer<'_>) -> std::fmt::Result {
+        to.write_str(&output::time(Timestamp::now()))
+    }
 }
 
 fn filter(default: Option<&str>) -> Option<EnvFilter> {

@@ -20,7 +20,6 @@ pub mod named;
 pub mod open;
 pub mod output;
 pub mod progress;
-pub mod readings;
 pub mod render;
 pub mod report;
 pub mod rm;

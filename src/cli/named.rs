@@ -1,14 +1,66 @@
-//! Which secret of the store a name on the command line means, by the rules of `readings`, and
-//! what is said if it means none. May use every layer.
+//! What a name on the command line means. A dot may part a secret from its field or belong to its
+//! name: `a.b` is field `b` of `a`, else the secret `a.b`, and both is an error. May use every layer.
 
 use super::exit;
-use super::readings::Readings;
 use super::report::Failure;
 use crate::nearest::nearest;
-use crate::secret::{FieldName, Namespace, Reference, SecretName};
+use crate::secret::{FieldName, Namespace, Reference, SecretKey, SecretName};
 use crate::store::{SecretInfo, Store};
 
-/// What a name means.
+/// The readings of one text, in the order in which they are tried.
+pub struct Readings {
+    pub text: String,
+    pub references: Vec<Reference>,
+}
+
+impl Readings {
+    pub fn of(text: &str) -> Result<Self, Failure> {
+        let parsed = Reference::parse(text).map_err(|error| {
+            Failure::new(exit::USAGE, error).hint("NAME, NAME.FIELD or provider:path#field@version")
+        })?;
+        let references = as_field(&parsed).into_iter().chain([parsed]).collect();
+        Ok(Self { text: text.to_owned(), references })
+    }
+
+    /// The outcome of all readings: the one that hits, or why none does. Two hits are an error.
+    pub fn settle<T, E>(&self, outcomes: Vec<Result<T, E>>) -> Result<Result<T, Vec<E>>, Failure> {
+        let mut hit = None;
+        let mut misses = Vec::new();
+        for outcome in outcomes {
+            match outcome {
+                Ok(_) if hit.is_some() => return Err(self.ambiguous()),
+                Ok(value) => hit = Some(value),
+                Err(error) => misses.push(error),
+            }
+        }
+        Ok(hit.ok_or(misses))
+    }
+
+    fn ambiguous(&self) -> Failure {
+        let forms: Vec<String> = self.references.iter().map(explicit).collect();
+        let problem = format!("`{}` is a field of one secret and the name of another", self.text);
+        Failure::new(exit::USAGE, problem).hint(forms.join(" or "))
+    }
+}
+
+/// The reading with a field, if the text leaves room for it.
+fn as_field(reference: &Reference) -> Option<Reference> {
+    if reference.field.is_some() || reference.key.provider.is_some() {
+        return None;
+    }
+    let (name, field) = reference.key.path.rsplit_once('.')?;
+    let field = FieldName::parse(field).ok()?;
+    let key = SecretKey { path: name.to_owned(), ..reference.key.clone() };
+    (!name.is_empty()).then_some(Reference { key, field: Some(field) })
+}
+
+/// The form that has one reading only.
+fn explicit(reference: &Reference) -> String {
+    let field = Some(reference.field.clone().unwrap_or_else(FieldName::value));
+    format!("`{}`", Reference { field, ..reference.clone() })
+}
+
+/// A secret of the store that a name means.
 pub struct Named {
     pub name: SecretName,
     pub field: Option<FieldName>,
@@ -32,12 +84,34 @@ pub fn find(store: &Store, namespace: &Namespace, text: &str) -> Result<Named, F
     })
 }
 
+/// Finds a secret for a command that is about all of it.
+pub fn find_whole(store: &Store, namespace: &Namespace, text: &str) -> Result<SecretInfo, Failure> {
+    whole(text)?;
+    Ok(find(store, namespace, text)?.info)
+}
+
+/// The name of a whole secret, as it has to be given where one is made, changed or removed.
+pub fn whole(text: &str) -> Result<SecretName, Failure> {
+    if let Ok(Reference { key: SecretKey { path, version, provider: None }, field }) = Reference::parse(text)
+        && (version.is_some() || field.is_some())
+    {
+        let part = if version.is_some() { "version" } else { "field" };
+        return Err(Failure::new(
+            exit::USAGE,
+            format!("`{text}` names a {part}; this command is about whole secrets"),
+        )
+        .hint(format!("leave it at `{path}`; `secretfs get {text}` prints a single value")));
+    }
+    SecretName::parse(text).map_err(|error| Failure::new(exit::DATA, error))
+}
+
 fn look_up(store: &Store, namespace: &Namespace, reference: &Reference) -> Result<Option<Named>, Failure> {
     let Reference { key, field } = reference;
     if let Some(provider) = &key.provider {
         let problem =
             format!("`{reference}` names the provider {provider}; only the store is looked into here");
-        return Err(Failure::new(exit::DATA, problem));
+        let hint = format!("secretfs exec --env NAME={reference} -- COMMAND");
+        return Err(Failure::new(exit::DATA, problem).hint(hint));
     }
     let name = SecretName::parse(&key.path).map_err(|error| Failure::new(exit::DATA, error))?;
     let info = store.describe(namespace, &name)?.filter(|info| has_field(info, field.as_ref()));
@@ -55,15 +129,53 @@ fn no_such_field(store: &Store, namespace: &Namespace, reference: &Reference) ->
 }
 
 pub fn no_field(info: &SecretInfo, field: &str) -> Failure {
-    Failure::new(exit::NO_INPUT, format!("`{}` has no field `{field}`", info.name))
-        .hint(format!("its fields are {}", info.fields.join(", ")))
+    let failure = Failure::new(exit::NO_INPUT, format!("`{}` has no field `{field}`", info.name));
+    match nearest(field, &info.fields) {
+        Some(near) => failure.hint(format!("did you mean `{}.{near}`?", info.name)),
+        None => failure.hint(format!("its fields are {}", info.fields.join(", "))),
+    }
 }
 
-fn missing(store: &Store, namespace: &Namespace, path: &str) -> Failure {
+/// That there is no such secret, and which was perhaps meant.
+pub fn missing(store: &Store, namespace: &Namespace, path: &str) -> Failure {
     let failure = Failure::new(exit::NO_INPUT, format!("there is no secret `{path}`"));
-    let names = store.list(namespace).unwrap_or_default().into_iter().map(|secret| secret.name);
-    match nearest(path, names) {
-        Some(near) => failure.hint(format!("did you mean `{near}`?")),
-        None => failure.hint("secretfs list shows what there is"),
+    let known: Vec<_> =
+        store.list(namespace).unwrap_or_default().into_iter().map(|secret| secret.name).collect();
+    let of = path.rsplit_once('.').filter(|(name, _)| known.iter().any(|known| known == name));
+    match (nearest(path, &known), of) {
+        (_, Some((name, field))) => failure
+            .hint(format!("`{name}` is there, and `{field}` may be a field of it: secretfs show {name}")),
+        (Some(near), None) => failure.hint(format!("did you mean `{near}`?")),
+        (None, None) => failure.hint("secretfs list shows what there is"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn readings(text: &str) -> Vec<String> {
+        Readings::of(text).map_err(|it| it.problem).unwrap().references.iter().map(explicit).collect()
+    }
+
+    #[test]
+    fn a_dot_has_two_readings() {
+        assert_eq!(readings("a.b"), ["`a#b`", "`a.b#value`"]);
+        assert_eq!(readings("db/prod.x@2"), ["`db/prod#x@2`", "`db/prod.x#value@2`"]);
+        assert_eq!(readings("a"), ["`a#value`"]);
+        assert_eq!(readings("a.1"), ["`a.1#value`"]);
+        assert_eq!(readings("env:A.b"), ["`env:A.b#value`"]);
+        assert_eq!(readings("a.b#c"), ["`a.b#c`"]);
+    }
+
+    #[test]
+    fn one_hit_wins_and_two_are_an_error() {
+        let readings = Readings::of("a.b").map_err(|it| it.problem).unwrap();
+        assert_eq!(readings.settle(vec![Err(1), Ok(2)]).map_err(|it| it.problem), Ok(Ok(2)));
+        assert_eq!(readings.settle(vec![Ok(2), Err(1)]).map_err(|it| it.problem), Ok(Ok(2)));
+        let both = readings.settle(vec![Err::<i32, _>(1), Err(2)]).map_err(|it| it.problem);
+        assert_eq!(both, Ok(Err(vec![1, 2])));
+        let failure = readings.settle::<_, i32>(vec![Ok(1), Ok(2)]).unwrap_err();
+        assert_eq!(failure.hint.as_deref(), Some("`a#b` or `a.b#value`"));
     }
 }

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use super::report::Failure;
-use super::{Common, exit};
+use super::{Common, config, exit};
 use crate::config::StoreConfig;
 use crate::secret::Namespace;
 use crate::store::{Access, KeyError, KeySources, Store, StoreError};
@@ -13,6 +13,12 @@ const DEFAULT: &str = ".secretfs";
 
 pub fn open_store(common: &Common, config: &StoreConfig, access: Access) -> Result<Store, Failure> {
     Ok(Store::open(&store_path(common, config), access, &key_sources(common, config))?)
+}
+
+/// The store and the namespace that this command is about.
+pub fn here(common: &Common, access: Access) -> Result<(Store, Namespace), Failure> {
+    let namespace = namespace(common)?;
+    Ok((open_store(common, &config::load(common)?.store, access)?, namespace))
 }
 
 /// `--store`, else `SECRETFS_STORE`, else the config's, else `./.secretfs`.
@@ -44,7 +50,7 @@ impl From<StoreError> for Failure {
 
 impl From<KeyError> for Failure {
     fn from(error: KeyError) -> Self {
-        StoreError::from(error).into()
+        Self::new(exit::NO_PERMISSION, &error).hint(error.hint())
     }
 }
 

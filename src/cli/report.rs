@@ -24,13 +24,20 @@ pub struct Failure {
 
 impl Failure {
     pub fn new(status: u8, problem: impl fmt::Display) -> Self {
-        Self { problem: problem.to_string(), hint: None, status }
+        Self { problem: without_numbers(&problem.to_string()), hint: None, status }
     }
 
     pub fn hint(mut self, hint: impl fmt::Display) -> Self {
         self.hint = Some(hint.to_string());
         self
     }
+}
+
+/// Rust says "No such file or directory (os error 2)"; the number helps nobody.
+fn without_numbers(text: &str) -> String {
+    let Some((before, rest)) = text.split_once(" (os error ") else { return text.to_owned() };
+    let after = rest.trim_start_matches(|c: char| c.is_ascii_digit());
+    format!("{before}{}", without_numbers(after.strip_prefix(')').unwrap_or(after)))
 }
 
 /// Prints the failure to stderr and turns it into the process's exit status.

@@ -3,10 +3,10 @@
 use std::io::{BufRead, IsTerminal, Write};
 
 use super::report::Failure;
-use super::{Common, config, exit, open, output};
+use super::{Common, exit, named, open, output};
 use crate::clock::{Clock, SystemClock};
 use crate::secret::SecretName;
-use crate::store::{Access, Stamp, StoreError};
+use crate::store::{Access, Stamp};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -19,16 +19,11 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
-    let names: Vec<_> = args
-        .names
-        .iter()
-        .map(|name| SecretName::parse(name).map_err(|error| Failure::new(exit::DATA, error)))
-        .collect::<Result<_, _>>()?;
-    let namespace = open::namespace(common)?;
-    let store = open::open_store(common, &config::load(common)?.store, Access::Write)?;
+    let names: Vec<_> = args.names.iter().map(|name| named::whole(name)).collect::<Result<_, _>>()?;
+    let (store, namespace) = open::here(common, Access::Write)?;
     for name in &names {
         if store.describe(&namespace, name)?.is_none() {
-            return Err(StoreError::SecretMissing(name.to_string()).into());
+            return Err(named::missing(&store, &namespace, name.as_str()));
         }
     }
     if !args.yes {

@@ -39,11 +39,10 @@ impl From<Error> for Failure {
             Error::Template(error) => error.into(),
             error => {
                 let hint = match &error {
-                    Error::Resolve(ResolveError::NoProvider { nearest, .. }) => nearest.clone(),
+                    Error::Resolve(error) => error.hint(),
                     _ => None,
                 };
-                let hint = hint.map(|near| format!("did you mean `{near}`?"));
-                Self { problem: error.to_string(), hint, status }
+                Self { hint, ..Self::new(status, &error) }
             }
         }
     }

@@ -9,8 +9,9 @@ use super::json_values::Entry;
 use super::progress::Progress;
 use super::report::Failure;
 use super::values::{self, Fields, ValueArgs, Values};
-use super::{Common, config, exit, open, output, when};
+use super::{Common, exit, named, open, output, when};
 use crate::clock::{Clock, SystemClock};
+use crate::nearest::nearest;
 use crate::secret::{Namespace, SecretName, SecretType};
 use crate::store::{Access, Change, Edit, NewVersion, SecretInfo, Stamp, Store, StoreError};
 
@@ -53,10 +54,13 @@ pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
     put(common, &args.names, &args.values, &edit, expected)
 }
 
-fn parse_type(text: &str) -> Result<SecretType, String> {
+pub fn parse_type(text: &str) -> Result<SecretType, String> {
     SecretType::parse(text).ok_or_else(|| {
-        let known: Vec<_> = SecretType::ALL.iter().map(|kind| kind.as_str()).collect();
-        format!("the types are {}", known.join(", "))
+        let known = SecretType::ALL.map(SecretType::as_str);
+        match nearest(text, known) {
+            Some(near) => format!("there is no type `{text}`; did you mean `{near}`?"),
+            None => format!("the types are {}", known.join(", ")),
+        }
     })
 }
 
@@ -78,8 +82,7 @@ pub fn put(
 ) -> Result<u8, Failure> {
     let now = SystemClock.now();
     let expires_at = values.expires.as_deref().map(|text| when::parse_future(text, now)).transpose()?;
-    let namespace = open::namespace(common)?;
-    let store = open::open_store(common, &config::load(common)?.store, Access::Write)?;
+    let (store, namespace) = open::here(common, Access::Write)?;
     let target = Target { store: &store, namespace: &namespace, kind: edit.kind, expected };
     let inputs = target.inputs(names, values)?;
     let by = format!("uid:{}", nix::unistd::getuid());
@@ -132,8 +135,11 @@ impl Target<'_> {
 
     /// Reads the values of one secret, once it is clear that they are wanted.
     fn ask(&self, name: &str, values: &ValueArgs) -> Result<Input, Failure> {
-        let name = SecretName::parse(name).map_err(|error| Failure::new(exit::DATA, error))?;
+        let name = named::whole(name)?;
         let there = self.store.describe(self.namespace, &name)?;
+        if there.is_none() && self.expected == Expected::Present {
+            return Err(named::missing(self.store, self.namespace, name.as_str()));
+        }
         check(&name, there.is_some(), self.expected)?;
         let kind = kind_of(self.kind, there.as_ref(), values.names_fields() || values.from_json);
         let Values { fields, keep_others } = values.read(&name, kind)?;

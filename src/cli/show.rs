@@ -1,7 +1,7 @@
 //! `secretfs show`: what is known of a secret beside its values.
 
 use super::report::Failure;
-use super::{Common, config, exit, named, open, output};
+use super::{Common, exit, named, open, output};
 use crate::store::{Access, SecretInfo};
 
 #[derive(clap::Args)]
@@ -12,9 +12,8 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
-    let namespace = open::namespace(common)?;
-    let store = open::open_store(common, &config::load(common)?.store, Access::Read)?;
-    let info = named::find(&store, &namespace, &args.name)?.info;
+    let (store, namespace) = open::here(common, Access::Read)?;
+    let info = named::find_whole(&store, &namespace, &args.name)?;
     match common.json {
         true => output::print_json(&info)?,
         false => output::print(lines(&info))?,

@@ -189,7 +189,11 @@ fn read_file(path: &str) -> Result<SecretBytes, Failure> {
 }
 
 fn read_json() -> Result<Zeroizing<Vec<u8>>, Failure> {
-    read_up_to(std::io::stdin().lock(), JSON_LIMIT, "the JSON on stdin")
+    let json = read_up_to(std::io::stdin().lock(), JSON_LIMIT, "the JSON on stdin")?;
+    match json.is_empty() {
+        true => Err(Failure::new(exit::DATA, "nothing came from stdin").hint("{\"name\": \"value\", …}")),
+        false => Ok(json),
+    }
 }
 
 /// Reads into room that never grows, so that no copy stays behind where it grew from.

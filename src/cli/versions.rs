@@ -1,9 +1,9 @@
 //! `secretfs versions`: the versions of a secret. Never a value.
 
 use super::report::Failure;
-use super::{Common, config, exit, named, open, output};
+use super::{Common, exit, named, open, output};
 use crate::clock::{Clock, SystemClock};
-use crate::store::{Access, StoreError, VersionInfo};
+use crate::store::{Access, VersionInfo};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -13,11 +13,10 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
-    let namespace = open::namespace(common)?;
-    let store = open::open_store(common, &config::load(common)?.store, Access::Read)?;
-    let name = named::find(&store, &namespace, &args.name)?.name;
-    let versions = store.versions(&namespace, &name)?;
-    let versions = versions.ok_or_else(|| StoreError::SecretMissing(name.to_string()))?;
+    let (store, namespace) = open::here(common, Access::Read)?;
+    let info = named::find_whole(&store, &namespace, &args.name)?;
+    let versions = store.versions(&namespace, &named::whole(&info.name)?)?;
+    let versions = versions.ok_or_else(|| named::missing(&store, &namespace, &info.name))?;
     match common.json {
         true => output::print_json(&versions)?,
         false => {

@@ -38,7 +38,7 @@ impl ConfigError {
         let message = without_place(error.to_string(), place);
         let (problem, hint) = match unknown_key(&message) {
             Some((key, known)) => (format!("unknown key `{key}`"), Some(known_keys(key, &known))),
-            None => (message, None),
+            None => (in_our_words(&message), None),
         };
         Self::new(file, text, place, problem).hint(hint)
     }
@@ -64,6 +64,37 @@ impl std::error::Error for ConfigError {}
 fn without_place(message: String, place: Option<Place>) -> String {
     let Some(Place { line, column }) = place else { return message };
     message.replace(&format!(" at line {line} column {column}"), "")
+}
+
+/// What the parser calls a thing, and what its user calls it.
+const WORDS: [(&str, &str); 3] =
+    [("a sequence", "a list"), ("sequence", "a list"), ("unit value", "nothing")];
+
+/// The parser's words for a wrong kind of value, a key that is missing and one that is there twice.
+fn in_our_words(message: &str) -> String {
+    if let Some((place, rest)) = message.split_once("invalid type: ")
+        && let Some((found, expected)) = rest.split_once(", expected ")
+    {
+        let kind = found.split_once([' ', '`', '"']).map_or(found, |(kind, _)| kind);
+        let found = match kind {
+            "map" => "a map",
+            "string" => "text",
+            "integer" | "floating" => "a number",
+            "boolean" => "true or false",
+            _ => ours(found),
+        };
+        return format!("{place}expected {}, found {found}", ours(expected));
+    }
+    for (theirs, end) in [("missing field ", " is missing"), ("duplicate field ", " is given twice")] {
+        if let Some((place, name)) = message.split_once(theirs) {
+            return format!("{place}{name}{end}");
+        }
+    }
+    message.to_owned()
+}
+
+fn ours(word: &str) -> &str {
+    WORDS.iter().find(|(theirs, _)| *theirs == word).map_or(word, |(_, ours)| ours)
 }
 
 /// serde's words for an unknown key: the key and those that are known.

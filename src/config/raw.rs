@@ -17,7 +17,7 @@ use crate::secret::SecretName;
 use crate::template::{Dialect, Format, Syntax};
 
 #[derive(Default, serde::Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "a map of settings: store, mounts, …")]
 pub(super) struct Root {
     /// The store: its folder, or a map with its `path` and its `key`
     pub(super) store: Store,
@@ -40,9 +40,9 @@ pub(super) struct Root {
 /// A map that takes a file's options beside its own keys. Written out by a macro, because serde's
 /// `flatten` would lose the places.
 macro_rules! with_options {
-    ($name:ident { $($(#[$attribute:meta])* $field:ident: $type:ty,)* }) => {
+    ($name:ident: $expecting:literal { $($(#[$attribute:meta])* $field:ident: $type:ty,)* }) => {
         #[derive(serde::Deserialize, JsonSchema)]
-        #[serde(deny_unknown_fields)]
+        #[serde(deny_unknown_fields, expecting = $expecting)]
         pub(super) struct $name {
             $($(#[$attribute])* pub(super) $field: $type,)*
             /// Whose the files are: a user's name or number (default: who mounts)
@@ -92,7 +92,7 @@ macro_rules! with_options {
     };
 }
 
-with_options!(Mount {
+with_options!(Mount: "a map with `at` and `templates`" {
     /// The mount point: an empty folder
     at: Word<PathBuf>,
     /// The folder of templates; each `NAME.tpl` in it is served as `NAME`
@@ -102,7 +102,7 @@ with_options!(Mount {
     files: Table<FilePath, File>,
 });
 
-with_options!(File {
+with_options!(File: "a map of options" {
     /// The template, if it is not in the mount's folder
     #[serde(default)]
     template: Given<PathBuf>,
@@ -112,7 +112,7 @@ with_options!(File {
 });
 
 #[derive(Default, serde::Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "a map with `env` or `env_files`")]
 pub(super) struct Profile {
     /// Variables, each with the secret that it holds
     pub(super) env: Table<Variable, Word<ReferenceText>>,
@@ -124,7 +124,7 @@ pub(super) struct Profile {
 }
 
 #[derive(serde::Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a map with its `type`")]
 pub(super) struct Provider {
     /// What it is: the embedded store, or the daemon's environment
     pub(super) r#type: Word<ProviderKind>,
@@ -140,7 +140,7 @@ pub(super) struct Provider {
 }
 
 #[derive(Default, serde::Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "a map of settings")]
 pub(super) struct Policy {
     /// Names for sets of rules
     #[serde(rename = "roles")]
@@ -151,7 +151,7 @@ pub(super) struct Policy {
 }
 
 #[derive(Default, serde::Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "a map of settings")]
 pub(super) struct Audit {
     /// Where it is written
     #[serde(rename = "sinks")]
@@ -169,7 +169,7 @@ pub(super) struct Store {
 }
 
 #[derive(serde::Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a map with the store's `path`")]
 pub(super) struct StoreMap {
     /// The store's folder (default: ./.secretfs)
     #[serde(default)]
@@ -183,7 +183,7 @@ pub(super) struct StoreMap {
 }
 
 #[derive(serde::Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a map with its `source` and `path`")]
 pub(super) struct Key {
     /// The kind of place
     #[serde(rename = "source")]

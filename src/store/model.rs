@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::StoreError;
 use super::record::Header;
@@ -41,9 +41,13 @@ pub struct SecretInfo {
     pub tags: BTreeSet<String>,
     pub label: Option<String>,
     pub owner: Option<String>,
+    #[serde(serialize_with = "milliseconds")]
     pub created_at: Timestamp,
+    #[serde(serialize_with = "milliseconds")]
     pub updated_at: Timestamp,
+    #[serde(serialize_with = "milliseconds")]
     pub activated_at: Timestamp,
+    #[serde(serialize_with = "milliseconds_if_any")]
     pub expires_at: Option<Timestamp>,
     #[serde(rename = "version")]
     pub active: u64,
@@ -56,11 +60,26 @@ pub struct SecretInfo {
 pub struct VersionInfo {
     pub version: u64,
     pub active: bool,
+    #[serde(serialize_with = "milliseconds")]
     pub created_at: Timestamp,
     pub created_by: String,
+    #[serde(serialize_with = "milliseconds_if_any")]
     pub expires_at: Option<Timestamp>,
+    #[serde(serialize_with = "milliseconds_if_any")]
     pub revoked_at: Option<Timestamp>,
     pub fields: Vec<String>,
+}
+
+/// Times look alike, whatever their fraction is.
+fn milliseconds<S: Serializer>(at: &Timestamp, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(&at.strftime("%Y-%m-%dT%H:%M:%S.%3fZ"))
+}
+
+fn milliseconds_if_any<S: Serializer>(at: &Option<Timestamp>, to: S) -> Result<S::Ok, S::Error> {
+    match at {
+        Some(at) => milliseconds(at, to),
+        None => to.serialize_none(),
+    }
 }
 
 /// Answers of one commit.

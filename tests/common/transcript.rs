@@ -7,6 +7,13 @@ use std::process::{Command, Stdio};
 
 use super::TestStore;
 
+/// What differs from run to run, and what stands for it: a `9` is a digit, an `h` a hexadecimal one.
+const FORMS: [(&str, &str); 3] = [
+    ("9999-99-99 99:99:99Z", "YYYY-MM-DD hh:mm:ssZ"),
+    ("9999-99-99T99:99:99.999Z", "YYYY-MM-DDThh:mm:ss.mmmZ"),
+    ("hhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhh", "STORE-ID"),
+];
+
 /// Runs the commands of the file, and holds what they say against it.
 #[track_caller]
 pub fn check(file: &str) {
@@ -74,22 +81,15 @@ fn shell(store: &TestStore, script: &str) -> Command {
     sh
 }
 
-/// Without what differs from run to run: the folder, times, ids.
+/// Without the folder, times and ids of this run.
 fn steady(text: &str, store: &TestStore) -> String {
     let folder = store.folder().canonicalize().expect("it is there");
     let text = text.replace(&*folder.to_string_lossy(), "/DIR");
     let text = text.replace(&*store.folder().to_string_lossy(), "/DIR");
-    mask(
-        &text,
-        &[
-            ("9999-99-99 99:99:99Z", "TIME                "),
-            ("9999-99-99T99:99:99Z", "TIME"),
-            ("hhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhh", "ID"),
-        ],
-    )
+    mask(&text, &FORMS)
 }
 
-/// Replaces what has a form: `9` stands for a digit, `h` for a hexadecimal one.
+/// Replaces what has one of these forms.
 fn mask(text: &str, forms: &[(&str, &str)]) -> String {
     let mut masked = String::new();
     let mut rest = text;

@@ -8,7 +8,7 @@ use nix::unistd::{Group, User, getegid, geteuid};
 
 use super::Args;
 use crate::cli::exit;
-use crate::cli::report::Failure;
+use crate::cli::report::{Failure, warn};
 use crate::config::{Account, Config, FileOptions, Mount};
 use crate::fs::tree::{Layout, Spec, TreeError};
 use crate::policy::Ownership;
@@ -25,8 +25,21 @@ const DEADLINE: Duration = Duration::from_secs(5);
 /// What the command line or the config wants mounted.
 pub(super) fn plan(config: &Config, args: &Args) -> Result<Vec<Plan>, Failure> {
     let plans = wanted(config, args)?;
+    warn_of_owners(config, args);
     plans.iter().try_for_each(|plan| refuse_own_templates(&plan.at, &plans))?;
     Ok(plans)
+}
+
+/// Whose the files are is shown to everybody, but only who mounts can get at them.
+fn warn_of_owners(config: &Config, args: &Args) {
+    let of_config = config.mounts.iter().filter(|_| args.templates.is_none());
+    let options = of_config.flat_map(|it| it.files.values().map(|file| &file.options).chain([&it.defaults]));
+    let is_given = args.owner.is_some() || args.group.is_some();
+    if !geteuid().is_root()
+        && (is_given || options.into_iter().any(|it| it.owner.is_some() || it.group.is_some()))
+    {
+        warn("owner and group give nobody else access: a mount that root has not made is its user's alone");
+    }
 }
 
 /// A mount below a folder of templates would be read by its own server, which waits for itself.
