@@ -1,0 +1,4 @@
+{
+  "company": "Example Ltd",
+  "signing_key": << secrets.billing_key >>
+}
