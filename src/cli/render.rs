@@ -18,7 +18,7 @@ pub struct Args {
     /// What the output is, if its name does not tell: text, json, env
     #[arg(long, value_parser = Format::parse)]
     format: Option<Format>,
-    /// Who reads an env file: dotenv, systemd
+    /// Who reads an env file: dotenv, systemd, shell, docker, compose
     #[arg(long, value_parser = Dialect::parse)]
     dialect: Option<Dialect>,
     /// The template's syntax: angle (`<< >>`) or jinja (`{{ }}`)

@@ -19,6 +19,12 @@ pub enum Dialect {
     Dotenv,
     /// systemd's `EnvironmentFile=`.
     Systemd,
+    /// `. FILE` in a POSIX shell.
+    Shell,
+    /// `docker run --env-file`, which knows no quotes.
+    Docker,
+    /// Docker Compose's `.env` and `env_file:`.
+    Compose,
     /// Our own reader, behind `exec --env-file`, which takes any text. Nobody names it: no file is
     /// served like this.
     Exec,
@@ -44,7 +50,13 @@ pub struct UnknownName {
 
 const FORMATS: [(&str, Format); 3] =
     [("text", Format::Text), ("json", Format::Json), ("env", Format::Env(Dialect::Dotenv))];
-const DIALECTS: [(&str, Dialect); 2] = [("dotenv", Dialect::Dotenv), ("systemd", Dialect::Systemd)];
+const DIALECTS: [(&str, Dialect); 5] = [
+    ("dotenv", Dialect::Dotenv),
+    ("systemd", Dialect::Systemd),
+    ("shell", Dialect::Shell),
+    ("docker", Dialect::Docker),
+    ("compose", Dialect::Compose),
+];
 const SYNTAXES: [(&str, Syntax); 2] = [("angle", Syntax::Angle), ("jinja", Syntax::Jinja)];
 
 impl Format {
@@ -156,7 +168,7 @@ mod tests {
         );
         assert_eq!(
             Dialect::parse("x").unwrap_err().to_string(),
-            "there is no dialect `x` (there are: dotenv, systemd)"
+            "there is no dialect `x` (there are: dotenv, systemd, shell, docker, compose)"
         );
     }
 }

@@ -31,6 +31,11 @@ pub fn node_modules() -> PathBuf {
     installed("node_modules")
 }
 
+/// A place in the folder of what tests install for themselves.
+pub fn tools(what: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/.tools").join(what)
+}
+
 /// Whether the full length was asked for: `./tests/run --long`.
 pub fn long() -> bool {
     env::var_os("SECRETFS_TEST_LONG").is_some()
@@ -38,7 +43,7 @@ pub fn long() -> bool {
 
 #[track_caller]
 fn installed(what: &str) -> PathBuf {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/.tools").join(what);
+    let path = tools(what);
     assert!(path.exists(), "{} is not there: ./tests/run installs it", path.display());
     path
 }

@@ -2,7 +2,7 @@
 //! end, is held back and then quoted as a whole, in the way that all readers of the dialect understand.
 
 use super::held::Held;
-use super::{Emitted, Encoder, Refusal};
+use super::{Emitted, Encoder, Refusal, comment};
 use crate::template::error::Span;
 use crate::template::format::Dialect;
 use crate::template::output::Output;
@@ -11,7 +11,7 @@ pub(super) struct Env {
     dialect: Dialect,
     place: Place,
     held: Held,
-    /// The dotenv readers no longer agree about where they are, because of the template's own text.
+    /// The readers no longer agree about where they are, because of the template's own text.
     doubt: bool,
 }
 
@@ -70,6 +70,11 @@ impl Env {
         Self { dialect, place: LINE_START, held: Held::new(cap), doubt: false }
     }
 
+    /// A relative of the dotenv library, not a reader with one grammar of its own.
+    fn is_dotenv(&self) -> bool {
+        matches!(self.dialect, Dialect::Dotenv | Dialect::Compose)
+    }
+
     /// Takes in the next byte of text, and says where it leads.
     fn byte(&mut self, byte: u8, out: &mut Output) -> Result<(), Refusal> {
         let ends_line = matches!(byte, b'\n' | b'\r');
@@ -78,7 +83,7 @@ impl Env {
             Place::BeforeValue { .. } if !ends_line && !matches!(byte, b' ' | b'\t') => {
                 self.begin_value(byte, out)
             }
-            Place::Key { .. } if self.dialect == Dialect::Dotenv && self.dialect.quotes().contains(&byte) => {
+            Place::Key { .. } if self.is_dotenv() && self.dialect.quotes().contains(&byte) => {
                 self.doubt = true;
                 Ok(out.put(&[byte])?)
             }
@@ -190,7 +195,7 @@ impl Encoder for Env {
         let bytes = value.bytes();
         if self.doubt {
             return Err(Refusal::here(
-                "the dotenv readers disagree about quotes further up, and so about what this belongs to",
+                "readers disagree about quotes further up, and so about what this belongs to",
                 "look there for `\\\"`, a quote before a `=`, text after a closing quote, backquotes",
             ));
         }
@@ -212,11 +217,15 @@ impl Encoder for Env {
                 "a value after a closing quote, and readers disagree about it",
                 "put all of the value into the quotes",
             )),
-            Place::Comment { .. } if fits_comment(bytes) => Ok(out.put(bytes)?),
-            Place::Comment { .. } => Err(Refusal::here(
-                "the value would not stay in its comment: it has a line break, a backslash or bytes that are not text",
-                "take it out of the comment",
+            // Some take the last `#` of a line for the one that begins the comment.
+            Place::Comment { .. } if self.is_dotenv() && bytes.contains(&b'#') => Err(Refusal::here(
+                "readers of env files disagree about where a comment with a `#` in it begins",
+                "take the value out of the comment",
             )),
+            Place::Comment { .. } => {
+                comment::judge(bytes)?;
+                Ok(out.put(bytes)?)
+            }
         }
     }
 
@@ -229,10 +238,4 @@ impl Encoder for Env {
             _ => Ok(()),
         }
     }
-}
-
-/// JavaScript also ends lines at U+2028 and U+2029, others at U+0085.
-fn fits_comment(bytes: &[u8]) -> bool {
-    let breaks = |c: char| c.is_control() || matches!(c, '\\' | '\u{2028}' | '\u{2029}');
-    std::str::from_utf8(bytes).is_ok_and(|text| !text.contains(breaks))
 }

@@ -109,10 +109,11 @@ impl Held {
                 "put all of it into quotes: `NAME=\"…\"`",
             ));
         }
-        if dialect == Dialect::Dotenv && self.texts().any(|text| text.contains(&b'\\')) {
+        let is_unsure = dialect == Dialect::Dotenv || (dialect == Dialect::Compose && quote == b'\'');
+        if is_unsure && self.texts().any(|text| text.contains(&b'\\')) {
             return Err(Refusal::at(
                 at,
-                "the text beside this value has a backslash, which the dotenv readers do not read alike",
+                "the text beside this value has a backslash, which is not read alike everywhere",
                 "give the value a variable of its own",
             ));
         }

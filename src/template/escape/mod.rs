@@ -1,17 +1,20 @@
 //! Escaping: each format follows its own output with a small lexer, so that it knows at each value where
 //! that stands and writes it for that place, or refuses. One file per format. Uses `output`.
 
+mod comment;
+mod docker;
 mod env;
 mod held;
 mod json;
 mod quoting;
+mod shell;
 mod text;
 
 #[cfg(test)]
 mod tests;
 
 use super::error::Span;
-use super::format::Format;
+use super::format::{Dialect, Format};
 use super::output::{Full, Output};
 
 pub(super) use json::write_string as write_json_string;
@@ -77,6 +80,8 @@ pub(super) fn encoder(format: Format, cap: usize) -> Box<dyn Encoder + Send> {
     match format {
         Format::Text => Box::new(text::Plain),
         Format::Json => Box::new(json::Json::default()),
+        Format::Env(Dialect::Docker) => Box::new(docker::Docker::default()),
+        Format::Env(Dialect::Shell) => Box::new(shell::Shell::default()),
         Format::Env(dialect) => Box::new(env::Env::new(dialect, cap)),
     }
 }

@@ -1,4 +1,5 @@
-//! How the readers of env files quote: what each dialect can carry, in which quotes.
+//! How the readers of env files quote: what each dialect can carry, in which quotes. `docker` and `shell`
+//! have encoders of their own.
 //! Measured against the readers themselves; `tests/escaping.rs` does it again.
 
 use crate::template::format::Dialect;
@@ -21,7 +22,7 @@ impl Dialect {
         match self {
             // Backquotes are node's alone, but what is in them must be followed.
             Self::Dotenv => b"'\"`",
-            Self::Systemd | Self::Exec => b"'\"",
+            _ => b"'\"",
         }
     }
 
@@ -37,9 +38,9 @@ impl Dialect {
     /// Whether a backslash takes the next character with it, within `quote` or (0) without quotes.
     pub(super) fn escapes_in(self, quote: u8) -> bool {
         match self {
-            Self::Dotenv => quote != 0,
             Self::Systemd => quote != b'\'',
             Self::Exec => quote == b'"',
+            _ => quote != 0,
         }
     }
 
@@ -50,9 +51,10 @@ impl Dialect {
             (_, 0) => b"#'\"`$\\",
             (Self::Dotenv, b'\'') => b"\\\r$",
             (Self::Dotenv, _) => b"\\\r$`",
-            (Self::Systemd | Self::Exec, b'\'') => b"",
+            (Self::Compose, b'\'') => b"\\",
+            (_, b'\'') => b"",
             (Self::Systemd, _) => b"\\",
-            (Self::Exec, _) => b"\\$",
+            _ => b"\\$",
         };
         !literal.iter().any(|byte| special.contains(byte))
     }
@@ -64,7 +66,7 @@ impl Dialect {
         }
         if self != Self::Dotenv {
             out.put(b"\"")?;
-            write_escaped(value, out)?;
+            self.write_escaped(value, out)?;
             out.put(b"\"")?;
             return Ok(Encoded::Written);
         }
@@ -88,7 +90,6 @@ impl Dialect {
             return Ok(Encoded::Refused(reason));
         }
         match self {
-            Self::Systemd | Self::Exec => write_escaped(value, out)?,
             Self::Dotenv if fits_dotenv(value, quote) && !value.contains('$') => out.put(value.as_bytes())?,
             Self::Dotenv => {
                 return Ok(Encoded::Refused((
@@ -96,8 +97,23 @@ impl Dialect {
                     "give it a variable of its own, or encode it: `| b64encode`",
                 )));
             }
+            _ => self.write_escaped(value, out)?,
         }
         Ok(Encoded::Written)
+    }
+
+    /// For double quotes.
+    fn write_escaped(self, value: &str, out: &mut Output) -> Result<(), Full> {
+        // Compose keeps the backslash before a backquote.
+        let special: &[char] = if self == Self::Compose { &['"', '\\', '$'] } else { &['"', '\\', '$', '`'] };
+        for part in value.split_inclusive(special) {
+            let plain = part.len() - usize::from(part.ends_with(special));
+            out.put(&part.as_bytes()[..plain])?;
+            if plain < part.len() {
+                out.put(&[b'\\', part.as_bytes()[plain]])?;
+            }
+        }
+        Ok(())
     }
 
     /// What no quoting carries.
@@ -114,7 +130,7 @@ impl Dialect {
                 "the value has a Unicode noncharacter, for which systemd rejects the whole file",
                 ENCODE,
             )),
-            Self::Dotenv | Self::Systemd | Self::Exec => None,
+            _ => None,
         }
     }
 }
@@ -124,17 +140,6 @@ fn fits_dotenv(value: &str, quote: u8) -> bool {
         b'\'' => !value.contains('\'') && !value.contains("${"),
         _ => !value.contains(['"', '$', '`']),
     }
-}
-
-fn write_escaped(value: &str, out: &mut Output) -> Result<(), Full> {
-    for part in value.split_inclusive(['"', '\\', '$', '`']) {
-        let special = part.len() - usize::from(part.ends_with(['"', '\\', '$', '`']));
-        out.put(&part.as_bytes()[..special])?;
-        if special < part.len() {
-            out.put(&[b'\\', part.as_bytes()[special]])?;
-        }
-    }
-    Ok(())
 }
 
 fn is_noncharacter(c: char) -> bool {

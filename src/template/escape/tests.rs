@@ -6,6 +6,9 @@ use crate::template::format::Dialect;
 
 const DOTENV: Format = Format::Env(Dialect::Dotenv);
 const SYSTEMD: Format = Format::Env(Dialect::Systemd);
+const SHELL: Format = Format::Env(Dialect::Shell);
+const DOCKER: Format = Format::Env(Dialect::Docker);
+const COMPOSE: Format = Format::Env(Dialect::Compose);
 
 /// Text with a value at each `@`.
 fn encode(format: Format, text: &str, value: &str) -> Result<String, &'static str> {
@@ -71,6 +74,7 @@ fn dotenv_refuses_what_its_readers_read_differently() {
     refuses(DOTENV, "@=1", "1A", "variable's name");
     refuses(DOTENV, "# @", "a\u{2028}B=1", "its comment");
     refuses(DOTENV, "# @", "a\nB=1", "its comment");
+    refuses(DOTENV, "K=1 # @", "#", "where a comment");
 }
 
 #[test]
@@ -95,6 +99,73 @@ fn systemd_escapes_within_any_quotes() {
     writes(SYSTEMD, " K_1 =@", "v", " K_1 =\"v\"");
     refuses(SYSTEMD, "; @", "a\\", "its comment");
     refuses(SYSTEMD, "K=\"\\@\"", "v", "take the value in");
+}
+
+#[test]
+fn compose_escapes_in_double_quotes() {
+    writes(COMPOSE, "K=@", "a'b\"c\\d$e`f", r#"K="a'b\"c\\d\$e`f""#);
+    writes(COMPOSE, "K='a @'", "${X}", "K=\"a \\${X}\"");
+    writes(COMPOSE, "K=\"${X}@\"", "$", "K=\"${X}\\$\"");
+    refuses(COMPOSE, "K='\\@'", "v", "backslash");
+    refuses(COMPOSE, "K=\"${X:-@}\"", "v", "take the value in");
+    refuses(COMPOSE, "K=\"@\" L=1", "v", "follows the closing quote");
+    refuses(COMPOSE, "N: \"x\"\nK=@", "v", "disagree about quotes further up");
+}
+
+#[test]
+fn docker_takes_a_value_as_it_is_or_refuses() {
+    writes(DOCKER, "K=@", "a'b\"c\\d$e`f #", "K=a'b\"c\\d$e`f #");
+    writes(DOCKER, "K=\"@\"\r\n", " v ", "K=\" v \"\r\n");
+    writes(DOCKER, "  # @\n@_K=a#b @", "v", "  # v\nv_K=a#b v");
+    refuses(DOCKER, "K=@", "a\nb", "line break");
+    refuses(DOCKER, "K=@", "b\r", "line break");
+    refuses(DOCKER, "K=@ # note", "v", "the comment on this line");
+    refuses(DOCKER, "K=@  \nL=1", "v", "blanks at the end");
+    refuses(DOCKER, "K= @", "v", "blanks after the `=`");
+    refuses(DOCKER, "export K=@", "v", "a blank in a variable's name");
+    refuses(DOCKER, "K = @", "v", "a blank in a variable's name");
+    refuses(DOCKER, "@", "A", "not `NAME=value`");
+    refuses(DOCKER, "@=1", "A=B", "variable's name");
+    refuses(DOCKER, "K=@", &"v".repeat(65_534), "64 KiB");
+    assert!(encode(DOCKER, "K=@\nL=@", &"v".repeat(65_533)).is_ok());
+}
+
+#[test]
+fn a_shell_gets_words_that_never_run() {
+    writes(SHELL, "K=@", "it's $(id)", r"K='it'\''s $(id)'");
+    writes(
+        SHELL,
+        "export A=x@y B=\"@\" C='@' # @",
+        "`$'\"",
+        r#"export A=x'`$'\''"'y B="\`\$'\"" C='`$'\''"' # `$'""#,
+    );
+    writes(SHELL, "K=\"${HOME}/@\"; L=@", "v", "K=\"${HOME}/v\"; L='v'");
+    writes(
+        SHELL,
+        "[ -f x ] && . x\nif true; then\n  K=@\nfi",
+        "v",
+        "[ -f x ] && . x\nif true; then\n  K='v'\nfi",
+    );
+    writes(SHELL, "@_URL=1\nexport @=2", "DB", "DB_URL=1\nexport DB=2");
+    for text in
+        ["@", "echo @", "eval A=@", "env A=@ x", "K= @", "K =@", "x; alias a=@", "export -n A=@", "\"K\"=@"]
+    {
+        assert!(encode(SHELL, text, "v=w").is_err(), "{text}");
+    }
+    for text in ["K=@ cmd", "K=@ | x", "K=@ &", "K=@ > f", "K=@(", "K=@ export L", "K=@`"] {
+        refuses(SHELL, text, "v", "text follows this value");
+    }
+    for text in ["cat <<E\nK=@\nE", "K=$(x @)", "K=(@)", "K=`x`@", "f() {\nK=@\n}", "K=$'@'", "K=\"$(@)\""] {
+        refuses(SHELL, text, "v", "is not followed");
+    }
+    for text in ["K=$X/@", "K=~@", "K=@*", "K=@\r\n", "export K=@{a,b}"] {
+        refuses(SHELL, text, "v", "without quotes");
+    }
+    for text in ["K=\"$@\"", "K=\"$A@\"", "K=\"${A:-@}\"", "K=\\@", "K=\"\\@\""] {
+        refuses(SHELL, text, "v", "take the value in");
+    }
+    refuses(SHELL, "K=\"@", "v", "never closed");
+    refuses(SHELL, "# @", "a\nid", "its comment");
 }
 
 #[test]

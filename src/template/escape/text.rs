@@ -2,7 +2,7 @@
 
 use super::{Emitted, Encoder, Refusal};
 use crate::template::error::Span;
-use crate::template::output::Output;
+use crate::template::output::{Full, Output};
 
 pub(super) struct Plain;
 
@@ -13,7 +13,7 @@ impl Encoder for Plain {
 
     fn value(&mut self, value: Emitted<'_>, _at: Span, out: &mut Output) -> Result<(), Refusal> {
         match value {
-            Emitted::Quoted(bytes) => shell_word(bytes, out),
+            Emitted::Quoted(bytes) => Ok(shell_word(bytes, out)?),
             other => Ok(out.put(other.bytes())?),
         }
     }
@@ -23,13 +23,20 @@ impl Encoder for Plain {
     }
 }
 
-fn shell_word(bytes: &[u8], out: &mut Output) -> Result<(), Refusal> {
+/// A word for a POSIX shell, which takes everything in single quotes as it is.
+pub(super) fn shell_word(bytes: &[u8], out: &mut Output) -> Result<(), Full> {
     out.put(b"'")?;
+    write_single(bytes, out)?;
+    out.put(b"'")
+}
+
+/// Within a shell's single quotes.
+pub(super) fn write_single(bytes: &[u8], out: &mut Output) -> Result<(), Full> {
     for (place, part) in bytes.split(|&byte| byte == b'\'').enumerate() {
         if place > 0 {
             out.put(br"'\''")?;
         }
         out.put(part)?;
     }
-    Ok(out.put(b"'")?)
+    Ok(())
 }
