@@ -32,7 +32,8 @@ impl From<ConfigError> for Failure {
     }
 }
 
-fn find(common: &Common) -> Result<Option<PathBuf>, Failure> {
+/// Where it is, if there is one.
+pub fn find(common: &Common) -> Result<Option<PathBuf>, Failure> {
     if let Some(path) = &common.config {
         return Ok(Some(path.clone()));
     }

@@ -6,6 +6,7 @@ pub mod check;
 pub mod completions;
 pub mod config;
 pub mod demo;
+pub mod doctor;
 pub mod exec;
 pub mod exists;
 pub mod exit;
@@ -113,6 +114,8 @@ enum Command {
     Template(template::Args),
     /// Take a tour: a throw-away store, a real mount, real programs
     Demo(demo::Args),
+    /// Say what works here, what does not, and what to do about it
+    Doctor(doctor::Args),
     /// Print what makes a shell complete our command lines
     Completions(completions::Args),
     /// Print the manual page
@@ -172,6 +175,7 @@ fn dispatch(cli: Cli) -> Result<u8, Failure> {
         Command::Check(args) => check::run(args, common),
         Command::Template(args) => template::run(args, common),
         Command::Demo(args) => demo::run(args, common),
+        Command::Doctor(args) => doctor::run(args, common),
         Command::Completions(args) => completions::run(args),
         Command::Man(args) => man::run(args),
         Command::Schema(args) => schema::run(args),

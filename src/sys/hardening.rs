@@ -5,6 +5,11 @@ use std::io;
 
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
 
+use super::probe::has_capability;
+
+/// capabilities(7)
+const CAP_IPC_LOCK: u32 = 14;
+
 /// No core dumps, no `ptrace` by the same user. `RLIMIT_CORE` alone is not enough: it is ignored
 /// where core dumps go through a pipe (core(5)).
 pub fn forbid_dumps() -> io::Result<()> {
@@ -19,8 +24,7 @@ pub fn forbid_dumps() -> io::Result<()> {
 /// Locks all memory, now and later, as it is touched. Answers whether it is locked: without
 /// CAP_IPC_LOCK and with a memlock limit later allocations would fail, so then it is not tried.
 pub fn lock_memory() -> bool {
-    let (limit, _) = getrlimit(Resource::RLIMIT_MEMLOCK).unwrap_or((0, 0));
-    if limit != RLIM_INFINITY && !has_ipc_lock() {
+    if !can_lock_memory() {
         return false;
     }
     let flags = libc::MCL_CURRENT | libc::MCL_FUTURE | libc::MCL_ONFAULT;
@@ -28,11 +32,8 @@ pub fn lock_memory() -> bool {
     unsafe { libc::mlockall(flags) == 0 }
 }
 
-/// CAP_IPC_LOCK is bit 14 of the effective set (capabilities(7)).
-fn has_ipc_lock() -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
-    effective
-        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
-        .is_some_and(|mask| mask >> 14 & 1 == 1)
+/// Whether the limits let this process lock all of its memory.
+pub fn can_lock_memory() -> bool {
+    let (limit, _) = getrlimit(Resource::RLIMIT_MEMLOCK).unwrap_or((0, 0));
+    limit == RLIM_INFINITY || has_capability(CAP_IPC_LOCK)
 }

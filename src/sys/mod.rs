@@ -7,6 +7,7 @@ pub mod hardening;
 pub mod lease;
 pub mod namespace;
 pub mod peer;
+pub mod probe;
 pub mod ready;
 pub mod signal;
 
