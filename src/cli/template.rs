@@ -51,6 +51,7 @@ macro_rules! ready {
 const READY: &[Ready] = ready! {
     "borg/passphrase"
     "curl/netrc"
+    "docker/app.env"
     "dotenv/app.env"
     "git/credentials"
     "gpg/passphrase"
@@ -68,6 +69,7 @@ const READY: &[Ready] = ready! {
     "postgres/server.key"
     "redis/users.acl"
     "restic/password"
+    "shell/app.env"
     "ssh/id_ed25519"
     "sshd/authorized_keys"
     "sshd/host_key"

@@ -36,22 +36,25 @@ fn secrets(password: &str) -> Value {
 /// A program that does one thing for each line on its stdin, and says a line.
 struct Client {
     child: Child,
-    stdin: ChildStdin,
+    stdin: Option<ChildStdin>,
     lines: Lines<BufReader<ChildStdout>>,
 }
 
 impl Client {
-    fn start(mut command: Command, config: &Path, url: &str) -> Self {
-        command.arg(config).arg(url).env("no_proxy", "*").env_remove("http_proxy");
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it starts");
-        let stdin = child.stdin.take().expect("piped");
+    /// For a minute at most.
+    fn start(client: &Command, config: &Path, url: &str) -> Self {
+        let mut command = Command::new(tool("timeout"));
+        command.arg("60").arg(client.get_program()).args(client.get_args()).arg(config).arg(url);
+        command.env("no_proxy", "*").env_remove("http_proxy").stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().expect("it starts");
+        let stdin = child.stdin.take();
         let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
         Self { child, stdin, lines }
     }
 
     #[track_caller]
     fn ask(&mut self, what: &str) -> String {
-        writeln!(self.stdin, "{what}").expect("it reads");
+        writeln!(self.stdin.as_mut().expect("piped"), "{what}").expect("it reads");
         self.lines.next().expect("it says a line; its stderr says more").expect("UTF-8")
     }
 
@@ -67,7 +70,8 @@ impl Client {
 
 impl Drop for Client {
     fn drop(&mut self) {
-        let _ = self.child.kill();
+        // They end with their stdin.
+        drop(self.stdin.take());
         let _ = self.child.wait();
     }
 }
@@ -77,7 +81,7 @@ fn mount() -> Mounted {
 }
 
 /// Logs in; is refused when the server has the next password and the store has not; logs in again.
-fn logs_in(command: Command) {
+fn logs_in(command: &Command) {
     let server = Guarded::start("app", WILD);
     let mounted = mount();
     let mut client = Client::start(command, &mounted.path("config.json"), &server.url());
@@ -89,7 +93,7 @@ fn logs_in(command: Command) {
 }
 
 /// A mapping keeps its bytes across a rotation, read before or not; a new one has the new.
-fn maps(command: Command) {
+fn maps(command: &Command) {
     let mounted = mount();
     let mut client = Client::start(command, &mounted.path("config.json"), "http://127.0.0.1:1/");
     let old = mounted.read("config.json");
@@ -119,13 +123,10 @@ fn script(interpreter: &str, file: &str) -> Command {
 
 #[test]
 fn python_logs_in_and_maps() {
-    let client = || {
-        let mut command = Command::new(python());
-        command.arg(source("client.py"));
-        command
-    };
-    logs_in(client());
-    maps(client());
+    let mut client = Command::new(python());
+    client.arg(source("client.py"));
+    logs_in(&client);
+    maps(&client);
     programs::row(Row {
         program: "python",
         version: programs::version_of("python3", &["--version"]),
@@ -137,7 +138,7 @@ fn python_logs_in_and_maps() {
 
 #[test]
 fn node_logs_in() {
-    logs_in(script("node", "client.js"));
+    logs_in(&script("node", "client.js"));
     programs::row(Row { program: "node", version: node_version(), read: READ, seen: SEEN, reload: RELOAD });
 }
 
@@ -148,7 +149,7 @@ fn node_version() -> String {
 
 #[test]
 fn ruby_logs_in() {
-    logs_in(script("ruby", "client.rb"));
+    logs_in(&script("ruby", "client.rb"));
     programs::row(Row {
         program: "ruby",
         version: programs::version_of("ruby", &["--version"]),
@@ -160,7 +161,7 @@ fn ruby_logs_in() {
 
 #[test]
 fn php_logs_in() {
-    logs_in(script("php", "client.php"));
+    logs_in(&script("php", "client.php"));
     programs::row(Row {
         program: "php",
         version: programs::version_of("php", &["--version"]),
@@ -174,15 +175,11 @@ fn php_logs_in() {
 fn java_logs_in_and_maps() {
     let gson = Path::new("/usr/share/java/gson.jar");
     assert!(gson.exists(), "{} is not there: ./tests/run installs it", gson.display());
-    let client = || {
-        let mut command = Command::new(tool("java"));
-        // Ready sooner; it does little.
-        command.args(["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp"]).arg(gson);
-        command.arg(source("Client.java"));
-        command
-    };
-    logs_in(client());
-    maps(client());
+    let mut client = Command::new(tool("java"));
+    // Ready sooner; it does little.
+    client.args(["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp"]).arg(gson).arg(source("Client.java"));
+    logs_in(&client);
+    maps(&client);
     programs::row(Row {
         program: "java",
         version: programs::version_of("java", &["--version"]),
@@ -200,8 +197,9 @@ fn go_logs_in_and_maps() {
     // The standard library alone: nothing is fetched.
     build.env("GOTOOLCHAIN", "local").env("GOPROXY", "off").current_dir(folder.path());
     stdout_of(&build.args(["build", "-o"]).arg(&binary).arg(source("client.go")).output().unwrap());
-    logs_in(Command::new(&binary));
-    maps(Command::new(&binary));
+    let client = Command::new(&binary);
+    logs_in(&client);
+    maps(&client);
     let version = Command::new(tool("go")).args(["env", "GOVERSION"]).output().unwrap();
     programs::row(Row {
         program: "go",

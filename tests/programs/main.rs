@@ -5,9 +5,11 @@ mod backup;
 #[path = "../common/mod.rs"]
 mod common;
 mod curl;
+mod docker;
 mod git;
 mod gpg;
 mod openssl;
+mod shell;
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};

@@ -18,7 +18,8 @@ const SCRIPT: &str = r#". "$1" && curl --disable --silent --noproxy '*' --max-ti
 fn sources_the_file(shell: &str) {
     tool("curl");
     let server = Guarded::start("app", PASSWORD);
-    let login = |password: &str| json!({"db": {"username": "app", "password": password}, "api_key": PASSWORD});
+    let login =
+        |password: &str| json!({"db": {"username": "app", "password": password}, "api_key": PASSWORD});
     let mounted = mount_dialect("shell/app.env", "shell", &login(PASSWORD));
     let home = TempDir::new().unwrap();
     let status = || {
@@ -34,7 +35,8 @@ fn sources_the_file(shell: &str) {
 }
 
 const READ: &str = "variables, by `.`";
-const SEEN: &str = "the values log in at an HTTP server: 200; 401 with the old password; nothing in a value runs";
+const SEEN: &str =
+    "the values log in at an HTTP server: 200; 401 with the old password; nothing in a value runs";
 const RELOAD: &str = "read by each `.`";
 
 #[test]
