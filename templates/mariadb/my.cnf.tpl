@@ -1,6 +1,6 @@
-<# mariadb, mysql, mariadb-dump: an option file with a login
+<# mariadb, mariadb-dump: an option file with a login
    Use: mariadb --defaults-extra-file=/run/secretfs/app/my.cnf
-        Quotes, backslashes and line breaks are escaped as MariaDB and MySQL read them.
+        Quotes, backslashes and line breaks are escaped as MariaDB reads them.
    Rotation: the next command reads it.
    Secrets: secretfs set db --type basic-auth
 -#>

@@ -1,4 +1,4 @@
-<# redis, valkey: who may do what
+<# redis: who may do what
    Use: aclfile /run/secretfs/app/users.acl in redis.conf, instead of requirepass; and in the config of the
         mount, for this file, owner: redis.
         It holds a hash, so every password is safe here; requirepass in redis.conf would carry few.

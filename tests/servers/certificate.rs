@@ -1,4 +1,4 @@
-//! A self-signed certificate for 127.0.0.1 with its key, made by openssl.
+//! Certificates for 127.0.0.1 with their keys, made by openssl: self-signed, or with an authority above.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,6 +7,8 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::common::{stdout_of, tool};
+
+const HOST: &str = "subjectAltName=DNS:localhost,IP:127.0.0.1";
 
 pub(crate) struct Certificate {
     /// For clients: they trust this one alone.
@@ -17,13 +19,30 @@ pub(crate) struct Certificate {
 
 impl Certificate {
     pub(crate) fn make(folder: &Path, name: &str) -> Self {
-        let file = folder.join(format!("{name}.pem"));
+        Self::signed(folder, name, None, HOST)
+    }
+
+    /// The fields of a secret of type `certificate`, for clients that trust `file` of a root: between
+    /// it and the server's own certificate there is one more, which the server has to send along.
+    pub(crate) fn chain(folder: &Path) -> (Self, Value) {
+        let authority = "basicConstraints=critical,CA:TRUE";
+        let root = Self::signed(folder, "root", None, authority);
+        let middle = Self::signed(folder, "middle", Some(&root), authority);
+        let leaf = Self::signed(folder, "leaf", Some(&middle), HOST);
+        (root, json!({"cert": leaf.cert, "key": leaf.key, "chain": middle.cert}))
+    }
+
+    fn signed(folder: &Path, name: &str, by: Option<&Self>, extension: &str) -> Self {
+        let [file, key] = ["pem", "key"].map(|suffix| folder.join(format!("{name}.{suffix}")));
         let mut command = Command::new(tool("openssl"));
         command.args("req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2".split(' '));
-        command.args(["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]);
-        command.args(["-keyout", "-", "-out"]).arg(&file);
-        let key = stdout_of(&command.output().expect("openssl can be started"));
-        let cert = fs::read_to_string(&file).expect("openssl has written it");
+        command.args(["-subj", &format!("/CN={name}"), "-addext", extension]);
+        command.arg("-keyout").arg(&key).arg("-out").arg(&file);
+        if let Some(by) = by {
+            command.arg("-CA").arg(&by.file).arg("-CAkey").arg(by.file.with_extension("key"));
+        }
+        stdout_of(&command.output().expect("openssl can be started"));
+        let [cert, key] = [&file, &key].map(|file| fs::read_to_string(file).expect("openssl has written it"));
         Self { file, cert, key }
     }
 

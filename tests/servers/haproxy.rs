@@ -54,6 +54,11 @@ fn haproxy_serves_with_bundle_and_userlist_of_the_mount() {
     eventually("the old workers are gone", || is_untrusted(&ask(&old, "n3w")));
     assert_eq!(ask(&new, WILD), Ok(401));
 
+    let (root, chain) = Certificate::chain(place);
+    set(mounted.store(), &json!({"web_tls": chain}));
+    haproxy.signal(Signal::SIGUSR2);
+    eventually("the chain is sent along", || ask(&root, "n3w") == Ok(200));
+
     programs::row(Row {
         program: "haproxy",
         version: version_of("haproxy", &["-v"]),

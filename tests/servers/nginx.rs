@@ -74,6 +74,11 @@ fn nginx_serves_with_key_and_passwords_from_the_mount() {
     eventually("the new certificate is served", || ask(&new, "n3w") == Ok(200));
     eventually("the old workers are gone", || is_untrusted(&ask(&old, "n3w")));
 
+    let (root, chain) = Certificate::chain(place);
+    set(mounted.store(), &json!({"web_tls": chain}));
+    stdout_of(&reload());
+    eventually("the chain is sent along", || ask(&root, "n3w") == Ok(200));
+
     programs::row(Row {
         program: "nginx",
         version: version_of("nginx", &["-v"]),

@@ -146,13 +146,17 @@ fn postgres_serves_tls_and_psql_logs_in_with_files_of_the_mount() {
     cluster.reload();
     eventually("the new certificate is served", || log_in(&new).status.success());
     refused(&log_in(&old), "certificate verify failed");
+    let (root, chain) = Certificate::chain(folder.path());
+    set(mounted.store(), &json!({"postgres_tls": chain}));
+    cluster.reload();
+    eventually("the chain is sent along", || log_in(&root).status.success());
     drop(server);
 
     cluster.use_key(&mounted, "open.key");
     refused(&cluster.server().output().unwrap(), "has group or world access");
     cluster.use_key(&mounted, "group.key");
     let _server = cluster.start();
-    assert_eq!(stdout_of(&log_in(&new)), "app|t\n");
+    assert_eq!(stdout_of(&log_in(&root)), "app|t\n");
 
     programs::row(Row {
         program: "postgres",
