@@ -32,6 +32,7 @@ fn bash_completes_commands_options_and_shells() {
     assert_eq!(complete(&store, &["secretfs", "comp"]), ["completions"]);
     assert_eq!(complete(&store, &["secretfs", "get", "--rev"]), ["--reveal"]);
     assert_eq!(complete(&store, &["secretfs", "completions", "z"]), ["zsh"]);
+    assert_eq!(complete(&store, &["secretfs", "template", "show", "git"]), ["git/credentials"]);
     assert_eq!(complete(&store, &["secretfs", "zzz"]), [""]);
 }
 

@@ -1,6 +1,7 @@
 //! `secretfs template`: the ready templates of the folder `templates/`, which the program carries
 //! with it. What is said of one is the first line of its own head comment.
 
+use clap_complete::{ArgValueCandidates, CompletionCandidate};
 use serde::Serialize;
 
 use super::report::Failure;
@@ -20,6 +21,7 @@ enum Action {
     /// Print one, to be saved as FILE.tpl among your own
     Show {
         /// Its name, as `template list` has it
+        #[arg(add = ArgValueCandidates::new(candidates))]
         name: String,
     },
 }
@@ -116,6 +118,12 @@ fn show(name: &str, common: &Common) -> Result<(), Failure> {
         text: &'static str,
     }
     output::print_json(&Shown { about: ready.about(), text: ready.text })
+}
+
+/// What a shell offers.
+fn candidates() -> Vec<CompletionCandidate> {
+    let candidate = |about: About| CompletionCandidate::new(about.name).help(Some(about.description.into()));
+    READY.iter().map(Ready::about).map(candidate).collect()
 }
 
 /// Names the templates of a program or of a file name, else the one that is spelt most alike.

@@ -1,4 +1,4 @@
-//! bash and dash source an env file, and log in with what it sets.
+//! bash, dash and zsh source an env file, and log in with what it sets.
 
 use serde_json::json;
 use tempfile::TempDir;
@@ -58,6 +58,18 @@ fn dash_sources_an_env_file() {
         program: "dash",
         // It does not tell by itself.
         version: programs::version_of("dpkg-query", &["--show", "dash"]),
+        read: READ,
+        seen: SEEN,
+        reload: RELOAD,
+    });
+}
+
+#[test]
+fn zsh_sources_an_env_file() {
+    sources_the_file("zsh");
+    programs::row(Row {
+        program: "zsh",
+        version: programs::version_of("zsh", &["--version"]),
         read: READ,
         seen: SEEN,
         reload: RELOAD,
