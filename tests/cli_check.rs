@@ -45,13 +45,20 @@ fn everything_is_told_at_once() {
     says(
         &output,
         65,
-        "t/broken.json.tpl:1:28: there is no filter `uper`; did you mean `upper`?\n\
-         1 | {\"a\": << secrets.api_key | uper >>}\n  |                            ^^^^\n\
-         t/branch.env.tpl:1:31       there is no secret `nowhere`; `secretfs set nowhere` to add it, or `| default(\"…\")` to do without\n\
-         t/deep/missing.env.tpl:1:6  there is no secret `api_kye`; did you mean `api_key`?\n\
-         t/deep/missing.env.tpl:2:6  the secret `token` has no field `valeu`; did you mean `value`?\n\
+        "FAULT AT                WHAT IS WRONG\n\
+         t/broken.json.tpl:1:28  there is no filter `uper`; did you mean `upper`?\n\
+         \x20                       1 | {\"a\": << secrets.api_key | uper >>}\n\
+         \x20                         |                            ^^^^\n\
+         \n\
+         MISSING      PROVIDER  USED AT                     WHY\n\
+         api_kye      store     t/deep/missing.env.tpl:1:6  there is no secret `api_kye`; did you mean `api_key`?\n\
+         nowhere      store     t/branch.env.tpl:1:31       there is no secret `nowhere`; `secretfs set nowhere` to add it, or `| default(\"…\")` to do without\n\
+         token#valeu  store     t/deep/missing.env.tpl:2:6  the secret `token` has no field `valeu`; did you mean `value`?\n\
+         \n\
+         NOTE AT               WHAT TO KNOW\n\
          t/plain.conf.tpl      plain text: its name tells no format, so values are not escaped; set `format:`\n\
          t/plain.conf.tpl:1:8  `raw`: this value is not escaped\n\
+         \n\
          4 templates: 1 fault, 3 missing, 2 notes\n",
     );
 }
@@ -63,8 +70,10 @@ fn what_is_left_as_text_is_noted() {
     says(
         &store.run(&["check", "a.env.tpl"]),
         0,
-        "a.env.tpl:1:6  left as text; did you mean `secrets.api_key`?\n\
+        "NOTE AT        WHAT TO KNOW\n\
+         a.env.tpl:1:6  left as text; did you mean `secrets.api_key`?\n\
          a.env.tpl:2:6  left as text; did you mean `<< secrets.token >>`?\n\
+         \n\
          1 template: 0 faults, 0 missing, 2 notes\n",
     );
 }
@@ -106,10 +115,17 @@ fn json_for_machines() {
     let output = store.run(&["--json", "check", "a.env.tpl"]);
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(report["templates"], 1);
+    let missing = &report["missing"][0];
+    assert_eq!((&missing["reference"], &missing["provider"]), (&"api_kye".into(), &"store".into()));
+    let place = &missing["uses"][0];
+    assert_eq!(place["file"], "a.env.tpl");
+    assert_eq!((&place["line"], &place["column"]), (&1.into(), &6.into()));
+    assert_eq!(missing["hint"], "did you mean `api_key`?");
+    write(&store, "b.env.tpl", "A=<< secrets.api_key | uper >>\n");
+    let output = store.run(&["--json", "check", "b.env.tpl"]);
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     let finding = &report["findings"][0];
-    assert_eq!((&finding["kind"], &finding["file"]), (&"missing".into(), &"a.env.tpl".into()));
-    assert_eq!((&finding["line"], &finding["column"]), (&1.into(), &6.into()));
-    assert_eq!(finding["hint"], "did you mean `api_key`?");
+    assert_eq!((&finding["kind"], &finding["column"]), (&"template".into(), &24.into()));
 }
 
 #[test]
@@ -125,17 +141,72 @@ fn the_config_names_what_is_checked() {
     write(&store, "x/p.tpl", "A=<< env.HOME >>\nB=<< secret('env:HOME') >>\n");
     let folder = store.folder().canonicalize().unwrap();
     let output = store.run(&["check"]);
-    says(
-        &output,
-        65,
-        &format!(
-            "{0}/t/plain.tpl:1:6: env.HOME is not allowed; list it under `env:` in the config\n\
-             {0}/t/provider.env.tpl: there is no provider `env`\n\
-             {0}/x/o.tpl:1:10  there is no secret `gone`; `secretfs set gone` to add it, or `| default(\"…\")` to do without\n\
+    assert_eq!(output.status.code(), Some(65), "{output:?}");
+    assert_eq!(
+        squeezed(&output),
+        format!(
+            "FAULT AT WHAT IS WRONG\n\
+             {0}/t/plain.tpl:1:6 env.HOME is not allowed; list it under `env:` in the config\n\
+             {0}/t/provider.env.tpl:1:6 there is no provider `env`; the providers are store; the config may name more\n\
+             \n\
+             MISSING PROVIDER USED AT WHY\n\
+             gone store {0}/x/o.tpl:1:10 there is no secret `gone`; `secretfs set gone` to add it, or `| default(\"…\")` to do without\n\
+             \n\
              5 templates: 2 faults, 1 missing, 0 notes\n",
             folder.display()
         ),
     );
+}
+
+/// A table without its columns' widths.
+fn squeezed(output: &Output) -> String {
+    let text = String::from_utf8_lossy(&output.stdout);
+    let lines = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ") + "\n");
+    lines.collect()
+}
+
+/// What the mount or a profile would stumble over is told before, each file once, each reference once.
+#[test]
+fn a_whole_config_is_judged() {
+    let store = store();
+    let config = "mounts:\n\
+         - {at: m, templates: t, owner: nobody-here, files: {ap.env: {mode: '0440'}, x.json: {template: x.tpl, group: 99}}}\n\
+         - {at: m2, templates: t}\n\
+         - {at: m3, templates: gone}\n\
+         profiles:\n  \
+           web: {env: {A: token.valeu, B: 'valt:x', C: api_kye, D: token}, env_files: [p.tpl]}\n\
+         secrets: {stripe: 'store:billing#stripe'}\n";
+    write(&store, "secretfs.yaml", config);
+    write(&store, "t/app.env.tpl", "A=<< secrets.api_kye >>\nB=<< secrets.stripe >>\n");
+    write(&store, "x.tpl", "{\"a\": << secrets.token >>}\n");
+    write(&store, "p.tpl", "A=<< secrets.api_kye >>\nB=<< secret('envv:HOME') >>\n");
+    let output = store.run(&["check"]);
+    assert_eq!(output.status.code(), Some(78), "{output:?}");
+    let folder = store.folder().canonicalize().unwrap();
+    let text = squeezed(&output).replace(&format!("{}/", folder.display()), "");
+    assert_eq!(
+        text,
+        "FAULT AT WHAT IS WRONG\n\
+         secretfs.yaml:2:32 there is no user `nobody-here`\n\
+         secretfs.yaml:2:61 `ap.env` has no template: t/ap.env.tpl is not there; did you mean `app.env`?\n\
+         secretfs.yaml:4:23 cannot read gone: No such file or directory\n\
+         p.tpl:2:6 there is no provider `envv`; did you mean `env`?\n\
+         secretfs.yaml:6:34 there is no provider `valt`; the providers are env, store; the config may name more\n\
+         \n\
+         MISSING PROVIDER USED AT WHY\n\
+         api_kye store p.tpl:1:6 there is no secret `api_kye`; did you mean `api_key`?\n\
+         secretfs.yaml:6:47\n\
+         t/app.env.tpl:1:6\n\
+         stripe store:billing#stripe t/app.env.tpl:2:6 there is no secret `stripe`; `secretfs set stripe` to add it, or `| default(\"…\")` to do without\n\
+         token.valeu store secretfs.yaml:6:18 the secret `token` has no field `valeu`; did you mean `value`?\n\
+         \n\
+         3 templates: 5 faults, 3 missing, 0 notes\n"
+    );
+    // The control: mended, all of it is well.
+    let mended = "mounts:\n- {at: m, templates: t}\nprofiles:\n  web: {env: {A: token.value, B: 'env:HOME', C: api_key}}\n";
+    write(&store, "secretfs.yaml", mended);
+    write(&store, "t/app.env.tpl", "A=<< secrets.api_key >>\n");
+    says(&store.run(&["check"]), 0, "1 template: 0 faults, 0 missing, 0 notes\n");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The object graph: from the config and the command line to a broker. Uses every layer.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::report::Failure;
@@ -8,7 +9,7 @@ use crate::broker::{Broker, Environment};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, ProviderKind};
 use crate::policy::Policy;
-use crate::provider::{EnvProvider, LocalStore, Provider};
+use crate::provider::{EnvProvider, LocalStore, Nowhere, Provider};
 use crate::resolver::Resolver;
 use crate::secret::SecretBytes;
 use crate::store::Access;
@@ -19,6 +20,16 @@ const ENV: &str = "env";
 /// The broker over all providers that the config names. The store is opened unless it is not
 /// there and everything comes from elsewhere.
 pub fn broker(common: &Common, config: &Config, environment: Environment) -> Result<Broker, Failure> {
+    broker_and(common, config, environment, &BTreeSet::new())
+}
+
+/// The same, with stand-ins for providers that the config does not name.
+pub fn broker_and(
+    common: &Common,
+    config: &Config,
+    environment: Environment,
+    unnamed: &BTreeSet<String>,
+) -> Result<Broker, Failure> {
     let default = config.sources.from.as_deref().unwrap_or(STORE);
     let clock = Arc::new(SystemClock);
     let env: Arc<dyn Provider> = Arc::new(EnvProvider::new(clock.now()));
@@ -43,6 +54,8 @@ pub fn broker(common: &Common, config: &Config, environment: Environment) -> Res
         let provider = if *kind == ProviderKind::Env { Some(&env) } else { local.as_ref() };
         resolver = provider.into_iter().fold(resolver, |resolver, it| resolver.with(name, it.clone()));
     }
+    let nowhere = |resolver: Resolver, name: &String| resolver.with(name, Arc::new(Nowhere));
+    resolver = unnamed.iter().fold(resolver, nowhere);
     let mapped = config.sources.map.iter().map(|(name, it)| (name.to_string(), it.clone())).collect();
     Ok(Broker::new(Policy::by_mode(), resolver.mapping(mapped), salt, environment))
 }

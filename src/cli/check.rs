@@ -1,27 +1,29 @@
-//! `secretfs check`: judges templates without serving them: their syntax, their references against
-//! the providers, and what a reader of them should know. May use every layer.
+//! `secretfs check`: judges templates and the config that names them without serving anything: syntax,
+//! references against the providers, and what a reader should know. May use every layer.
 
 mod finding;
+mod references;
+mod report;
+mod settings;
 mod subject;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::Common;
 use super::progress::Progress;
 use super::report::Failure;
-use super::{Common, assemble, session};
-use crate::broker::{Environment, Error};
+use crate::broker::Error;
 use crate::config::Config;
-use crate::policy::Door;
-use crate::resolver::ResolveError;
 use crate::sys::lease;
 use crate::template::Template;
-use finding::{Finding, Kind, Report};
+use finding::{Finding, Kind};
+use report::Report;
 use subject::Subject;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Templates, or folders of them (default: all that the config names)
+    /// Templates, or folders of them (default: all that the config names, and the config itself)
     paths: Vec<PathBuf>,
     /// Do not look up the references
     #[arg(long)]
@@ -31,35 +33,35 @@ pub struct Args {
 pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
     lease::ignore_lease_breaks();
     let config = super::config::load(common)?;
-    let subjects = subject::find(&config, &args.paths)?;
-    let mut report = Report::on(subjects.len());
+    let mut report = Report::default();
+    let is_whole = args.paths.is_empty();
+    let subjects = match is_whole {
+        true => subject::of_config(&config, &mut report)?,
+        false => subject::given(&args.paths)?,
+    };
+    report.count_templates(subjects.iter().map(|subject| &subject.path));
+    if is_whole {
+        settings::judge(&config, &mut report);
+    }
     let progress = Progress::of(subjects.len(), "checking", common);
     let compiled = subjects.iter().inspect(|_| progress.step()).filter_map(|it| compile(it, &mut report));
     let compiled: Vec<_> = compiled.collect();
-    for (subject, template) in &compiled {
-        note(&config, subject, template, &mut report);
-    }
+    compiled.iter().for_each(|(subject, template)| note(&config, subject, template, &mut report));
     if !args.offline {
-        let (mounted, own): (Vec<_>, Vec<_>) = compiled.iter().partition(|(subject, _)| subject.is_mounted);
-        look_up(common, &config, Environment::Only(config.env_allowed.clone()), &mounted, &mut report)?;
-        look_up(common, &config, Environment::All, &own, &mut report)?;
+        references::look_up(common, &config, &compiled, is_whole, &mut report)?;
     }
+    drop(progress);
     report.print(common.json)?;
     Ok(report.status())
 }
 
 fn compile<'a>(subject: &'a Subject, report: &mut Report) -> Option<(&'a Subject, Arc<Template>)> {
-    match subject.template() {
+    let fault = match subject.template() {
         Ok(template) => return Some((subject, template)),
-        Err(Error::Template(error)) => report.add(Finding::of(Kind::Template, &error)),
-        Err(error) => {
-            report.add(Finding::whole(
-                &subject.path.display().to_string(),
-                Kind::Template,
-                error.to_string(),
-            ));
-        }
-    }
+        Err(Error::Template(error)) => Finding::of(Kind::Template, &error),
+        Err(error) => Finding::whole(&subject.path.display().to_string(), Kind::Template, error.to_string()),
+    };
+    report.add(fault);
     None
 }
 
@@ -83,30 +85,4 @@ fn note(config: &Config, subject: &Subject, template: &Template, report: &mut Re
         let message = format!("env.{} is not allowed; list it under `env:` in the config", used.item);
         report.add(Finding::at(name, Kind::Template, (used.line, used.column), message));
     }
-}
-
-/// Looks up what the templates name, as the mount would (`Only`) or as a command (`All`).
-fn look_up(
-    common: &Common,
-    config: &Config,
-    environment: Environment,
-    templates: &[&(&Subject, Arc<Template>)],
-    report: &mut Report,
-) -> Result<(), Failure> {
-    if templates.iter().all(|(_, template)| template.keys().is_empty()) {
-        return Ok(());
-    }
-    let broker = assemble::broker(common, config, environment)?;
-    session::wait(async {
-        for (_, template) in templates {
-            match broker.missing(&session::caller(), Door::Command, template).await {
-                Ok(missing) => missing.iter().for_each(|error| report.add(Finding::of(Kind::Missing, error))),
-                Err(Error::Resolve(error @ ResolveError::NoProvider { .. })) => {
-                    report.add(Finding::whole(template.name(), Kind::Template, error.to_string()));
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(())
-    })
 }

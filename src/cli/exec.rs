@@ -179,7 +179,7 @@ async fn look_up(
 }
 
 /// Of two readings that miss: the secret that lacks the field, else the name.
-async fn most_telling(broker: &Broker, mut lacks: Vec<Lack>) -> Lack {
+pub async fn most_telling(broker: &Broker, mut lacks: Vec<Lack>) -> Lack {
     let known = lacks.iter().position(|lack| !lack.is_of_name());
     let lack = lacks.swap_remove(known.unwrap_or(lacks.len() - 1));
     broker.explain_lack(lack).await

@@ -1,7 +1,7 @@
 //! `secretfs mount`: serves files in the foreground until it is told to stop. Makes what `plan` has
 //! planned, as this user can, and takes it away again.
 
-mod plan;
+pub(super) mod plan;
 
 use std::ffi::{CString, OsString};
 use std::io;

@@ -26,13 +26,18 @@ pub fn print_json(what: &impl Serialize) -> Result<(), Failure> {
 }
 
 pub fn print_table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> Result<(), Failure> {
+    print(table(head, rows).unwrap_or_else(|| head.join("  ") + "\n"))
+}
+
+/// A table as text; nothing without rows.
+pub fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> Option<String> {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(head.to_vec()).add_rows(rows);
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
     }
     let lines: Vec<_> = table.lines().map(|line| line.trim_end().to_owned()).collect();
-    print(lines.join("\n") + "\n")
+    (table.row_count() > 0).then(|| lines.join("\n") + "\n")
 }
 
 pub fn to_terminal() -> bool {

@@ -10,9 +10,11 @@ use crate::secret::{Answer, SecretKey};
 
 mod env;
 mod local;
+mod nowhere;
 
 pub use env::EnvProvider;
 pub use local::LocalStore;
+pub use nowhere::Nowhere;
 
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 

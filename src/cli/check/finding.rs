@@ -1,50 +1,61 @@
-//! What `check` has found, and how it is told: a line each with its place, or JSON.
-
-use std::io::Write;
+//! One thing that `check` has found: what, where, and what to do. Uses the errors of config and
+//! templates.
 
 use serde::Serialize;
 
-use crate::cli::exit;
-use crate::cli::report::Failure;
+use crate::config::ConfigError;
 use crate::template::TemplateError;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Kind {
+    /// The config asks for what cannot be.
+    Config,
     /// The template cannot be served.
     Template,
-    /// A reference has no value.
-    Missing,
     Note,
 }
 
-#[derive(Serialize)]
+/// Of the same kind they are told in the order of their places.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub(super) struct Finding {
-    kind: Kind,
-    file: String,
-    line: Option<u32>,
-    column: Option<u32>,
+    pub(super) kind: Kind,
+    #[serde(flatten)]
+    pub(super) place: Place,
     message: String,
     hint: Option<String>,
     #[serde(skip)]
     excerpt: Option<String>,
 }
 
-#[derive(Serialize)]
-pub(super) struct Report {
-    templates: usize,
-    findings: Vec<Finding>,
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub(super) struct Place {
+    pub(super) file: String,
+    pub(super) line: Option<u32>,
+    pub(super) column: Option<u32>,
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (self.line, self.column) {
+            (Some(line), Some(column)) => write!(f, "{}:{line}:{column}", self.file),
+            _ => f.write_str(&self.file),
+        }
+    }
 }
 
 impl Finding {
+    pub(super) fn on(place: Place, kind: Kind, message: impl Into<String>) -> Self {
+        Self { kind, place, message: message.into(), hint: None, excerpt: None }
+    }
+
     /// About a file as a whole.
     pub(super) fn whole(file: &str, kind: Kind, message: impl Into<String>) -> Self {
-        let message = message.into();
-        Self { kind, file: file.to_owned(), line: None, column: None, message, hint: None, excerpt: None }
+        Self::on(Place { file: file.to_owned(), line: None, column: None }, kind, message)
     }
 
     pub(super) fn at(file: &str, kind: Kind, place: (u32, u32), message: impl Into<String>) -> Self {
-        Self { line: Some(place.0), column: Some(place.1), ..Self::whole(file, kind, message) }
+        Self::on(Place::at(file, place.0, place.1), kind, message)
     }
 
     pub(super) fn of(kind: Kind, error: &TemplateError) -> Self {
@@ -55,82 +66,42 @@ impl Finding {
         }
     }
 
-    fn place(&self) -> String {
-        match (self.line, self.column) {
-            (Some(line), Some(column)) => format!("{}:{line}:{column}", self.file),
-            _ => self.file.clone(),
-        }
+    pub(super) fn hint(self, hint: Option<String>) -> Self {
+        Self { hint, ..self }
     }
 
-    fn told(&self) -> String {
+    /// What is wrong, what to do about it, and the line that it is about.
+    pub(super) fn told(&self) -> String {
         let hint = self.hint.iter().map(|hint| format!("; {hint}"));
-        format!("{}{}", self.message, hint.collect::<String>())
+        let excerpt = self.excerpt.iter().map(|excerpt| format!("\n{excerpt}"));
+        format!("{}{}{}", self.message, hint.collect::<String>(), excerpt.collect::<String>())
     }
 }
 
-impl Report {
-    pub(super) fn on(templates: usize) -> Self {
-        Self { templates, findings: Vec::new() }
-    }
-
-    pub(super) fn add(&mut self, finding: Finding) {
-        self.findings.push(finding);
-    }
-
-    pub(super) fn status(&self) -> u8 {
-        let has = |kind| self.findings.iter().any(|finding| finding.kind == kind);
-        if has(Kind::Template) {
-            exit::DATA
-        } else if has(Kind::Missing) {
-            exit::NO
-        } else {
-            exit::OK
-        }
-    }
-
-    pub(super) fn print(&self, json: bool) -> Result<(), Failure> {
-        let text = if json { self.as_json()? } else { self.as_text() };
-        let mut out = std::io::stdout().lock();
-        let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-        written.map_err(|error| Failure::new(exit::IO, format!("cannot write: {error}")))
-    }
-
-    fn as_json(&self) -> Result<String, Failure> {
-        let json = serde_json::to_string_pretty(self).map_err(|error| Failure::new(exit::SOFTWARE, error))?;
-        Ok(json + "\n")
-    }
-
-    fn as_text(&self) -> String {
-        let mut text = String::new();
-        for finding in self.of_kind(Kind::Template) {
-            text += &format!("{}: {}\n", finding.place(), finding.told());
-            text.extend(finding.excerpt.iter().flat_map(|excerpt| [excerpt.as_str(), "\n"]));
-        }
-        text += &self.table(Kind::Missing);
-        text += &self.table(Kind::Note);
-        text + &self.summary()
-    }
-
-    /// One finding a line, the places aligned.
-    fn table(&self, kind: Kind) -> String {
-        let width = self.of_kind(kind).map(|finding| finding.place().len()).max().unwrap_or(0);
-        let line = |finding: &Finding| format!("{:width$}  {}\n", finding.place(), finding.told());
-        self.of_kind(kind).map(line).collect()
-    }
-
-    fn summary(&self) -> String {
-        let count = |kind| self.of_kind(kind).count();
-        let templates = counted(self.templates, "template");
-        let faults = counted(count(Kind::Template), "fault");
-        let notes = counted(count(Kind::Note), "note");
-        format!("{templates}: {faults}, {} missing, {notes}\n", count(Kind::Missing))
-    }
-
-    fn of_kind(&self, kind: Kind) -> impl Iterator<Item = &Finding> {
-        self.findings.iter().filter(move |finding| finding.kind == kind)
+impl Place {
+    pub(super) fn at(file: &str, line: u32, column: u32) -> Self {
+        Self { file: file.to_owned(), line: Some(line), column: Some(column) }
     }
 }
 
-fn counted(count: usize, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+impl From<&ConfigError> for Place {
+    fn from(error: &ConfigError) -> Self {
+        Self {
+            file: error.file.display().to_string(),
+            line: error.place.map(|place| place.line as u32),
+            column: error.place.map(|place| place.column as u32),
+        }
+    }
+}
+
+impl From<ConfigError> for Finding {
+    fn from(error: ConfigError) -> Self {
+        Self {
+            kind: Kind::Config,
+            place: Place::from(&error),
+            message: error.problem,
+            hint: error.hint,
+            excerpt: None,
+        }
+    }
 }

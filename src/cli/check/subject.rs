@@ -1,9 +1,10 @@
 //! Which templates `check` looks at: the ones it was given, or all that the config names.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::report::Report;
 use crate::broker::Error;
 use crate::cli::report::Failure;
 use crate::cli::{exit, source};
@@ -24,11 +25,8 @@ pub(super) struct Subject {
     is_in_folder: bool,
 }
 
-pub(super) fn find(config: &Config, paths: &[PathBuf]) -> Result<Vec<Subject>, Failure> {
-    if paths.is_empty() { of_config(config) } else { given(paths) }
-}
-
-fn given(paths: &[PathBuf]) -> Result<Vec<Subject>, Failure> {
+/// The templates that were named, and those in folders that were.
+pub(super) fn given(paths: &[PathBuf]) -> Result<Vec<Subject>, Failure> {
     let mut subjects = Vec::new();
     for path in paths {
         match path.is_dir() {
@@ -38,30 +36,39 @@ fn given(paths: &[PathBuf]) -> Result<Vec<Subject>, Failure> {
                     subjects.push(Subject { is_in_folder: true, ..subject });
                 }
             }
+            false if path.as_os_str() != "-" && path.symlink_metadata().is_err() => {
+                return Err(Failure::new(exit::NO_INPUT, format!("there is no template {}", path.display())));
+            }
             false => subjects.push(Subject::new(path.clone(), path, &FileOptions::default(), false)),
         }
     }
     Ok(subjects)
 }
 
-fn of_config(config: &Config) -> Result<Vec<Subject>, Failure> {
+/// All that the config names, each once.
+pub(super) fn of_config(config: &Config, report: &mut Report) -> Result<Vec<Subject>, Failure> {
+    if config.mounts.is_empty() && config.profiles.is_empty() {
+        return Err(Failure::new(exit::USAGE, "there is nothing to check: the config names no templates")
+            .hint("secretfs check TEMPLATES"));
+    }
     let mut subjects = Vec::new();
-    for mount in &config.mounts {
-        subjects.extend(of_mount(mount)?);
+    for (index, mount) in config.mounts.iter().enumerate() {
+        match of_mount(mount) {
+            Ok(found) => subjects.extend(found),
+            Err(failure) => {
+                let place = ["mounts", &index.to_string(), "templates"];
+                report.add(config.error_at(&place, failure.problem).into());
+            }
+        }
     }
     let env_files: BTreeSet<_> = config.profiles.values().flat_map(|profile| &profile.env_files).collect();
     for path in env_files {
         let options = Options { format: Format::Env(Dialect::Exec), ..Options::default() };
-        subjects.push(Subject {
-            options,
-            is_format_unknown: false,
-            ..Subject::new(path.clone(), path, &FileOptions::default(), false)
-        });
+        let subject = Subject::new(path.clone(), path, &FileOptions::default(), false);
+        subjects.push(Subject { options, is_format_unknown: false, ..subject });
     }
-    if subjects.is_empty() {
-        return Err(Failure::new(exit::USAGE, "there is nothing to check: the config names no templates")
-            .hint("secretfs check TEMPLATES"));
-    }
+    let mut seen = HashSet::new();
+    subjects.retain(|it| seen.insert((it.path.clone(), it.options, it.is_mounted)));
     Ok(subjects)
 }
 
@@ -91,7 +98,7 @@ fn of_mount(mount: &Mount) -> Result<Vec<Subject>, Failure> {
 }
 
 /// All templates below a folder, in a stable order.
-fn below(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
+pub(super) fn below(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
     let unreadable =
         |error| Failure::new(exit::NO_INPUT, format!("cannot read {}: {error}", folder.display()));
     let mut found = Vec::new();

@@ -102,12 +102,12 @@ fn layout(
 }
 
 /// An option that names somebody whom this machine does not know.
-struct Unknown {
-    option: &'static str,
-    problem: String,
+pub(in crate::cli) struct Unknown {
+    pub(in crate::cli) option: &'static str,
+    pub(in crate::cli) problem: String,
 }
 
-fn spec(options: &FileOptions) -> Result<Spec, Unknown> {
+pub(in crate::cli) fn spec(options: &FileOptions) -> Result<Spec, Unknown> {
     let (uid, own_gid) = match &options.owner {
         None => (geteuid().as_raw(), getegid().as_raw()),
         Some(Account::Id(uid)) => (*uid, group_of(*uid)),

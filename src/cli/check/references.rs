@@ -1,0 +1,176 @@
+//! The references of templates and profiles, looked up as their door would: what is missing, and
+//! providers that nobody has named.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::finding::{Finding, Kind, Place};
+use super::report::{Reference, Report};
+use super::subject::Subject;
+use crate::broker::{Broker, Environment};
+use crate::cli::named::Readings;
+use crate::cli::report::Failure;
+use crate::cli::{Common, assemble, exec, session};
+use crate::config::Config;
+use crate::policy::Door;
+use crate::resolver::ResolveError;
+use crate::secret::{self, SecretKey};
+use crate::template::{Kind as Fault, Template};
+
+type Compiled<'a> = (&'a Subject, Arc<Template>);
+
+/// Looks up what the templates name, as the mount would or as a command; and with the whole
+/// config, what its profiles name.
+pub(super) fn look_up(
+    common: &Common,
+    config: &Config,
+    compiled: &[Compiled<'_>],
+    is_whole: bool,
+    report: &mut Report,
+) -> Result<(), Failure> {
+    let (mounted, own): (Vec<_>, Vec<_>) = compiled.iter().partition(|(subject, _)| subject.is_mounted);
+    let variables = if is_whole { variables(config)? } else { Vec::new() };
+    let mut doors = Doors { common, config, report };
+    doors.judge(Environment::Only(config.env_allowed.clone()), &mounted, &[])?;
+    doors.judge(Environment::All, &own, &variables)
+}
+
+/// A variable of a profile.
+struct Variable {
+    place: Place,
+    readings: Readings,
+}
+
+fn variables(config: &Config) -> Result<Vec<Variable>, Failure> {
+    let named =
+        config.profiles.iter().flat_map(|(profile, it)| it.env.iter().map(move |entry| (profile, entry)));
+    named
+        .map(|(profile, (name, text))| {
+            let error = config.error_at(&["profiles", profile, "env", name], "");
+            Ok(Variable { place: Place::from(&error), readings: Readings::of(text)? })
+        })
+        .collect()
+}
+
+struct Doors<'a> {
+    common: &'a Common,
+    config: &'a Config,
+    report: &'a mut Report,
+}
+
+impl Doors<'_> {
+    fn judge(
+        &mut self,
+        environment: Environment,
+        templates: &[&Compiled<'_>],
+        variables: &[Variable],
+    ) -> Result<(), Failure> {
+        if variables.is_empty() && templates.iter().all(|(_, template)| template.keys().is_empty()) {
+            return Ok(());
+        }
+        let unnamed = self.unnamed_providers(&environment, templates, variables);
+        let broker = assemble::broker_and(self.common, self.config, environment, &unnamed)?;
+        session::wait(async {
+            for (_, template) in templates {
+                self.judge_template(&broker, template, &unnamed).await?;
+            }
+            for variable in variables {
+                self.judge_variable(&broker, variable, &unnamed).await?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Each place that names a provider which is not there is a fault.
+    fn unnamed_providers(
+        &mut self,
+        environment: &Environment,
+        templates: &[&Compiled<'_>],
+        variables: &[Variable],
+    ) -> BTreeSet<String> {
+        let mut known: BTreeSet<&str> = self.config.providers.keys().map(String::as_str).collect();
+        if matches!(environment, Environment::All) {
+            known.insert("env");
+        }
+        let in_templates = templates.iter().flat_map(|(_, template)| {
+            template
+                .references()
+                .iter()
+                .map(move |it| (&it.item.key, Place::at(template.name(), it.line, it.column)))
+        });
+        let in_variables = variables.iter().flat_map(|Variable { place, readings }| {
+            readings.references.last().map(|reference| (&reference.key, place.clone()))
+        });
+        let mut unnamed = BTreeSet::new();
+        for (key, place) in in_templates.chain(in_variables) {
+            let Some(name) = key.provider.as_ref().filter(|name| !known.contains(name.as_str())) else {
+                continue;
+            };
+            let known = known.iter().map(|&name| name.to_owned()).collect();
+            let error = ResolveError::NoProvider { name: name.clone(), known };
+            self.report.add(Finding::on(place, Kind::Template, error.to_string()).hint(error.hint()));
+            unnamed.insert(name.clone());
+        }
+        unnamed
+    }
+
+    async fn judge_template(
+        &mut self,
+        broker: &Broker,
+        template: &Template,
+        unnamed: &BTreeSet<String>,
+    ) -> Result<(), Failure> {
+        for error in broker.missing(&session::caller(), Door::Command, template).await? {
+            let (Fault::Missing(reference) | Fault::Expired(reference) | Fault::Revoked(reference)) =
+                &error.kind
+            else {
+                self.report.add(Finding::of(Kind::Template, &error));
+                continue;
+            };
+            if !is_of(&reference.key, unnamed) {
+                let place = Place::at(&error.name, error.line, error.column);
+                let hint = error.hint.as_ref().map(ToString::to_string);
+                self.report.add_missing(self.row(reference), place, error.message.to_string(), hint);
+            }
+        }
+        Ok(())
+    }
+
+    async fn judge_variable(
+        &mut self,
+        broker: &Broker,
+        Variable { place, readings }: &Variable,
+        unnamed: &BTreeSet<String>,
+    ) -> Result<(), Failure> {
+        let written = readings.references.last().filter(|reference| !is_of(&reference.key, unnamed));
+        let Some(written) = written else { return Ok(()) };
+        let outcomes = broker.values(&session::caller(), Door::Exec, &readings.references).await?;
+        match readings.settle(outcomes) {
+            Ok(Ok(_)) => {}
+            Ok(Err(lacks)) => {
+                let lack = exec::most_telling(broker, lacks).await;
+                self.report.add_missing(self.row(written), place.clone(), lack.problem, lack.hint);
+            }
+            Err(failure) => {
+                self.report.add(Finding::on(place.clone(), Kind::Config, failure.problem).hint(failure.hint));
+            }
+        }
+        Ok(())
+    }
+
+    /// The reference, and the provider that it leads to.
+    fn row(&self, reference: &secret::Reference) -> Reference {
+        let sources = &self.config.sources;
+        let mapped = || sources.map.iter().find(|(name, _)| name.as_str() == reference.key.path);
+        let provider = match (&reference.key.provider, mapped()) {
+            (Some(name), _) => name.clone(),
+            (None, Some((_, target))) => target.to_string(),
+            (None, None) => sources.from.clone().unwrap_or_else(|| "store".to_owned()),
+        };
+        Reference { reference: reference.to_string(), provider }
+    }
+}
+
+fn is_of(key: &SecretKey, unnamed: &BTreeSet<String>) -> bool {
+    key.provider.as_ref().is_some_and(|name| unnamed.contains(name))
+}

@@ -1,0 +1,61 @@
+//! What a config says that can be known to be wrong only here: users that nobody knows, files
+//! without a template.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use super::report::Report;
+use crate::cli::mount::plan::{Unknown, spec};
+use crate::config::{Config, FileOptions, Mount};
+use crate::nearest::nearest;
+
+pub(super) fn judge(config: &Config, report: &mut Report) {
+    for (index, mount) in config.mounts.iter().enumerate() {
+        let at = index.to_string();
+        let place = ["mounts", &at];
+        judge_accounts(config, &place, &mount.defaults, report);
+        for (path, entry) in &mount.files {
+            let name = path.to_string_lossy();
+            let place = [place[0], place[1], "files", &name];
+            judge_accounts(config, &place, &entry.options, report);
+            if entry.template.is_none() {
+                judge_template(config, &place, mount, path, report);
+            }
+        }
+    }
+}
+
+fn judge_accounts(config: &Config, place: &[&str], options: &FileOptions, report: &mut Report) {
+    if let Err(Unknown { option, problem }) = spec(options) {
+        report.add(config.error_at(&[place, &[option]].concat(), problem).into());
+    }
+}
+
+/// A file that says no template of its own has one in the mount's folder.
+fn judge_template(config: &Config, place: &[&str], mount: &Mount, path: &Path, report: &mut Report) {
+    let template = with_suffix(&mount.templates.join(path));
+    if template.exists() || !mount.templates.is_dir() {
+        return;
+    }
+    let problem = format!("`{}` has no template: {} is not there", path.display(), template.display());
+    let near = nearest(&path.to_string_lossy(), unnamed(mount));
+    let hint = near.map(|near| format!("did you mean `{near}`?"));
+    report.add(config.error_at(place, problem).hint(hint).into());
+}
+
+/// The files of the folder that the config says nothing about.
+fn unnamed(mount: &Mount) -> BTreeSet<String> {
+    let found = super::subject::below(&mount.templates).unwrap_or_default();
+    let files = found.iter().filter_map(|path| path.strip_prefix(&mount.templates).ok());
+    files
+        .map(|path| path.with_extension(""))
+        .filter(|path| !mount.files.contains_key(path))
+        .map(|path| path.to_string_lossy().into_owned())
+        .collect()
+}
+
+fn with_suffix(path: &Path) -> PathBuf {
+    let mut path = path.as_os_str().to_owned();
+    path.push(".tpl");
+    path.into()
+}
