@@ -41,9 +41,19 @@ pub fn long() -> bool {
     env::var_os("SECRETFS_TEST_LONG").is_some()
 }
 
+/// A library of the system, at its path there.
+#[track_caller]
+pub fn library(path: &str) -> PathBuf {
+    there(path.into())
+}
+
 #[track_caller]
 fn installed(what: &str) -> PathBuf {
-    let path = tools(what);
+    there(tools(what))
+}
+
+#[track_caller]
+fn there(path: PathBuf) -> PathBuf {
     assert!(path.exists(), "{} is not there: ./tests/run installs it", path.display());
     path
 }

@@ -6,7 +6,7 @@ use std::process::Command;
 use super::common::http::Guarded;
 use super::common::programs::{self, Row};
 use super::common::ready::{mount_ready, set_secrets};
-use super::common::{node_modules, python, stdout_of, tool};
+use super::common::{library, node_modules, python, stdout_of, tool};
 use super::{NEXT, node_version, secrets};
 
 /// Without what dotenv libraries read differently: that is refused, see `tests/escaping.rs`.
@@ -23,6 +23,19 @@ pair = os.environ['DATABASE_USER'] + ':' + os.environ['DATABASE_PASSWORD']
 headers = {'Authorization': 'Basic ' + base64.b64encode(pair.encode()).decode()}
 try: print(urllib.request.urlopen(urllib.request.Request(os.environ['TEST_URL'], headers=headers)).status)
 except urllib.error.HTTPError as error: print(error.code)";
+
+const RUBY: &str =
+    "require 'dotenv'; require 'net/http'; Dotenv.load!(ARGV[0]); uri = URI(ENV.fetch('TEST_URL'))
+    request = Net::HTTP::Get.new(uri)
+    request.basic_auth(ENV.fetch('DATABASE_USER'), ENV.fetch('DATABASE_PASSWORD'))
+    puts Net::HTTP.start(uri.host, uri.port, nil) { |http| http.request(request).code }";
+
+const PHP: &str = "require 'Dotenv/autoload.php';
+    Dotenv\\Dotenv::createImmutable(dirname($argv[1]), basename($argv[1]))->load();
+    $pair = base64_encode(\"{$_ENV['DATABASE_USER']}:{$_ENV['DATABASE_PASSWORD']}\");
+    $options = ['header' => \"Authorization: Basic $pair\", 'ignore_errors' => true];
+    file_get_contents(getenv('TEST_URL'), false, stream_context_create(['http' => $options]));
+    echo explode(' ', $http_response_header[0])[1], \"\\n\";";
 
 /// `start` makes the command that is started with the file of the mount.
 fn logs_in(start: impl Fn(&Path) -> Command) {
@@ -95,6 +108,41 @@ fn python_dotenv_takes_an_env_file() {
     programs::row(Row {
         program: "python-dotenv",
         version: stdout_of(&version),
+        read: READ,
+        seen: SEEN,
+        reload: RELOAD,
+    });
+}
+
+#[test]
+fn ruby_dotenv_takes_an_env_file() {
+    let probe = Command::new(tool("ruby")).args(["-r", "dotenv", "-e", "1"]).output().unwrap();
+    assert!(probe.status.success(), "ruby's dotenv is not installed: ./tests/run installs it");
+    logs_in(|file| {
+        let mut ruby = Command::new(tool("ruby"));
+        ruby.args(["-e", RUBY]).arg(file);
+        ruby
+    });
+    programs::row(Row {
+        program: "ruby dotenv",
+        version: programs::version_of("ruby", &["-rdotenv/version", "-e", "puts Dotenv::VERSION"]),
+        read: READ,
+        seen: SEEN,
+        reload: RELOAD,
+    });
+}
+
+#[test]
+fn phpdotenv_takes_an_env_file() {
+    library("/usr/share/php/Dotenv/autoload.php");
+    logs_in(|file| {
+        let mut php = Command::new(tool("php"));
+        php.args(["-r", PHP, "--"]).arg(file);
+        php
+    });
+    programs::row(Row {
+        program: "phpdotenv",
+        version: programs::version_of("dpkg-query", &["--show", "php-vlucas-phpdotenv"]),
         read: READ,
         seen: SEEN,
         reload: RELOAD,

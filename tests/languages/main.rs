@@ -13,7 +13,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use common::http::Guarded;
 use common::programs::{self, Row};
 use common::ready::{mount_ready, set_secrets};
-use common::{Mounted, python, stdout_of, tool};
+use common::{Mounted, library, python, stdout_of, tool};
 use memmap2::Mmap;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -173,8 +173,7 @@ fn php_logs_in() {
 
 #[test]
 fn java_logs_in_and_maps() {
-    let gson = Path::new("/usr/share/java/gson.jar");
-    assert!(gson.exists(), "{} is not there: ./tests/run installs it", gson.display());
+    let gson = library("/usr/share/java/gson.jar");
     let mut client = Command::new(tool("java"));
     // Ready sooner; it does little.
     client.args(["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp"]).arg(gson).arg(source("Client.java"));
