@@ -46,10 +46,14 @@ fn bash_completes_the_names_of_the_store() {
     std::fs::write(store.folder().join("secretfs.yaml"), config).unwrap();
     assert_eq!(complete(&store, &["secretfs", "get", "a"]), ["api_key", "app/db"]);
     assert_eq!(complete(&store, &["secretfs", "get", "db"]), ["db", "db.password", "db.user"]);
-    for command in ["show", "rm", "rotate", "versions", "exists", "set"] {
+    assert_eq!(complete(&store, &["secretfs", "exists", "db.u"]), ["db.user"]);
+    for command in ["show", "rm", "rotate", "versions", "set"] {
         assert_eq!(complete(&store, &["secretfs", command, "d"]), ["db"], "{command}");
     }
     assert_eq!(complete(&store, &["secretfs", "exec", "--profile", "w"]), ["web", "worker"]);
+    stdout_of(&store.run_with(&["--namespace", "other", "set", "elsewhere"], "x"));
+    assert_eq!(complete(&store, &["secretfs", "--namespace", "o"]), ["other"]);
+    assert_eq!(complete(&store, &["secretfs", "--namespace", "other", "get", "e"]), ["elsewhere"]);
     // What is typed says which store.
     assert_eq!(complete(&store, &["secretfs", "--store", "elsewhere", "get", "a"]), [""]);
     assert_eq!(complete(&store, &["secretfs", "get", "--store", "elsewhere", "a"]), [""]);

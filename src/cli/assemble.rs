@@ -38,8 +38,13 @@ pub fn broker_and(
         true => (None, random_key()?),
         false => {
             let store = Arc::new(open::open_store(common, &config.store, Access::Read)?);
+            let namespace = open::namespace(common)?;
+            if matches!(environment, Environment::All) {
+                // A mount waits for a namespace that is still to come; a command does not.
+                open::check_namespace(&store, &namespace)?;
+            }
             let salt = SecretBytes::copy_of(store.salt_key().expose());
-            let local: Arc<dyn Provider> = Arc::new(LocalStore::new(store, open::namespace(common)?, clock));
+            let local: Arc<dyn Provider> = Arc::new(LocalStore::new(store, namespace, clock));
             (Some(local), salt)
         }
     };

@@ -9,7 +9,7 @@ use clap_complete::{ArgValueCandidates, CompleteEnv, CompletionCandidate};
 
 use super::report::Failure;
 use super::{Cli, Common, config, exit, open, output};
-use crate::store::{Access, EnvKey, SecretInfo};
+use crate::store::{Access, EnvKey, SecretInfo, Store};
 
 /// Set by the shell's function when it asks; never in a user's environment.
 const VARIABLE: &str = "SECRETFS_COMPLETE";
@@ -73,15 +73,27 @@ fn candidate(secret: &SecretInfo) -> CompletionCandidate {
     CompletionCandidate::new(&secret.name).help(secret.description.clone().map(Into::into))
 }
 
+/// The namespaces of the store.
+pub fn namespaces() -> ArgValueCandidates {
+    ArgValueCandidates::new(|| {
+        let known = opened(&common()).and_then(|store| store.namespaces().ok()).unwrap_or_default();
+        known.iter().map(|name| CompletionCandidate::new(name.as_str())).collect()
+    })
+}
+
 /// None if the store cannot be opened: a shell that completes has no place for errors.
 fn known_secrets() -> Vec<SecretInfo> {
-    let common = Common { env_key: EnvKey::take(), ..typed() };
-    let listed = || {
-        let namespace = open::namespace(&common).ok()?;
-        let store = open::open_store(&common, &config::load(&common).ok()?.store, Access::Read).ok()?;
-        store.list(&namespace).ok()
-    };
+    let common = common();
+    let listed = || opened(&common)?.list(&open::namespace(&common).ok()?).ok();
     listed().unwrap_or_default()
+}
+
+fn opened(common: &Common) -> Option<Store> {
+    open::open_store(common, &config::load(common).ok()?.store, Access::Read).ok()
+}
+
+fn common() -> Common {
+    Common { env_key: EnvKey::take(), ..typed() }
 }
 
 /// The global options on the line so far, which is not a whole one.

@@ -1,9 +1,6 @@
 //! `secretfs get`: one value, bare on a pipe, masked on a terminal.
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
-use zeroize::Zeroizing;
 
 use super::report::{Failure, note};
 use super::{Common, exit, named, open, output};
@@ -37,7 +34,10 @@ pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
     let value = found.fields.get(&field).ok_or_else(|| named::no_field(&named.info, field.as_str()))?;
     let is_masked = output::to_terminal() && !args.reveal;
     if common.json {
-        print_json(&named.info.name, &field, found.version, value, is_masked)?;
+        let head =
+            Head { name: &named.info.name, field: field.as_str(), version: found.version, masked: is_masked };
+        let mask = is_masked.then(|| mask(value));
+        output::print_value_json(&head, mask.as_ref().map_or(value.expose(), |mask| mask.as_bytes()))?;
     } else {
         print(value, is_masked)?;
     }
@@ -85,40 +85,11 @@ fn mask(value: &SecretBytes) -> String {
 }
 
 #[derive(Serialize)]
-struct Value<'a> {
+struct Head<'a> {
     name: &'a str,
     field: &'a str,
     version: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    value: Option<&'a str>,
-    /// For bytes that are no text.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    value_base64: Option<&'a str>,
     masked: bool,
-}
-
-fn print_json(
-    name: &str,
-    field: &FieldName,
-    version: u64,
-    value: &SecretBytes,
-    masked: bool,
-) -> Result<(), Failure> {
-    let mask = mask(value);
-    let encoded = Zeroizing::new(STANDARD.encode(value.expose()));
-    let text = std::str::from_utf8(value.expose()).ok();
-    let (text, encoded) = match (masked, text) {
-        (true, _) => (Some(mask.as_str()), None),
-        (false, Some(text)) => (Some(text), None),
-        (false, None) => (None, Some(encoded.as_str())),
-    };
-    let value = Value { name, field: field.as_str(), version, value: text, value_base64: encoded, masked };
-    // Room for the worst of escapes, so that it never grows and leaves a copy.
-    let mut json =
-        Zeroizing::new(Vec::with_capacity(1024 + 6 * text.map_or(0, str::len) + encoded.map_or(0, str::len)));
-    serde_json::to_writer_pretty(&mut *json, &value).map_err(|error| Failure::new(exit::SOFTWARE, error))?;
-    json.push(b'\n');
-    output::print(&*json)
 }
 
 #[cfg(test)]

@@ -31,6 +31,7 @@ pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
     let until =
         args.expiring.as_deref().map(|text| when::parse_future(text, SystemClock.now())).transpose()?;
     let (store, namespace) = open::here(common, Access::Read)?;
+    open::check_namespace(&store, &namespace)?;
     let mut secrets = store.list(&namespace)?;
     secrets.retain(|secret| {
         args.fits(secret) && until.is_none_or(|until| secret.expires_at.is_some_and(|end| end <= until))

@@ -68,7 +68,7 @@ pub struct Common {
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<std::path::PathBuf>,
     /// The namespace of the store
-    #[arg(long, global = true, value_name = "NAME")]
+    #[arg(long, global = true, value_name = "NAME", add = completions::namespaces())]
     pub namespace: Option<String>,
     /// Print JSON
     #[arg(long, global = true)]

@@ -1,8 +1,8 @@
 //! What a name on the command line means. A dot may part a secret from its field or belong to its
 //! name: `a.b` is field `b` of `a`, else the secret `a.b`, and both is an error. May use every layer.
 
-use super::exit;
 use super::report::Failure;
+use super::{exit, open};
 use crate::nearest::nearest;
 use crate::secret::{FieldName, Namespace, Reference, SecretKey, SecretName};
 use crate::store::{SecretInfo, Store};
@@ -138,6 +138,9 @@ pub fn no_field(info: &SecretInfo, field: &str) -> Failure {
 
 /// That there is no such secret, and which was perhaps meant.
 pub fn missing(store: &Store, namespace: &Namespace, path: &str) -> Failure {
+    if let Err(failure) = open::check_namespace(store, namespace) {
+        return failure;
+    }
     let failure = Failure::new(exit::NO_INPUT, format!("there is no secret `{path}`"));
     let known: Vec<_> =
         store.list(namespace).unwrap_or_default().into_iter().map(|secret| secret.name).collect();

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::report::Failure;
 use super::{Common, config, exit};
 use crate::config::StoreConfig;
+use crate::nearest::nearest;
 use crate::secret::Namespace;
 use crate::store::{Access, KeyError, KeySources, Store, StoreError};
 
@@ -19,6 +20,19 @@ pub fn open_store(common: &Common, config: &StoreConfig, access: Access) -> Resu
 pub fn here(common: &Common, access: Access) -> Result<(Store, Namespace), Failure> {
     let namespace = namespace(common)?;
     Ok((open_store(common, &config::load(common)?.store, access)?, namespace))
+}
+
+/// That a namespace which was asked for is there. The default one always is.
+pub fn check_namespace(store: &Store, namespace: &Namespace) -> Result<(), Failure> {
+    let known = store.namespaces()?;
+    if *namespace == Namespace::default() || known.contains(namespace) {
+        return Ok(());
+    }
+    let failure = Failure::new(exit::NO_INPUT, format!("there is no namespace `{namespace}`"));
+    Err(match nearest(namespace.as_str(), known.iter().map(Namespace::as_str)) {
+        Some(near) => failure.hint(format!("did you mean `{near}`?")),
+        None => failure.hint(format!("secretfs --namespace {namespace} set NAME makes it")),
+    })
 }
 
 /// `--store`, else `SECRETFS_STORE`, else the config's, else `./.secretfs`.

@@ -3,9 +3,12 @@
 
 use std::io::{ErrorKind, IsTerminal, Write};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use comfy_table::{Table, presets};
 use jiff::Timestamp;
 use serde::Serialize;
+use zeroize::Zeroizing;
 
 use super::exit;
 use super::report::Failure;
@@ -27,6 +30,31 @@ pub fn print_json(what: &impl Serialize) -> Result<(), Failure> {
 
 pub fn print_table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> Result<(), Failure> {
     print(table(head, rows).unwrap_or_else(|| head.join("  ") + "\n"))
+}
+
+/// What is known about a value, and the value: as text, or in base64 if it is none.
+#[derive(Serialize)]
+struct WithValue<'a, H> {
+    #[serde(flatten)]
+    head: &'a H,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value_base64: Option<&'a str>,
+}
+
+/// JSON that holds a value, in room that is wiped and never grows, so that no copy stays behind.
+pub fn print_value_json(head: &impl Serialize, value: &[u8]) -> Result<(), Failure> {
+    let text = std::str::from_utf8(value).ok();
+    let encoded = text.is_none().then(|| Zeroizing::new(STANDARD.encode(value)));
+    let value_base64 = encoded.as_ref().map(|encoded| encoded.as_str());
+    // The worst of escapes takes six bytes for one.
+    let room = 64 * 1024 + 6 * text.map_or(0, str::len) + value_base64.map_or(0, str::len);
+    let mut json = Zeroizing::new(Vec::with_capacity(room));
+    let whole = WithValue { head, value: text, value_base64 };
+    serde_json::to_writer_pretty(&mut *json, &whole).map_err(|error| Failure::new(exit::SOFTWARE, error))?;
+    json.push(b'\n');
+    print(&*json)
 }
 
 /// A table as text; nothing without rows.

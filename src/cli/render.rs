@@ -1,11 +1,10 @@
 //! `secretfs render`: one template to stdout, as the mount would serve it to this user.
 //! May use every layer.
 
-use std::io::Write;
 use std::path::PathBuf;
 
 use super::report::Failure;
-use super::{Common, assemble, exit, session, source};
+use super::{Common, assemble, exit, output, session, source};
 use crate::broker::Environment;
 use crate::config::FileOptions;
 use crate::policy::Door;
@@ -36,10 +35,14 @@ pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
             Err(error) => Err(Failure::from(broker.explain(error).await)),
         }
     })?;
-    let mut out = std::io::stdout().lock();
-    out.write_all(bytes.expose())
-        .and_then(|()| out.flush())
-        .map_err(|error| Failure::new(exit::IO, format!("cannot write: {error}")))?;
+    match common.json {
+        true => {
+            let head =
+                serde_json::json!({"template": template.name(), "format": template.options().format.name()});
+            output::print_value_json(&head, bytes.expose())?;
+        }
+        false => output::print(bytes.expose())?,
+    }
     Ok(exit::OK)
 }
 

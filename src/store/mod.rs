@@ -16,6 +16,7 @@ mod key_source;
 mod keyring;
 mod layout;
 mod model;
+mod namespaces;
 mod record;
 mod schema;
 mod sequence;
