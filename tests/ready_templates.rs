@@ -97,6 +97,7 @@ fn an_unknown_template_is_told_with_what_was_meant() {
     for (name, hint) in [
         ("git/credentails", "did you mean `git/credentials`?"),
         ("git", "did you mean `git/credentials`?"),
+        ("htpaswd", "did you mean `nginx/htpasswd`?"),
         ("passphrase", "`borg/passphrase` or `gpg/passphrase` or `openssl/passphrase`"),
         ("../README.md", "secretfs template list"),
     ] {

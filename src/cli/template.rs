@@ -126,14 +126,17 @@ fn candidates() -> Vec<CompletionCandidate> {
     READY.iter().map(Ready::about).map(candidate).collect()
 }
 
-/// Names the templates of a program or of a file name, else the one that is spelt most alike.
+/// A word without a slash is a program or a file, and may mean several.
 fn unknown(name: &str) -> Failure {
     let failure = Failure::new(exit::NO_INPUT, format!("there is no ready template `{name}`"));
     let names = || READY.iter().map(|ready| ready.name);
-    let mut meant: Vec<_> = names().filter(|known| known.split('/').any(|part| part == name)).collect();
-    if meant.is_empty() {
-        meant.extend(nearest(name, names()));
-    }
+    let meant: Vec<_> = if name.contains('/') {
+        nearest(name, names()).into_iter().collect()
+    } else {
+        let words = || names().flat_map(|known| known.split('/'));
+        let word = words().find(|word| *word == name).or_else(|| nearest(name, words()));
+        names().filter(|known| known.split('/').any(|own| Some(own) == word)).collect()
+    };
     match meant.is_empty() {
         true => failure.hint("secretfs template list"),
         false => failure.hint(format!("did you mean `{}`?", meant.join("` or `"))),

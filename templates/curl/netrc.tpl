@@ -1,4 +1,4 @@
-<# curl, wget, ftp, python: logins by host
+<# curl, python: logins by host
    Use: curl --netrc-file /run/secretfs/app/netrc https://api.example.com/
         python: netrc.netrc("/run/secretfs/app/netrc")
         Plain text is not escaped: a password with blanks, quotes or backslashes does not fit here.

@@ -61,7 +61,7 @@ fn gpg_decrypts_with_a_passphrase_file() {
     encrypt(passphrase);
     assert_eq!(stdout_of(&decrypt()), "the letter\n");
     encrypt("the next one");
-    refused(&decrypt(), "Bad session key");
+    refused(&decrypt(), "decryption failed");
     set_secrets(mounted.store(), &json!({"gpg_passphrase": "the next one"}));
     assert_eq!(stdout_of(&decrypt()), "the letter\n");
 
