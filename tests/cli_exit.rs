@@ -46,8 +46,10 @@ impl Bench {
     }
 }
 
+type Provoke = fn(&Bench) -> Output;
+
 /// How each status is brought about. 70 is missing: a fault of ours that we knew would be mended.
-const PROVOKED: [(i32, fn(&Bench) -> Output); 16] = [
+const PROVOKED: [(i32, Provoke); 16] = [
     (0, |it| it.run(&["list"])),
     (1, |it| it.run(&["exists", "nothing"])),
     (1, |it| it.run(&["check", "missing.env.tpl"])),

@@ -10,7 +10,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use common::terminal::on_terminal;
-use common::{STRANGER, TestStore, stdout_of};
+use common::{STRANGER, TestMount, TestStore, USER, stdout_of};
 
 #[track_caller]
 fn fails(output: &Output, status: i32, words: &[&str]) {
@@ -166,6 +166,39 @@ fn the_log_is_off_unless_asked_for_and_holds_no_value() {
     assert!(traced.status.success());
     assert!(!String::from_utf8_lossy(&traced.stderr).contains("the-canary-value"));
     fails(&run(Some("a=b=c")), 0, &["SECRETFS_LOG"]);
+}
+
+/// `2026-11-22 05:07:33Z  WARN what happened …`, whatever happened.
+#[test]
+fn a_mounts_log_has_one_form() {
+    let mount = TestMount::new().template("a.env.tpl", "A=<< secrets.none >>\n");
+    let mut mounted = mount.env("SECRETFS_LOG", "info").start();
+    assert!(fs::read(mounted.path("a.env")).is_err());
+    mounted.stop();
+    let log = mounted.stderr();
+    assert!(log.contains("WARN cannot be rendered") && log.contains("INFO"), "{log}");
+    for line in log.lines() {
+        let (time, rest) = line.split_at(20);
+        assert!(time.parse::<jiff::Timestamp>().is_ok(), "{line}");
+        let level = rest.split_whitespace().next().unwrap();
+        assert!(["WARN", "INFO", "ERROR"].contains(&level), "{line}");
+    }
+}
+
+/// Owners of files are shown to all, but in a mount that root has not made they open nothing.
+#[test]
+fn owners_are_warned_of_where_they_give_no_access() {
+    let said = |store: TestStore, options: &str| {
+        ["templates", "mnt"].iter().for_each(|name| fs::create_dir(store.folder().join(name)).unwrap());
+        let config = format!("mounts: [{{at: mnt, templates: templates{options}}}]\n");
+        fs::write(store.folder().join("secretfs.yaml"), config).unwrap();
+        // Whether this user can mount is not the question here.
+        String::from_utf8(store.run(&["mount", "--", "true"]).stderr).unwrap()
+    };
+    let warning = "owner and group give nobody else access";
+    assert!(said(TestStore::of(USER), ", owner: 0").contains(warning));
+    assert!(!said(TestStore::of(USER), "").contains(warning));
+    assert!(!said(TestStore::new(), ", owner: 1").contains(warning));
 }
 
 #[test]

@@ -240,7 +240,9 @@ fn namespaces_keep_to_themselves() {
     stdout_of(&store.run_with(&["--namespace", "user:1000", "set", "a"], "theirs"));
     assert_eq!(stdout_of(&store.run(&["get", "a"])), "default");
     assert_eq!(stdout_of(&store.run(&["get", "a", "--namespace", "user:1000"])), "theirs");
-    assert_fails(&store.run(&["get", "a", "--namespace", "other"]), 66, "no secret `a`", "");
+    stdout_of(&store.run_with(&["--namespace", "third", "set", "b"], "x"));
+    assert_fails(&store.run(&["get", "a", "--namespace", "third"]), 66, "no secret `a`", "");
+    assert_fails(&store.run(&["get", "a", "--namespace", "other"]), 66, "no namespace `other`", "set NAME");
     assert_fails(&store.run(&["list", "--namespace", "user:x"]), 64, "namespace", "");
 }
 

@@ -318,7 +318,10 @@ fn cannot_mount(error: &MountError) -> Failure {
             (exit::UNAVAILABLE, "chmod 0666 /dev/fuse (what udev does elsewhere), or run as root".to_owned())
         }
         MountError::NoHelper(_) => (exit::UNAVAILABLE, "install the package fuse3".to_owned()),
-        MountError::Helper { .. } => (exit::UNAVAILABLE, "mount over a folder that you own".to_owned()),
+        MountError::Helper { .. } => (
+            exit::UNAVAILABLE,
+            "mount over a folder that you own, as a user whom this machine knows by name".to_owned(),
+        ),
         MountError::System { .. } => {
             (exit::OS, "a container needs CAP_SYS_ADMIN to mount; or: secretfs mount … -- CMD".to_owned())
         }
