@@ -68,7 +68,7 @@ fn here_it_works() {
     for what in ["kernel", "/dev/fuse", "mounting", "clock", "config", "store"] {
         diagnosis.says(what, "ok", &[]);
     }
-    diagnosis.says("store", "ok", &["1 secrets", "mode 0700"]);
+    diagnosis.says("store", "ok", &["mode 0700, 1 secret)"]);
     diagnosis.says("key", "ok", &["master.key"]);
     let text = stdout_of(&store.run(&["doctor"]));
     assert!(text.contains("ok       kernel") && text.ends_with("see what is weak\n"), "{text}");

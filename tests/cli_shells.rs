@@ -77,6 +77,16 @@ fn every_shell_has_its_script() {
         std::fs::write(&script, stdout_of(&store.run(&["completions", shell]))).unwrap();
         stdout_of(&Command::new(tool(shell)).arg("-n").arg(&script).output().unwrap());
     }
+    let folder = std::path::Path::new(env!("CARGO_BIN_EXE_secretfs")).parent().unwrap();
+    let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap());
+    let ask = "source fish; complete -C 'secretfs comp'";
+    let mut fish = Command::new(tool("fish"));
+    fish.args(["--no-config", "-c", ask])
+        .env("PATH", path)
+        .env("HOME", store.folder())
+        .current_dir(store.folder());
+    let offered = stdout_of(&fish.output().unwrap());
+    assert!(offered.starts_with("completions\t"), "{offered}");
     let output = store.run(&["completions", "tcsh"]);
     assert_eq!(output.status.code(), Some(64));
     assert!(String::from_utf8_lossy(&output.stderr).contains("bash, "), "{output:?}");

@@ -84,6 +84,11 @@ pub fn colored(text: &str, code: &str, is_colored: bool) -> String {
     if is_colored { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
 }
 
+/// `1 secret`, `2 secrets`.
+pub fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
 /// A time as a table shows it.
 pub fn time(at: Timestamp) -> String {
     at.strftime("%Y-%m-%d %H:%M:%SZ").to_string()

@@ -16,7 +16,6 @@ mod key_source;
 mod keyring;
 mod layout;
 mod model;
-mod namespaces;
 mod record;
 mod schema;
 mod sequence;

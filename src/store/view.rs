@@ -10,8 +10,15 @@ use super::cipher::{Mac, same};
 use super::index::{BUCKETS, Bucket, Sum, bucket_of};
 use super::keyring::{Masters, NamespaceKeys, RecordPlace};
 use super::record::{Header, Record};
-use super::{StoreError, VersionInfo};
+use super::{Store, StoreError, VersionInfo};
 use crate::secret::{Absent, Answer, Namespace, SecretName, SecretVersion};
+
+impl Store {
+    /// The namespaces that have ever held a secret, by name.
+    pub fn namespaces(&self) -> Result<Vec<Namespace>, StoreError> {
+        self.read(|view, _| view.namespaces())
+    }
+}
 
 pub(super) struct View<'a> {
     pub(super) rows: &'a dyn Read,
@@ -52,6 +59,15 @@ impl<'a> View<'a> {
             true => Ok(()),
             false => Err(StoreError::corrupt("a namespace or a key was removed or changed")),
         }
+    }
+
+    fn namespaces(&self) -> Result<Vec<Namespace>, StoreError> {
+        self.check_keyring(None)?;
+        let rows = self.rows.namespaces()?;
+        let names = rows.iter().map(|row| self.masters.namespace_name(&self.root.store, row));
+        let mut names = names.collect::<Result<Vec<_>, _>>()?;
+        names.sort();
+        Ok(names)
     }
 
     /// The header of a secret. That there is none is checked against the seal of its bucket.

@@ -102,8 +102,8 @@ impl Report {
     }
 
     fn summary(&self, faults: usize, notes: usize) -> String {
-        let [templates, faults, notes] =
-            [(self.templates, "template"), (faults, "fault"), (notes, "note")].map(counted);
+        let [templates, faults, notes] = [(self.templates, "template"), (faults, "fault"), (notes, "note")]
+            .map(|(count, what)| output::counted(count, what));
         format!("{templates}: {faults}, {} missing, {notes}\n", self.missing.len())
     }
 }
@@ -113,8 +113,4 @@ fn missing_row((Reference { reference, provider }, uses): (&Reference, &Uses)) -
     let hint = uses.hint.iter().map(|hint| format!("; {hint}"));
     let why = format!("{}{}", uses.message, hint.collect::<String>());
     vec![reference.clone(), provider.clone(), places.join("\n"), why]
-}
-
-fn counted((count, what): (usize, &str)) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }

@@ -41,7 +41,11 @@ fn config(common: &Common) -> (Option<Config>, Finding) {
             (Some(config), Finding::ok("config", "none: defaults, and what the command line says"))
         }
         (Ok(Some(path)), Ok(config)) => {
-            let found = format!("{} is sound ({} mounts)", path.display(), config.mounts.len());
+            let found = format!(
+                "{} is sound; it names {}",
+                path.display(),
+                output::counted(config.mounts.len(), "mount")
+            );
             (Some(config), Finding::ok("config", found))
         }
     }
@@ -72,8 +76,11 @@ fn opened(common: &Common, store: &Store, sources: &KeySources) -> Vec<Finding> 
         Ok(secrets) => secrets,
         Err(failure) => return vec![Finding::of("store", failure)],
     };
-    let found =
-        format!("{} opens (sqlite, mode {mode:04o}, {} secrets)", store.dir().display(), secrets.len());
+    let found = format!(
+        "{} opens (sqlite, mode {mode:04o}, {})",
+        store.dir().display(),
+        output::counted(secrets.len(), "secret")
+    );
     let newest = secrets.iter().map(|secret| secret.updated_at).max();
     let mut findings = vec![Finding::ok("store", found)];
     findings.extend(newest.and_then(|newest| behind(SystemClock.now(), newest)));
