@@ -22,10 +22,84 @@ unsafe impl GlobalAlloc for Wiping {
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         // SAFETY: the caller owns `layout.size()` bytes at `block` until this call ends.
-        // explicit_bzero is not optimised away (bzero(3)).
         unsafe {
-            libc::explicit_bzero(block.cast(), layout.size());
+            if layout.size() < LARGE {
+                wipe(block, layout.size());
+            } else {
+                wipe_touched(block, layout.size());
+            }
             System.dealloc(block, layout);
         }
+    }
+}
+
+/// From here on the pages that nobody has touched are left out: a buffer that is large just in
+/// case would otherwise become resident by being wiped.
+const LARGE: usize = 1 << 20;
+/// Pages that are asked for at once.
+const PAGES: usize = 256;
+
+/// # Safety
+/// The caller owns `length` bytes at `start`.
+unsafe fn wipe(start: *mut u8, length: usize) {
+    // SAFETY: as the caller says. explicit_bzero is not optimised away (bzero(3)).
+    unsafe { libc::explicit_bzero(start.cast(), length) }
+}
+
+/// # Safety
+/// The caller owns `length` bytes at `start`.
+unsafe fn wipe_touched(start: *mut u8, length: usize) {
+    // SAFETY: takes a number only.
+    let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as usize;
+    let end = start.addr() + length;
+    let mut at = start.addr() & !(page - 1);
+    while at < end {
+        let next = (at + PAGES * page).min(end.next_multiple_of(page));
+        let mut touched = [1; PAGES];
+        // SAFETY: these pages are mapped, since the block lies on them; one byte of `touched` is
+        // written for each. Where it fails, all count as touched.
+        unsafe { libc::mincore(start.with_addr(at).cast(), next - at, touched.as_mut_ptr()) };
+        for (number, _) in touched[..(next - at) / page].iter().enumerate().filter(|(_, is)| **is & 1 == 1) {
+            let from = (at + number * page).max(start.addr());
+            let to = (at + (number + 1) * page).min(end);
+            // SAFETY: within the block.
+            unsafe { wipe(start.with_addr(from), to - from) };
+        }
+        at = next;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Wipes all but the first and the last byte of a block, of which every third page is in use.
+    #[test]
+    fn what_was_touched_is_wiped_and_nothing_beside_it() {
+        let layout = Layout::from_size_align(3 * LARGE + 123, 1).unwrap();
+        // SAFETY: the layout has a size.
+        let block = unsafe { System.alloc_zeroed(layout) };
+        let touch = |at: usize, value: u8| {
+            // SAFETY: within the block.
+            unsafe { block.add(at).write_volatile(value) };
+        };
+        (0..layout.size()).step_by(3 * 4096).for_each(|at| touch(at, 7));
+        [0, 1, layout.size() - 2, layout.size() - 1].into_iter().for_each(|at| touch(at, 7));
+        let before = resident();
+        // SAFETY: within the block.
+        unsafe { wipe_touched(block.add(1), layout.size() - 2) };
+        assert!(resident() < before + LARGE / 4096 / 2, "the wipe has touched what nobody had");
+        // SAFETY: the block is initialised.
+        let bytes = unsafe { std::slice::from_raw_parts(block, layout.size()) };
+        assert_eq!((bytes[0], bytes[layout.size() - 1]), (7, 7), "the neighbours");
+        assert!(bytes[1..layout.size() - 1].iter().all(|&byte| byte == 0));
+        // SAFETY: it came from this allocator with this layout.
+        unsafe { System.dealloc(block, layout) };
+    }
+
+    /// In pages.
+    fn resident() -> usize {
+        let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+        statm.split(' ').nth(1).unwrap().parse().unwrap()
     }
 }
