@@ -53,7 +53,12 @@ impl Provider for LocalStore {
     ) -> BoxFuture<'a, Result<Option<u64>, ProviderError>> {
         // What is no name stays missing.
         let names: Vec<_> = keys.iter().filter_map(|key| SecretName::parse(&key.path).ok()).collect();
-        Box::pin(async move { Ok(unhurried(|| self.store.unchanged(&self.namespace, &names, since))?) })
+        Box::pin(async move {
+            match self.store.surely_unchanged(&self.namespace, &names, since) {
+                Some(as_of) => Ok(Some(as_of)),
+                None => Ok(unhurried(|| self.store.unchanged(&self.namespace, &names, since))?),
+            }
+        })
     }
 }
 

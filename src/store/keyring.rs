@@ -2,11 +2,13 @@
 //! random and wrapped. Uses `cipher` and the rows of `backend`.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::StoreError;
 use super::backend::{KeyRow, NamespaceRow, RootRow};
 use super::cipher::{Id, Key, Mac, SealingKey, associated, random, same};
 use super::index::Sum;
+use super::seen::{Changes, Members};
 use crate::secret::{Namespace, SecretBytes};
 
 const PURPOSE_INDEX: u8 = 1;
@@ -131,7 +133,8 @@ impl Masters {
         };
         let (names, buckets) =
             (index.derive("secretfs/v1/secret-names"), index.derive("secretfs/v1/buckets"));
-        Ok(NamespaceKeys { id: row.id, store: *store, names, buckets, active, data })
+        let seen = Mutex::default();
+        Ok(NamespaceKeys { id: row.id, store: *store, names, buckets, active, data, seen })
     }
 
     fn unwrap_key(&self, store: &Id, namespace: &Id, row: &KeyRow) -> Result<Key, StoreError> {
@@ -169,9 +172,37 @@ pub(super) struct NamespaceKeys {
     buckets: Key,
     active: Id,
     data: BTreeMap<Id, SealingKey>,
+    /// Guards what was seen of the namespace.
+    seen: Mutex<Seen>,
+}
+
+#[derive(Default)]
+struct Seen {
+    changes: Option<Arc<Changes>>,
+    members: BTreeMap<u8, Arc<Members>>,
 }
 
 impl NamespaceKeys {
+    pub(super) fn changes(&self) -> Option<Arc<Changes>> {
+        self.seen().changes.clone()
+    }
+
+    pub(super) fn remember_changes(&self, changes: Changes) {
+        self.seen().changes = Some(Arc::new(changes));
+    }
+
+    pub(super) fn members(&self, bucket: u8) -> Option<Arc<Members>> {
+        self.seen().members.get(&bucket).cloned()
+    }
+
+    pub(super) fn remember_members(&self, bucket: u8, members: Members) {
+        self.seen().members.insert(bucket, Arc::new(members));
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(super) fn name_mac(&self, name: &str) -> Mac {
         self.names.mac(&[name.as_bytes()])
     }

@@ -3,7 +3,8 @@
 //!
 //! Below [`Store`]: `view` reads and `change` writes one commit, over rows that a `backend`
 //! (`sqlite`) keeps without understanding them; `cipher`, `keyring`, `index` and `record` make
-//! rows out of secrets; `sequence` tells other processes; `layout`, `key_file` and
+//! rows out of secrets; `sequence` tells other processes, `opened` and `seen` are what this one
+//! holds and remembers; `layout`, `key_file` and
 //! `key_source` guard the folder and the key.
 
 mod backend;
@@ -16,16 +17,17 @@ mod key_source;
 mod keyring;
 mod layout;
 mod model;
+mod opened;
 mod record;
 mod schema;
+mod seen;
 mod sequence;
 mod sqlite;
 mod view;
 
-use std::collections::HashMap;
 use std::fmt;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use jiff::Timestamp;
 
@@ -39,8 +41,9 @@ use crate::secret::{Answer, Namespace, SecretBytes, SecretName};
 use backend::{Backend, RootRow};
 use cipher::Id;
 use keyring::{Masters, NamespaceKeys};
-use layout::{Identity, Layout};
-use sequence::{Mark, Sequence, WriterLock};
+use layout::Layout;
+use opened::Opened;
+use sequence::{Mark, WriterLock};
 use sqlite::Sqlite;
 use view::View;
 
@@ -74,26 +77,6 @@ pub struct Store {
     masters: Masters,
     opened: RwLock<Arc<Opened>>,
 }
-
-/// The files as they were found when they were opened last.
-struct Opened {
-    backend: Box<dyn Backend>,
-    sequence: Option<Sequence>,
-    identity: Identity,
-    /// Counts how often the files were replaced, so that no two moments look the same.
-    generation: u64,
-    namespaces: Mutex<Namespaces>,
-}
-
-/// Namespaces with their keys opened, all as of one epoch of the keyring.
-#[derive(Default)]
-struct Namespaces {
-    keyring_epoch: u64,
-    known: HashMap<Namespace, Arc<NamespaceKeys>>,
-}
-
-/// A moment is an epoch, told apart from those of files that were there before.
-const EPOCH_BITS: u32 = 48;
 
 impl Store {
     /// Makes a new store in a folder that is empty or not there yet.
@@ -160,10 +143,7 @@ impl Store {
     ) -> Result<Option<u64>, StoreError> {
         self.read(|view, opened| {
             let as_of = opened.moment(view.root.epoch);
-            if since >> EPOCH_BITS != as_of >> EPOCH_BITS || since > as_of {
-                return Ok(None);
-            }
-            let since = since & ((1 << EPOCH_BITS) - 1);
+            let Some(since) = opened.epoch(since).filter(|_| since <= as_of) else { return Ok(None) };
             let Some(keys) = opened.namespace(view, namespace)? else { return Ok(None) };
             for name in names {
                 if view.last_change(&keys, name)? > since {
@@ -172,6 +152,11 @@ impl Store {
             }
             Ok(Some(as_of))
         })
+    }
+
+    /// As [`Store::unchanged`], from memory: `None` if the files have to be asked. Does not block.
+    pub fn surely_unchanged(&self, namespace: &Namespace, names: &[SecretName], since: u64) -> Option<u64> {
+        self.opened().surely_unchanged(namespace, names, since)
     }
 
     /// A secret without its values; `None` if there is none.
@@ -239,11 +224,7 @@ impl Store {
 
     /// The moment at which the store stands, unless it is just changing: costs two system calls.
     pub fn pulse(&self) -> Option<u64> {
-        let opened = self.opened();
-        match opened.sequence.as_ref()?.read() {
-            Mark::Quiet(epoch) => Some(opened.moment(epoch)),
-            Mark::Moving | Mark::Replaced => None,
-        }
+        self.opened().pulse()
     }
 
     /// Finds files that were replaced behind our back, and a sequence that is not what the store
@@ -251,7 +232,10 @@ impl Store {
     /// keeps a store open.
     pub fn recheck(&self) -> Result<(), StoreError> {
         self.reopen_if_replaced()?;
-        let stands = self.read(|view, opened| Ok(opened.moment(view.root.epoch)))?;
+        let stands = self.read(|view, opened| {
+            opened.all_known().iter().try_for_each(|keys| view.look_at_changes(keys))?;
+            Ok(opened.moment(view.root.epoch))
+        })?;
         match self.pulse() == Some(stands) {
             true => Ok(()),
             false => self.heal(),
@@ -363,37 +347,6 @@ fn first_commit(backend: &dyn Backend, id: StoreId, masters: &Masters) -> Result
     masters.seal_root(&mut view.root);
     rows.put_root(&view.root)?;
     rows.commit()
-}
-
-impl Opened {
-    fn new(backend: Box<dyn Backend>, layout: &Layout, generation: u64) -> Result<Self, StoreError> {
-        let identity = layout.identity().map_err(StoreError::io("look at", &layout.database()))?;
-        // Without it the store is asked each time.
-        let sequence = Sequence::open(&layout.sequence()).ok();
-        Ok(Self { backend, sequence, identity, generation, namespaces: Mutex::default() })
-    }
-
-    fn moment(&self, epoch: u64) -> u64 {
-        self.generation << EPOCH_BITS | epoch
-    }
-
-    fn namespace(&self, view: &View<'_>, name: &Namespace) -> Result<Option<Arc<NamespaceKeys>>, StoreError> {
-        let mut cache = self.namespaces.lock().unwrap_or_else(PoisonError::into_inner);
-        if cache.keyring_epoch == view.root.keyring_epoch
-            && let Some(keys) = cache.known.get(name)
-        {
-            return Ok(Some(keys.clone()));
-        }
-        let Some(keys) = view.namespace(name)?.map(Arc::new) else { return Ok(None) };
-        // A view of an older commit must not bring old keys back.
-        if cache.keyring_epoch < view.root.keyring_epoch {
-            *cache = Namespaces { keyring_epoch: view.root.keyring_epoch, known: HashMap::new() };
-        }
-        if cache.keyring_epoch == view.root.keyring_epoch {
-            cache.known.insert(name.clone(), keys.clone());
-        }
-        Ok(Some(keys))
-    }
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use super::cipher::{Mac, same};
 use super::index::{BUCKETS, Bucket, Sum, bucket_of};
 use super::keyring::{Masters, NamespaceKeys, RecordPlace};
 use super::record::{Header, Record};
+use super::seen::{Changes, Members, beginning};
 use super::{Store, StoreError, VersionInfo};
 use crate::secret::{Absent, Answer, Namespace, SecretName, SecretVersion};
 
@@ -184,6 +185,16 @@ impl<'a> View<'a> {
         Bucket::open(keys.bucket_key(), &keys.bucket_place(bucket), &sealed)
     }
 
+    /// Remembers when each bucket changed last, unless that is known as of this commit.
+    pub(super) fn look_at_changes(&self, keys: &NamespaceKeys) -> Result<(), StoreError> {
+        if keys.changes().is_some_and(|changes| changes.as_of == self.root.epoch) {
+            return Ok(());
+        }
+        let buckets = (0..BUCKETS).map(|bucket| self.bucket(keys, bucket)).collect::<Result<Vec<_>, _>>()?;
+        keys.remember_changes(Changes::new(self.root.epoch, buckets.into_iter()));
+        Ok(())
+    }
+
     /// Whether the bucket that this secret would be in is whole without it: a damaged index
     /// finds nothing, too. `sealed` is what the bucket shall hold, if its seal says otherwise.
     pub(super) fn check_absent(
@@ -193,18 +204,26 @@ impl<'a> View<'a> {
         sealed: Option<&Bucket>,
     ) -> Result<(), StoreError> {
         let bucket = bucket_of(name);
-        let mut found = Bucket::default();
-        let mut is_absent = true;
+        let sealed = match sealed {
+            Some(sealed) => *sealed,
+            None => self.bucket(keys, bucket)?,
+        };
+        if keys.members(bucket).is_some_and(|members| members.lack(&sealed, name)) {
+            return Ok(());
+        }
+        let (mut found, mut names, mut is_absent) = (Bucket::default(), Vec::new(), true);
         self.rows.headers(&keys.id, Some(bucket), &mut |row| {
             is_absent &= row.name != *name;
+            names.push(beginning(&row.name));
             count_in(&mut found, keys, &row);
             Ok(())
         })?;
-        match (is_absent, sealed) {
-            (false, _) => Err(StoreError::corrupt("a secret is there that its index does not find")),
-            (true, Some(sealed)) => compare(sealed, &found),
-            (true, None) => compare(&self.bucket(keys, bucket)?, &found),
+        if !is_absent {
+            return Err(StoreError::corrupt("a secret is there that its index does not find"));
         }
+        compare(&sealed, &found)?;
+        keys.remember_members(bucket, Members::new(sealed, names));
+        Ok(())
     }
 }
 

@@ -1,0 +1,109 @@
+//! The files of a store as one process holds them open: the backend, the sequence, the keys of the
+//! namespaces, and how moments are told apart. Uses the parts of `store`.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::StoreError;
+use super::backend::Backend;
+use super::keyring::NamespaceKeys;
+use super::layout::{Identity, Layout};
+use super::sequence::{Mark, Sequence};
+use super::view::View;
+use crate::secret::{Namespace, SecretName};
+
+/// The files as they were found when they were opened last.
+pub(super) struct Opened {
+    pub(super) backend: Box<dyn Backend>,
+    pub(super) sequence: Option<Sequence>,
+    pub(super) identity: Identity,
+    /// Counts how often the files were replaced, so that no two moments look the same.
+    pub(super) generation: u64,
+    namespaces: Mutex<Namespaces>,
+}
+
+/// Namespaces with their keys opened, all as of one epoch of the keyring.
+#[derive(Default)]
+struct Namespaces {
+    keyring_epoch: u64,
+    known: HashMap<Namespace, Arc<NamespaceKeys>>,
+}
+
+/// A moment is an epoch, told apart from those of files that were there before.
+const EPOCH_BITS: u32 = 48;
+
+impl Opened {
+    pub(super) fn new(
+        backend: Box<dyn Backend>,
+        layout: &Layout,
+        generation: u64,
+    ) -> Result<Self, StoreError> {
+        let identity = layout.identity().map_err(StoreError::io("look at", &layout.database()))?;
+        // Without it the store is asked each time.
+        let sequence = Sequence::open(&layout.sequence()).ok();
+        Ok(Self { backend, sequence, identity, generation, namespaces: Mutex::default() })
+    }
+
+    pub(super) fn moment(&self, epoch: u64) -> u64 {
+        self.generation << EPOCH_BITS | epoch
+    }
+
+    /// The epoch of a moment of these files; `None` for one of files that were there before.
+    pub(super) fn epoch(&self, moment: u64) -> Option<u64> {
+        (moment >> EPOCH_BITS == self.generation).then_some(moment & ((1 << EPOCH_BITS) - 1))
+    }
+
+    pub(super) fn pulse(&self) -> Option<u64> {
+        match self.sequence.as_ref()?.read() {
+            Mark::Quiet(epoch) => Some(self.moment(epoch)),
+            Mark::Moving | Mark::Replaced => None,
+        }
+    }
+
+    pub(super) fn surely_unchanged(
+        &self,
+        namespace: &Namespace,
+        names: &[SecretName],
+        since: u64,
+    ) -> Option<u64> {
+        let keys = self.known(namespace)?;
+        let changes = keys.changes()?;
+        let (since, as_of) = (self.epoch(since)?, self.moment(changes.as_of));
+        let is_as_it_was = |name: &SecretName| changes.none_since(since, &keys.name_mac(name.as_str()));
+        (self.pulse() == Some(as_of) && names.iter().all(is_as_it_was)).then_some(as_of)
+    }
+
+    fn known(&self, name: &Namespace) -> Option<Arc<NamespaceKeys>> {
+        self.namespaces().known.get(name).cloned()
+    }
+
+    pub(super) fn all_known(&self) -> Vec<Arc<NamespaceKeys>> {
+        self.namespaces().known.values().cloned().collect()
+    }
+
+    pub(super) fn namespace(
+        &self,
+        view: &View<'_>,
+        name: &Namespace,
+    ) -> Result<Option<Arc<NamespaceKeys>>, StoreError> {
+        let mut cache = self.namespaces();
+        if cache.keyring_epoch == view.root.keyring_epoch
+            && let Some(keys) = cache.known.get(name)
+        {
+            return Ok(Some(keys.clone()));
+        }
+        let Some(keys) = view.namespace(name)?.map(Arc::new) else { return Ok(None) };
+        // A view of an older commit must not bring old keys back.
+        if cache.keyring_epoch < view.root.keyring_epoch {
+            *cache = Namespaces { keyring_epoch: view.root.keyring_epoch, known: HashMap::new() };
+        }
+        if cache.keyring_epoch == view.root.keyring_epoch {
+            cache.known.insert(name.clone(), keys.clone());
+        }
+        Ok(Some(keys))
+    }
+
+    fn namespaces(&self) -> MutexGuard<'_, Namespaces> {
+        self.namespaces.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
