@@ -58,8 +58,8 @@ impl Filesystem for Adapter {
     }
 
     fn lookup(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        let found = self.fs.lookup(caller(request), parent.0, name);
-        self.answer(found, move |outcome| match outcome {
+        let _pool = self.pool.enter();
+        self.fs.lookup(caller(request), parent.0, name, move |outcome| match outcome {
             Ok(attr) => reply.entry_with_ttls(&ttl(&attr), &NOW, &file_attr(&attr), Generation(0)),
             Err(errno) => reply.error(errno.into()),
         });

@@ -1,6 +1,7 @@
 //! The filesystem without the kernel: lookup, getattr, open, read, release, readdir. Answers at
 //! once or with a future for the pool; knows no `fuser` types. Uses the broker and below.
 
+mod deadline;
 mod edits;
 pub mod errno;
 pub mod fuse;
@@ -24,9 +25,10 @@ use std::time::SystemTime;
 use crate::broker::Broker;
 use crate::caller::Caller;
 use crate::policy::{Decision, Denial, Door, Grant, Ownership};
-use crate::provider::{BoxFuture, unhurried};
+use crate::provider::BoxFuture;
 use crate::sys::peer;
 use crate::template::Template;
+use deadline::Deadlines;
 use edits::Edits;
 use errno::Errno;
 use handle::Handles;
@@ -46,6 +48,7 @@ pub struct SecretFs {
     handles: Handles,
     listings: Listings,
     flights: Flights,
+    deadlines: Deadlines,
     /// Held while a node takes another snapshot.
     adopting: tokio::sync::Mutex<()>,
     edits: Edits,
@@ -94,6 +97,7 @@ impl SecretFs {
             handles: Handles::default(),
             listings: Listings::default(),
             flights: Flights::default(),
+            deadlines: Deadlines::start(),
             adopting: tokio::sync::Mutex::default(),
             edits: Edits::default(),
             watch: Watch::start(),
@@ -114,15 +118,23 @@ impl SecretFs {
     }
 
     /// LOOKUP: finds the caller's view and its current snapshot, so that the size is exact.
-    pub fn lookup(self: &Arc<Self>, caller: Caller, parent: u64, name: &OsStr) -> Reply<Attr> {
+    /// Replies at once, or from the pool within the file's deadline.
+    pub fn lookup(
+        self: &Arc<Self>,
+        caller: Caller,
+        parent: u64,
+        name: &OsStr,
+        reply: impl FnOnce(Result<Attr, Errno>) + Send + 'static,
+    ) {
         if self.notice_edits() && !self.is_settled(parent, name) {
             let (this, name) = (self.clone(), name.to_owned());
-            return Reply::Later(Box::pin(async move {
-                unhurried(|| this.rescan());
-                this.lookup_in_tree(caller, parent, &name).finish().await
-            }));
+            tokio::task::spawn_blocking(move || {
+                this.rescan();
+                this.lookup_in_tree(caller, parent, &name, reply);
+            });
+            return;
         }
-        self.lookup_in_tree(caller, parent, name)
+        self.lookup_in_tree(caller, parent, name, reply);
     }
 
     /// A file that nothing has happened to: it need not wait while many others are found.
@@ -133,28 +145,28 @@ impl SecretFs {
         file.is_some_and(|file| file.source.ready().is_some())
     }
 
-    fn lookup_in_tree(self: &Arc<Self>, caller: Caller, parent: u64, name: &OsStr) -> Reply<Attr> {
+    fn lookup_in_tree(
+        self: &Arc<Self>,
+        caller: Caller,
+        parent: u64,
+        name: &OsStr,
+        reply: impl FnOnce(Result<Attr, Errno>) + Send + 'static,
+    ) {
         let tree = self.tree();
-        let Some(dir) = tree.dir(parent) else { return Reply::Now(Err(Errno::NOENT)) };
+        let Some(dir) = tree.dir(parent) else { return reply(Err(Errno::NOENT)) };
         if !self.may_enter(&caller, 0o1) {
-            return Reply::Now(Err(Errno::ACCES));
+            return reply(Err(Errno::ACCES));
         }
-        match dir.entry(name) {
-            None => Reply::Now(Err(Errno::NOENT)),
-            Some(Entry::Dir(id)) => Reply::Now(self.dir_attr(&tree, *id)),
-            Some(Entry::File(id)) => match tree.file(*id) {
-                Some(file) => self.lookup_file(caller, file.clone()),
-                None => Reply::Now(Err(Errno::NOENT)),
-            },
+        let file = match dir.entry(name) {
+            None => return reply(Err(Errno::NOENT)),
+            Some(Entry::Dir(id)) => return reply(self.dir_attr(&tree, *id)),
+            Some(Entry::File(id)) => tree.file(*id),
+        };
+        let Some(file) = file else { return reply(Err(Errno::NOENT)) };
+        match self.lookup_ready(&caller, file) {
+            Some(attr) => reply(Ok(attr)),
+            None => self.lookup_rendered(caller, file.clone(), move |attr| reply(Ok(attr))),
         }
-    }
-
-    fn lookup_file(self: &Arc<Self>, caller: Caller, file: Arc<File>) -> Reply<Attr> {
-        if let Some(attr) = self.lookup_ready(&caller, &file) {
-            return Reply::Now(Ok(attr));
-        }
-        let this = self.clone();
-        Reply::Later(Box::pin(async move { Ok(this.lookup_rendered(caller, file).await) }))
     }
 
     /// The answer if nothing has to be loaded or rendered.

@@ -106,7 +106,7 @@ impl SecretFs {
     async fn open_anew(self: Arc<Self>, caller: Caller, id: NodeId) -> Result<u64, Errno> {
         let file = self.nodes().get(id).ok_or(Errno::STALE)?.content.file();
         let file = self.file(file)?;
-        match self.rendered_in_time(&caller, &file).await {
+        match self.rendered_in_time(caller, file.clone()).await {
             Ok(Some(rendered)) => {
                 let snapshot = self.hand_over(id, &rendered.place, rendered.snapshot).await?;
                 Ok(self.handle(&caller, id, snapshot, &rendered.grant))

@@ -4,21 +4,21 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Waker};
 use std::time::SystemTime;
 
-use tokio::sync::watch;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::sync::{oneshot, watch};
+use tokio::time::timeout;
 
 use super::errno::Errno;
 use super::nodes::{NodeId, Place, View};
 use super::snapshot::{Failure, Snapshot};
-use super::source::Loaded;
 use super::tree::File;
 use super::{Attr, SecretFs, empty, filled};
 use crate::broker::Error;
 use crate::caller::Caller;
 use crate::policy::Grant;
-use crate::provider::Pulse;
+use crate::provider::{Pulse, unhurried};
 use crate::sys::peer;
 use crate::template::{Reader, Template};
 
@@ -34,6 +34,12 @@ pub struct Flights {
     running: Mutex<HashMap<Place, Flight>>,
 }
 
+/// Whoever finds no rendering to join is the one who does it.
+enum Seat {
+    Pilot(u64, watch::Sender<Option<Outcome>>),
+    Passenger(watch::Receiver<Option<Outcome>>),
+}
+
 struct Flight {
     number: u64,
     template: Arc<Template>,
@@ -42,7 +48,6 @@ struct Flight {
 }
 
 /// What a rendering is made from.
-#[derive(Clone)]
 struct Job {
     file: Arc<File>,
     place: Place,
@@ -52,8 +57,12 @@ struct Job {
     grant: Grant,
 }
 
+/// What a caller gets who wants a file: its snapshot, nothing because he may not read it, or an
+/// error of a place.
+pub(super) type InTime = Result<Option<Wanted>, (Place, Error)>;
+
 /// A snapshot for one caller.
-pub(super) struct InTime {
+pub(super) struct Wanted {
     pub(super) node: NodeId,
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) place: Place,
@@ -61,17 +70,28 @@ pub(super) struct InTime {
 }
 
 impl SecretFs {
-    /// LOOKUP of a file that has to be loaded or rendered. `stat` does not fail because a
-    /// rendering does: then the node is empty, and its OPEN carries the errno.
-    pub(super) async fn lookup_rendered(self: Arc<Self>, caller: Caller, file: Arc<File>) -> Attr {
-        match self.rendered_in_time(&caller, &file).await {
+    /// LOOKUP of a file that has to be loaded or rendered.
+    pub(super) fn lookup_rendered(
+        self: &Arc<Self>,
+        caller: Caller,
+        file: Arc<File>,
+        reply: impl FnOnce(Attr) + Send + 'static,
+    ) {
+        let (this, of) = (self.clone(), file.clone());
+        self.render_in_time(caller, file, move |outcome| reply(this.looked(&caller, &of, outcome)));
+    }
+
+    /// `stat` does not fail because a rendering does: then the node is empty, and its OPEN carries
+    /// the errno.
+    fn looked(&self, caller: &Caller, file: &File, outcome: InTime) -> Attr {
+        match outcome {
             Ok(Some(rendered)) => {
                 let node =
                     self.nodes().hand_out(rendered.node, &rendered.place, &rendered.snapshot, caller.pid);
                 filled(node, &rendered.snapshot)
             }
-            Ok(None) => self.looked_bare(&caller, &file),
-            Err((place, error)) => self.looked_failed(&caller, &file, &place, error),
+            Ok(None) => self.looked_bare(caller, file),
+            Err((place, error)) => self.looked_failed(caller, file, &place, error),
         }
     }
 
@@ -108,7 +128,7 @@ impl SecretFs {
         // for its own reader.
         let nobody = Caller { uid: 0, gid: 0, pid: 0 };
         let reader = if place.view == View::Real { nobody } else { caller };
-        let Ok(Some(rendered)) = self.rendered_in_time(&reader, &file).await else {
+        let Ok(Some(rendered)) = self.rendered_in_time(reader, file.clone()).await else {
             return Ok(empty(id, &file));
         };
         let is_own = rendered.place == place;
@@ -116,31 +136,53 @@ impl SecretFs {
         Ok(if adopted { filled(id, &rendered.snapshot) } else { empty(id, &file) })
     }
 
-    /// The caller's current snapshot of a file, within the file's deadline. `None`: the caller may
-    /// not read it. Nothing in here blocks, so that the deadline holds whatever the disk does.
-    pub(super) async fn rendered_in_time(
+    /// Finds or renders the caller's current snapshot of a file, and calls `then` once, within the
+    /// file's deadline, whatever a disk or a provider does.
+    fn render_in_time(
         self: &Arc<Self>,
-        caller: &Caller,
-        file: &Arc<File>,
-    ) -> Result<Option<InTime>, (Place, Error)> {
-        let deadline = file.spec.deadline;
-        let end = Instant::now() + deadline;
-        let late = || Error::Timeout(deadline);
+        caller: Caller,
+        file: Arc<File>,
+        then: impl FnOnce(InTime) + Send + 'static,
+    ) {
+        let (limit, unknown) = (file.spec.deadline, Place { file: file.id, view: View::Real });
+        let then = Arc::new(Mutex::new(Some(then)));
+        let late = then.clone();
+        let deadline = self.deadlines.within(limit, move || {
+            if let Some(then) = take(&late) {
+                then(Err((unknown, Error::Timeout(limit))));
+            }
+        });
+        let this = self.clone();
+        work(async move {
+            let outcome = this.rendered(&caller, &file).await;
+            deadline.met();
+            if let Some(then) = take(&then) {
+                then(outcome);
+            }
+        });
+    }
+
+    /// The same for who awaits it.
+    pub(super) async fn rendered_in_time(self: &Arc<Self>, caller: Caller, file: Arc<File>) -> InTime {
         let unknown = Place { file: file.id, view: View::Real };
-        let prepared = timeout_at(end, self.prepare(caller, file)).await.unwrap_or_else(|_| Err(late()));
-        let Some(job) = prepared.map_err(|error| (unknown, error))? else { return Ok(None) };
-        match timeout_at(end, self.snapshot(&job)).await.unwrap_or_else(|_| Err(late())) {
-            Ok((node, snapshot)) => Ok(Some(InTime { node, snapshot, place: job.place, grant: job.grant })),
+        let (tell, told) = oneshot::channel();
+        self.render_in_time(caller, file, move |outcome| drop(tell.send(outcome)));
+        told.await.unwrap_or(Err((unknown, Error::Internal("the rendering was lost"))))
+    }
+
+    async fn rendered(&self, caller: &Caller, file: &Arc<File>) -> InTime {
+        let unknown = Place { file: file.id, view: View::Real };
+        let prepared = self.prepare(caller, file).map_err(|error| (unknown, error))?;
+        let Some(job) = prepared else { return Ok(None) };
+        match self.snapshot(&job).await {
+            Ok((node, snapshot)) => Ok(Some(Wanted { node, snapshot, place: job.place, grant: job.grant })),
             Err(error) => Err((job.place, error)),
         }
     }
 
     /// Loads the template and asks policy. `None`: the caller may not read the file.
-    async fn prepare(&self, caller: &Caller, file: &Arc<File>) -> Result<Option<Job>, Error> {
-        let loaded = match file.source.ready() {
-            Some(loaded) => loaded,
-            None => load(file).await?,
-        };
+    fn prepare(&self, caller: &Caller, file: &Arc<File>) -> Result<Option<Job>, Error> {
+        let loaded = file.source.ready().unwrap_or_else(|| unhurried(|| file.source.load()));
         let template = match &loaded.template {
             Ok(template) => template.clone(),
             // Who could not read the file learns nothing about its template.
@@ -156,59 +198,54 @@ impl SecretFs {
         Ok(Some(Job { file: file.clone(), place, template, edited: loaded.edited, reader, grant }))
     }
 
-    pub(super) async fn load_in_time(&self, file: &Arc<File>) -> Result<Arc<Loaded>, Error> {
-        let deadline = file.spec.deadline;
-        timeout(deadline, load(file)).await.unwrap_or(Err(Error::Timeout(deadline)))
+    pub(super) async fn load_in_time(&self, file: &Arc<File>) -> Result<(), Error> {
+        let (deadline, file) = (file.spec.deadline, file.clone());
+        let load = tokio::task::spawn_blocking(move || drop(file.source.load()));
+        let loaded = timeout(deadline, load).await.map_err(|_| Error::Timeout(deadline))?;
+        loaded.map_err(|_| Error::Internal("loading failed"))
     }
 
-    async fn snapshot(self: &Arc<Self>, job: &Job) -> Outcome {
-        if let Some(current) = self.still_current(job).await? {
-            return Ok(current);
-        }
-        let mut outcome = self.fly(job);
-        let landed =
-            outcome.wait_for(Option::is_some).await.map_err(|_| Error::Internal("the rendering was lost"))?;
-        landed.clone().expect("waited until it is there")
-    }
-
-    /// The current snapshot, if the providers say that nothing in it has changed.
-    async fn still_current(self: &Arc<Self>, job: &Job) -> Result<Option<(NodeId, Arc<Snapshot>)>, Error> {
-        let Some((node, snapshot)) = self.nodes().current(&job.place).cloned() else { return Ok(None) };
-        if !snapshot.is_of(&job.template) {
-            return Ok(None);
-        }
-        // In a task of its own: a store that hangs must not hold up the clock of who waits here.
-        let (broker, basis) = (self.broker.clone(), snapshot.basis());
-        let asked = tokio::spawn(async move { broker.recheck(&basis).await });
-        match asked.await.map_err(|_| Error::Internal("the check was lost"))?? {
-            Some(basis) => {
-                snapshot.rebase(basis);
-                Ok(Some((node, snapshot)))
+    /// Joins a rendering that is as good as one begun now, or does it.
+    async fn snapshot(&self, job: &Job) -> Outcome {
+        let (number, sender) = match self.board(job) {
+            Seat::Pilot(number, sender) => (number, sender),
+            Seat::Passenger(mut outcome) => {
+                let landed = outcome.wait_for(Option::is_some).await;
+                let landed = landed.map_err(|_| Error::Internal("the rendering was lost"))?;
+                return landed.clone().expect("waited until it is there");
             }
-            None => Ok(None),
-        }
+        };
+        let outcome = self.renewed(job).await;
+        self.land(&job.place, number);
+        let _ = sender.send(Some(outcome.clone()));
+        outcome
     }
 
-    /// Joins a rendering that is as good as one begun now, or begins one.
-    fn fly(self: &Arc<Self>, job: &Job) -> watch::Receiver<Option<Outcome>> {
+    fn board(&self, job: &Job) -> Seat {
         let now = self.broker.pulses();
         let mut running = self.flights.running.lock().expect("nothing panics while it holds this");
         if let Some(flight) =
             running.get(&job.place).filter(|flight| flight.can_be_joined(&job.template, &now))
         {
-            return flight.outcome.clone();
+            return Seat::Passenger(flight.outcome.clone());
         }
         let (sender, outcome) = watch::channel(None);
         let number = self.flights.begun.fetch_add(1, Ordering::Relaxed);
-        let flight = Flight { number, template: job.template.clone(), began: now, outcome: outcome.clone() };
+        let flight = Flight { number, template: job.template.clone(), began: now, outcome };
         running.insert(job.place.clone(), flight);
-        let (this, job) = (self.clone(), job.clone());
-        tokio::spawn(async move {
-            let rendered = this.render(&job).await;
-            this.land(&job.place, number);
-            let _ = sender.send(Some(rendered));
-        });
-        outcome
+        Seat::Pilot(number, sender)
+    }
+
+    /// The current snapshot if nothing in it has changed, else a new one.
+    async fn renewed(&self, job: &Job) -> Outcome {
+        let current = self.nodes().current(&job.place).cloned();
+        if let Some((node, snapshot)) = current.filter(|(_, snapshot)| snapshot.is_of(&job.template))
+            && let Some(basis) = self.broker.recheck(&snapshot.basis()).await?
+        {
+            snapshot.rebase(basis);
+            return Ok((node, snapshot));
+        }
+        self.render(job).await
     }
 
     fn land(&self, place: &Place, number: u64) {
@@ -230,10 +267,19 @@ impl SecretFs {
     }
 }
 
-async fn load(file: &Arc<File>) -> Result<Arc<Loaded>, Error> {
-    let file = file.clone();
-    let loaded = tokio::task::spawn_blocking(move || file.source.load()).await;
-    loaded.map_err(|_| Error::Internal("loading failed"))
+/// Does what may block in a thread that may, at once; what has to be waited for, in the pool.
+fn work(task: impl Future<Output = ()> + Send + 'static) {
+    tokio::task::spawn_blocking(move || {
+        let mut task = Box::pin(task);
+        if task.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
+            tokio::spawn(task);
+        }
+    });
+}
+
+/// What is there for the first who asks.
+fn take<T>(once: &Mutex<Option<T>>) -> Option<T> {
+    once.lock().expect("nothing panics while it holds this").take()
 }
 
 fn log(file: &File, failure: &Failure) {
