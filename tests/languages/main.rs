@@ -13,7 +13,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use common::http::Guarded;
 use common::programs::{self, Row};
 use common::ready::{mount_ready, set_secrets};
-use common::{Mounted, library, python, stdout_of, tool};
+use common::{Mounted, SharedNode, library, python, stdout_of, tool};
 use memmap2::Mmap;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -76,15 +76,20 @@ impl Drop for Client {
     }
 }
 
-fn mount() -> Mounted {
-    mount_ready("json/config.json", &secrets(WILD))
+const JSON: &str = "json/config.json";
+
+/// A mount of a ready template, and its file there.
+fn mount(config: &str) -> (Mounted, PathBuf) {
+    let mounted = mount_ready(config, &secrets(WILD));
+    let file = mounted.path(config.rsplit('/').next().expect("a file"));
+    (mounted, file)
 }
 
 /// Logs in; is refused when the server has the next password and the store has not; logs in again.
-fn logs_in(command: &Command) {
+fn logs_in(command: &Command, config: &str) {
     let server = Guarded::start("app", WILD);
-    let mounted = mount();
-    let mut client = Client::start(command, &mounted.path("config.json"), &server.url());
+    let (mounted, file) = mount(config);
+    let mut client = Client::start(command, &file, &server.url());
     assert_eq!(client.ask("login"), "200");
     server.know("app", NEXT);
     assert_eq!(client.ask("login"), "401", "the old password");
@@ -94,21 +99,52 @@ fn logs_in(command: &Command) {
 
 /// A mapping keeps its bytes across a rotation, read before or not; a new one has the new.
 fn maps(command: &Command) {
-    let mounted = mount();
-    let mut client = Client::start(command, &mounted.path("config.json"), "http://127.0.0.1:1/");
-    let old = mounted.read("config.json");
-    let (read, unread) = (client.ask("map"), client.ask("map"));
-    assert_eq!(client.mapped(&read), old);
-    set_secrets(
-        mounted.store(),
-        &secrets("another one, and a longer one, so that the file's size is another"),
-    );
-    let new = mounted.read("config.json");
+    let (mounted, file) = mount(JSON);
+    let read = || std::fs::read_to_string(&file).unwrap();
+    let old = read();
+    let longer = "another one, and a longer one, so that the file's size is another";
+    let mappings = mappings(command, &file, || set_secrets(mounted.store(), &secrets(longer)));
+    let new = read();
     assert_ne!(new, old);
+    assert_eq!(mappings, [old.clone(), old, new]);
+}
+
+/// What is seen after a rotation: in a mapping that was read before it, in one whose first page is
+/// asked for after it, and in one that is made after it.
+fn mappings(command: &Command, file: &Path, rotate: impl FnOnce()) -> [String; 3] {
+    let mut client = Client::start(command, file, "http://127.0.0.1:1/");
+    let [read, unread] = [client.ask("map"), client.ask("map")];
+    client.mapped(&read);
+    rotate();
     let next = client.ask("map");
-    assert_eq!(client.mapped(&next), new);
-    assert_eq!(client.mapped(&read), old);
-    assert_eq!(client.mapped(&unread), old, "its first page is asked for after the rotation");
+    [read, unread, next].map(|index| client.mapped(&index))
+}
+
+/// The control: with one node for all snapshots the new mapping has the old bytes.
+#[test]
+fn a_shared_node_fails_to_map() {
+    let control = SharedNode::start("serve_a_shared_node");
+    let place = control.file().parent().unwrap().with_extension("content");
+    std::fs::write(&place, "old").unwrap();
+    let rotate = || std::fs::write(&place, "new").unwrap();
+    let mappings = mappings(&python_client(), &control.file(), rotate);
+    std::fs::remove_file(&place).unwrap();
+    assert_eq!(mappings, ["old", "old", "old"]);
+}
+
+#[test]
+#[ignore = "the control of `a_shared_node_fails_to_map`, which runs it in a process of its own"]
+fn serve_a_shared_node() {
+    common::serve(Box::new(|_| {
+        let place = std::env::var("SECRETFS_TEST_CONTROL").expect("its place");
+        std::fs::read(Path::new(&place).with_extension("content")).unwrap_or_default()
+    }));
+}
+
+fn python_client() -> Command {
+    let mut client = Command::new(python());
+    client.arg(source("client.py"));
+    client
 }
 
 fn source(file: &str) -> PathBuf {
@@ -123,9 +159,8 @@ fn script(interpreter: &str, file: &str) -> Command {
 
 #[test]
 fn python_logs_in_and_maps() {
-    let mut client = Command::new(python());
-    client.arg(source("client.py"));
-    logs_in(&client);
+    let client = python_client();
+    logs_in(&client, JSON);
     maps(&client);
     programs::row(Row {
         program: "python",
@@ -138,7 +173,7 @@ fn python_logs_in_and_maps() {
 
 #[test]
 fn node_logs_in() {
-    logs_in(&script("node", "client.js"));
+    logs_in(&script("node", "client.js"), JSON);
     programs::row(Row { program: "node", version: node_version(), read: READ, seen: SEEN, reload: RELOAD });
 }
 
@@ -149,7 +184,7 @@ fn node_version() -> String {
 
 #[test]
 fn ruby_logs_in() {
-    logs_in(&script("ruby", "client.rb"));
+    logs_in(&script("ruby", "client.rb"), JSON);
     programs::row(Row {
         program: "ruby",
         version: programs::version_of("ruby", &["--version"]),
@@ -161,7 +196,7 @@ fn ruby_logs_in() {
 
 #[test]
 fn php_logs_in() {
-    logs_in(&script("php", "client.php"));
+    logs_in(&script("php", "client.php"), JSON);
     programs::row(Row {
         program: "php",
         version: programs::version_of("php", &["--version"]),
@@ -177,7 +212,7 @@ fn java_logs_in_and_maps() {
     let mut client = Command::new(tool("java"));
     // Ready sooner; it does little.
     client.args(["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp"]).arg(gson).arg(source("Client.java"));
-    logs_in(&client);
+    logs_in(&client, JSON);
     maps(&client);
     programs::row(Row {
         program: "java",
@@ -197,7 +232,7 @@ fn go_logs_in_and_maps() {
     build.env("GOTOOLCHAIN", "local").env("GOPROXY", "off").current_dir(folder.path());
     stdout_of(&build.args(["build", "-o"]).arg(&binary).arg(source("client.go")).output().unwrap());
     let client = Command::new(&binary);
-    logs_in(&client);
+    logs_in(&client, JSON);
     maps(&client);
     let version = Command::new(tool("go")).args(["env", "GOVERSION"]).output().unwrap();
     programs::row(Row {
@@ -211,9 +246,9 @@ fn go_logs_in_and_maps() {
 
 #[test]
 fn rust_maps() {
-    let mounted = mount();
+    let (mounted, config) = mount(JSON);
     let map = || {
-        let file = std::fs::File::open(mounted.path("config.json")).unwrap();
+        let file = std::fs::File::open(&config).unwrap();
         // SAFETY: what the mapping shows never changes; that is what is tested.
         unsafe { Mmap::map(&file) }.unwrap()
     };
