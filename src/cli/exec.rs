@@ -1,20 +1,29 @@
-//! `secretfs exec`: collects what the child's environment needs, and becomes the child. Nothing
-//! starts when anything is missing, and all that is missing is told at once.
+//! `secretfs exec`: collects what the command needs, and becomes the command; or its parent, if
+//! files are to be covered for it. Nothing starts when anything is missing.
+
+mod collect;
+mod cover;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use super::inside::{self, Command};
 use super::named::Readings;
 use super::report::Failure;
-use super::{Common, assemble, exit, session, source};
-use crate::broker::{Broker, Class, Environment as TemplateEnvironment, Error, Lack};
+use super::{Common, assemble, exit, log, source};
+use crate::broker::{Broker, Environment as TemplateEnvironment};
 use crate::config::{Config, Profile};
 use crate::exec::{self, Environment, EnvironmentError, Rules};
+use crate::fs::SecretFs;
 use crate::nearest::nearest;
-use crate::policy::Door;
 use crate::secret::{Namespace, SecretBytes};
-use crate::template::{Dialect, Format, Options, Template, TemplateError};
+use crate::sys::signal::{self, Inherited};
+use crate::template::{Dialect, Format, Options, Template};
+use collect::collect;
+pub use collect::most_telling;
+use cover::{Cover, PLACE, layout, put_in_place};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -24,6 +33,9 @@ pub struct Args {
     /// Set the variables of an env file that is a template
     #[arg(long, value_name = "TEMPLATE")]
     env_file: Vec<PathBuf>,
+    /// Let the command alone find a template's rendering at a path, as a plain file
+    #[arg(long, value_name = "PATH=TEMPLATE", value_parser = parse_cover)]
+    file: Vec<(PathBuf, PathBuf)>,
     /// Set what a profile of the config says
     #[arg(long, value_name = "NAME", add = super::completions::profiles())]
     profile: Option<String>,
@@ -45,25 +57,56 @@ pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
     let config = super::config::load(common)?;
     let request = Request::new(&config, args)?;
     refuse_deploy(common, &request, args)?;
+    if !request.covers.is_empty() {
+        return run_beside(args, common, &config, &request);
+    }
+    log::start();
     let injected = match request.is_empty() {
         true => Injected::new(),
-        false => collect(common, &config, &request)?,
+        false => collect(&broker(common, &config)?, &request)?,
     };
-    let rules = Rules { pristine: args.pristine, forced: args.force_env.iter().cloned().collect() };
-    let environment = Environment::build(std::env::vars_os(), &injected, &rules).map_err(cannot_inject)?;
-    drop(injected);
+    let environment = environment(injected, args)?;
+    signal::restore_pipe();
     let error = exec::replace(&args.command, &environment);
     Err(Failure::new(error.status(), error))
 }
 
+/// As the command's parent, which serves the covered files from outside.
+fn run_beside(args: &Args, common: &Common, config: &Config, request: &Request) -> Result<u8, Failure> {
+    let system = |error| Failure::new(exit::OS, error);
+    inside::check(&args.command)?;
+    let signals = Inherited::take().map_err(system)?;
+    let broker = Arc::new(broker(common, config)?);
+    let environment = environment(collect(&broker, request)?, args)?;
+    // From here on we end only as the command does, so that what stands in is taken away.
+    exec::hold_signals().map_err(system)?;
+    let _places = request.covers.iter().map(Cover::hold_place).collect::<Result<Vec<_>, _>>()?;
+    let prepare = || put_in_place(&request.covers);
+    let filesystem =
+        || SecretFs::new(broker, layout(&request.covers)).map_err(|error| Failure::new(exit::OS, error));
+    let command = Command { words: &args.command, environment, signals, prepare: &prepare };
+    inside::run(&[PLACE.as_ref()], || Ok(vec![filesystem()?]), command)
+}
+
+fn broker(common: &Common, config: &Config) -> Result<Broker, Failure> {
+    assemble::broker(common, config, TemplateEnvironment::All)
+}
+
+fn environment(injected: Injected, args: &Args) -> Result<Environment, Failure> {
+    let rules = Rules { pristine: args.pristine, forced: args.force_env.iter().cloned().collect() };
+    Environment::build(std::env::vars_os(), &injected, &rules).map_err(cannot_inject)
+}
+
 fn refuse_deploy(common: &Common, request: &Request, args: &Args) -> Result<(), Failure> {
-    let is_deploy_file = |template: &&Template| {
-        let name = Path::new(template.name()).file_name().unwrap_or_default();
+    let is_deploy_file = |path: &&Path| {
+        let name = path.file_name().unwrap_or_default();
         name.as_encoded_bytes().starts_with(Namespace::DEPLOY_FILES.as_bytes())
     };
+    let env_files = request.templates.iter().map(|template| Path::new(template.name()));
+    let covers = request.covers.iter().flat_map(|cover| [&*cover.target, &*cover.template]);
     let what = match common.namespace.as_deref() {
-        Some(Namespace::DEPLOY) => Some("the namespace `deploy`"),
-        _ => request.templates.iter().find(is_deploy_file).map(Template::name),
+        Some(Namespace::DEPLOY) => Some("the namespace `deploy`".to_owned()),
+        _ => env_files.chain(covers).find(is_deploy_file).map(|path| path.display().to_string()),
     };
     match what {
         Some(what) if !args.deploy => {
@@ -83,6 +126,8 @@ struct Request {
     /// How many of them are the profile's: over these, env files win.
     of_profile: usize,
     templates: Vec<Template>,
+    /// The profile's, and those of `--file`, which win over them.
+    covers: Vec<Cover>,
 }
 
 /// A variable, and what it is to hold.
@@ -106,9 +151,11 @@ impl Request {
             variables: variables.collect::<Result<_, _>>()?,
             of_profile: profile.env.len(),
             templates: files.map(|path| compile(path)).collect::<Result<_, _>>()?,
+            covers: covers(profile, args)?,
         })
     }
 
+    /// Nothing is to be looked up.
     fn is_empty(&self) -> bool {
         self.templates.is_empty() && self.variables.is_empty()
     }
@@ -132,106 +179,25 @@ fn find_profile<'a>(config: &'a Config, name: &str) -> Result<&'a Profile, Failu
     })
 }
 
+fn covers(profile: &Profile, args: &Args) -> Result<Vec<Cover>, Failure> {
+    let mut covers = BTreeMap::new();
+    let mut given = BTreeSet::new();
+    for (path, template) in &profile.files {
+        let cover = Cover::new(path, template)?;
+        covers.insert(cover.target.clone(), cover);
+    }
+    for (path, template) in &args.file {
+        let cover = Cover::new(path, template)?;
+        if !given.insert(cover.target.clone()) {
+            return Err(Failure::new(exit::USAGE, format!("--file {} is given twice", path.display())));
+        }
+        covers.insert(cover.target.clone(), cover);
+    }
+    Ok(covers.into_values().collect())
+}
+
 fn compile(path: &Path) -> Result<Template, Failure> {
     source::compile(path, Options { format: Format::Env(Dialect::Exec), ..Options::default() })
-}
-
-/// Everything that is missing, in the order in which it was asked for.
-#[derive(Default)]
-struct Missing(Vec<String>);
-
-/// One runtime without threads: the store answers in this one.
-fn collect(common: &Common, config: &Config, request: &Request) -> Result<Injected, Failure> {
-    let broker = assemble::broker(common, config, TemplateEnvironment::All)?;
-    session::wait(async {
-        let mut missing = Missing::default();
-        let mut profile = look_up(&broker, &request.variables, &mut missing).await?;
-        let variables = profile.split_off(profile.len().min(request.of_profile));
-        let mut rendered = Vec::new();
-        for template in &request.templates {
-            rendered.extend(render(&broker, template, &mut missing).await?);
-        }
-        missing.none()?;
-        Ok(profile.into_iter().chain(rendered).chain(variables).collect())
-    })
-}
-
-/// The values in their order, all of one moment.
-async fn look_up(
-    broker: &Broker,
-    variables: &[Variable],
-    missing: &mut Missing,
-) -> Result<Vec<(String, SecretBytes)>, Failure> {
-    if variables.is_empty() {
-        return Ok(Vec::new());
-    }
-    let references: Vec<_> = variables.iter().flat_map(|it| it.readings.references.clone()).collect();
-    let mut values = broker.values(&session::caller(), Door::Exec, &references).await?.into_iter();
-    let mut found = Vec::with_capacity(variables.len());
-    for Variable { name, readings } in variables {
-        let outcomes = values.by_ref().take(readings.references.len()).collect();
-        match readings.settle(outcomes)? {
-            Ok(value) => found.push((name.clone(), value)),
-            Err(lacks) => missing.add_lack(name, readings, &most_telling(broker, lacks).await),
-        }
-    }
-    Ok(found)
-}
-
-/// Of two readings that miss: the secret that lacks the field, else the name.
-pub async fn most_telling(broker: &Broker, mut lacks: Vec<Lack>) -> Lack {
-    let known = lacks.iter().position(|lack| !lack.is_of_name());
-    let lack = lacks.swap_remove(known.unwrap_or(lacks.len() - 1));
-    broker.explain_lack(lack).await
-}
-
-async fn render(
-    broker: &Broker,
-    template: &Template,
-    missing: &mut Missing,
-) -> Result<Vec<(String, SecretBytes)>, Failure> {
-    match session::rendering(broker, template, Door::Exec).await {
-        Ok(bytes) => exec::parse_dotenv(bytes.expose()).map_err(|error| unreadable(template, &error)),
-        Err(error @ Error::Template(_))
-            if matches!(error.class(), Class::NoKey | Class::Expired | Class::Revoked) =>
-        {
-            missing.add_template(broker.explain(error).await);
-            Ok(Vec::new())
-        }
-        Err(error) => Err(error.into()),
-    }
-}
-
-impl Missing {
-    fn add_lack(&mut self, name: &str, readings: &Readings, lack: &Lack) {
-        let hint = lack.hint.iter().map(|hint| format!("; {hint}"));
-        self.0.push(format!("{name}={}: {}{}", readings.text, lack.problem, hint.collect::<String>()));
-    }
-
-    fn add_template(&mut self, error: Error) {
-        let Error::Template(error) = error else { return };
-        self.0.extend(std::iter::once(&error).chain(&error.also).map(line));
-    }
-
-    fn none(self) -> Result<(), Failure> {
-        if self.0.is_empty() {
-            return Ok(());
-        }
-        let lines = self.0.join("\n  ");
-        Err(Failure::new(exit::NO_INPUT, format!("nothing was started, because this is missing:\n  {lines}"))
-            .hint("secretfs list"))
-    }
-}
-
-fn line(error: &TemplateError) -> String {
-    let hint = error.hint.iter().map(|hint| format!("; {hint}"));
-    format!("{error}{}", hint.collect::<String>())
-}
-
-fn unreadable(template: &Template, error: &exec::DotenvError) -> Failure {
-    let problem = format!("{}, {error} (of the rendered file)", template.name());
-    Failure::new(exit::DATA, problem)
-        .hint("an env file has lines of NAME=value, NAME='value' or NAME=\"value\"")
 }
 
 fn cannot_inject(error: EnvironmentError) -> Failure {
@@ -239,7 +205,7 @@ fn cannot_inject(error: EnvironmentError) -> Failure {
     match &error {
         EnvironmentError::Dangerous(name) => failure.hint(format!("--force-env {name} if you mean it")),
         EnvironmentError::Nul(_) | EnvironmentError::TooLong { .. } => {
-            failure.hint("let the program read it from a file: secretfs mount")
+            failure.hint("let the program read it from a file: --file PATH=TEMPLATE")
         }
         EnvironmentError::Name(_) | EnvironmentError::Own(_) => failure,
     }
@@ -249,5 +215,14 @@ fn parse_assignment(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, reference)) if !name.is_empty() => Ok((name.to_owned(), reference.to_owned())),
         _ => Err("it has the form NAME=REFERENCE".to_owned()),
+    }
+}
+
+fn parse_cover(text: &str) -> Result<(PathBuf, PathBuf), String> {
+    match text.split_once('=') {
+        Some((path, template)) if !path.is_empty() && !template.is_empty() => {
+            Ok((path.into(), template.into()))
+        }
+        _ => Err("it has the form PATH=TEMPLATE".to_owned()),
     }
 }

@@ -12,6 +12,7 @@ pub mod exists;
 pub mod exit;
 pub mod get;
 pub mod init;
+pub mod inside;
 pub mod json_values;
 pub mod list;
 pub mod log;
@@ -26,6 +27,7 @@ pub mod report;
 pub mod rm;
 pub mod rotate;
 pub mod schema;
+pub mod serve;
 pub mod session;
 pub mod set;
 pub mod show;
@@ -128,9 +130,10 @@ enum Command {
 }
 
 impl Command {
-    /// Who serves others tells their failures in the log, and outlives a closed stderr.
+    /// Who serves others tells their failures in the log, and outlives a closed stderr. What a
+    /// command gets from `exec` is its own affair.
     fn serves(&self) -> bool {
-        matches!(self, Self::Mount(_))
+        matches!(self, Self::Mount(_) | Self::Exec(_))
     }
 }
 
@@ -146,7 +149,7 @@ pub fn main() -> ExitCode {
     };
     cli.common.env_key = env_key;
     let json = cli.common.json;
-    // The mount starts its own log, once it has forked if it must.
+    // These start their own log, once they have forked if they must.
     if !cli.command.serves() {
         crate::sys::signal::end_on_broken_pipe();
         log::start();

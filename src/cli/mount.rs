@@ -1,33 +1,29 @@
-//! `secretfs mount`: serves files in the foreground until it is told to stop. Makes what `plan` has
-//! planned, as this user can, and takes it away again.
+//! `secretfs mount`: serves files in the foreground until it is told to stop, or to one command
+//! until that has ended. Makes what `plan` has planned, as this user can, and takes it away again.
 
 pub(super) mod plan;
 
-use std::ffi::{CString, OsString};
+use std::ffi::OsString;
 use std::io;
-use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStringExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Sender};
 
-use nix::sys::signal::{self, SigSet, Signal};
-use nix::sys::wait::{WaitStatus, waitpid};
-use nix::unistd::{Pid, geteuid};
-use tokio::runtime::Runtime;
-use tracing_appender::non_blocking::WorkerGuard;
+use nix::sys::signal::{SigSet, Signal};
+use nix::unistd::geteuid;
 
+use super::inside::{self, Command};
 use super::report::Failure;
-use super::{Common, assemble, config, exit, log};
+use super::serve::Server;
+use super::{Common, assemble, config, exit};
 use crate::broker::Environment;
 use crate::config::Config;
+use crate::exec::{self, Rules};
 use crate::fs::SecretFs;
 use crate::fs::mountpoint::{self, MountError, Way};
-use crate::fs::session;
 use crate::secret::Namespace;
-use crate::sys::namespace::Inside;
-use crate::sys::signal::Came;
-use crate::sys::{self, hardening, lease, ready};
+use crate::sys::signal::{self, Came, Inherited};
+use crate::sys::{lease, ready};
 use crate::template::Syntax;
 use plan::{Plan, cannot_plan};
 
@@ -60,8 +56,6 @@ enum Event {
     Signal(Came),
     /// A mount has ended: somebody unmounted it.
     Ended(usize, io::Result<()>),
-    /// The command has ended.
-    Child(WaitStatus),
 }
 
 pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
@@ -69,31 +63,57 @@ pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
     let config = config::load(common)?;
     let plans = plan::plan(&config, args)?;
     if let Some(command) = command(args) {
-        return run_inside(common, &config, plans, &command);
+        return run_inside(common, &config, &plans, &command);
     }
     let way = way()?;
     for plan in &plans {
         mountpoint::prepare(&plan.at).map_err(|error| cannot_mount(&error))?;
     }
-    let server = Server::start(common, &config, &plans)?;
+    let (tell, events) = mpsc::channel();
+    watch_signals(&tell)?;
+    lease::ignore_lease_breaks();
+    signal::survive_broken_pipe();
+    let server = Server::start()?;
+    if !server.memory_is_locked {
+        tracing::warn!(
+            "memory could not be locked (no CAP_IPC_LOCK, and a memlock limit): values could be swapped out"
+        );
+    }
+    let filesystems = filesystems(common, &config, &plans)?;
     let mut made = Made { way, mounts: Vec::new() };
-    let outcome = make(&plans, &server, &mut made).and_then(|()| {
-        announce(&plans, &server);
-        server.wait(plans.len())
+    let outcome = make(&plans, &filesystems, &server, &tell, &mut made).map(|()| {
+        announce(&plans, &filesystems);
+        wait(&events, plans.len());
+        exit::OK
     });
     made.take_away();
     outcome
 }
 
-fn make(plans: &[Plan], server: &Server, made: &mut Made) -> Result<(), Failure> {
-    for (index, plan) in plans.iter().enumerate() {
+fn filesystems(common: &Common, config: &Config, plans: &[Plan]) -> Result<Vec<Arc<SecretFs>>, Failure> {
+    let allowed = Environment::Only(config.env_allowed.clone());
+    let broker = Arc::new(assemble::broker(common, config, allowed)?);
+    let filesystem = |plan: &Plan| SecretFs::new(broker.clone(), plan.layout.clone()).map_err(cannot_plan);
+    plans.iter().map(filesystem).collect()
+}
+
+fn make(
+    plans: &[Plan],
+    filesystems: &[Arc<SecretFs>],
+    server: &Server,
+    tell: &Sender<Event>,
+    made: &mut Made,
+) -> Result<(), Failure> {
+    for (index, (plan, fs)) in plans.iter().zip(filesystems).enumerate() {
         let device = match made.way {
             Way::Direct => mountpoint::mount_direct(&plan.at),
             Way::Helper => mountpoint::mount_by_helper(&plan.at),
         };
         let device = device.map_err(|error| cannot_mount(&error))?;
         made.mounts.push((plan.at.clone(), mountpoint::device_at(&plan.at)));
-        server.serve(index, device, plan)?;
+        let tell = tell.clone();
+        let ended = move |outcome| drop(tell.send(Event::Ended(index, outcome)));
+        server.serve(fs.clone(), device, ended)?;
     }
     Ok(())
 }
@@ -123,148 +143,59 @@ fn way() -> Result<Way, Failure> {
     ))
 }
 
-/// The command runs in namespaces of its own, where an ordinary user may mount. Forks before
-/// anything has threads; this process stays outside and serves.
-fn run_inside(
-    common: &Common,
-    config: &Config,
-    plans: Vec<Plan>,
-    command: &[CString],
-) -> Result<u8, Failure> {
-    for plan in &plans {
+/// The command runs in namespaces of its own, where an ordinary user may mount.
+fn run_inside(common: &Common, config: &Config, plans: &[Plan], words: &[OsString]) -> Result<u8, Failure> {
+    for plan in plans {
         mountpoint::prepare(&plan.at).map_err(|error| cannot_mount(&error))?;
     }
-    let mount_one =
-        |index: usize| mountpoint::mount_direct(&plans[index].at).map_err(|error| error.to_string());
-    let mut inside = Inside::start(command, plans.len(), mount_one, mountpoint::receive).map_err(|error| {
-        Failure::new(exit::UNAVAILABLE, error)
-            .hint("allow user namespaces and /dev/fuse for this user, or install fuse3 and mount without a command")
-    })?;
-    let server = Server::start(common, config, &plans)?;
-    for (index, device) in std::mem::take(&mut inside.devices).into_iter().enumerate() {
-        server.serve(index, device, &plans[index])?;
-    }
-    server.watch_child(inside.child);
-    inside.begin().map_err(|error| Failure::new(exit::OS, format!("the command is gone: {error}")))?;
-    server.wait_for_child(inside.child)
+    inside::check(words)?;
+    let system = |error| Failure::new(exit::OS, error);
+    let signals = Inherited::take().map_err(system)?;
+    let environment = exec::Environment::build(std::env::vars_os(), &Default::default(), &Rules::default())
+        .map_err(|error| Failure::new(exit::SOFTWARE, error))?;
+    let at: Vec<&Path> = plans.iter().map(|plan| &*plan.at).collect();
+    exec::hold_signals().map_err(system)?;
+    let filesystems = || filesystems(common, config, plans);
+    inside::run(&at, filesystems, Command { words, environment, signals, prepare: &|| Ok(()) })
 }
 
-/// The parts that outlive the set-up of a mount.
-struct Server {
-    filesystems: Vec<Arc<SecretFs>>,
-    pool: Runtime,
-    events: mpsc::Receiver<Event>,
-    /// Writes what is left of the log when it goes.
-    _log: Option<WorkerGuard>,
-    tell: Sender<Event>,
-}
-
-impl Server {
-    /// Opens the store, reads the trees, starts the pool. Makes no mount.
-    fn start(common: &Common, config: &Config, plans: &[Plan]) -> Result<Self, Failure> {
-        let signals = stop_signals();
-        signals.thread_block().map_err(|errno| Failure::new(exit::OS, errno))?;
-        let log = log::start_serving();
-        lease::ignore_lease_breaks();
-        sys::signal::survive_broken_pipe();
-        hardening::forbid_dumps().map_err(|error| Failure::new(exit::OS, error))?;
-        if !hardening::lock_memory() {
-            tracing::warn!(
-                "memory could not be locked (no CAP_IPC_LOCK, and a memlock limit): values could be swapped out"
-            );
-        }
-        let (tell, events) = mpsc::channel();
-        watch_signals(signals, tell.clone());
-        let broker =
-            Arc::new(assemble::broker(common, config, Environment::Only(config.env_allowed.clone()))?);
-        let filesystems = plans
-            .iter()
-            .map(|plan| SecretFs::new(broker.clone(), plan.layout.clone()).map_err(cannot_plan))
-            .collect::<Result<_, _>>()?;
-        Ok(Self { filesystems, pool: pool()?, events, _log: log, tell })
-    }
-
-    fn serve(&self, index: usize, device: OwnedFd, plan: &Plan) -> Result<(), Failure> {
-        let tell = self.tell.clone();
-        let ended = move |outcome| drop(tell.send(Event::Ended(index, outcome)));
-        let fs = self.filesystems[index].clone();
-        session::serve(fs, device, self.pool.handle().clone(), ended).map_err(|error| {
-            Failure::new(exit::OS, format!("cannot serve {}: {error}", plan.at.display()))
-        })?;
-        Ok(())
-    }
-
-    /// Until a signal comes or all mounts were taken away.
-    fn wait(&self, mut mounts: usize) -> Result<u8, Failure> {
-        while mounts > 0 {
-            match self.events.recv() {
-                Ok(Event::Ended(index, outcome)) => {
-                    mounts -= 1;
-                    tracing::info!(index, ?outcome, "the mount has ended");
-                }
-                Ok(Event::Signal(came)) => {
-                    tracing::info!(signal = %came.signal, "stops");
-                    return Ok(exit::OK);
-                }
-                Ok(Event::Child(_)) | Err(_) => {}
+/// Until a signal comes or all mounts were taken away.
+fn wait(events: &mpsc::Receiver<Event>, mut mounts: usize) {
+    while mounts > 0 {
+        match events.recv() {
+            Ok(Event::Ended(index, outcome)) => {
+                mounts -= 1;
+                tracing::info!(index, ?outcome, "the mount has ended");
             }
-        }
-        Ok(exit::OK)
-    }
-
-    fn watch_child(&self, child: Pid) {
-        let tell = self.tell.clone();
-        std::thread::spawn(move || {
-            if let Ok(status) = waitpid(child, None) {
-                let _ = tell.send(Event::Child(status));
+            Ok(Event::Signal(came)) => {
+                tracing::info!(signal = %came.signal, "stops");
+                return;
             }
-        });
-    }
-
-    /// The command's end is ours, with its status; a signal is passed on to it.
-    fn wait_for_child(&self, child: Pid) -> Result<u8, Failure> {
-        loop {
-            match self.events.recv() {
-                Ok(Event::Child(WaitStatus::Exited(_, status))) => return Ok(status as u8),
-                Ok(Event::Child(WaitStatus::Signaled(_, signal, _))) => return Ok(128 + signal as u8),
-                // From the terminal the command has got it already.
-                Ok(Event::Signal(Came { by_terminal: true, .. })) => {}
-                Ok(Event::Signal(came)) => drop(signal::kill(child, came.signal)),
-                Ok(Event::Child(_) | Event::Ended(..)) => {}
-                Err(_) => return Ok(exit::SOFTWARE),
-            }
+            Err(_) => return,
         }
     }
 }
 
-fn pool() -> Result<Runtime, Failure> {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(4)
-        .thread_name("secretfs-pool")
-        .enable_time()
-        .build()
-        .map_err(|error| Failure::new(exit::OS, error))
-}
-
-fn stop_signals() -> SigSet {
-    SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT])
-}
-
-fn watch_signals(signals: SigSet, tell: Sender<Event>) {
+/// All threads that are started later hold them back, too.
+fn watch_signals(tell: &Sender<Event>) -> Result<(), Failure> {
+    let signals = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT]);
+    signals.thread_block().map_err(|errno| Failure::new(exit::OS, errno))?;
+    let tell = tell.clone();
     std::thread::spawn(move || {
-        while let Ok(came) = sys::signal::wait(&signals) {
+        while let Ok(came) = signal::wait(&signals) {
             if tell.send(Event::Signal(came)).is_err() {
                 return;
             }
         }
     });
+    Ok(())
 }
 
 /// The mounts answer now: for a person, and for systemd.
-fn announce(plans: &[Plan], server: &Server) {
+fn announce(plans: &[Plan], filesystems: &[Arc<SecretFs>]) {
     use std::io::Write;
     let mut out = io::stdout().lock();
-    for (plan, fs) in plans.iter().zip(&server.filesystems) {
+    for (plan, fs) in plans.iter().zip(filesystems) {
         let _ = writeln!(out, "secretfs: ready: {} ({})", plan.at.display(), count(fs.files()));
     }
     let _ = out.flush();
@@ -291,19 +222,18 @@ impl Made {
 
 /// The command after `--`; nothing after it means the user's shell. The parser does not tell an
 /// empty rest from none.
-fn command(args: &Args) -> Option<Vec<CString>> {
+fn command(args: &Args) -> Option<Vec<OsString>> {
     let ends_in_dashes = || std::env::args_os().next_back().is_some_and(|word| word == "--");
     let words = args.command.clone().or_else(|| ends_in_dashes().then(Vec::new))?;
     let shell = || std::env::var_os("SHELL").unwrap_or_else(|| "/bin/sh".into());
-    let words = if words.is_empty() { vec![shell()] } else { words };
-    Some(words.into_iter().filter_map(|word| CString::new(word.into_vec()).ok()).collect())
+    Some(if words.is_empty() { vec![shell()] } else { words })
 }
 
 fn count(files: usize) -> String {
     if files == 1 { "1 file".to_owned() } else { format!("{files} files") }
 }
 
-fn cannot_mount(error: &MountError) -> Failure {
+pub(super) fn cannot_mount(error: &MountError) -> Failure {
     let (status, hint) = match error {
         MountError::Missing(at) => (exit::NO_INPUT, format!("mkdir -p {}", at.display())),
         MountError::NotFolder(_) | MountError::Link(_) => {

@@ -100,6 +100,8 @@ pub struct Profile {
     /// Variable to reference, as the command line writes references.
     pub env: BTreeMap<String, String>,
     pub env_files: Vec<PathBuf>,
+    /// Covered path to template.
+    pub files: BTreeMap<PathBuf, PathBuf>,
 }
 
 const OWN_PROVIDERS: [(&str, ProviderKind); 2] = [("store", ProviderKind::Store), ("env", ProviderKind::Env)];
@@ -273,6 +275,7 @@ impl Base<'_> {
         Profile {
             env: profile.env.0.into_iter().map(|(name, reference)| (name.0, reference.0.text)).collect(),
             env_files: profile.env_files.into_iter().map(|path| self.path(path.0)).collect(),
+            files: profile.files.0.into_iter().map(|(at, it)| (self.path(at), self.path(it.0))).collect(),
         }
     }
 }

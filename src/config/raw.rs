@@ -112,15 +112,14 @@ with_options!(File: "a map of options" {
 });
 
 #[derive(Default, serde::Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default, expecting = "a map with `env` or `env_files`")]
+#[serde(deny_unknown_fields, default, expecting = "a map with `env`, `env_files` or `files`")]
 pub(super) struct Profile {
     /// Variables, each with the secret that it holds
     pub(super) env: Table<Variable, Word<ReferenceText>>,
     /// Templates of env files, whose variables are set
     pub(super) env_files: Vec<Word<PathBuf>>,
-    /// Files that the command alone sees
-    #[serde(rename = "files")]
-    pub(super) _files: Later,
+    /// Files that the command alone sees, each with its template
+    pub(super) files: Table<PathBuf, Word<PathBuf>>,
 }
 
 #[derive(serde::Deserialize, JsonSchema)]

@@ -32,7 +32,7 @@ mounts:
       .env: {mode: "0440", verify: false, dialect: systemd, syntax: jinja}
       tls/key.pem: {template: ../tls/key.pem.tpl}
 profiles:
-  web: {env: {DATABASE_URL: db.url}, env_files: [web.env.tpl]}
+  web: {env: {DATABASE_URL: db.url}, env_files: [web.env.tpl], files: {/app/c.yml: c.yml.tpl, .env: .env.tpl}}
 secrets:
   from: env
   stripe_key: store:billing#stripe
@@ -56,6 +56,9 @@ policy: {roles: {}, rules: []}
     let key = &mount.files[Path::new("tls/key.pem")];
     assert_eq!(key.template.as_deref(), Some(Path::new("/etc/app/../tls/key.pem.tpl")));
     assert_eq!(config.profiles["web"].env["DATABASE_URL"], "db.url");
+    let files = &config.profiles["web"].files;
+    assert_eq!(files[Path::new("/app/c.yml")], Path::new("/etc/app/c.yml.tpl"));
+    assert_eq!(files[Path::new("/etc/app/.env")], Path::new("/etc/app/.env.tpl"));
     assert_eq!(config.sources.from.as_deref(), Some("env"));
     assert_eq!(config.sources.map.values().next().unwrap().to_string(), "store:billing#stripe");
     assert!(config.env_allowed.contains("HOSTNAME"));
@@ -126,7 +129,6 @@ fn what_is_not_there_yet_is_refused_where_it_is_asked_for() {
         ("policy: {rules: [{allow: 1}]}\n", "1:17"),
         ("audit: {sinks: [{file: x}]}\n", "1:16"),
         ("audit: {required: true}\n", "1:19"),
-        ("profiles: {web: {files: {/a: b}}}\n", "1:25"),
     ] {
         let refusal = refusal(text);
         assert!(refusal.contains(&format!("yaml:{place}: ")), "{text}: {refusal}");

@@ -1,16 +1,20 @@
-//! The door to a child process: an environment with values in it, and the program that gets it.
-//! Uses the words; knows nothing of templates, stores or mounts.
+//! The door to a child process: an environment with values in it, the program that gets it, and
+//! the parent that some need. Uses sys and the words; knows nothing of templates, stores or mounts.
 
 mod dotenv;
 mod environment;
+mod supervise;
 
 use std::ffi::{CString, OsString};
 use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
+use nix::unistd::{AccessFlags, access};
 
 pub use dotenv::{DotenvError, parse as parse_dotenv};
 pub use environment::{Entry, Environment, EnvironmentError, Rules};
+pub use supervise::{hold_signals, supervise};
 
 /// Why the program did not start.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +38,28 @@ impl ExecError {
             Self::NotFound(_) => 127,
             Self::NotExecutable { .. } | Self::TooLarge { .. } | Self::Nul => 126,
         }
+    }
+}
+
+/// What `execvp` searches when there is no PATH (exec(3)).
+const DEFAULT_PATH: &str = "/bin:/usr/bin";
+
+/// Whether [`replace`] will find a program: for who makes something for it first.
+pub fn find(command: &[OsString]) -> Result<(), ExecError> {
+    let name = command.first().map(Path::new).unwrap_or(Path::new(""));
+    let path = std::env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into());
+    let candidates: Vec<PathBuf> = match name.as_os_str().as_bytes().contains(&b'/') {
+        true => vec![name.to_owned()],
+        false => std::env::split_paths(&path).map(|folder| folder.join(name)).collect(),
+    };
+    let program = name.to_string_lossy().into_owned();
+    let can_run = |path: &PathBuf| path.is_file() && access(path, AccessFlags::X_OK).is_ok();
+    if !program.is_empty() && candidates.iter().any(can_run) {
+        Ok(())
+    } else if !program.is_empty() && candidates.iter().any(|path| path.exists()) {
+        Err(ExecError::NotExecutable { program, errno: Errno::EACCES })
+    } else {
+        Err(ExecError::NotFound(program))
     }
 }
 

@@ -2,7 +2,7 @@
 //! `fusermount3` for everybody else. Uses nix.
 
 use std::fs::{self, File};
-use std::io::{self, IoSliceMut};
+use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
@@ -12,14 +12,15 @@ use std::process::{Command, Stdio};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use nix::sys::socket::{
-    AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, socketpair,
-};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::unistd::{getegid, geteuid};
+
+use crate::sys::link;
 
 /// A type of our own, so that a mount of ours can be told from a foreign one.
 pub const FS_TYPE: &str = "fuse.secretfs";
 const DEVICE: &str = "/dev/fuse";
+const DEVICE_NUMBER: libc::dev_t = libc::makedev(10, 229);
 const HELPER: &str = "fusermount3";
 
 #[derive(Debug, thiserror::Error)]
@@ -96,8 +97,17 @@ pub fn mount_direct(at: &Path) -> Result<OwnedFd, MountError> {
     Ok(device)
 }
 
+/// Whether this user could mount, as far as the device goes.
+pub fn check_device() -> Result<(), MountError> {
+    open_device().map(drop)
+}
+
 fn open_device() -> Result<OwnedFd, MountError> {
     match File::options().read(true).write(true).open(DEVICE) {
+        // A container may have put something else in its place, like /dev/null.
+        Ok(device) if !device.metadata().is_ok_and(|meta| meta.rdev() == DEVICE_NUMBER) => {
+            Err(MountError::NoDevice)
+        }
         Ok(device) => Ok(device.into()),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(MountError::DeviceForbidden),
         Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENODEV | libc::ENXIO)) => {
@@ -121,27 +131,12 @@ pub fn mount_by_helper(at: &Path) -> Result<OwnedFd, MountError> {
         .spawn()
         .map_err(|_| MountError::NoHelper(HELPER))?;
     drop(theirs);
-    let device = receive(&ours);
+    let device = link::receive(&ours, 1).ok().and_then(|(_, device)| device);
     let output = child.wait_with_output().map_err(|error| system(at, error))?;
     device.ok_or_else(|| MountError::Helper {
         helper: HELPER,
         said: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
     })
-}
-
-/// One descriptor over a socket (unix(7), SCM_RIGHTS).
-pub fn receive(socket: &OwnedFd) -> Option<OwnedFd> {
-    let mut byte = [0];
-    let mut bytes = [IoSliceMut::new(&mut byte)];
-    let mut control = nix::cmsg_space!([std::os::fd::RawFd; 1]);
-    let message =
-        recvmsg::<()>(socket.as_raw_fd(), &mut bytes, Some(&mut control), MsgFlags::MSG_CMSG_CLOEXEC).ok()?;
-    let mut parts = message.cmsgs().ok()?;
-    let raw = parts.find_map(|part| match part {
-        ControlMessageOwned::ScmRights(descriptors) => descriptors.first().copied(),
-        _ => None,
-    })?;
-    Some(crate::sys::own(raw))
 }
 
 pub fn helper_is_there() -> bool {

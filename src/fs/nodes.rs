@@ -294,6 +294,11 @@ impl Nodes {
         self.steps.insert(thread, (Step::Refused(id), Instant::now()));
     }
 
+    /// Whether this thread did anything just before.
+    pub fn has_step(&self, thread: u32) -> bool {
+        self.steps.contains_key(&thread)
+    }
+
     /// What this thread did just before, once.
     pub fn last_step(&mut self, thread: u32) -> Option<Step> {
         let (step, at) = self.steps.remove(&thread)?;

@@ -24,7 +24,8 @@ pub const SUFFIX: &str = ".tpl";
 /// What is served, and how: one folder of templates, options for all, options for single files.
 #[derive(Clone)]
 pub struct Layout {
-    pub templates: PathBuf,
+    /// `None`: the single files are all there is.
+    pub templates: Option<PathBuf>,
     pub spec: Spec,
     /// By path in the mount. With a template, the file is added; without, one of the folder is meant.
     pub files: BTreeMap<PathBuf, (Spec, Option<PathBuf>)>,
@@ -102,7 +103,9 @@ impl Tree {
         is_known: &dyn Fn(FileId) -> bool,
     ) -> Result<Self, TreeError> {
         let mut found = Found::default();
-        found.collect(Path::new(""), Folder::at(&layout.templates)?)?;
+        if let Some(templates) = &layout.templates {
+            found.collect(Path::new(""), Folder::at(templates)?)?;
+        }
         let Found { templates: mut found, folders } = found;
         found.sort();
         let ids = previous.map_or_else(Ids::default, |tree| tree.ids.clone());
@@ -113,13 +116,13 @@ impl Tree {
             let listed = || found.binary_search_by(|(known, _)| known.cmp(path)).ok().map(|at| &found[at].1);
             let template = template.as_ref().or_else(listed).ok_or_else(|| TreeError::NoTemplate {
                 path: path.clone(),
-                templates: layout.templates.clone(),
+                templates: layout.templates.clone().unwrap_or_default(),
             })?;
-            let root =
-                if template.starts_with(&layout.templates) { &*layout.templates } else { parent(template) };
+            let root = layout.templates.as_deref().filter(|root| template.starts_with(root));
+            let root = root.unwrap_or(parent(template));
             tree.add_file(path, Trusted::new(template, root.into()), spec, previous);
         }
-        let root: Arc<Path> = layout.templates.as_path().into();
+        let root: Arc<Path> = layout.templates.as_deref().unwrap_or(Path::new("")).into();
         for (path, template) in found.iter().filter(|(path, _)| !layout.files.contains_key(path)) {
             tree.add_file(path, Trusted::new(template, root.clone()), &layout.spec, previous);
         }

@@ -17,7 +17,7 @@ pub fn take(name: &str) -> Option<Zeroizing<Vec<u8>>> {
     Some(value)
 }
 
-fn is_single_threaded() -> bool {
+pub(super) fn is_single_threaded() -> bool {
     std::fs::read_dir("/proc/self/task").is_ok_and(|tasks| tasks.count() == 1)
 }
 

@@ -2,9 +2,11 @@
 //! The only folder with `unsafe`, each block with its `SAFETY:`. Uses the words only.
 
 pub mod allocator;
+pub mod child;
 pub mod environ;
 pub mod hardening;
 pub mod lease;
+pub mod link;
 pub mod namespace;
 pub mod peer;
 pub mod probe;

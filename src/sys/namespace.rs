@@ -1,137 +1,113 @@
-//! A mount without privileges: a child in a user and mount namespace of its own makes the mount,
-//! hands its descriptor to the parent, and becomes the command. Must be called before the process
-//! has a second thread. Uses nix.
+//! A mount namespace of one's own: what is mounted in it, only this process and its children see.
+//! An ordinary user gets one inside a user namespace that maps nobody else. Uses nix.
 
-use std::ffi::CString;
 use std::fs;
-use std::io::{self, IoSlice};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::io;
+use std::path::Path;
 
-use nix::mount::{MsFlags, mount};
+use nix::errno::Errno;
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
-use nix::sys::socket::{AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, sendmsg, socketpair};
-use nix::unistd::{ForkResult, Pid, fork, getegid, geteuid, read, write};
+use nix::unistd::{getegid, geteuid};
 
-/// The child waits for [`Inside::begin`] before it runs the command.
-pub struct Inside {
-    pub child: Pid,
-    /// `/dev/fuse`, once per mount that was made inside.
-    pub devices: Vec<OwnedFd>,
-    socket: OwnedFd,
-}
-
-/// Why the child could not make the mount: the step that failed, and the system's word.
+/// Why there is no such namespace here.
 #[derive(Debug, thiserror::Error)]
-#[error("{step}: {error}")]
-pub struct NamespaceError {
-    pub step: String,
-    pub error: io::Error,
+pub enum NamespaceError {
+    #[error("this system gives no user a view of files of his own: {SWITCH_MAX} is 0")]
+    SwitchedOff,
+    #[error("this system gives no ordinary user a view of files of his own: {SWITCH_DEBIAN} is 0")]
+    OnlyRoot,
+    #[error("AppArmor keeps this program from a view of files of its own: {SWITCH_APPARMOR} is 1")]
+    AppArmor,
+    #[error("this container or sandbox lets no program have a view of files of its own (unshare: {})", .0.desc())]
+    Forbidden(Errno),
+    #[error("{step}: {error}")]
+    Step { step: &'static str, error: io::Error },
 }
 
-const STATUS_CANNOT_RUN: i32 = 126;
-const STATUS_NOT_FOUND: i32 = 127;
+const SWITCH_MAX: &str = "user.max_user_namespaces";
+const SWITCH_DEBIAN: &str = "kernel.unprivileged_userns_clone";
+const SWITCH_APPARMOR: &str = "kernel.apparmor_restrict_unprivileged_userns";
 
-impl Inside {
-    /// Forks; in the child enters the namespaces and calls `mount_one` for each mount, which
-    /// answers with the mounted `/dev/fuse`. `receive` takes a descriptor from a socket.
-    pub fn start(
-        command: &[CString],
-        mounts: usize,
-        mount_one: impl FnMut(usize) -> Result<OwnedFd, String>,
-        receive: impl Fn(&OwnedFd) -> Option<OwnedFd>,
-    ) -> Result<Self, NamespaceError> {
-        let pair = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC);
-        let (ours, theirs) = pair.map_err(|errno| failed("socketpair", errno.into()))?;
-        // SAFETY: the process has one thread (the caller's promise), so the child may allocate.
-        match unsafe { fork() }.map_err(|errno| failed("fork", errno.into()))? {
-            ForkResult::Child => {
-                drop(ours);
-                run_child(&theirs, command, mounts, mount_one)
-            }
-            ForkResult::Parent { child } => {
-                drop(theirs);
-                let devices: Vec<OwnedFd> = (0..mounts).map_while(|_| receive(&ours)).collect();
-                if devices.len() < mounts {
-                    return Err(Self::reason(&ours));
-                }
-                Ok(Self { child, devices, socket: ours })
-            }
+impl NamespaceError {
+    /// What to do.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::SwitchedOff => format!("sudo sysctl {SWITCH_MAX}=10000, or run this as root"),
+            Self::OnlyRoot => format!("sudo sysctl {SWITCH_DEBIAN}=1, or run this as root"),
+            Self::AppArmor => format!("sudo sysctl {SWITCH_APPARMOR}=0, or run this as root"),
+            Self::Forbidden(_) => "a container needs --cap-add SYS_ADMIN --device /dev/fuse, and no \
+                                   AppArmor or seccomp profile that forbids mounts"
+                .to_owned(),
+            Self::Step { .. } => "run this as root, or use variables alone: --env, --env-file".to_owned(),
         }
     }
-
-    /// Lets the child run its command.
-    pub fn begin(&self) -> io::Result<()> {
-        write(&self.socket, b"go")?;
-        Ok(())
-    }
-
-    fn reason(socket: &OwnedFd) -> NamespaceError {
-        let mut said = [0; 512];
-        let length = read(socket, &mut said).unwrap_or(0);
-        let said = String::from_utf8_lossy(&said[..length]).into_owned();
-        failed("the mount inside its own namespaces failed", io::Error::other(said))
-    }
 }
 
-fn run_child(
-    socket: &OwnedFd,
-    command: &[CString],
-    mounts: usize,
-    mut mount_one: impl FnMut(usize) -> Result<OwnedFd, String>,
-) -> ! {
-    let made = enter().and_then(|()| {
-        (0..mounts).try_for_each(|index| {
-            send(socket, &mount_one(index)?);
-            Ok(())
-        })
-    });
-    if let Err(why) = made {
-        // A message without a descriptor, then the reason.
-        let _ = write(socket, b"!");
-        let _ = write(socket, why.as_bytes());
-        std::process::exit(STATUS_CANNOT_RUN);
-    }
-    let mut go = [0; 2];
-    if !matches!(read(socket, &mut go), Ok(2)) {
-        std::process::exit(STATUS_CANNOT_RUN);
-    }
-    let errno = match nix::unistd::execvp(&command[0], command) {
-        Err(errno) => errno,
-        Ok(never) => match never {},
-    };
-    eprint_command(&command[0], errno);
-    std::process::exit(if errno == nix::errno::Errno::ENOENT { STATUS_NOT_FOUND } else { STATUS_CANNOT_RUN })
-}
-
-fn eprint_command(command: &CString, errno: nix::errno::Errno) {
-    use std::io::Write;
-    let _ = writeln!(io::stderr(), "secretfs: cannot run {}: {}", command.to_string_lossy(), errno.desc());
-}
-
-/// Enters a mount namespace, and for a user without privileges a user namespace that maps only
-/// this user (user_namespaces(7)).
-fn enter() -> Result<(), String> {
+/// Enters a mount namespace that passes nothing on to the others (mount_namespaces(7)), for a
+/// user without privileges in a user namespace where he keeps his uid (user_namespaces(7)).
+pub fn enter() -> Result<(), NamespaceError> {
     let (uid, gid) = (geteuid(), getegid());
-    let say = |step: &str, error: io::Error| format!("{step}: {error}");
+    let refused = |errno| refusal(errno, uid.is_root(), setting);
     if uid.is_root() {
-        unshare(CloneFlags::CLONE_NEWNS).map_err(|errno| say("unshare", errno.into()))?;
+        unshare(CloneFlags::CLONE_NEWNS).map_err(refused)?;
     } else {
-        unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS)
-            .map_err(|errno| say("user namespaces are not to be had here", errno.into()))?;
-        fs::write("/proc/self/setgroups", "deny").map_err(|error| say("setgroups", error))?;
-        fs::write("/proc/self/uid_map", format!("{uid} {uid} 1")).map_err(|error| say("uid_map", error))?;
-        fs::write("/proc/self/gid_map", format!("{gid} {gid} 1")).map_err(|error| say("gid_map", error))?;
+        unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS).map_err(refused)?;
+        write("/proc/self/setgroups", "deny")?;
+        write("/proc/self/uid_map", &format!("{uid} {uid} 1"))?;
+        write("/proc/self/gid_map", &format!("{gid} {gid} 1"))?;
     }
+    // AppArmor lets the namespace be made, and then nothing be done in it.
     mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
-        .map_err(|errno| say("private mounts", errno.into()))
+        .map_err(refused)
 }
 
-fn send(socket: &OwnedFd, device: &OwnedFd) {
-    let descriptors = [device.as_raw_fd()];
-    let rights = [ControlMessage::ScmRights(&descriptors)];
-    let _ = sendmsg::<()>(socket.as_raw_fd(), &[IoSlice::new(b"f")], &rights, MsgFlags::empty(), None);
+/// Lets `source` appear at the place that `target` names, a file over a file.
+pub fn bind(source: &Path, target: &Path) -> io::Result<()> {
+    Ok(mount(Some(source), target, None::<&str>, MsFlags::MS_BIND, None::<&str>)?)
 }
 
-fn failed(step: &str, error: io::Error) -> NamespaceError {
-    NamespaceError { step: step.to_owned(), error }
+/// Takes a mount out of sight. What was bound from it stays.
+pub fn detach(at: &Path) -> io::Result<()> {
+    Ok(umount2(at, MntFlags::MNT_DETACH)?)
+}
+
+/// Which of the system's switches the kernel's word means. `setting` answers what a sysctl holds.
+fn refusal(errno: Errno, is_root: bool, setting: impl Fn(&str) -> Option<String>) -> NamespaceError {
+    let is = |name, value: &str| setting(name).is_some_and(|held| held == value);
+    match errno {
+        Errno::ENOSPC if !is_root => NamespaceError::SwitchedOff,
+        Errno::EPERM | Errno::EACCES if !is_root && is(SWITCH_DEBIAN, "0") => NamespaceError::OnlyRoot,
+        Errno::EPERM | Errno::EACCES if !is_root && is(SWITCH_APPARMOR, "1") => NamespaceError::AppArmor,
+        errno => NamespaceError::Forbidden(errno),
+    }
+}
+
+fn setting(name: &str) -> Option<String> {
+    let text = fs::read_to_string(format!("/proc/sys/{}", name.replace('.', "/"))).ok()?;
+    Some(text.trim().to_owned())
+}
+
+fn write(path: &'static str, text: &str) -> Result<(), NamespaceError> {
+    fs::write(path, text).map_err(|error| NamespaceError::Step { step: path, error })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(errno: Errno, is_root: bool, settings: &[(&str, &str)]) -> String {
+        let setting = |name: &str| settings.iter().find(|it| it.0 == name).map(|it| it.1.to_owned());
+        refusal(errno, is_root, setting).hint()
+    }
+
+    #[test]
+    fn the_switch_that_forbids_it_is_named() {
+        assert!(told(Errno::ENOSPC, false, &[]).contains("sysctl user.max_user_namespaces=10000"));
+        assert!(told(Errno::EPERM, false, &[(SWITCH_DEBIAN, "0")]).contains("userns_clone=1"));
+        let ubuntu = [(SWITCH_DEBIAN, "1"), (SWITCH_APPARMOR, "1")];
+        assert!(told(Errno::EACCES, false, &ubuntu).contains("unprivileged_userns=0"));
+        assert!(told(Errno::EPERM, false, &[(SWITCH_APPARMOR, "0")]).contains("--cap-add SYS_ADMIN"));
+        assert!(told(Errno::EPERM, true, &ubuntu).contains("--cap-add SYS_ADMIN"));
+    }
 }

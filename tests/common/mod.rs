@@ -3,6 +3,7 @@
 #![allow(dead_code, unused_imports, unreachable_pub)]
 
 pub mod http;
+mod keyboard;
 mod map;
 mod mount;
 pub mod programs;
@@ -15,6 +16,7 @@ pub mod terminal;
 mod tools;
 pub mod transcript;
 
+pub use keyboard::Keyboard;
 pub use map::Map;
 pub use mount::{Mounted, TestMount};
 pub use shared_node::{SharedNode, serve};

@@ -67,6 +67,13 @@ pub(super) fn of_config(config: &Config, report: &mut Report) -> Result<Vec<Subj
         let subject = Subject::new(path.clone(), path, &FileOptions::default(), false);
         subjects.push(Subject { options, is_format_unknown: false, ..subject });
     }
+    let covers: BTreeSet<_> = config.profiles.values().flat_map(|profile| &profile.files).collect();
+    for (path, template) in covers {
+        let wanted = FileOptions { format: source::format_of(template), ..FileOptions::default() };
+        // Held to the same rules as in a mount.
+        let subject = Subject::new(template.clone(), path, &wanted, false);
+        subjects.push(Subject { is_in_folder: true, ..subject });
+    }
     let mut seen = HashSet::new();
     subjects.retain(|it| seen.insert((it.path.clone(), it.options, it.is_mounted)));
     Ok(subjects)

@@ -45,7 +45,7 @@ fn warn_of_owners(config: &Config, args: &Args) {
 /// A mount below a folder of templates would be read by its own server, which waits for itself.
 fn refuse_own_templates(at: &Path, plans: &[Plan]) -> Result<(), Failure> {
     let Ok(at) = at.canonicalize() else { return Ok(()) };
-    let folders = plans.iter().map(|plan| &plan.layout.templates);
+    let folders = plans.iter().filter_map(|plan| plan.layout.templates.as_ref());
     let within = |folder: &&PathBuf| folder.canonicalize().is_ok_and(|folder| at.starts_with(folder));
     match folders.into_iter().find(within) {
         None => Ok(()),
@@ -98,7 +98,7 @@ fn layout(
     files: BTreeMap<PathBuf, (Spec, Option<PathBuf>)>,
 ) -> Result<Layout, Failure> {
     let folders = Ownership { mode: 0o555, ..spec.ownership };
-    Ok(Layout { templates: absolute(templates)?, spec, files, folders })
+    Ok(Layout { templates: Some(absolute(templates)?), spec, files, folders })
 }
 
 /// An option that names somebody whom this machine does not know.

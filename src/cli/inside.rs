@@ -1,0 +1,133 @@
+//! A command that alone sees a mount. A child makes the mount in a namespace of its own, hands
+//! its descriptor to this process, which serves from outside, and only then becomes the command.
+//! May use every layer.
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::exit;
+use super::mount::cannot_mount;
+use super::report::Failure;
+use super::serve::Server;
+use crate::exec::{self, Environment};
+use crate::fs::SecretFs;
+use crate::fs::mountpoint;
+use crate::sys::child;
+use crate::sys::link::Link;
+use crate::sys::namespace::{self, NamespaceError};
+use crate::sys::signal::Inherited;
+
+/// What runs inside.
+pub struct Command<'a> {
+    pub words: &'a [OsString],
+    pub environment: Environment,
+    pub signals: Inherited,
+    /// What is left to do in the child once the mounts answer.
+    pub prepare: &'a dyn Fn() -> Result<(), Failure>,
+}
+
+/// Judges what can be judged before anything is made: a program and a device that are not there.
+pub fn check(words: &[OsString]) -> Result<(), Failure> {
+    exec::find(words).map_err(|error| Failure::new(error.status(), error))?;
+    mountpoint::check_device().map_err(|error| cannot_mount(&error))
+}
+
+/// Runs the command to its end; answers with its status. A filesystem for each mount point is made
+/// once the child is there: signals must be held back ([`exec::hold_signals`]), and there must be
+/// one thread.
+pub fn run(
+    mount_points: &[&Path],
+    filesystems: impl FnOnce() -> Result<Vec<Arc<SecretFs>>, Failure>,
+    command: Command<'_>,
+) -> Result<u8, Failure> {
+    let system = |error| Failure::new(exit::OS, error);
+    let forked = child::fork(|link| {
+        let failure = become_command(link, mount_points, &command);
+        let _ = link.send(&in_writing(&failure));
+    });
+    let (child, link) = forked.map_err(system)?;
+    drop(command);
+    // From here on there are threads: a filesystem has its own.
+    let server = Server::start()?;
+    for (at, fs) in mount_points.iter().zip(filesystems()?) {
+        let device = match link.receive().map_err(system)? {
+            Some((_, Some(device))) => device,
+            Some((report, None)) => return Err(read_back(&report)),
+            None => return Err(gone()),
+        };
+        let at = at.to_path_buf();
+        let ended = move |outcome| tracing::info!(at = %at.display(), ?outcome, "the mount has ended");
+        server.serve(fs, device, ended)?;
+    }
+    link.send(b"go").map_err(|_| gone())?;
+    if let Some((report, _)) = link.receive().map_err(system)? {
+        return Err(read_back(&report));
+    }
+    let status = exec::supervise(child).map_err(system);
+    server.stop();
+    status
+}
+
+/// In the child: returns only if it did not become the command.
+fn become_command(link: &Link, mount_points: &[&Path], command: &Command<'_>) -> Failure {
+    let made = enter_and_mount(link, mount_points).and_then(|()| match link.receive() {
+        Ok(Some(_)) => (command.prepare)(),
+        _ => Err(gone()),
+    });
+    if let Err(failure) = made {
+        return failure;
+    }
+    command.signals.restore();
+    let error = exec::replace(command.words, &command.environment);
+    Failure::new(error.status(), error)
+}
+
+fn enter_and_mount(link: &Link, mount_points: &[&Path]) -> Result<(), Failure> {
+    namespace::enter().map_err(|error| cannot_enter(&error))?;
+    for at in mount_points {
+        let device = mountpoint::mount_direct(at).map_err(|error| cannot_mount(&error))?;
+        // Given away whole: a copy in here would keep a dead mount from telling its readers.
+        link.hand_over(device).map_err(|_| gone())?;
+    }
+    Ok(())
+}
+
+fn cannot_enter(error: &NamespaceError) -> Failure {
+    Failure::new(exit::UNAVAILABLE, error).hint(error.hint())
+}
+
+/// The other process has gone: the signal that ended it is told by whoever waits for it.
+fn gone() -> Failure {
+    Failure::new(exit::OS, "the command was ended before it began")
+}
+
+/// A failure for the other process to tell: status, problem and hint.
+fn in_writing(failure: &Failure) -> Vec<u8> {
+    let hint = failure.hint.as_deref().unwrap_or_default();
+    [&[failure.status][..], failure.problem.as_bytes(), b"\0", hint.as_bytes()].concat()
+}
+
+fn read_back(report: &[u8]) -> Failure {
+    let (&status, text) = report.split_first().unwrap_or((&exit::SOFTWARE, b"nothing was said"));
+    let text = String::from_utf8_lossy(text);
+    let (problem, hint) = text.split_once('\0').unwrap_or((&text, ""));
+    let failure = Failure::new(status, problem);
+    if hint.is_empty() { failure } else { failure.hint(hint) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_survives_the_way() {
+        for failure in [Failure::new(69, "it is\nso").hint("mend it"), Failure::new(127, "no hint")] {
+            let back = read_back(&in_writing(&failure));
+            assert_eq!(
+                (back.status, &back.problem, &back.hint),
+                (failure.status, &failure.problem, &failure.hint)
+            );
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! A socket between a process and the child that it forks: messages, and descriptors with them
+//! (unix(7), SCM_RIGHTS). Closed by exec, so its end tells that the child has become its command.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+
+use nix::sys::socket::{
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, sendmsg,
+    socketpair,
+};
+
+/// One end.
+pub struct Link(OwnedFd);
+
+/// The longest message; what is longer is cut.
+const MOST_BYTES: usize = 16 * 1024;
+
+impl Link {
+    pub fn pair() -> io::Result<(Self, Self)> {
+        let (one, other) =
+            socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
+        Ok((Self(one), Self(other)))
+    }
+
+    pub fn send(&self, message: &[u8]) -> io::Result<()> {
+        self.send_all(message, &[])
+    }
+
+    /// Gives a descriptor away.
+    pub fn hand_over(&self, descriptor: OwnedFd) -> io::Result<()> {
+        self.send_all(b"d", &[ControlMessage::ScmRights(&[descriptor.as_raw_fd()])])
+    }
+
+    /// The next message, with its descriptor; `None` if the other end is gone.
+    pub fn receive(&self) -> io::Result<Option<(Vec<u8>, Option<OwnedFd>)>> {
+        let (message, descriptor) = receive(&self.0, MOST_BYTES)?;
+        Ok((!message.is_empty() || descriptor.is_some()).then_some((message, descriptor)))
+    }
+
+    fn send_all(&self, message: &[u8], control: &[ControlMessage<'_>]) -> io::Result<()> {
+        let message = &message[..message.len().min(MOST_BYTES)];
+        let flags = MsgFlags::MSG_NOSIGNAL;
+        sendmsg::<()>(self.0.as_raw_fd(), &[IoSlice::new(message)], control, flags, None)?;
+        Ok(())
+    }
+}
+
+/// One message of a socket, and the descriptor that came with it.
+pub fn receive(socket: &OwnedFd, most: usize) -> io::Result<(Vec<u8>, Option<OwnedFd>)> {
+    let mut bytes = vec![0; most];
+    let mut parts = [IoSliceMut::new(&mut bytes)];
+    let mut control = nix::cmsg_space!([RawFd; 1]);
+    let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+    let message = recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut control), flags)?;
+    let length = message.bytes;
+    let descriptor = message.cmsgs()?.find_map(|part| match part {
+        ControlMessageOwned::ScmRights(descriptors) => descriptors.first().copied(),
+        _ => None,
+    });
+    let descriptor = descriptor.map(super::own);
+    bytes.truncate(length);
+    Ok((bytes, descriptor))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_descriptors_and_the_end_arrive_in_order() {
+        let (one, other) = Link::pair().unwrap();
+        one.send(b"hello").unwrap();
+        one.hand_over(std::fs::File::open("/dev/null").unwrap().into()).unwrap();
+        drop(one);
+        let (message, descriptor) = other.receive().unwrap().unwrap();
+        assert_eq!((&message[..], descriptor.is_none()), (&b"hello"[..], true));
+        assert!(other.receive().unwrap().unwrap().1.is_some());
+        assert!(other.receive().unwrap().is_none());
+    }
+}
