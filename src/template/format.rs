@@ -9,6 +9,7 @@ pub enum Format {
     /// No escaping: PEM and plain files.
     Text,
     Json,
+    Yaml,
     Env(Dialect),
 }
 
@@ -48,8 +49,12 @@ pub struct UnknownName {
     pub known: Vec<&'static str>,
 }
 
-const FORMATS: [(&str, Format); 3] =
-    [("text", Format::Text), ("json", Format::Json), ("env", Format::Env(Dialect::Dotenv))];
+const FORMATS: [(&str, Format); 4] = [
+    ("text", Format::Text),
+    ("json", Format::Json),
+    ("yaml", Format::Yaml),
+    ("env", Format::Env(Dialect::Dotenv)),
+];
 const DIALECTS: [(&str, Dialect); 5] = [
     ("dotenv", Dialect::Dotenv),
     ("systemd", Dialect::Systemd),
@@ -66,7 +71,11 @@ impl Format {
         if name == ".env" || name.starts_with(".env.") || name.ends_with(".env") {
             return Some(Self::Env(Dialect::Dotenv));
         }
-        name.ends_with(".json").then_some(Self::Json)
+        match name.rsplit_once('.')?.1 {
+            "json" => Some(Self::Json),
+            "yaml" | "yml" => Some(Self::Yaml),
+            _ => None,
+        }
     }
 
     /// The format of a file: what is wanted, else what its name tells, else text. A dialect says
@@ -91,6 +100,7 @@ impl Format {
         match self {
             Self::Text => "text",
             Self::Json => "json",
+            Self::Yaml => "yaml",
             Self::Env(_) => "env",
         }
     }
@@ -137,6 +147,8 @@ mod tests {
             assert_eq!(Format::from_file_name(name), dotenv, "{name}");
         }
         assert_eq!(Format::from_file_name("config.json"), Some(Format::Json));
+        assert_eq!(Format::from_file_name("a.d/values.YAML"), Some(Format::Yaml));
+        assert_eq!(Format::from_file_name("compose.yml"), Some(Format::Yaml));
         for name in ["environment", "key.pem", "json", "env"] {
             assert_eq!(Format::from_file_name(name), None, "{name}");
         }

@@ -62,6 +62,18 @@ pub const PYTHON_JSON: Consumer = consumer("python json", How::Python("python_js
 pub const PYTHON_INNER_JSON: Consumer = consumer("python json", How::Python("python_json.py", "inner"));
 pub const JQ: Consumer = consumer("jq", How::Jq);
 
+pub const PYYAML: Consumer = consumer("PyYAML", How::Python("python_yaml.py", "pyyaml"));
+pub const LIBYAML: Consumer = consumer("libyaml", How::Python("python_yaml.py", "libyaml"));
+pub const RUAMEL: Consumer = consumer("ruamel.yaml", How::Python("python_yaml.py", "ruamel"));
+pub const JS_YAML: Consumer = consumer("js-yaml", How::Node("node_yaml.js", "js-yaml"));
+pub const NPM_YAML: Consumer = consumer("yaml of npm", How::Node("node_yaml.js", "yaml"));
+pub const SNAKE_YAML: Consumer = consumer("SnakeYAML", How::Java("SnakeYaml.java"));
+pub const PSYCH: Consumer = consumer("psych", How::Ruby("ruby_yaml.rb"));
+pub const GO_YAML: Consumer = consumer("go-yaml", How::Go("yaml.v3"));
+pub const KUBERNETES: Consumer = consumer("yaml of Kubernetes", How::Go("sigs"));
+pub const SERDE_YAML: Consumer =
+    consumer("serde_yaml", How::Rust(|file| serde_yaml::from_slice(file).unwrap_or_default()));
+
 impl Consumer {
     pub fn answers(&self, files: &[Vec<u8>]) -> Answers {
         match self.how {

@@ -5,6 +5,7 @@
 
 pub mod proof;
 
+use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use proptest::prelude::*;
@@ -134,21 +135,32 @@ fn wild() -> impl Strategy<Value = Vec<u8>> {
 
 /// As many as the run is long, in portions that a reader takes at once.
 pub fn portions() -> impl Iterator<Item = Vec<Vec<u8>>> {
-    let (portions, count) = if common::long() { (10, 10_000) } else { (1, 200) };
+    let (portions, count) = if common::long() { (10, 10_000) } else { (1, 150) };
+    (0..portions).map(move |portion| {
+        let fixed = if portion == 0 { fixed() } else { Vec::new() };
+        fixed.into_iter().chain(draw(wild(), count)).collect()
+    })
+}
+
+/// Without the large ones, which take parsers written in Python seconds; in a long run with them.
+pub fn small_portions() -> impl Iterator<Item = Vec<Vec<u8>>> {
+    let is_small = |value: &Vec<u8>| value.len() < 1024 || common::long();
+    portions().map(move |values| values.into_iter().filter(is_small).collect())
+}
+
+/// Others in each run; a failure prints the one that it is about.
+pub fn draw<T: fmt::Debug>(strategy: impl Strategy<Value = T>, count: usize) -> Vec<T> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos();
     let mut seed = [0; 32];
     seed[..16].copy_from_slice(&now.to_le_bytes());
-    let mut runner =
-        TestRunner::new_with_rng(Config::default(), TestRng::from_seed(RngAlgorithm::ChaCha, &seed));
-    (0..portions).map(move |portion| {
-        let drawn: Vec<_> = (0..count).map(|_| wild().new_tree(&mut runner).unwrap().current()).collect();
-        let fixed = if portion == 0 { fixed() } else { Vec::new() };
-        fixed.into_iter().chain(drawn).collect()
-    })
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &seed);
+    let mut runner = TestRunner::new_with_rng(Config::default(), rng);
+    (0..count).map(|_| strategy.new_tree(&mut runner).unwrap().current()).collect()
 }
 
 fn fixed() -> Vec<Vec<u8>> {
     let fragments = FRAGMENTS.iter().map(|text| text.as_bytes().to_vec());
-    let large = [vec![b'x'; 65_000], vec![b'x'; 65_536], vec![b'x'; 200_000]];
+    let largest = if common::long() { 1024 * 1024 } else { 70_000 };
+    let large = [65_000, 65_536, largest].map(|size| vec![b'x'; size]);
     fragments.chain([Vec::new()]).chain(large).collect()
 }

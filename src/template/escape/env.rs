@@ -2,6 +2,7 @@
 //! end, is held back and then quoted as a whole, in the way that all readers of the dialect understand.
 
 use super::held::Held;
+use super::quoting::Reason;
 use super::{Emitted, Encoder, Refusal, comment};
 use crate::template::error::Span;
 use crate::template::format::Dialect;
@@ -13,61 +14,34 @@ pub(super) struct Env {
     held: Held,
     /// The readers no longer agree about where they are, because of the template's own text.
     doubt: bool,
+    /// What stands before the `=`.
+    name: Vec<u8>,
 }
 
 #[derive(Clone, Copy)]
 enum Place {
     /// Before the `=`. `written` is a value that stands there.
-    Key {
-        name: Name,
-        written: Option<Span>,
-    },
-    /// After the `=`. `dropped` if the reader drops a variable of this name.
-    BeforeValue {
-        dropped: bool,
-    },
+    Key { written: Option<Span> },
+    /// After the `=`.
+    BeforeValue,
     /// Within a value: 0 or the quote that it began with.
-    Value {
-        quote: u8,
-        escaped: bool,
-    },
+    Value { quote: u8, escaped: bool },
     /// After the closing quote. `valued` is a value within these quotes.
-    AfterValue {
-        valued: Option<Span>,
-    },
-    Comment {
-        escaped: bool,
-    },
+    AfterValue { valued: Option<Span> },
+    /// `is_sure` unless some read it as a value.
+    Comment { escaped: bool, is_sure: bool },
 }
 
-/// How far a variable's name has come.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Name {
-    Start,
-    Within,
-    /// After a blank.
-    Ended,
-    Unsound,
-}
+const NAME: Reason = (
+    "a variable's name can only have letters, digits and `_`",
+    "write the value after `NAME=`, or set `format: text`",
+);
 
-impl Name {
-    fn after(self, byte: u8) -> Self {
-        match (self, byte) {
-            (Self::Start | Self::Within, b'a'..=b'z' | b'A'..=b'Z' | b'_') | (Self::Within, b'0'..=b'9') => {
-                Self::Within
-            }
-            (Self::Start, b' ' | b'\t') => Self::Start,
-            (Self::Within | Self::Ended, b' ' | b'\t') => Self::Ended,
-            _ => Self::Unsound,
-        }
-    }
-}
-
-const LINE_START: Place = Place::Key { name: Name::Start, written: None };
+const LINE_START: Place = Place::Key { written: None };
 
 impl Env {
     pub(super) fn new(dialect: Dialect, cap: usize) -> Self {
-        Self { dialect, place: LINE_START, held: Held::new(cap), doubt: false }
+        Self { dialect, place: LINE_START, held: Held::new(cap), doubt: false, name: Vec::new() }
     }
 
     /// A relative of the dotenv library, not a reader with one grammar of its own.
@@ -80,14 +54,11 @@ impl Env {
         let ends_line = matches!(byte, b'\n' | b'\r');
         match self.place {
             Place::Value { quote, escaped } => self.byte_of_value(byte, quote, escaped, out),
-            Place::BeforeValue { .. } if !ends_line && !matches!(byte, b' ' | b'\t') => {
-                self.begin_value(byte, out)
+            Place::BeforeValue if !ends_line && !matches!(byte, b' ' | b'\t') => self.begin_value(byte, out),
+            Place::Key { written: Some(at) } if byte == b'=' && !self.is_named() => {
+                Err(Refusal::at(at, NAME.0, NAME.1))
             }
-            Place::Key { .. } if self.is_dotenv() && self.dialect.quotes().contains(&byte) => {
-                self.doubt = true;
-                Ok(out.put(&[byte])?)
-            }
-            Place::Key { written: Some(at), .. } if ends_line => Err(Refusal::at(
+            Place::Key { written: Some(at) } if ends_line => Err(Refusal::at(
                 at,
                 "the value stands on a line that is not `NAME=value`",
                 "write a name and `=` before it, or set `format: text`",
@@ -101,22 +72,45 @@ impl Env {
     }
 
     /// The places that text goes through without more.
-    fn follow(&self, place: Place, byte: u8) -> Place {
+    fn follow(&mut self, place: Place, byte: u8) -> Place {
         let continues = self.dialect == Dialect::Systemd;
         match (place, byte) {
-            (Place::Comment { escaped: true }, _) => Place::Comment { escaped: false },
-            (Place::Comment { .. }, b'\\') if continues => Place::Comment { escaped: true },
-            (_, b'\n' | b'\r') => LINE_START,
-            (Place::Key { name: Name::Start, .. }, _) if self.dialect.begins_comment(byte) => {
-                Place::Comment { escaped: false }
+            (Place::Comment { escaped: true, is_sure }, _) => Place::Comment { escaped: false, is_sure },
+            (Place::Comment { is_sure, .. }, b'\\') if continues => Place::Comment { escaped: true, is_sure },
+            (_, b'\n' | b'\r') => self.begin_line(),
+            (Place::Key { .. }, _)
+                if self.dialect.begins_comment(byte) && self.name.trim_ascii().is_empty() =>
+            {
+                Place::Comment { escaped: false, is_sure: true }
             }
-            (Place::Key { name, .. }, b'=') => {
-                let is_sound = matches!(name, Name::Within | Name::Ended);
-                Place::BeforeValue { dropped: self.dialect == Dialect::Systemd && !is_sound }
+            (Place::Key { .. }, b'=') => Place::BeforeValue,
+            (Place::Key { written }, _) => {
+                // Some take a `:` for a `=`, and the next line for its value.
+                self.doubt |= self.is_dotenv() && (byte == b':' || self.dialect.quotes().contains(&byte));
+                self.name.push(byte);
+                Place::Key { written }
             }
-            (Place::Key { name, written }, _) => Place::Key { name: name.after(byte), written },
             (place, _) => place,
         }
+    }
+
+    fn begin_line(&mut self) -> Place {
+        self.name.clear();
+        LINE_START
+    }
+
+    /// Whether all readers know a variable of this name.
+    fn is_named(&self) -> bool {
+        let is_systemd = self.dialect == Dialect::Systemd;
+        let name = self.name.trim_ascii();
+        let exported =
+            name.strip_prefix(b"export").filter(|rest| rest.starts_with(b" ")).map(<[u8]>::trim_ascii);
+        let name = exported.filter(|_| !is_systemd).unwrap_or(name);
+        let fits =
+            |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_' || (*byte == b'.' && !is_systemd);
+        name != b"export"
+            && name.first().is_some_and(|first| !first.is_ascii_digit())
+            && name.iter().all(fits)
     }
 
     fn begin_value(&mut self, byte: u8, out: &mut Output) -> Result<(), Refusal> {
@@ -138,8 +132,12 @@ impl Env {
             return self.held.write(self.dialect, quote, out);
         }
         if !escaped && quote == 0 && self.ends_bare(byte) {
+            let is_sure = self.held.last_byte().is_some();
             self.held.write(self.dialect, 0, out)?;
-            self.place = if byte == b'#' { Place::Comment { escaped: false } } else { LINE_START };
+            self.place = match byte {
+                b'#' => Place::Comment { escaped: false, is_sure },
+                _ => self.begin_line(),
+            };
             return Ok(out.put(&[byte])?);
         }
         let escaped = !escaped && byte == b'\\' && self.dialect.escapes_in(quote);
@@ -148,7 +146,11 @@ impl Env {
     }
 
     fn ends_bare(&self, byte: u8) -> bool {
-        let after_blank = matches!(self.held.last_byte(), None | Some(b' ' | b'\t'));
+        let after_blank = match self.held.last_byte() {
+            None | Some(b' ') => true,
+            Some(b'\t') => self.dialect != Dialect::Compose,
+            Some(_) => false,
+        };
         matches!(byte, b'\n' | b'\r') || (byte == b'#' && after_blank && self.dialect.has_trailing_comments())
     }
 
@@ -157,7 +159,7 @@ impl Env {
         match (byte, valued) {
             (b' ' | b'\t', _) => {}
             (b'#', _) if self.dialect.has_trailing_comments() => {
-                self.place = Place::Comment { escaped: false };
+                self.place = Place::Comment { escaped: false, is_sure: true };
             }
             (_, Some(at)) => {
                 return Err(Refusal::at(
@@ -173,15 +175,12 @@ impl Env {
         Ok(out.put(&[byte])?)
     }
 
-    fn value_in_key(&mut self, bytes: &[u8], name: Name, at: Span, out: &mut Output) -> Result<(), Refusal> {
-        let name = bytes.iter().fold(name, |name, &byte| name.after(byte));
-        if name != Name::Within {
-            return Err(Refusal::here(
-                "a variable's name can only have letters, digits and `_`",
-                "write the value after `NAME=`, or set `format: text`",
-            ));
+    fn value_in_key(&mut self, bytes: &[u8], at: Span, out: &mut Output) -> Result<(), Refusal> {
+        if bytes.is_empty() || !bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_') {
+            return Err(Refusal::here(NAME.0, NAME.1));
         }
-        self.place = Place::Key { name, written: Some(at) };
+        self.name.extend_from_slice(bytes);
+        self.place = Place::Key { written: Some(at) };
         Ok(out.put(bytes)?)
     }
 }
@@ -195,17 +194,17 @@ impl Encoder for Env {
         let bytes = value.bytes();
         if self.doubt {
             return Err(Refusal::here(
-                "readers disagree about quotes further up, and so about what this belongs to",
-                "look there for `\\\"`, a quote before a `=`, text after a closing quote, backquotes",
+                "readers disagree about a line further up, and so about what this belongs to",
+                "look there for `\\\"`, a quote before a `=`, text after a closing quote, backquotes, `NAME:`",
             ));
         }
         match self.place {
-            Place::Key { name, .. } => self.value_in_key(bytes, name, at, out),
-            Place::BeforeValue { dropped: true } => Err(Refusal::here(
-                "systemd drops a variable whose name is not just letters, digits and `_`",
-                "write `NAME=` without `export` before it",
+            Place::Key { .. } => self.value_in_key(bytes, at, out),
+            Place::BeforeValue | Place::Value { .. } if !self.is_named() => Err(Refusal::here(
+                "readers disagree about a variable whose name is not just letters, digits and `_`",
+                "write `NAME=` before it, for systemd also without `export`",
             )),
-            Place::BeforeValue { dropped: false } => {
+            Place::BeforeValue => {
                 self.place = Place::Value { quote: 0, escaped: false };
                 self.held.push(bytes, Some(at))
             }
@@ -218,10 +217,12 @@ impl Encoder for Env {
                 "put all of the value into the quotes",
             )),
             // Some take the last `#` of a line for the one that begins the comment.
-            Place::Comment { .. } if self.is_dotenv() && bytes.contains(&b'#') => Err(Refusal::here(
-                "readers of env files disagree about where a comment with a `#` in it begins",
-                "take the value out of the comment",
-            )),
+            Place::Comment { is_sure, .. } if self.is_dotenv() && (!is_sure || bytes.contains(&b'#')) => {
+                Err(Refusal::here(
+                    "readers of env files disagree about where the comment here begins",
+                    "take the value out of the comment",
+                ))
+            }
             Place::Comment { .. } => {
                 comment::judge(bytes)?;
                 Ok(out.put(bytes)?)
@@ -234,7 +235,7 @@ impl Encoder for Env {
             Place::Value { quote: 0, .. } => self.held.write(self.dialect, 0, out),
             Place::Value { quote, .. } => self.held.write_unclosed(quote, out),
             // Refused as it would be at the line's end.
-            Place::Key { written: Some(_), .. } => self.byte(b'\n', out),
+            Place::Key { written: Some(_) } => self.byte(b'\n', out),
             _ => Ok(()),
         }
     }

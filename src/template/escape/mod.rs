@@ -9,6 +9,7 @@ mod json;
 mod quoting;
 mod shell;
 mod text;
+mod yaml;
 
 #[cfg(test)]
 mod tests;
@@ -80,6 +81,7 @@ pub(super) fn encoder(format: Format, cap: usize) -> Box<dyn Encoder + Send> {
     match format {
         Format::Text => Box::new(text::Plain),
         Format::Json => Box::new(json::Json::default()),
+        Format::Yaml => Box::new(yaml::Yaml::new(cap)),
         Format::Env(Dialect::Docker) => Box::new(docker::Docker::default()),
         Format::Env(Dialect::Shell) => Box::new(shell::Shell::default()),
         Format::Env(dialect) => Box::new(env::Env::new(dialect, cap)),
@@ -90,6 +92,7 @@ pub(super) fn encoder(format: Format, cap: usize) -> Box<dyn Encoder + Send> {
 pub(super) fn verify(format: Format, output: &[u8]) -> Result<(), String> {
     match format {
         Format::Json => json::verify(output),
+        Format::Yaml => yaml::verify(output),
         Format::Text | Format::Env(_) => Ok(()),
     }
 }

@@ -313,6 +313,7 @@ impl Encoder for Shell {
             (Place::Single | Place::Double, Some(at)) => {
                 Err(Refusal::at(at, "the quote before this value is never closed", "close it"))
             }
+            (_, Some(at)) if self.dollar == Dollar::Escape => Err(Refusal::at(at, RISKY.0, RISKY.1)),
             _ => self.end_word(),
         }
     }

@@ -74,13 +74,16 @@ fn dotenv_refuses_what_its_readers_read_differently() {
     refuses(DOTENV, "@=1", "1A", "variable's name");
     refuses(DOTENV, "# @", "a\u{2028}B=1", "its comment");
     refuses(DOTENV, "# @", "a\nB=1", "its comment");
-    refuses(DOTENV, "K=1 # @", "#", "where a comment");
+    refuses(DOTENV, "K= # @", "v", "where the comment");
+    refuses(DOTENV, "a b=@", "v", "about a variable whose name");
+    refuses(DOTENV, "=x@", "v", "about a variable whose name");
+    refuses(DOTENV, "K=1 # @", "#", "where the comment");
 }
 
 #[test]
 fn dotenv_refuses_after_text_that_is_read_differently() {
     for text in ["A=\"x\\\"\nK=@", "N: \"x\nK=@", "A=`x\ny`\nK=@", "A=\"x\ny\"z\nK=@"] {
-        refuses(DOTENV, text, "v", "disagree about quotes further up");
+        refuses(DOTENV, text, "v", "disagree about a line further up");
     }
 }
 
@@ -94,8 +97,8 @@ fn systemd_escapes_within_any_quotes() {
     writes(SYSTEMD, "K=\"a\" 'b\nL=@'", "v", "K=\"a\" \"b\nL=v\"");
     refuses(SYSTEMD, "K=@", "\u{fffe}", "noncharacter");
     refuses(SYSTEMD, "K=\"@\" # note", "v", "follows the closing quote");
-    refuses(SYSTEMD, "export K=@", "v", "systemd drops");
-    refuses(SYSTEMD, "1K=@", "v", "systemd drops");
+    refuses(SYSTEMD, "export K=@", "v", "about a variable whose name");
+    refuses(SYSTEMD, "1K=@", "v", "about a variable whose name");
     writes(SYSTEMD, " K_1 =@", "v", " K_1 =\"v\"");
     refuses(SYSTEMD, "; @", "a\\", "its comment");
     refuses(SYSTEMD, "K=\"\\@\"", "v", "take the value in");
@@ -109,7 +112,7 @@ fn compose_escapes_in_double_quotes() {
     refuses(COMPOSE, "K='\\@'", "v", "backslash");
     refuses(COMPOSE, "K=\"${X:-@}\"", "v", "take the value in");
     refuses(COMPOSE, "K=\"@\" L=1", "v", "follows the closing quote");
-    refuses(COMPOSE, "N: \"x\"\nK=@", "v", "disagree about quotes further up");
+    refuses(COMPOSE, "N: \"x\"\nK=@", "v", "disagree about a line further up");
 }
 
 #[test]
@@ -158,7 +161,7 @@ fn a_shell_gets_words_that_never_run() {
     for text in ["cat <<E\nK=@\nE", "K=$(x @)", "K=(@)", "K=`x`@", "f() {\nK=@\n}", "K=$'@'", "K=\"$(@)\""] {
         refuses(SHELL, text, "v", "is not followed");
     }
-    for text in ["K=$X/@", "K=~@", "K=@*", "K=@\r\n", "export K=@{a,b}"] {
+    for text in ["K=$X/@", "K=~@", "K=@*", "K=@\r\n", "K=@\\", "export K=@{a,b}"] {
         refuses(SHELL, text, "v", "without quotes");
     }
     for text in ["K=\"$@\"", "K=\"$A@\"", "K=\"${A:-@}\"", "K=\\@", "K=\"\\@\""] {
@@ -177,4 +180,89 @@ fn json_follows_strings_and_refuses_elsewhere() {
     refuses(Format::Json, "// it's \"@\n", "v", "comment");
     refuses(Format::Json, "/* \" */ /* @ */", "v", "comment");
     refuses(Format::Json, "['@']", "v", "single quotes");
+}
+
+const YAML: Format = Format::Yaml;
+
+#[test]
+fn yaml_quotes_what_a_value_stands_in() {
+    writes(YAML, "k: @", "yes", "k: \"yes\"");
+    writes(YAML, "k: x@y  # c\n", "'\"\\ é😀", "k: \"x'\\\"\\\\ \\u00e9\\U0001f600y\"  # c\n");
+    writes(YAML, "k: '@''s'", "a", "k: \"a's\"");
+    writes(YAML, "k: \"@ \\u0041\"", " a\n", "k: \"\\u0020a\\n \\u0041\"");
+    writes(YAML, "- @: @\n? @\n: -@", "v", "- \"v\": \"v\"\n? \"v\"\n: \"-v\"");
+    writes(YAML, "[@, {@ : '@'}, x]", ",", "[\",\", {\",\" : \",\"}, x]");
+    writes(YAML, "a: it's \"x\nb: @", "v", "a: it's \"x\nb: \"v\"");
+    writes(
+        YAML,
+        "%YAML 1.2\n---\n<<: *base\nb: &x !t @ # @",
+        "v",
+        "%YAML 1.2\n---\n<<: *base\nb: &x !t \"v\" # v",
+    );
+}
+
+#[test]
+fn yaml_leaves_text_as_it_is() {
+    let text = "# it's\n--- |2-  # c\n   x\n---\n- 'a''\n b' : \"\\\"\n\"\n- ? [a, {b: c}]\n  : d #e\n- -x :y\n...\nz:";
+    writes(YAML, text, "", text);
+}
+
+#[test]
+fn yaml_indents_in_blocks_or_refuses() {
+    writes(YAML, "k: |\n\n  a @\n  b\nl: @", "x\n\ny", "k: |\n\n  a x\n\n  y\n  b\nl: \"x\\n\\ny\"");
+    writes(YAML, "k: |\n  @\nl: 1", "x\n", "k: |\n  x\n\nl: 1");
+    writes(YAML, "- |\n  @@\n", "x\n", "- |\n  x\n  x\n\n");
+    writes(YAML, "k: |\n  a\nl: |-\n @", "it's", "k: |\n  a\nl: |-\n it's");
+    writes(YAML, "k: |\n@: 1", "l", "k: |\n\"l\": 1");
+    refuses(YAML, "k: |-\n  @\n", "x\n", "line breaks that the block");
+    refuses(YAML, "k: |\n  @\n", "x\n\n", "line breaks that the block");
+    refuses(YAML, "k: >\n  @\n", "x\ny", "turns into a blank");
+    refuses(YAML, "k: |\n  @\n", " x", "begins with a blank");
+    refuses(YAML, "k: |\n  @\n", "", "is empty");
+    refuses(YAML, "k: |\n  a@\n", "\r", "no block can carry");
+    refuses(YAML, "k: |\n  a@\n", "\u{2028}", "no block can carry");
+    refuses(YAML, "--- |\na@\n", "\n---\n", "the whole document");
+    refuses(YAML, "--- |2\n  a@\n", "x", "the whole document");
+    refuses(YAML, "k: | # @\n", "x", "beside the `|`");
+}
+
+#[test]
+fn yaml_refuses_what_it_cannot_follow() {
+    refuses(YAML, "k: a\n  @", "v", "the line above");
+    refuses(YAML, "k: a\n  \"b\n  @\"", "v", "the line above");
+    refuses(YAML, "[a\n@]", "v", "the line above");
+    refuses(YAML, "k: \"a\n  @\"", "v", "several lines");
+    refuses(YAML, "k: '@\n  a'", "v", "several lines");
+    refuses(YAML, "k: \"a\" @", "v", "a text that has ended");
+    refuses(YAML, "k: 'a'@", "v", "a text that has ended");
+    refuses(YAML, "k: '@", "v", "never closed");
+    refuses(YAML, "k: \"\\@\"", "n", "escape sequence");
+    refuses(YAML, "k: \"\\u00@\"", "41", "escape sequence");
+    refuses(YAML, "k: !@ x", "v", "a tag, an anchor");
+    refuses(YAML, "k: *@", "v", "a tag, an anchor");
+    refuses(YAML, "k: %@", "v", "YAML reserves");
+    refuses(YAML, "%@", "v", "YAML reserves");
+    refuses(YAML, "# @", "a\nb: c", "its comment");
+    refuses(YAML, "a: b\u{2028}c: @", "v", "only some readers");
+    refuses(YAML, "a: b\rc: @", "v", "only some readers");
+}
+
+#[test]
+fn yaml_takes_documents_and_numbers_bare() {
+    let write = |text: &str, value: Emitted<'_>| {
+        let mut out = Output::new(1 << 20);
+        let mut encoder = encoder(YAML, 1 << 20);
+        let (before, after) = text.split_once('@').unwrap();
+        encoder.text(before.as_bytes(), &mut out)?;
+        encoder.value(value, Span::new(0, 0), &mut out)?;
+        encoder.text(after.as_bytes(), &mut out)?;
+        encoder.finish(&mut out).map(|()| String::from_utf8(out.bytes().to_vec()).unwrap())
+    };
+    let json = Emitted::Json("{\"a\":[\"é\",1]}".as_bytes());
+    assert_eq!(write("k: @ # c", json).unwrap(), "k: {\"a\":[\"\\u00e9\",1]} # c");
+    assert_eq!(write("k: [@]", Emitted::Bare("80")).unwrap(), "k: [80]");
+    assert_eq!(write("k: @x", Emitted::Bare("80")).unwrap(), "k: \"80x\"");
+    assert_eq!(write("k: \"@\"", Emitted::Bare("80")).unwrap(), "k: \"80\"");
+    assert_eq!(write("k: @", Emitted::Quoted(b"80")).unwrap(), "k: \"80\"");
+    assert!(write("k: '@'", Emitted::Quoted(b"80")).is_err());
 }
