@@ -1,0 +1,3 @@
+[database]
+user = report
+password = << secrets.db_password >>

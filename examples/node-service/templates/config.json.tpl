@@ -1,0 +1,3 @@
+{
+  "database": {"user": << secrets.db.username >>, "password": << secrets.db.password >>}
+}
