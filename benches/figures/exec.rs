@@ -1,5 +1,5 @@
 //! What `exec` adds to a command: 20 secrets against none, and against what people write by hand,
-//! `age -d FILE | sh`.
+//! `age -d FILE | sh`; and what a covered file adds to that.
 
 use std::fs;
 use std::path::Path;
@@ -29,14 +29,15 @@ struct Subject {
 
 pub(crate) fn exec(table: &mut Table) {
     let store = TestStore::new();
-    let subjects = [plain(), by_hand(store.folder()), ours(&store)];
-    let [mut a, mut b, mut c] = subjects.each_ref().map(|subject| move || run(&subject.argv));
-    let samples = in_turn(ROUNDS, TIMES, &mut [&mut a, &mut b, &mut c]);
+    let subjects = [plain(), by_hand(store.folder()), ours(&store), with_a_file(&store)];
+    let [mut a, mut b, mut c, mut d] = subjects.each_ref().map(|subject| move || run(&subject.argv));
+    let samples = in_turn(ROUNDS, TIMES, &mut [&mut a, &mut b, &mut c, &mut d]);
     let title = format!("{SECRETS} secrets for one `true`");
-    let [alone, by_hand, ours] = samples.try_into().ok().expect("three subjects");
+    let [alone, by_hand, ours, with_a_file] = samples.try_into().ok().expect("four subjects");
     table.row(Row::new(&title, subjects[0].name, &alone));
     table.row(Row::new(&title, subjects[1].name, &by_hand).over(&alone, None));
     table.row(Row::new(&title, subjects[2].name, &ours).over(&alone, Some(AIM)));
+    table.row(Row::new(&title, subjects[3].name, &with_a_file).over(&ours, None));
     for subject in &subjects {
         usage(&subject.argv).rows(subject, table);
     }
@@ -47,16 +48,29 @@ fn plain() -> Subject {
 }
 
 fn ours(store: &TestStore) -> Subject {
-    let mut args = vec!["exec".to_owned()];
     for secret in 0..SECRETS {
         store.set(&format!("key{secret}"), value(secret));
-        args.extend(["--env".to_owned(), format!("KEY{secret}=key{secret}")]);
     }
-    args.extend(["--".to_owned(), "true".to_owned()]);
-    let command = store.command(&args.iter().map(String::as_str).collect::<Vec<_>>());
+    Subject { name: "secretfs exec", argv: line(store, &[]), has_aim: true }
+}
+
+/// The same variables, and a file with the same secrets over one that is there.
+fn with_a_file(store: &TestStore) -> Subject {
+    let [template, file] = ["all.env.tpl", "all.env"].map(|name| store.folder().join(name));
+    let lines = (0..SECRETS).map(|secret| format!("KEY{secret}=<< secrets.key{secret} >>\n"));
+    fs::write(&template, lines.collect::<String>()).expect("written");
+    fs::write(&file, "").expect("written");
+    let cover = format!("{}={}", file.display(), template.display());
+    Subject { name: "secretfs exec --file", argv: line(store, &["--file", &cover]), has_aim: false }
+}
+
+/// `secretfs exec` with all secrets as variables.
+fn line(store: &TestStore, options: &[&str]) -> Vec<String> {
+    let variables: Vec<_> = (0..SECRETS).map(|secret| format!("--env=KEY{secret}=key{secret}")).collect();
+    let variables: Vec<_> = variables.iter().map(String::as_str).collect();
+    let command = store.command(&[&["exec"], options, &variables, &["--", "true"]].concat());
     let argv = [command.get_program()].into_iter().chain(command.get_args());
-    let argv = argv.map(|arg| arg.to_str().expect("UTF-8").to_owned()).collect();
-    Subject { name: "secretfs exec", argv, has_aim: true }
+    argv.map(|arg| arg.to_str().expect("UTF-8").to_owned()).collect()
 }
 
 /// The same values as lines of sh, encrypted with age.
