@@ -32,7 +32,7 @@ pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
     let bytes = session::wait(async {
         match session::rendering(&broker, &template, Door::Command).await {
             Ok(bytes) => Ok(bytes),
-            Err(error) => Err(Failure::from(broker.explain(error).await)),
+            Err(error) => Err(session::failure_in(&template, broker.explain(error).await)),
         }
     })?;
     match common.json {

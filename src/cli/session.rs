@@ -32,6 +32,18 @@ pub async fn rendering(broker: &Broker, template: &Template, door: Door) -> Resu
     Ok(broker.render(&grant, template, Some(&reader)).await?.bytes)
 }
 
+/// The failure, with the place that names a provider which is not there.
+pub fn failure_in(template: &Template, error: Error) -> Failure {
+    let names = |provider: &Option<String>| match &error {
+        Error::Resolve(ResolveError::NoProvider { name, .. }) => provider.as_ref() == Some(name),
+        _ => false,
+    };
+    let place = template.references().iter().find(|it| names(&it.item.key.provider));
+    let place = place.map(|it| format!("{}:{}:{}: ", template.name(), it.line, it.column));
+    let failure = Failure::from(error);
+    Failure { problem: place.unwrap_or_default() + &failure.problem, ..failure }
+}
+
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let status = status(&error);

@@ -3,11 +3,12 @@
 
 use std::ffi::OsStr;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::exit;
 use super::report::Failure;
 use crate::config::FileOptions;
+use crate::nearest::nearest;
 use crate::template::{Format, LARGEST_TEMPLATE, Options, Syntax, Template, TemplateError};
 
 /// Reads the file and compiles it.
@@ -32,9 +33,20 @@ pub fn read(path: &Path) -> Result<String, Failure> {
         }
         Err(error) => {
             let problem = format!("cannot read the template {}: {error}", path.display());
-            Err(Failure::new(exit::NO_INPUT, problem))
+            let failure = Failure::new(exit::NO_INPUT, problem);
+            Err(match near_file(path) {
+                Some(near) => failure.hint(format!("did you mean `{}`?", near.display())),
+                None => failure,
+            })
         }
     }
+}
+
+/// A file beside it whose name is nearly the same.
+fn near_file(path: &Path) -> Option<PathBuf> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let names = folder.read_dir().ok()?.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    nearest(path.file_name()?.to_str()?, names).map(|near| path.with_file_name(near))
 }
 
 /// The format that the name of the template's output tells.
