@@ -4,6 +4,7 @@
 mod common;
 
 use std::fs;
+use std::io::BufRead;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, Output, Stdio};
@@ -183,6 +184,21 @@ fn a_mounts_log_has_one_form() {
         let level = rest.split_whitespace().next().unwrap();
         assert!(["WARN", "INFO", "ERROR"].contains(&level), "{line}");
     }
+}
+
+#[test]
+fn a_mount_is_ready_in_json_too() {
+    let mount = TestMount::new().template("a.env.tpl", "A=1\n").template("b.env.tpl", "A=1\n");
+    let mut command = mount.command_of(&["--json", "mount", "templates", "mnt"]);
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    std::io::BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let pid = nix::unistd::Pid::from_raw(child.id() as i32);
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+    assert!(child.wait().unwrap().success());
+    let ready: serde_json::Value = serde_json::from_str(&line).expect("JSON on stdout");
+    assert_eq!(ready["files"], 2);
+    assert!(ready["ready"].as_str().unwrap().ends_with("/mnt"), "{ready}");
 }
 
 /// Owners of files are shown to all, but in a mount that root has not made they open nothing.

@@ -15,7 +15,7 @@ use nix::unistd::geteuid;
 use super::inside::{self, Command};
 use super::report::Failure;
 use super::serve::Server;
-use super::{Common, assemble, config, exit};
+use super::{Common, assemble, config, exit, output};
 use crate::broker::Environment;
 use crate::config::Config;
 use crate::exec::{self, Rules};
@@ -82,7 +82,7 @@ pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
     let filesystems = filesystems(common, &config, &plans)?;
     let mut made = Made { way, mounts: Vec::new() };
     let outcome = make(&plans, &filesystems, &server, &tell, &mut made).map(|()| {
-        announce(&plans, &filesystems);
+        announce(&plans, &filesystems, common.json);
         wait(&events, plans.len());
         exit::OK
     });
@@ -191,12 +191,16 @@ fn watch_signals(tell: &Sender<Event>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The mounts answer now: for a person, and for systemd.
-fn announce(plans: &[Plan], filesystems: &[Arc<SecretFs>]) {
+/// The mounts answer now: for a person or a program, a line each, and for systemd.
+fn announce(plans: &[Plan], filesystems: &[Arc<SecretFs>], json: bool) {
     use std::io::Write;
     let mut out = io::stdout().lock();
     for (plan, fs) in plans.iter().zip(filesystems) {
-        let _ = writeln!(out, "secretfs: ready: {} ({})", plan.at.display(), count(fs.files()));
+        let (at, files) = (plan.at.display(), fs.files());
+        let _ = match json {
+            true => writeln!(out, "{}", serde_json::json!({"ready": at.to_string(), "files": files})),
+            false => writeln!(out, "secretfs: ready: {at} ({})", output::counted(files, "file")),
+        };
     }
     let _ = out.flush();
     if let Err(error) = ready::notify("READY=1") {
@@ -227,10 +231,6 @@ fn command(args: &Args) -> Option<Vec<OsString>> {
     let words = args.command.clone().or_else(|| ends_in_dashes().then(Vec::new))?;
     let shell = || std::env::var_os("SHELL").unwrap_or_else(|| "/bin/sh".into());
     Some(if words.is_empty() { vec![shell()] } else { words })
-}
-
-fn count(files: usize) -> String {
-    if files == 1 { "1 file".to_owned() } else { format!("{files} files") }
 }
 
 pub(super) fn cannot_mount(error: &MountError) -> Failure {
