@@ -78,6 +78,7 @@ const READY: &[Ready] = ready! {
     "systemd/app.env"
     "systemd/credential"
     "tls/key.pem"
+    "yaml/application.yaml"
 };
 
 /// What the head comment says in its first line: `PROGRAM, PROGRAM: what it is`.

@@ -77,6 +77,7 @@ impl Drop for Client {
 }
 
 const JSON: &str = "json/config.json";
+const YAML: &str = "yaml/application.yaml";
 
 /// A mount of a ready template, and its file there.
 fn mount(config: &str) -> (Mounted, PathBuf) {
@@ -185,10 +186,11 @@ fn node_version() -> String {
 #[test]
 fn ruby_logs_in() {
     logs_in(&script("ruby", "client.rb"), JSON);
+    logs_in(&script("ruby", "client.rb"), YAML);
     programs::row(Row {
         program: "ruby",
         version: programs::version_of("ruby", &["--version"]),
-        read: READ,
+        read: "a JSON config, a YAML config",
         seen: SEEN,
         reload: RELOAD,
     });
