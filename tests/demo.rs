@@ -57,6 +57,29 @@ fn as_root() {
     }
     assert!(!text.contains("not on this machine"), "{text}");
     assert!(!text.contains('\x1b'), "colours in a pipe: {text}");
+    assert_eq!(not_in_the_demo(&picture(), &text), "", "draw it anew: docs/picture");
+    let wrong = picture().replace("mnt/app", "mnt/elsewhere");
+    assert_ne!(not_in_the_demo(&wrong, &text), "", "the control: a picture of something else");
+}
+
+/// The lines of the README's picture.
+fn picture() -> String {
+    let drawn = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/demo.svg")).unwrap();
+    let text = |line: &str| {
+        Some(line.strip_prefix("<text ")?.split_once('>')?.1.strip_suffix("</text>")?.to_owned())
+    };
+    let lines: Vec<String> = drawn.lines().filter_map(text).collect();
+    lines.join("\n").replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+}
+
+/// The lines that the demo has not printed, folds, times and random parts aside.
+fn not_in_the_demo(picture: &str, demo: &str) -> String {
+    let plain = |text: &str| -> String {
+        text.chars().filter(|it| !it.is_ascii_hexdigit() && !matches!(it, '\n' | ':')).collect()
+    };
+    let demo = plain(demo);
+    let missing = picture.lines().filter(|line| !demo.contains(&plain(line)));
+    missing.map(|line| format!("{line}\n")).collect()
 }
 
 #[test]
