@@ -2,11 +2,24 @@
 import base64, io, json, sys
 import ruamel.yaml, yaml
 
+
+class Ruamel:
+    """To make its reader takes as long as to read, so one is kept until a document upsets it."""
+
+    reader = None
+
+    def load(self, text):
+        reader, self.reader = self.reader or ruamel.yaml.YAML(typ="safe", pure=True), None
+        found = reader.load(io.StringIO(text))
+        self.reader = reader
+        return found
+
+
 # The loaders that build any object: what can run, should.
 READERS = {
     "pyyaml": lambda text: yaml.load(text, Loader=yaml.UnsafeLoader),
     "libyaml": lambda text: yaml.load(text, Loader=yaml.CUnsafeLoader),
-    "ruamel": lambda text: ruamel.yaml.YAML(typ="safe", pure=True).load(io.StringIO(text)),
+    "ruamel": Ruamel().load,
 }
 load = READERS[sys.argv[1]]
 
