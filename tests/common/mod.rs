@@ -22,7 +22,7 @@ pub use mount::{Mounted, TestMount};
 pub use shared_node::{SharedNode, serve};
 pub use store::{TestStore, copy_program};
 pub use systemd::{Machine, Transcript};
-pub use tools::{library, long, node_modules, python, tool, tools};
+pub use tools::{go, library, long, node_modules, python, tool, tools};
 
 use std::process::Output;
 

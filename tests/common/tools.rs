@@ -25,6 +25,12 @@ pub fn python() -> PathBuf {
     installed("venv/bin/python3")
 }
 
+/// A Go of today: Debian's is too old for the modules that tests read with.
+#[track_caller]
+pub fn go() -> PathBuf {
+    installed("venv/bin/go")
+}
+
 /// The folder for NODE_PATH.
 #[track_caller]
 pub fn node_modules() -> PathBuf {

@@ -14,7 +14,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
-use crate::common::{node_modules, python, tool, tools};
+use crate::common::{self, node_modules, python, tool, tools};
 
 pub struct Consumer {
     pub name: &'static str,
@@ -144,10 +144,10 @@ fn go() -> &'static Path {
         let program = tools("go-consumers");
         let lock = File::create(tools("go-consumers.lock")).unwrap();
         lock.lock().unwrap();
-        let mut build = Command::new(tools("venv/bin/go"));
+        let mut build = Command::new(common::go());
         build.args(["build", "-trimpath", "-o"]).arg(&program).arg(".");
         let build = build.current_dir(here().join("go")).env("GOTOOLCHAIN", "local").output();
-        let build = build.expect("go is not installed: ./tests/run installs it");
+        let build = build.expect("go can be started");
         assert!(build.status.success(), "{}", String::from_utf8_lossy(&build.stderr));
         program
     })

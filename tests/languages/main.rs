@@ -13,7 +13,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use common::http::Guarded;
 use common::programs::{self, Row};
 use common::ready::{mount_ready, set_secrets};
-use common::{Mounted, SharedNode, library, python, stdout_of, tool};
+use common::{Mounted, SharedNode, go, library, python, stdout_of, tool};
 use memmap2::Mmap;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -229,14 +229,14 @@ fn java_logs_in_and_maps() {
 fn go_logs_in_and_maps() {
     let folder = TempDir::new().unwrap();
     let binary = folder.path().join("client");
-    let mut build = Command::new(tool("go"));
+    let mut build = Command::new(go());
     // The standard library alone: nothing is fetched.
     build.env("GOTOOLCHAIN", "local").env("GOPROXY", "off").current_dir(folder.path());
     stdout_of(&build.args(["build", "-o"]).arg(&binary).arg(source("client.go")).output().unwrap());
     let client = Command::new(&binary);
     logs_in(&client, JSON);
     maps(&client);
-    let version = Command::new(tool("go")).args(["env", "GOVERSION"]).output().unwrap();
+    let version = Command::new(go()).args(["env", "GOVERSION"]).output().unwrap();
     programs::row(Row {
         program: "go",
         version: stdout_of(&version).trim_start_matches("go").to_owned(),
