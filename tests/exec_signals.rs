@@ -4,7 +4,7 @@
 mod common;
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -212,6 +212,27 @@ fn the_command_stays_in_our_group_and_keeps_its_descriptors() {
     let mut direct = Command::new("sh");
     direct.args(["-c", script]);
     assert_eq!(stdout.replace("same\n", ""), seen(direct)[0].replace("same\n", ""), "no descriptor more");
+}
+
+/// Who reads what the command writes has its end when the command closes it, not when it ends.
+#[test]
+fn a_pipe_that_the_command_closes_is_closed() {
+    let store = store();
+    let script = "echo said; exec >&-; while [ ! -e go ]; do sleep 0.02; done; rm go";
+    for (way, options) in WAYS {
+        let mut wrapper =
+            line(&store, options, &["sh", "-c", script]).stdout(Stdio::piped()).spawn().unwrap();
+        let (tell, told) = std::sync::mpsc::channel();
+        let mut stdout = wrapper.stdout.take().unwrap();
+        std::thread::spawn(move || {
+            let mut said = String::new();
+            let _ = tell.send(stdout.read_to_string(&mut said).map(|_| said));
+        });
+        let said = told.recv_timeout(PATIENCE);
+        fs::write(store.folder().join("go"), "").unwrap();
+        assert_eq!(said.expect("the end of the pipe").unwrap(), "said\n", "{way}");
+        assert!(ended(&mut wrapper).success());
+    }
 }
 
 /// Each orphan of a container comes to PID 1, and stays a zombie if that does not look after it.

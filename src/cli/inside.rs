@@ -64,6 +64,7 @@ pub fn run(
     if let Some((report, _)) = link.receive().map_err(system)? {
         return Err(read_back(&report));
     }
+    exec::leave_streams();
     let status = exec::supervise(child).map_err(system);
     server.stop();
     status

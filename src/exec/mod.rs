@@ -14,7 +14,7 @@ use nix::unistd::{AccessFlags, access};
 
 pub use dotenv::{DotenvError, parse as parse_dotenv};
 pub use environment::{Entry, Environment, EnvironmentError, Rules};
-pub use supervise::{hold_signals, supervise};
+pub use supervise::{hold_signals, leave_streams, supervise};
 
 /// Why the program did not start.
 #[derive(Debug, thiserror::Error)]

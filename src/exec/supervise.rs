@@ -1,11 +1,12 @@
 //! The parent of a command: passes signals on to it, stops and continues with it, reaps what it
 //! leaves behind, and ends as it ends. Uses sys.
 
+use std::fs::File;
 use std::io;
 
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
-use nix::unistd::{Pid, getpid, getsid};
+use nix::unistd::{Pid, dup2_stdin, dup2_stdout, getpid, getsid};
 
 use crate::sys::child::{self, News};
 use crate::sys::signal::{self, Came};
@@ -31,6 +32,15 @@ const SIGNALS: [Signal; 13] = [
 /// inherit this, so that only the supervisor ever gets one.
 pub fn hold_signals() -> io::Result<()> {
     Ok(SigSet::from_iter(SIGNALS).thread_block()?)
+}
+
+/// Leaves input and output to the command: who waits for their end waits for the command alone.
+/// Errors can still be told.
+pub fn leave_streams() {
+    // Without /dev/null they stay: nothing that a running command should be ended for.
+    if let Ok(nothing) = File::options().read(true).write(true).open("/dev/null") {
+        let _ = dup2_stdin(&nothing).and_then(|()| dup2_stdout(&nothing));
+    }
 }
 
 /// Until the command has ended: its status, as a shell says it.
