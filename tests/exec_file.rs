@@ -4,14 +4,13 @@
 mod common;
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
-use common::{STRANGER, TestStore, USER, stdout_of, tool};
+use common::{Running, STRANGER, TestStore, USER, stdout_of, tool};
 
 const TEMPLATE: &str = "pw=<< secrets.pw >>\n";
 
@@ -42,46 +41,6 @@ fn refused(output: &Output, status: i32, says: &[&str]) {
     assert!(output.stdout.is_empty(), "something started: {}", String::from_utf8_lossy(&output.stdout));
     for words in says {
         assert!(stderr.contains(words), "no `{words}` in: {stderr}");
-    }
-}
-
-/// A command that says `ready` and waits for a line; meanwhile one may look from outside.
-struct Running {
-    child: Child,
-    stdout: BufReader<ChildStdout>,
-}
-
-impl Running {
-    fn start(store: &TestStore, options: &[&str]) -> Self {
-        let script = "while echo ready $$; read line; do $line; done";
-        let words = [&["exec"], options, &["--", "/bin/sh", "-c", script]].concat();
-        let mut command = store.command(&words);
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let stdout = BufReader::new(child.stdout.take().unwrap());
-        Self { child, stdout }
-    }
-
-    /// What it says up to `ready`, and the pid that it names there.
-    fn say(&mut self) -> (String, u32) {
-        let mut said = String::new();
-        loop {
-            let mut line = String::new();
-            assert_ne!(self.stdout.read_line(&mut line).unwrap(), 0, "it ended: {said}");
-            match line.strip_prefix("ready ") {
-                Some(pid) => return (said, pid.trim().parse().unwrap()),
-                None => said += &line,
-            }
-        }
-    }
-
-    fn ask(&mut self, command: &str) -> String {
-        writeln!(self.child.stdin.as_mut().unwrap(), "{command}").unwrap();
-        self.say().0
-    }
-
-    fn end(mut self) {
-        drop(self.child.stdin.take());
-        self.child.wait().unwrap();
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod collect;
 mod cover;
+mod keep;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;

@@ -13,6 +13,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+use nix::sys::statfs::{FUSE_SUPER_MAGIC, statfs};
 use nix::unistd::{getegid, geteuid};
 
 use crate::sys::link;
@@ -169,6 +170,14 @@ pub fn unmount(at: &Path, way: Way, device: &str) -> io::Result<()> {
 /// The device number of what is mounted at this place on top. Asks no filesystem.
 pub fn device_at(at: &Path) -> String {
     topmost(at).map(|entry| entry.device).unwrap_or_default()
+}
+
+/// Whether a mount of ours has this file in its tree; one that was bound to its own place is none.
+pub fn is_served(file: &Path) -> bool {
+    let is_fuse = statfs(file).is_ok_and(|it| it.filesystem_type() == FUSE_SUPER_MAGIC);
+    is_fuse
+        && topmost(file).is_none()
+        && file.ancestors().find_map(topmost).is_some_and(|it| it.kind == FS_TYPE)
 }
 
 /// A line of `/proc/self/mountinfo` (proc_pid_mountinfo(5)).

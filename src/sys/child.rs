@@ -1,13 +1,16 @@
 //! A forked child and what becomes of it. Uses nix and `link`.
 
 use std::io;
+use std::os::fd::RawFd;
 
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
-use nix::unistd::{ForkResult, Pid, fork as fork_process, getpid, getppid};
+use nix::sys::wait::waitpid;
+use nix::unistd::{ForkResult, Pid, fork as fork_process, getpid, getppid, setsid};
 
 use super::environ;
 use super::link::Link;
+use super::signal;
 
 /// What [`reap`] has to tell of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +39,39 @@ pub fn fork(work: impl FnOnce(&Link)) -> io::Result<(Pid, Link)> {
             unsafe { libc::_exit(libc::EXIT_FAILURE) }
         }
     }
+}
+
+/// A process that does `work` and ends, in a session of its own and with these descriptors alone.
+/// It is nobody's child, so what this process becomes never hears of it. Before a second thread only.
+pub fn leave_beside(needed: &[RawFd], work: impl FnOnce()) -> io::Result<()> {
+    debug_assert!(environ::is_single_threaded());
+    // SAFETY: the process has one thread (the caller's promise), so the child may do anything.
+    if let ForkResult::Parent { child } = unsafe { fork_process() }? {
+        waitpid(child, None)?;
+        signal::take_pending(Signal::SIGCHLD);
+        return Ok(());
+    }
+    // SAFETY: as above.
+    if let Ok(ForkResult::Child) = unsafe { fork_process() }
+        && setsid().is_ok()
+        && close_all_but(needed).is_ok()
+    {
+        work();
+    }
+    // SAFETY: ends the process at once; nothing of the parent's is flushed or dropped twice.
+    unsafe { libc::_exit(libc::EXIT_SUCCESS) }
+}
+
+/// For a process that ends without dropping what it has closed here.
+fn close_all_but(needed: &[RawFd]) -> io::Result<()> {
+    let names = std::fs::read_dir("/proc/self/fd")?.map(|entry| Ok(entry?.file_name()));
+    let names = names.collect::<io::Result<Vec<_>>>()?;
+    let open = names.iter().filter_map(|name| name.to_str()?.parse().ok());
+    for descriptor in open.filter(|it| !needed.contains(it)) {
+        // SAFETY: nobody uses it any more. The folder's own is closed already: that is no harm.
+        unsafe { libc::close(descriptor) };
+    }
+    Ok(())
 }
 
 /// Answers no if the parent is gone already.

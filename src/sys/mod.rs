@@ -10,13 +10,15 @@ pub mod link;
 pub mod namespace;
 pub mod peer;
 pub mod probe;
+pub mod process;
 pub mod ready;
 pub mod signal;
+pub mod spare;
 
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 
-/// Takes a descriptor over that was just received and belongs to nobody else.
+/// Takes a descriptor over that was just received or made and belongs to nobody else.
 pub fn own(descriptor: RawFd) -> OwnedFd {
-    // SAFETY: the caller got the number from recvmsg(2) a moment ago, so it is open and unshared.
+    // SAFETY: the caller got the number from the kernel a moment ago, so it is open and unshared.
     unsafe { OwnedFd::from_raw_fd(descriptor) }
 }

@@ -117,7 +117,7 @@ pub fn stop() -> bool {
 }
 
 /// Takes a blocked signal off, if it is there.
-fn take_pending(which: Signal) -> bool {
+pub(super) fn take_pending(which: Signal) -> bool {
     let now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     let which = SigSet::from_iter([which]);
     // SAFETY: set and time are valid; nobody asks for the siginfo_t.

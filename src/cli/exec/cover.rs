@@ -10,10 +10,12 @@ use std::time::Duration;
 
 use nix::unistd::{getegid, geteuid};
 
+use super::keep::{self, Kept};
 use crate::broker;
 use crate::cli::report::Failure;
 use crate::cli::{exit, source};
 use crate::config::FileOptions;
+use crate::fs::mountpoint;
 use crate::fs::source::{Source, Trusted};
 use crate::fs::tree::{Layout, Spec};
 use crate::policy::Ownership;
@@ -53,6 +55,9 @@ impl Cover {
         };
         if let Some(meta) = meta.as_ref().filter(|meta| !meta.is_file()) {
             return Err(not_a_file(&path, meta));
+        }
+        if mountpoint::is_served(&target) {
+            return Err(served_already(&path));
         }
         let meta = meta.filter(|meta| !is_placeholder(meta));
         let ownership = ownership(meta.as_ref());
@@ -122,14 +127,21 @@ pub(super) fn layout(covers: &[Cover]) -> Layout {
     }
 }
 
-/// In the command's namespace: binds each file over its path and takes our folder out of sight.
+/// In the command's namespace: binds each file over its path, where it is kept, and takes our
+/// folder out of sight.
 pub(super) fn put_in_place(covers: &[Cover]) -> Result<(), Failure> {
     let place = Path::new(PLACE);
+    let mut kept = Vec::with_capacity(covers.len());
     for (index, cover) in covers.iter().enumerate() {
-        namespace::bind(&place.join(cover.name(index)), &cover.target)
+        let rendering = place.join(cover.name(index));
+        namespace::bind(&rendering, &cover.target)
+            .and_then(|()| Kept::new(cover.target.clone(), &rendering))
+            .map(|it| kept.push(it))
             .map_err(|error| cannot_cover(&cover.path, &error))?;
     }
-    namespace::detach(place).map_err(|error| cannot_cover(place, &error))
+    namespace::detach(place)
+        .and_then(|()| keep::stay_beside(kept))
+        .map_err(|error| cannot_cover(place, &error))
 }
 
 /// The covering file looks like the covered one, but nobody can write to it; a new one is for its
@@ -170,6 +182,12 @@ fn not_a_file(path: &Path, meta: &Metadata) -> Failure {
     }
 }
 
+/// A change of its rendering would take the cover away.
+fn served_already(path: &Path) -> Failure {
+    let problem = format!("{} is served by a mount of secretfs already", path.display());
+    Failure::new(exit::USAGE, problem).hint("change its template there")
+}
+
 fn cannot_cover(path: &Path, error: &io::Error) -> Failure {
     Failure::new(exit::OS, format!("cannot cover {}: {error}", path.display()))
 }
@@ -198,15 +216,14 @@ impl Placeholder {
     fn at(path: &Path) -> io::Result<Self> {
         loop {
             let mut options = File::options();
-            options.write(true).custom_flags(libc::O_NOFOLLOW);
-            let made = match options.clone().create_new(true).mode(PLACEHOLDER_MODE).open(path) {
-                Err(error) if error.kind() == ErrorKind::AlreadyExists => options.open(path),
-                made => made,
-            };
-            let is_folder_there = || path.parent().is_some_and(Path::exists);
-            let file = match made {
-                // The last of the others has removed it a moment ago.
-                Err(error) if error.kind() == ErrorKind::NotFound && is_folder_there() => continue,
+            // Whatever somebody puts there meanwhile: a link is not followed, a pipe not waited for.
+            options.write(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+            let file = match options.clone().create_new(true).mode(PLACEHOLDER_MODE).open(path) {
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => match options.open(path) {
+                    // The last of the others has removed it a moment ago.
+                    Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                    opened => opened?,
+                },
                 made => made?,
             };
             file.lock_shared()?;
