@@ -10,8 +10,8 @@ mod wild;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use consumers::{
-    BASH, COMPOSE, Consumer, DASH, DOCKER, DOTENVY, GODOTENV, JQ, NODE_DOTENV, NODE_ENV_FILE, PYTHON_DOTENV,
-    PYTHON_INNER_JSON, PYTHON_JSON, RUBY_DOTENV, SYSTEMD, ZSH,
+    BASH, COMPOSE, Consumer, DASH, DOCKER, DOTENVY, GODOTENV, JQ, LIBPQ, NODE_DOTENV, NODE_ENV_FILE,
+    PYTHON_DOTENV, PYTHON_INNER_JSON, PYTHON_JSON, RUBY_DOTENV, SYSTEMD, ZSH,
 };
 use secretfs::template::{Dialect, Format};
 use serde_json::{Value, json};
@@ -161,6 +161,33 @@ fn systemd() {
             place_of("FIRST=1\n# << secrets.v >>\n; << secrets.v >>\nK=1\nEND=1\n", 35, one),
         ],
     );
+}
+
+const PGPASS_RAW: &str = "*:*:*:first:1\n*:*:*:k:<< secrets.v | raw >>\n*:*:*:end:1\n";
+
+#[test]
+fn pgpass() {
+    prove(
+        Format::Pgpass,
+        &[LIBPQ],
+        &[
+            place("*:*:*:first:1\n*:*:*:k:<< secrets.v >>\n*:*:*:end:1\n", 75),
+            place("*:*:*:first:1\r\n/nowhere:*:*:k:<< secrets.v | quote >>\r\n*:*:*:end:1", 75),
+            place_of("*:*:*:first:1\n# a:<< secrets.v >>\n*:*:*:end:1\n*:*:*:k:1", 35, one),
+            place_of("*:*:*:end:1\n*:*:*:first:1\n*:*:*:k:pre-<< secrets.v >>/post", 75, around),
+            place_of(
+                "# << secrets.v | b64encode >>\n*:*:*:first:1\n*:*:*:<< secrets.v >>:1\n*:*:*:end:1\n",
+                75,
+                one,
+            ),
+            place_of(
+                "*:*:*:first:1\n<< secrets.v >>:<< secrets.v >>:a:k:2\n*:*:*:k:1\n*:*:*:end:1\n",
+                75,
+                one,
+            ),
+        ],
+    );
+    mislead(Format::Pgpass, &[LIBPQ], &place(PGPASS_RAW, 10), false);
 }
 
 const RAW: &str = "FIRST=1\nK=<< secrets.v | raw >>\nEND=1\n";

@@ -11,6 +11,8 @@ pub enum Format {
     Json,
     Yaml,
     Env(Dialect),
+    /// libpq's password file.
+    Pgpass,
 }
 
 /// Who reads an env file. No two families of readers quote alike.
@@ -49,11 +51,12 @@ pub struct UnknownName {
     pub known: Vec<&'static str>,
 }
 
-const FORMATS: [(&str, Format); 4] = [
+const FORMATS: [(&str, Format); 5] = [
     ("text", Format::Text),
     ("json", Format::Json),
     ("yaml", Format::Yaml),
     ("env", Format::Env(Dialect::Dotenv)),
+    ("pgpass", Format::Pgpass),
 ];
 const DIALECTS: [(&str, Dialect); 5] = [
     ("dotenv", Dialect::Dotenv),
@@ -70,6 +73,9 @@ impl Format {
         let name = name.rsplit('/').next().unwrap_or(name).to_ascii_lowercase();
         if name == ".env" || name.starts_with(".env.") || name.ends_with(".env") {
             return Some(Self::Env(Dialect::Dotenv));
+        }
+        if name.rsplit('.').next() == Some("pgpass") {
+            return Some(Self::Pgpass);
         }
         match name.rsplit_once('.')?.1 {
             "json" => Some(Self::Json),
@@ -102,6 +108,7 @@ impl Format {
             Self::Json => "json",
             Self::Yaml => "yaml",
             Self::Env(_) => "env",
+            Self::Pgpass => "pgpass",
         }
     }
 }
@@ -149,7 +156,10 @@ mod tests {
         assert_eq!(Format::from_file_name("config.json"), Some(Format::Json));
         assert_eq!(Format::from_file_name("a.d/values.YAML"), Some(Format::Yaml));
         assert_eq!(Format::from_file_name("compose.yml"), Some(Format::Yaml));
-        for name in ["environment", "key.pem", "json", "env"] {
+        for name in [".pgpass", "pgpass", "app.pgpass"] {
+            assert_eq!(Format::from_file_name(name), Some(Format::Pgpass), "{name}");
+        }
+        for name in ["environment", "pgpass.pem", "key.pem", "json", "env"] {
             assert_eq!(Format::from_file_name(name), None, "{name}");
         }
     }

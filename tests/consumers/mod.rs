@@ -58,6 +58,7 @@ pub const SYSTEMD: Consumer = consumer("systemd", How::Python("systemd.py", ""))
 pub const BASH: Consumer = consumer("bash", How::Python("shell.py", "bash"));
 pub const DASH: Consumer = consumer("dash", How::Python("shell.py", "dash"));
 pub const ZSH: Consumer = consumer("zsh", How::Python("shell.py", "zsh"));
+pub const LIBPQ: Consumer = consumer("libpq", How::Python("libpq.py", ""));
 pub const PYTHON_JSON: Consumer = consumer("python json", How::Python("python_json.py", ""));
 pub const PYTHON_INNER_JSON: Consumer = consumer("python json", How::Python("python_json.py", "inner"));
 pub const JQ: Consumer = consumer("jq", How::Jq);

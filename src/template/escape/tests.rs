@@ -182,6 +182,27 @@ fn json_follows_strings_and_refuses_elsewhere() {
     refuses(Format::Json, "['@']", "v", "single quotes");
 }
 
+#[test]
+fn pgpass_escapes_or_refuses() {
+    let pgpass = Format::Pgpass;
+    writes(pgpass, "h:1:d:@:@\n", r"a:b\c *#", "h:1:d:a\\:b\\\\c *#:a\\:b\\\\c *#\n");
+    writes(pgpass, "# @\r\n@:*:*:u\\:@:p@\r\n", "v", "# v\r\nv:*:*:u\\:v:pv\r\n");
+    writes(pgpass, "h:1:d:u:@", "*", "h:1:d:u:*");
+    writes(pgpass, "# h:1:d", "", "# h:1:d");
+    refuses(pgpass, "h:1:d:u:@", "a\nb", "line break");
+    refuses(pgpass, "h:1:d:u:@", "a\r", "line break");
+    refuses(pgpass, "h:1:d:u:@", "", "is empty");
+    refuses(pgpass, "h:1:d:u:\\@", "v", "would take its first character in");
+    refuses(pgpass, "h:1:d:@:p", "*", "matches everything");
+    refuses(pgpass, "@:1:d:u:p", "#h", "makes a comment");
+    refuses(pgpass, "h:1:d:u:p:@", "v", "nothing after the password");
+    refuses(pgpass, "h:1:d:u:@ # note", "v", "the comment on this line");
+    refuses(pgpass, "h:1:d:u:@ \n", "v", "blanks at the end");
+    refuses(pgpass, "h:1:d:@", "v", "a line that is not");
+    refuses(pgpass, " # @", "v", "a line that is not");
+    refuses(pgpass, "# @", "a\nb", "its comment");
+}
+
 const YAML: Format = Format::Yaml;
 
 #[test]
