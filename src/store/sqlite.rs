@@ -59,7 +59,7 @@ impl Sqlite {
             Some(connection) => connection,
             None => connect(&self.path, self.access)?,
         };
-        connection.execute_batch(how).map_err(|error| self.failure(&error))?;
+        say(&connection, how).map_err(|error| self.failure(&error))?;
         Ok(Transaction { home: self, connection: Some(connection) })
     }
 
@@ -159,6 +159,11 @@ fn of_the_disk(path: &Path) -> Option<StoreError> {
     }
 }
 
+/// Begins or ends a transaction: kept compiled, since each read does both.
+fn say(connection: &Connection, word: &str) -> rusqlite::Result<()> {
+    connection.prepare_cached(word)?.execute([]).map(drop)
+}
+
 /// A connection inside a transaction; goes home when dropped.
 struct Transaction<'a> {
     home: &'a Sqlite,
@@ -169,7 +174,7 @@ struct Transaction<'a> {
 impl Drop for Transaction<'_> {
     fn drop(&mut self) {
         let Some(connection) = self.connection.take() else { return };
-        let is_quiet = connection.is_autocommit() || connection.execute_batch("ROLLBACK").is_ok();
+        let is_quiet = connection.is_autocommit() || say(&connection, "ROLLBACK").is_ok();
         if is_quiet {
             self.home.keep(connection);
         }
@@ -377,7 +382,7 @@ impl Write for Transaction<'_> {
 
     fn commit(self: Box<Self>) -> Result<(), StoreError> {
         let connection = self.connection.as_ref().expect("there until dropped");
-        connection.execute_batch("COMMIT").map_err(|error| self.home.failure(&error))
+        say(connection, "COMMIT").map_err(|error| self.home.failure(&error))
     }
 }
 
