@@ -10,8 +10,8 @@ mod wild;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use consumers::{
-    BASH, COMPOSE, Consumer, DASH, DOCKER, DOTENVY, GODOTENV, JQ, LIBPQ, NODE_DOTENV, NODE_ENV_FILE,
-    PYTHON_DOTENV, PYTHON_INNER_JSON, PYTHON_JSON, RUBY_DOTENV, SYSTEMD, ZSH,
+    BASH, COMPOSE, CURL, Consumer, DASH, DOCKER, DOTENVY, GODOTENV, JQ, LIBPQ, NODE_DOTENV, NODE_ENV_FILE,
+    PYTHON_DOTENV, PYTHON_INNER_JSON, PYTHON_JSON, PYTHON_NETRC, RUBY_DOTENV, SYSTEMD, ZSH,
 };
 use secretfs::template::{Dialect, Format};
 use serde_json::{Value, json};
@@ -188,6 +188,51 @@ fn pgpass() {
         ],
     );
     mislead(Format::Pgpass, &[LIBPQ], &place(PGPASS_RAW, 10), false);
+}
+
+/// A file of two hosts; each reader tells their logins.
+fn netrc_place(template: &'static str, floor: usize, expected: fn(&str) -> String) -> Place {
+    Place::new(template, floor, move |value| {
+        let login = expected(&String::from_utf8_lossy(value));
+        json!({"127.0.0.1": login, "localhost": "end:1"})
+    })
+}
+
+#[test]
+fn netrc() {
+    let password = |v: &str| format!("u:{v}");
+    prove(
+        Format::Netrc,
+        &[CURL, PYTHON_NETRC],
+        &[
+            netrc_place(
+                "machine 127.0.0.1\nlogin u\npassword << secrets.v >>\nmachine localhost login end password 1\n",
+                60,
+                password,
+            ),
+            netrc_place(
+                "machine localhost login end password 1 machine 127.0.0.1 password << secrets.v | quote >>\tlogin u",
+                60,
+                password,
+            ),
+            netrc_place(
+                "machine 127.0.0.1\r\n  login << secrets.v >>\r\n  password << secrets.v >>\r\nmachine localhost login end password 1",
+                60,
+                |v| format!("{v}:{v}"),
+            ),
+            netrc_place(
+                "machine localhost password 1 login end\nmachine 127.0.0.1 login u password \"a \\\" << secrets.v >>/\"",
+                60,
+                |v| format!("u:a \" {v}/"),
+            ),
+        ],
+    );
+    let raw = netrc_place(
+        "machine 127.0.0.1\nlogin u\npassword << secrets.v | raw >>\nmachine localhost login end password 1\n",
+        10,
+        |v| format!("u:{v}"),
+    );
+    mislead(Format::Netrc, &[CURL, PYTHON_NETRC], &raw, false);
 }
 
 const RAW: &str = "FIRST=1\nK=<< secrets.v | raw >>\nEND=1\n";

@@ -14,7 +14,7 @@ use crate::template::{Dialect, Format, Options, Syntax};
 pub struct Args {
     /// The template; `-` reads stdin
     template: PathBuf,
-    /// What the output is, if its name does not tell: text, json, yaml, env, pgpass
+    /// What the output is, if its name does not tell: text, json, yaml, env, pgpass, netrc
     #[arg(long, value_parser = Format::parse)]
     format: Option<Format>,
     /// Who reads an env file: dotenv, systemd, shell, docker, compose

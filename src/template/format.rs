@@ -13,6 +13,8 @@ pub enum Format {
     Env(Dialect),
     /// libpq's password file.
     Pgpass,
+    /// Logins by host, for curl and others.
+    Netrc,
 }
 
 /// Who reads an env file. No two families of readers quote alike.
@@ -51,12 +53,13 @@ pub struct UnknownName {
     pub known: Vec<&'static str>,
 }
 
-const FORMATS: [(&str, Format); 5] = [
+const FORMATS: [(&str, Format); 6] = [
     ("text", Format::Text),
     ("json", Format::Json),
     ("yaml", Format::Yaml),
     ("env", Format::Env(Dialect::Dotenv)),
     ("pgpass", Format::Pgpass),
+    ("netrc", Format::Netrc),
 ];
 const DIALECTS: [(&str, Dialect); 5] = [
     ("dotenv", Dialect::Dotenv),
@@ -74,8 +77,10 @@ impl Format {
         if name == ".env" || name.starts_with(".env.") || name.ends_with(".env") {
             return Some(Self::Env(Dialect::Dotenv));
         }
-        if name.rsplit('.').next() == Some("pgpass") {
-            return Some(Self::Pgpass);
+        match name.rsplit('.').next() {
+            Some("pgpass") => return Some(Self::Pgpass),
+            Some("netrc") => return Some(Self::Netrc),
+            _ => {}
         }
         match name.rsplit_once('.')?.1 {
             "json" => Some(Self::Json),
@@ -109,6 +114,7 @@ impl Format {
             Self::Yaml => "yaml",
             Self::Env(_) => "env",
             Self::Pgpass => "pgpass",
+            Self::Netrc => "netrc",
         }
     }
 }
@@ -158,6 +164,9 @@ mod tests {
         assert_eq!(Format::from_file_name("compose.yml"), Some(Format::Yaml));
         for name in [".pgpass", "pgpass", "app.pgpass"] {
             assert_eq!(Format::from_file_name(name), Some(Format::Pgpass), "{name}");
+        }
+        for name in [".netrc", "netrc", "app.netrc"] {
+            assert_eq!(Format::from_file_name(name), Some(Format::Netrc), "{name}");
         }
         for name in ["environment", "pgpass.pem", "key.pem", "json", "env"] {
             assert_eq!(Format::from_file_name(name), None, "{name}");

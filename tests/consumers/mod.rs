@@ -59,6 +59,8 @@ pub const BASH: Consumer = consumer("bash", How::Python("shell.py", "bash"));
 pub const DASH: Consumer = consumer("dash", How::Python("shell.py", "dash"));
 pub const ZSH: Consumer = consumer("zsh", How::Python("shell.py", "zsh"));
 pub const LIBPQ: Consumer = consumer("libpq", How::Python("libpq.py", ""));
+pub const CURL: Consumer = consumer("curl", How::Python("curl_netrc.py", "curl"));
+pub const PYTHON_NETRC: Consumer = consumer("python netrc", How::Python("python_netrc.py", ""));
 pub const PYTHON_JSON: Consumer = consumer("python json", How::Python("python_json.py", ""));
 pub const PYTHON_INNER_JSON: Consumer = consumer("python json", How::Python("python_json.py", "inner"));
 pub const JQ: Consumer = consumer("jq", How::Jq);
@@ -129,7 +131,7 @@ impl Consumer {
 /// A script's argument that is a program must be there.
 fn tool_path(argument: &str) -> PathBuf {
     match argument {
-        "bash" | "dash" | "zsh" => tool(argument),
+        "bash" | "curl" | "dash" | "zsh" => tool(argument),
         other => other.into(),
     }
 }

@@ -6,6 +6,7 @@ mod docker;
 mod env;
 mod held;
 mod json;
+mod netrc;
 mod pgpass;
 mod quoting;
 mod shell;
@@ -83,6 +84,7 @@ pub(super) fn encoder(format: Format, cap: usize) -> Box<dyn Encoder + Send> {
         Format::Text => Box::new(text::Plain),
         Format::Json => Box::new(json::Json::default()),
         Format::Yaml => Box::new(yaml::Yaml::new(cap)),
+        Format::Netrc => Box::new(netrc::Netrc::default()),
         Format::Pgpass => Box::new(pgpass::Pgpass::default()),
         Format::Env(Dialect::Docker) => Box::new(docker::Docker::default()),
         Format::Env(Dialect::Shell) => Box::new(shell::Shell::default()),
@@ -95,6 +97,6 @@ pub(super) fn verify(format: Format, output: &[u8]) -> Result<(), String> {
     match format {
         Format::Json => json::verify(output),
         Format::Yaml => yaml::verify(output),
-        Format::Text | Format::Env(_) | Format::Pgpass => Ok(()),
+        Format::Text | Format::Env(_) | Format::Pgpass | Format::Netrc => Ok(()),
     }
 }

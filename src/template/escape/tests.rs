@@ -203,6 +203,43 @@ fn pgpass_escapes_or_refuses() {
     refuses(pgpass, "# @", "a\nb", "its comment");
 }
 
+#[test]
+fn netrc_quotes_or_refuses() {
+    let netrc = Format::Netrc;
+    writes(
+        netrc,
+        "machine @ login @\n password\r\n@",
+        r#"a "b\"#,
+        r#"machine "a \"b\\" login "a \"b\\"
+ password\r\n"a \"b\\""#
+            .replace("\\r\\n", "\r\n")
+            .as_str(),
+    );
+    writes(
+        netrc,
+        "default login \"x \\\" @@\" password p # c\nmacdef m\n a\n",
+        "",
+        "default login \"x \\\" \" password p # c\nmacdef m\n a\n",
+    );
+    for value in ["a\nb", "\t", "\u{85}"] {
+        refuses(netrc, "machine h password @", value, "control character");
+    }
+    refuses(netrc, "machine h password @", "", "is empty");
+    refuses(netrc, "machine h @", "v", "a word like");
+    refuses(netrc, "machine h login login @", "v", "a word like");
+    refuses(netrc, "machine h password x@", "v", "right before this value");
+    refuses(netrc, "machine h password @@", "v", "right before this value");
+    refuses(netrc, "machine h password \"x\"@", "v", "right before this value");
+    refuses(netrc, "machine h password @x", "v", "follows a closing quote");
+    refuses(netrc, "machine h password \"@", "v", "not closed");
+    refuses(netrc, "machine h password \"@\n\"", "v", "not closed");
+    refuses(netrc, "machine \"h\npassword @", "v", "not closed");
+    refuses(netrc, "machine h password \"\\@\"", "n", "would take its first character in");
+    refuses(netrc, "# @", "v", "where a comment ends");
+    refuses(netrc, "macdef m\n\nmachine h login @", "v", "a macro");
+    refuses(netrc, "machine h password @", &"v".repeat(4094), "4 KiB");
+}
+
 const YAML: Format = Format::Yaml;
 
 #[test]
