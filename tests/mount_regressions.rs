@@ -5,6 +5,7 @@ mod common;
 use std::fs::{self, File, FileTimes, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -86,6 +87,37 @@ fn one_folder_under_two_names_tells_both_of_an_edit() {
         mounted.template("f.tpl", text);
         assert_eq!((mounted.read("f"), mounted.read("g")), (text.to_owned(), text.to_owned()));
     }
+}
+
+/// A template takes its time to be compiled; who comes meanwhile waits for it, too.
+#[test]
+fn an_edit_that_is_being_compiled_is_passed_by_nobody() {
+    let filler = "<< secrets.k >>\n".repeat(1_000);
+    let mounted = TestMount::new().secret("k", "v").template("f.tpl", format!("0\n{filler}")).start();
+    let templates = mounted.store().folder().join("templates");
+    let written = AtomicU64::new(0);
+    let is_over = AtomicBool::new(false);
+    let stale = thread::scope(|scope| {
+        let reader = || {
+            let mut stale = 0;
+            while !is_over.load(Ordering::Acquire) {
+                let least = written.load(Ordering::Acquire);
+                let seen: u64 = mounted.read("f").lines().next().unwrap().parse().unwrap();
+                stale += u64::from(seen < least);
+            }
+            stale
+        };
+        let readers: Vec<_> = (0..3).map(|_| scope.spawn(reader)).collect();
+        for number in 1..=10 {
+            fs::write(templates.join("next"), format!("{number}\n{filler}")).unwrap();
+            fs::rename(templates.join("next"), templates.join("f.tpl")).unwrap();
+            written.store(number, Ordering::Release);
+            thread::sleep(Duration::from_millis(100));
+        }
+        is_over.store(true, Ordering::Release);
+        readers.into_iter().map(|reader| reader.join().unwrap()).sum::<u64>()
+    });
+    assert_eq!(stale, 0, "opens that saw the template of before");
 }
 
 /// What made a template unusable is gone, and no event of its folder tells of it.

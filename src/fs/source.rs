@@ -5,8 +5,8 @@ use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::broker;
@@ -16,10 +16,12 @@ use crate::template::{LARGEST_TEMPLATE, Options, Template};
 pub struct Source {
     place: Trusted,
     options: Options,
-    /// Cleared when the file may have changed.
-    checked: AtomicBool,
-    /// Guards the last outcome.
-    loaded: Mutex<Option<Arc<Loaded>>>,
+    /// How often something hinted that the file may have changed.
+    doubts: AtomicU64,
+    /// Held while the file is looked at: one who asks compiles it for all.
+    loading: Mutex<()>,
+    /// Guards the last outcome, and how many doubts there were when it was looked for.
+    loaded: Mutex<Option<(u64, Arc<Loaded>)>>,
 }
 
 /// Where a template lies, and the folder from which on nobody else may write.
@@ -62,7 +64,7 @@ impl Trusted {
 
 impl Source {
     pub fn new(place: Trusted, options: Options) -> Self {
-        Self { place, options, checked: AtomicBool::new(false), loaded: Mutex::new(None) }
+        Self { place, options, doubts: AtomicU64::new(0), loading: Mutex::new(()), loaded: Mutex::new(None) }
     }
 
     pub fn path(&self) -> &Path {
@@ -71,20 +73,24 @@ impl Source {
 
     /// What is loaded, if nothing hints that it changed. Never blocks on the disk.
     pub fn ready(&self) -> Option<Arc<Loaded>> {
-        if self.checked.load(Ordering::Acquire) { self.last() } else { None }
+        let last = self.last_place();
+        let (doubts, loaded) = last.as_ref()?;
+        (*doubts == self.doubts.load(Ordering::Acquire)).then(|| loaded.clone())
     }
 
     /// The file may have changed.
     pub fn doubt(&self) {
-        self.checked.store(false, Ordering::Release);
+        self.doubts.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Looks at the file, and compiles it anew if it is another. Blocks.
     pub fn load(&self) -> Arc<Loaded> {
-        // Set first: a doubt that comes while the file is read must not be lost.
-        self.checked.store(true, Ordering::Release);
+        let _one = self.loading.lock().unwrap_or_else(PoisonError::into_inner);
+        // Counted first: a doubt that comes while the file is read must not be lost, and until it
+        // is read nobody may take what was there before for current.
+        let doubts = self.doubts.load(Ordering::Acquire);
         let loaded = self.read(self.last());
-        *self.last_place() = Some(loaded.clone());
+        *self.last_place() = Some((doubts, loaded.clone()));
         if loaded.stamp.is_none() {
             // Nothing tells when the cause is gone, so the next lookup looks again.
             self.doubt();
@@ -94,16 +100,15 @@ impl Source {
 
     /// Gives the memory back until somebody asks again.
     pub fn unload(&self) {
-        self.doubt();
         *self.last_place() = None;
     }
 
     /// What was loaded last, whatever happened since.
     pub fn last(&self) -> Option<Arc<Loaded>> {
-        self.last_place().clone()
+        self.last_place().as_ref().map(|(_, loaded)| loaded.clone())
     }
 
-    fn last_place(&self) -> MutexGuard<'_, Option<Arc<Loaded>>> {
+    fn last_place(&self) -> MutexGuard<'_, Option<(u64, Arc<Loaded>)>> {
         self.loaded.lock().expect("nothing panics while it holds this")
     }
 
