@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 
 use common::{TestMount, USER, stdout_of};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 /// Longer than the check once a second.
 const HEALED: Duration = Duration::from_millis(2500);
@@ -214,4 +216,37 @@ fn locked(shm: &Path) -> File {
     };
     nix::fcntl::fcntl(&file, nix::fcntl::FcntlArg::F_SETLK(&lock)).unwrap();
     file
+}
+
+/// A template lies on a filesystem that answers no more, and another template comes: the folder has
+/// to be read again, which cannot end. Known files are served, and who waits is told in time.
+#[test]
+fn a_folder_that_cannot_be_read_again_hangs_nobody() {
+    let asleep = TestMount::new().secret("k", "v").template("g.tpl.tpl", "g").start();
+    let yaml = format!(
+        "store: store\nmounts:\n  - {{at: mnt, templates: templates, deadline: 1s, files: {{g: {{template: {}}}}}}}\n",
+        asleep.path("g.tpl").display()
+    );
+    let mounted = TestMount::new().config(&yaml).template("sub/f.tpl", "f").start();
+    assert_eq!((mounted.read("g"), mounted.read("sub/f")), ("g".to_owned(), "f".to_owned()));
+    let signal = |signal| kill(Pid::from_raw(asleep.pid() as i32), signal).unwrap();
+    signal(Signal::SIGSTOP);
+    mounted.template("new.tpl", "new");
+    let start = Instant::now();
+    let script = "cat sub/f; ls; cat new 2>&1; cat sub/f";
+    let mut reader = Command::new("sh")
+        .args(["-c", script])
+        .current_dir(mounted.point())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    while reader.try_wait().unwrap().is_none() && start.elapsed() < Duration::from_secs(15) {
+        thread::sleep(Duration::from_millis(20));
+    }
+    let took = start.elapsed();
+    signal(Signal::SIGCONT);
+    let seen = String::from_utf8(reader.wait_with_output().unwrap().stdout).unwrap();
+    assert!(took < Duration::from_secs(10), "readers hung for {took:?}");
+    assert_eq!(seen, "fg\nsub\ncat: new: Connection timed out\nf");
+    assert_eq!(mounted.read("new"), "new");
 }

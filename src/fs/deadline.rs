@@ -1,4 +1,4 @@
-//! The clock of all requests that have to be rendered: one thread, which answers in place of who is
+//! The clock of all requests that cannot be answered at once: one thread, which answers in place of who is
 //! late. A reader that waits in FUSE cannot be killed, so it never depends on a disk or a provider.
 //! Uses std only.
 
@@ -28,7 +28,7 @@ struct Due {
 }
 
 /// A deadline that is not reached yet.
-pub(super) struct Deadline {
+struct Deadline {
     clock: Arc<Clock>,
     key: (Instant, u64),
 }
@@ -42,8 +42,31 @@ impl Deadlines {
         Self(clock)
     }
 
+    /// Wraps `answer`, which is called once: with what the caller has for it, or with `late`
+    /// if that takes longer than this.
+    pub(super) fn answer_within<T: Send + 'static>(
+        &self,
+        time: Duration,
+        late: T,
+        answer: impl FnOnce(T) + Send + 'static,
+    ) -> impl FnOnce(T) + Send + 'static {
+        let answer = Arc::new(Mutex::new(Some(answer)));
+        let own = answer.clone();
+        let deadline = self.within(time, move || {
+            if let Some(answer) = take(&own) {
+                answer(late);
+            }
+        });
+        move |outcome| {
+            deadline.met();
+            if let Some(answer) = take(&answer) {
+                answer(outcome);
+            }
+        }
+    }
+
     /// Calls `late` in a thread of its own after this time, unless the deadline was met.
-    pub(super) fn within(&self, time: Duration, late: impl FnOnce() + Send + 'static) -> Deadline {
+    fn within(&self, time: Duration, late: impl FnOnce() + Send + 'static) -> Deadline {
         let at = Instant::now() + time;
         let mut due = self.0.due();
         due.made += 1;
@@ -57,6 +80,11 @@ impl Deadlines {
     }
 }
 
+/// What is there for the first who asks.
+fn take<T>(once: &Mutex<Option<T>>) -> Option<T> {
+    once.lock().expect("nothing panics while it holds this").take()
+}
+
 impl Drop for Deadlines {
     fn drop(&mut self) {
         self.0.due().is_over = true;
@@ -65,7 +93,7 @@ impl Drop for Deadlines {
 }
 
 impl Deadline {
-    pub(super) fn met(self) {
+    fn met(self) {
         let late = self.clock.due().late.remove(&self.key);
         drop(late);
     }

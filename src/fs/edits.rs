@@ -18,10 +18,21 @@ pub(super) struct Edits {
     wanted: AtomicU64,
     done: AtomicU64,
     scan_failed: AtomicBool,
+    /// Guards the requests that wait for the tree to be read.
+    waiting: Mutex<Waiting>,
     /// Guards the files whose snapshots are still to be held against an edit.
     edited: Mutex<BTreeSet<FileId>>,
     /// Where the next look at the folders begins.
     next_folder: AtomicUsize,
+}
+
+type Answer = Box<dyn FnOnce(bool) + Send>;
+
+#[derive(Default)]
+struct Waiting {
+    answers: Vec<Answer>,
+    /// Somebody reads for them.
+    is_served: bool,
 }
 
 /// Folders looked at in a second: more than this many take several.
@@ -48,6 +59,29 @@ impl SecretFs {
         }
         if changes.shape || changes.lost {
             self.edits.want_scan();
+        }
+    }
+
+    /// Has the folder of templates read again, and then calls `then`. A disk that takes too long is
+    /// like one that fails: the tree stays as it was, and `then` hears that it may not be all.
+    pub(super) fn rescan_in_time(self: &Arc<Self>, then: impl FnOnce(bool) + Send + 'static) {
+        let answer = self.deadlines.answer_within(self.layout.spec.deadline, false, then);
+        let is_first = self.edits.waiting().enter(Box::new(answer));
+        if is_first {
+            let this = self.clone();
+            tokio::task::spawn_blocking(move || this.rescan_for_all());
+        }
+    }
+
+    /// One thread reads, however many wait: a disk that hangs must not use up all threads.
+    fn rescan_for_all(&self) {
+        loop {
+            let waiting = self.edits.waiting().leave();
+            if waiting.is_empty() {
+                return;
+            }
+            self.rescan();
+            waiting.into_iter().for_each(|answer| answer(true));
         }
     }
 
@@ -122,6 +156,20 @@ impl SecretFs {
     }
 }
 
+impl Waiting {
+    /// Answers whether there is nobody yet who reads.
+    fn enter(&mut self, answer: Answer) -> bool {
+        self.answers.push(answer);
+        !std::mem::replace(&mut self.is_served, true)
+    }
+
+    /// Those for whom to read next; if there are none, who reads is done.
+    fn leave(&mut self) -> Vec<Answer> {
+        self.is_served = !self.answers.is_empty();
+        std::mem::take(&mut self.answers)
+    }
+}
+
 impl Edits {
     fn doubt<'a>(&self, files: impl Iterator<Item = &'a Arc<super::tree::File>>) {
         let mut edited = self.edited();
@@ -129,6 +177,10 @@ impl Edits {
             file.source.doubt();
             edited.insert(file.id);
         }
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().expect("nothing panics while it holds this")
     }
 
     fn want_scan(&self) {

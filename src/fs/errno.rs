@@ -20,6 +20,7 @@ impl Errno {
     pub const BADF: Self = Self(libc::EBADF);
     pub const NXIO: Self = Self(libc::ENXIO);
     pub const INVAL: Self = Self(libc::EINVAL);
+    pub const TIMEDOUT: Self = Self(libc::ETIMEDOUT);
     pub const NOTTY: Self = Self(libc::ENOTTY);
 }
 

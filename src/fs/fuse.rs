@@ -133,6 +133,7 @@ impl Filesystem for Adapter {
     }
 
     fn opendir(&self, request: &Request, dir: INodeNo, _: OpenFlags, reply: ReplyOpen) {
+        let _pool = self.pool.enter();
         let opened = self.fs.open_dir(caller(request), dir.0);
         self.answer(opened, move |outcome| match outcome {
             Ok(handle) => reply.opened(FileHandle(handle), FopenFlags::empty()),

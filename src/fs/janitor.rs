@@ -3,6 +3,7 @@
 //! of the rest in turn. Uses the tables.
 
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use super::SecretFs;
@@ -29,7 +30,7 @@ impl SecretFs {
     /// Runs as long as the filesystem is used elsewhere.
     pub async fn keep_house(self: Arc<Self>) {
         let weak = Arc::downgrade(&self);
-        drop(self);
+        self.keep_sweeping();
         let mut rounds = Rounds::default();
         let mut pause = PERIOD;
         loop {
@@ -37,11 +38,24 @@ impl SecretFs {
             let Some(this) = weak.upgrade() else { return };
             let start = Instant::now();
             this.heal(&mut rounds).await;
-            let swept = this.clone();
-            // Wiping and telling the kernel may take their time.
-            let _ = tokio::task::spawn_blocking(move || swept.sweep()).await;
             pause = PERIOD.max(start.elapsed() * (SHARE - 1));
         }
+    }
+
+    /// A thread of its own: values are wiped in time whatever a disk or a provider does, and
+    /// telling the kernel may take its time.
+    fn keep_sweeping(self: Arc<Self>) {
+        let weak = Arc::downgrade(&self);
+        drop(self);
+        let sweep = move || {
+            loop {
+                thread::sleep(PERIOD);
+                let Some(this) = weak.upgrade() else { return };
+                this.sweep();
+            }
+        };
+        let thread = thread::Builder::new().name("secretfs-sweep".to_owned());
+        thread.spawn(sweep).expect("one thread at the start");
     }
 
     /// Finds what no lookup has asked for: nodes that the kernel holds are told of a change.

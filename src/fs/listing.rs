@@ -6,12 +6,13 @@ use std::ffi::OsStr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use tokio::sync::oneshot;
+
 use super::errno::Errno;
 use super::nodes::FIRST_NODE;
 use super::tree::{Dir, DirId, Entry, Tree};
 use super::{Reply, SecretFs};
 use crate::caller::Caller;
-use crate::provider::unhurried;
 
 /// One entry of a folder's listing.
 pub struct Listed<'a> {
@@ -34,9 +35,14 @@ impl SecretFs {
         if !self.notice_edits() {
             return Reply::Now(self.opened_dir(&caller, dir));
         }
+        let (tell, told) = oneshot::channel();
+        self.rescan_in_time(|_| {
+            let _ = tell.send(());
+        });
         let this = self.clone();
         Reply::Later(Box::pin(async move {
-            unhurried(|| this.rescan());
+            // What was known before is listed if the disk does not answer.
+            let _ = told.await;
             this.opened_dir(&caller, dir)
         }))
     }

@@ -128,13 +128,17 @@ impl SecretFs {
     ) {
         if self.notice_edits() && !self.is_settled(parent, name) {
             let (this, name) = (self.clone(), name.to_owned());
-            tokio::task::spawn_blocking(move || {
-                this.rescan();
-                this.lookup_in_tree(caller, parent, &name, reply);
+            self.rescan_in_time(move |is_done| match is_done || this.is_known(parent, &name) {
+                true => this.lookup_in_tree(caller, parent, &name, reply),
+                false => reply(Err(Errno::TIMEDOUT)),
             });
             return;
         }
         self.lookup_in_tree(caller, parent, name, reply);
+    }
+
+    fn is_known(&self, parent: u64, name: &OsStr) -> bool {
+        self.tree().dir(parent).and_then(|dir| dir.entry(name)).is_some()
     }
 
     /// A file that nothing has happened to: it need not wait while many others are found.

@@ -8,7 +8,6 @@ use std::task::{Context, Waker};
 use std::time::SystemTime;
 
 use tokio::sync::{oneshot, watch};
-use tokio::time::timeout;
 
 use super::errno::Errno;
 use super::nodes::{NodeId, Place, View};
@@ -145,21 +144,10 @@ impl SecretFs {
         then: impl FnOnce(InTime) + Send + 'static,
     ) {
         let (limit, unknown) = (file.spec.deadline, Place { file: file.id, view: View::Real });
-        let then = Arc::new(Mutex::new(Some(then)));
-        let late = then.clone();
-        let deadline = self.deadlines.within(limit, move || {
-            if let Some(then) = take(&late) {
-                then(Err((unknown, Error::Timeout(limit))));
-            }
-        });
+        let late = Err((unknown, Error::Timeout(limit)));
+        let answer = self.deadlines.answer_within(limit, late, then);
         let this = self.clone();
-        work(async move {
-            let outcome = this.rendered(&caller, &file).await;
-            deadline.met();
-            if let Some(then) = take(&then) {
-                then(outcome);
-            }
-        });
+        work(async move { answer(this.rendered(&caller, &file).await) });
     }
 
     /// The same for who awaits it.
@@ -199,10 +187,15 @@ impl SecretFs {
     }
 
     pub(super) async fn load_in_time(&self, file: &Arc<File>) -> Result<(), Error> {
-        let (deadline, file) = (file.spec.deadline, file.clone());
-        let load = tokio::task::spawn_blocking(move || drop(file.source.load()));
-        let loaded = timeout(deadline, load).await.map_err(|_| Error::Timeout(deadline))?;
-        loaded.map_err(|_| Error::Internal("loading failed"))
+        let (limit, file) = (file.spec.deadline, file.clone());
+        let (tell, told) = oneshot::channel();
+        let late = Err(Error::Timeout(limit));
+        let answer = self.deadlines.answer_within(limit, late, |loaded| drop(tell.send(loaded)));
+        tokio::task::spawn_blocking(move || {
+            file.source.load();
+            answer(Ok(()));
+        });
+        told.await.unwrap_or(Err(Error::Internal("loading failed")))
     }
 
     /// Joins a rendering that is as good as one begun now, or does it.
@@ -275,11 +268,6 @@ fn work(task: impl Future<Output = ()> + Send + 'static) {
             tokio::spawn(task);
         }
     });
-}
-
-/// What is there for the first who asks.
-fn take<T>(once: &Mutex<Option<T>>) -> Option<T> {
-    once.lock().expect("nothing panics while it holds this").take()
 }
 
 fn log(file: &File, failure: &Failure) {
