@@ -204,6 +204,29 @@ fn a_store_that_hangs_is_answered_at_the_deadline() {
     assert!(start.elapsed() < Duration::from_millis(1500), "answered after {:?}", start.elapsed());
 }
 
+/// More files wait for a store that does not answer than there are threads to wait in.
+#[test]
+fn files_without_a_secret_do_not_wait_for_the_store() {
+    const SLOW: usize = 600;
+    let mut mount = TestMount::new().secret("k", "v").template("plain.tpl", "plain");
+    for number in 0..SLOW {
+        mount = mount.template(&format!("f{number}.tpl"), "<< secrets.k >>");
+    }
+    let mounted = mount.start();
+    let lock = locked(&mounted.store().path().join("store.db-shm"));
+    thread::scope(|scope| {
+        for number in 0..SLOW {
+            let path = mounted.path(&format!("f{number}"));
+            scope.spawn(move || drop(File::open(path)));
+        }
+        thread::sleep(Duration::from_secs(1));
+        let start = Instant::now();
+        assert_eq!(mounted.read("plain"), "plain");
+        assert!(start.elapsed() < Duration::from_secs(2), "took {:?}", start.elapsed());
+        drop(lock);
+    });
+}
+
 /// Holds SQLite's locks on the index of the WAL, as a process that was stopped while it recovers.
 fn locked(shm: &Path) -> File {
     let file = File::options().read(true).write(true).open(shm).unwrap();

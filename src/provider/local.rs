@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
+
 use super::{Batch, BoxFuture, Provider, ProviderError, Pulse, unhurried};
 use crate::clock::Clock;
 use crate::secret::{Absent, Namespace, SecretKey, SecretName};
@@ -12,11 +14,25 @@ pub struct LocalStore {
     store: Arc<Store>,
     namespace: Namespace,
     clock: Arc<dyn Clock>,
+    /// A store that does not answer must not take the threads of those who ask for nothing of it.
+    turns: Semaphore,
 }
+
+/// More threads than this would only wait for the same disk.
+const TURNS: usize = 32;
 
 impl LocalStore {
     pub fn new(store: Arc<Store>, namespace: Namespace, clock: Arc<dyn Clock>) -> Self {
-        Self { store, namespace, clock }
+        Self { store, namespace, clock, turns: Semaphore::new(TURNS) }
+    }
+
+    /// Asks the store, which may block. Who waits for a turn holds no thread.
+    async fn ask<T>(
+        &self,
+        question: impl FnOnce(&Store) -> Result<T, StoreError>,
+    ) -> Result<T, ProviderError> {
+        let _turn = self.turns.acquire().await;
+        Ok(unhurried(|| question(&self.store))?)
     }
 }
 
@@ -24,22 +40,22 @@ impl Provider for LocalStore {
     fn fetch<'a>(&'a self, keys: &'a [SecretKey]) -> BoxFuture<'a, Result<Batch, ProviderError>> {
         let wanted: Vec<_> =
             keys.iter().map(|key| (SecretName::parse(&key.path).ok(), key.version)).collect();
-        Box::pin(async move { Ok(unhurried(|| self.answer(wanted))?) })
+        Box::pin(async move { self.ask(|_| self.answer(wanted)).await })
     }
 
     fn names(&self) -> BoxFuture<'_, Result<Vec<String>, ProviderError>> {
         Box::pin(async {
-            let secrets = unhurried(|| self.store.list(&self.namespace))?;
+            let secrets = self.ask(|store| store.list(&self.namespace)).await?;
             Ok(secrets.into_iter().map(|secret| secret.name).collect())
         })
     }
 
     fn health(&self) -> BoxFuture<'_, Result<(), ProviderError>> {
-        Box::pin(async { Ok(unhurried(|| self.store.recheck())?) })
+        Box::pin(self.ask(Store::recheck))
     }
 
     fn tend(&self) -> BoxFuture<'_, Result<(), ProviderError>> {
-        Box::pin(async { Ok(unhurried(|| self.store.recheck())?) })
+        Box::pin(self.ask(Store::recheck))
     }
 
     fn pulse(&self) -> Pulse {
@@ -56,7 +72,7 @@ impl Provider for LocalStore {
         Box::pin(async move {
             match self.store.surely_unchanged(&self.namespace, &names, since) {
                 Some(as_of) => Ok(Some(as_of)),
-                None => Ok(unhurried(|| self.store.unchanged(&self.namespace, &names, since))?),
+                None => self.ask(|store| store.unchanged(&self.namespace, &names, since)).await,
             }
         })
     }
