@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::certificate::Certificate;
 use crate::common::programs::{self, Row, version_of};
 use crate::server::{Server, eventually, free_port, server};
-use crate::{WILD, curl, is_untrusted, mount_of, set};
+use crate::{WILD, curl, is_untrusted, mount_of, set_secrets};
 
 const FILES: &[(&str, &str)] = &[("haproxy/bundle.pem", "{}"), ("haproxy/users.cfg", "{}")];
 
@@ -39,12 +39,12 @@ fn haproxy_serves_with_bundle_and_userlist_of_the_mount() {
     assert_eq!(ask(&old, "wrong"), Ok(401));
     assert!(is_untrusted(&ask(&new, WILD)));
 
-    set(mounted.store(), &json!({"web_tls": new.fields_with_key_of(&old)}));
+    set_secrets(mounted.store(), &json!({"web_tls": new.fields_with_key_of(&old)}));
     haproxy.signal(Signal::SIGUSR2);
     eventually("halves of two pairs are refused", || haproxy.said().contains("inconsistencies"));
     assert_eq!(ask(&old, WILD), Ok(200));
 
-    set(
+    set_secrets(
         mounted.store(),
         &json!({"web_tls": new.fields(), "web_login": {"username": "app", "password": "n3w"}}),
     );
@@ -55,7 +55,7 @@ fn haproxy_serves_with_bundle_and_userlist_of_the_mount() {
     assert_eq!(ask(&new, WILD), Ok(401));
 
     let (root, chain) = Certificate::chain(place);
-    set(mounted.store(), &json!({"web_tls": chain}));
+    set_secrets(mounted.store(), &json!({"web_tls": chain}));
     haproxy.signal(Signal::SIGUSR2);
     eventually("the chain is sent along", || ask(&root, "n3w") == Ok(200));
 

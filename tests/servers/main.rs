@@ -13,10 +13,10 @@ mod redis;
 mod server;
 mod sshd;
 
-use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use common::ready::{ready_template, set_secrets};
 use common::{Mounted, TestMount, TestStore, stdout_of, tool};
 use serde_json::Value;
 
@@ -32,7 +32,7 @@ fn mount_of(files: &[(&str, &str)], secrets: &Value) -> Mounted {
 
 #[track_caller]
 fn mount_on(store: TestStore, files: &[(&str, &str)], secrets: &Value) -> Mounted {
-    set(&store, secrets);
+    set_secrets(&store, secrets);
     let mut config = "mounts:\n- at: mnt\n  templates: templates\n  files:\n".to_owned();
     let mut mount = TestMount::on(store);
     for (ready, options) in files {
@@ -43,18 +43,6 @@ fn mount_on(store: TestStore, files: &[(&str, &str)], secrets: &Value) -> Mounte
         config += &format!("    {file}: {options}\n");
     }
     mount.config(&config).start()
-}
-
-#[track_caller]
-fn ready_template(name: &str) -> Vec<u8> {
-    let path = format!("{}/templates/{name}.tpl", env!("CARGO_MANIFEST_DIR"));
-    fs::read(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
-}
-
-/// Sets all of them in one command: one transaction.
-#[track_caller]
-fn set(store: &TestStore, secrets: &Value) {
-    stdout_of(&store.run_with(&["set", "--from-json"], secrets.to_string()));
 }
 
 /// Asks a server by curl: the HTTP status, or why there is none.

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use crate::common::programs::{self, Row, version_of};
 use crate::common::{Mounted, stdout_of, tool};
 use crate::server::{Server, as_user, free_port, server_as};
-use crate::{WILD, mount_of, set};
+use crate::{WILD, mount_of, set_secrets};
 
 struct Database {
     folder: TempDir,
@@ -77,7 +77,7 @@ fn mariadb_logs_in_with_an_option_file_of_the_mount() {
             String::from_utf8_lossy(&output.stderr).contains("Access denied"),
             "{password:?}: {output:?}"
         );
-        set(mounted.store(), &json!({"db": {"username": "app", "password": password}}));
+        set_secrets(mounted.store(), &json!({"db": {"username": "app", "password": password}}));
         assert_eq!(stdout_of(&database.log_in(&mounted)), "app@%\n", "{password:?}");
     }
 

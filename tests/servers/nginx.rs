@@ -10,7 +10,7 @@ use crate::certificate::Certificate;
 use crate::common::programs::{self, Row, version_of};
 use crate::common::{Mounted, stdout_of, tool};
 use crate::server::{Server, eventually, free_port, server};
-use crate::{WILD, curl, is_untrusted, mount_of, set};
+use crate::{WILD, curl, is_untrusted, mount_of, set_secrets};
 
 const FILES: &[(&str, &str)] = &[
     ("nginx/cert.pem", "{}"),
@@ -61,21 +61,21 @@ fn nginx_serves_with_key_and_passwords_from_the_mount() {
     assert_eq!(ask(&old, "wrong"), Ok(401));
     assert!(is_untrusted(&ask(&new, WILD)));
 
-    set(mounted.store(), &json!({"web_login": {"username": "app", "password": "n3w"}}));
+    set_secrets(mounted.store(), &json!({"web_login": {"username": "app", "password": "n3w"}}));
     assert_eq!((ask(&old, WILD), ask(&old, "n3w")), (Ok(401), Ok(200)), "without a reload");
 
     let reload = || with_config(Command::new(tool("nginx")), place).args(["-s", "reload"]).output().unwrap();
-    set(mounted.store(), &json!({"web_tls": new.fields_with_key_of(&old)}));
+    set_secrets(mounted.store(), &json!({"web_tls": new.fields_with_key_of(&old)}));
     let refused = reload();
     assert!(String::from_utf8_lossy(&refused.stderr).contains("key values mismatch"), "{refused:?}");
-    set(mounted.store(), &json!({"web_tls": new.fields()}));
+    set_secrets(mounted.store(), &json!({"web_tls": new.fields()}));
     assert_eq!(ask(&old, "n3w"), Ok(200), "the key is read at start and reload only");
     stdout_of(&reload());
     eventually("the new certificate is served", || ask(&new, "n3w") == Ok(200));
     eventually("the old workers are gone", || is_untrusted(&ask(&old, "n3w")));
 
     let (root, chain) = Certificate::chain(place);
-    set(mounted.store(), &json!({"web_tls": chain}));
+    set_secrets(mounted.store(), &json!({"web_tls": chain}));
     stdout_of(&reload());
     eventually("the chain is sent along", || ask(&root, "n3w") == Ok(200));
 

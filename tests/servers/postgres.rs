@@ -11,7 +11,7 @@ use crate::certificate::Certificate;
 use crate::common::programs::{self, Row, version_of};
 use crate::common::{Mounted, stdout_of, tool};
 use crate::server::{Server, as_user, eventually, free_port, server_as};
-use crate::{WILD, mount_of, set};
+use crate::{WILD, mount_of, set_secrets};
 
 const FILES: &[(&str, &str)] = &[
     ("postgres/server.crt", "{owner: postgres}"),
@@ -135,19 +135,19 @@ fn postgres_serves_tls_and_psql_logs_in_with_files_of_the_mount() {
 
     cluster.set_password("n3w");
     refused(&log_in(&old), "password authentication failed");
-    set(mounted.store(), &json!({"db": {"username": "app", "password": "n3w"}}));
+    set_secrets(mounted.store(), &json!({"db": {"username": "app", "password": "n3w"}}));
     assert_eq!(stdout_of(&log_in(&old)), "app|t\n");
 
-    set(mounted.store(), &json!({"postgres_tls": new.fields_with_key_of(&old)}));
+    set_secrets(mounted.store(), &json!({"postgres_tls": new.fields_with_key_of(&old)}));
     cluster.reload();
     eventually("halves of two pairs are refused", || server.said().contains("key values mismatch"));
-    set(mounted.store(), &json!({"postgres_tls": new.fields()}));
+    set_secrets(mounted.store(), &json!({"postgres_tls": new.fields()}));
     assert_eq!(stdout_of(&log_in(&old)), "app|t\n", "the key is read at start and reload only");
     cluster.reload();
     eventually("the new certificate is served", || log_in(&new).status.success());
     refused(&log_in(&old), "certificate verify failed");
     let (root, chain) = Certificate::chain(folder.path());
-    set(mounted.store(), &json!({"postgres_tls": chain}));
+    set_secrets(mounted.store(), &json!({"postgres_tls": chain}));
     cluster.reload();
     eventually("the chain is sent along", || log_in(&root).status.success());
     drop(server);
@@ -188,7 +188,7 @@ fn every_password_of_one_line_passes_through_pgpass() {
         [":", "\\", "\\\\", "\\:", ":\\", "a:b:c", "a\\", "#x", " x ", "*", "\t", "'\"$(x)`", "é☃"]
     {
         cluster.set_password(password);
-        set(mounted.store(), &json!({"db": {"username": "app", "password": password}}));
+        set_secrets(mounted.store(), &json!({"db": {"username": "app", "password": password}}));
         assert_eq!(
             stdout_of(&cluster.log_in(&mounted.path("pgpass"), &certificate)),
             "app|t\n",

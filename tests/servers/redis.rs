@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::common::programs::{self, Row, version_of};
 use crate::common::{Mounted, stdout_of, tool};
 use crate::server::{Server, free_port, server_as};
-use crate::{WILD, mount_of, set};
+use crate::{WILD, mount_of, set_secrets};
 
 const FILES: &[(&str, &str)] = &[("redis/users.acl", "{owner: redis}")];
 
@@ -52,7 +52,7 @@ fn redis_asks_for_the_password_whose_hash_is_in_its_acl_file() {
     assert_eq!(ask("redis_password", &["PING"]), "PONG");
     assert!(!mounted.read("users.acl").contains("p@ss"));
 
-    set(mounted.store(), &json!({"redis_password": "n3w", "wrong": "wrong"}));
+    set_secrets(mounted.store(), &json!({"redis_password": "n3w", "wrong": "wrong"}));
     assert!(ask("wrong", &["PING"]).contains("NOAUTH"));
     assert!(ask("redis_password", &["PING"]).contains("NOAUTH"), "not before ACL LOAD");
     assert_eq!(ask("redis_password@1", &["ACL", "LOAD"]), "OK");
@@ -64,7 +64,7 @@ fn redis_asks_for_the_password_whose_hash_is_in_its_acl_file() {
         (client.ask("PING").as_str(), client.ask("AUTH n3w").as_str()),
         ("-NOAUTH Authentication required.", "+OK")
     );
-    set(mounted.store(), &json!({"redis_password": "n3wer"}));
+    set_secrets(mounted.store(), &json!({"redis_password": "n3wer"}));
     assert_eq!(ask("redis_password@2", &["ACL", "LOAD"]), "OK");
     assert_eq!(
         (client.ask("PING").as_str(), client.ask("AUTH n3w").split(' ').next()),

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::common::programs::{self, Row, version_of};
 use crate::common::{Mounted, TestStore, USER, stdout_of, tool};
 use crate::server::{Server, free_port};
-use crate::{mount_of, mount_on, set};
+use crate::{mount_of, mount_on, set_secrets};
 
 /// Becomes sshd on a machine that has the user `app`, and the folder that sshd wants. $1 is the
 /// folder with the user files, the rest sshd's command line.
@@ -111,11 +111,11 @@ fn sshd_and_ssh_know_each_other_by_keys_from_the_mount() {
     let with_open_key = ssh(place, &mounted.path("open_key"), port, &host);
     refused(&with_open_key, "UNPROTECTED PRIVATE KEY FILE");
 
-    set(mounted.store(), &json!({"host_key": new_host.fields()}));
+    set_secrets(mounted.store(), &json!({"host_key": new_host.fields()}));
     assert_eq!(stdout_of(&log_in(&new_host)), user, "the next connection, without a reload");
     refused(&log_in(&host), "REMOTE HOST IDENTIFICATION HAS CHANGED");
 
-    set(mounted.store(), &json!({"deploy_key": new_key.fields()}));
+    set_secrets(mounted.store(), &json!({"deploy_key": new_key.fields()}));
     assert_eq!(stdout_of(&log_in(&new_host)), user, "both halves are new");
     mounted.template("authorized_keys.tpl", &key.public);
     refused(&log_in(&new_host), "Permission denied (publickey)");
