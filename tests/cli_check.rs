@@ -170,7 +170,7 @@ fn squeezed(output: &Output) -> String {
 fn a_whole_config_is_judged() {
     let store = store();
     let config = "mounts:\n\
-         - {at: m, templates: t, owner: nobody-here, files: {ap.env: {mode: '0440'}, x.json: {template: x.tpl, group: 99}}}\n\
+         - {at: m, templates: t, owner: nobody-here, group: none-such, files: {ap.env: {mode: '0440'}, x.json: {template: x.tpl, group: 99}}}\n\
          - {at: m2, templates: t}\n\
          - {at: m3, templates: gone}\n\
          profiles:\n  \
@@ -188,7 +188,8 @@ fn a_whole_config_is_judged() {
         text,
         "FAULT AT WHAT IS WRONG\n\
          secretfs.yaml:2:32 there is no user `nobody-here`\n\
-         secretfs.yaml:2:61 `ap.env` has no template: t/ap.env.tpl is not there; did you mean `app.env`?\n\
+         secretfs.yaml:2:52 there is no group `none-such`\n\
+         secretfs.yaml:2:79 `ap.env` has no template: t/ap.env.tpl is not there; did you mean `app.env`?\n\
          secretfs.yaml:4:23 cannot read gone: No such file or directory\n\
          p.tpl:2:6 there is no provider `envv`; did you mean `env`?\n\
          secretfs.yaml:6:34 there is no provider `valt`; the providers are env, store; the config may name more\n\
@@ -200,7 +201,7 @@ fn a_whole_config_is_judged() {
          stripe store:billing#stripe t/app.env.tpl:2:6 there is no secret `stripe`; `secretfs set stripe` to add it, or `| default(\"…\")` to do without\n\
          token.valeu store secretfs.yaml:6:18 the secret `token` has no field `valeu`; did you mean `value`?\n\
          \n\
-         3 templates: 5 faults, 3 missing, 0 notes\n"
+         3 templates: 6 faults, 3 missing, 0 notes\n"
     );
     // The control: mended, all of it is well.
     let mended = "mounts:\n- {at: m, templates: t}\nprofiles:\n  web: {env: {A: token.value, B: 'env:HOME', C: api_key}}\n";

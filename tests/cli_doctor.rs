@@ -98,6 +98,20 @@ fn a_device_that_is_closed_to_the_user_is_told() {
     diagnosis.says("/dev/fuse", "missing", &["chmod 0666 /dev/fuse"]);
 }
 
+/// fusermount3 refuses such a user.
+#[test]
+fn a_user_without_a_name_mounts_for_one_command_only() {
+    let store = TestStore::of(USER);
+    let script = format!(
+        "mount -t tmpfs none /dev; mknod -m 666 /dev/fuse c 10 229; \
+         exec setpriv --reuid {USER} --regid {USER} --clear-groups {} ${{DOCTOR#* }}",
+        store.folder().join("secretfs").display()
+    );
+    let diagnosis = broken(&store, "-m", &script);
+    diagnosis.says("/dev/fuse", "ok", &[]);
+    diagnosis.says("mounting", "ok", &["for one command at a time"]);
+}
+
 #[test]
 fn forbidden_namespaces_are_told() {
     let store = TestStore::new();

@@ -149,6 +149,7 @@ pub fn main() -> ExitCode {
     };
     cli.common.env_key = env_key;
     let json = cli.common.json;
+    report::speak_json(json);
     // These start their own log, once they have forked if they must.
     if !cli.command.serves() {
         crate::sys::signal::end_on_broken_pipe();

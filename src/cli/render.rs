@@ -14,11 +14,9 @@ use crate::template::{Dialect, Format, Options, Syntax};
 pub struct Args {
     /// The template; `-` reads stdin
     template: PathBuf,
-    /// What the output is, if its name does not tell: text, json, yaml, env, pgpass, netrc
-    #[arg(long, value_parser = Format::parse)]
+    #[arg(long, value_parser = Format::parse, help = one_of("What the output is, if its name does not tell", Format::names()))]
     format: Option<Format>,
-    /// Who reads an env file: dotenv, systemd, shell, docker, compose
-    #[arg(long, value_parser = Dialect::parse)]
+    #[arg(long, value_parser = Dialect::parse, help = one_of("Who reads an env file", Dialect::names()))]
     dialect: Option<Dialect>,
     /// The template's syntax: angle (`<< >>`) or jinja (`{{ }}`)
     #[arg(long, value_parser = Syntax::parse)]
@@ -51,4 +49,9 @@ impl Args {
         let Self { format, dialect, syntax, .. } = *self;
         source::options(&self.template, &FileOptions { format, dialect, syntax, ..FileOptions::default() })
     }
+}
+
+/// A line of help that ends with the names to choose from.
+fn one_of(what: &str, names: impl Iterator<Item = &'static str>) -> String {
+    format!("{what}: {}", names.collect::<Vec<_>>().join(", "))
 }

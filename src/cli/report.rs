@@ -4,6 +4,7 @@
 use std::fmt;
 use std::io::Write;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::output::{colored, is_colored};
 
@@ -11,6 +12,9 @@ use super::output::{colored, is_colored};
 const RED: &str = "1;31";
 const YELLOW: &str = "1;33";
 const GREEN: &str = "1;32";
+
+/// Whether this command line asked for JSON: then each line on stderr is one object.
+static IS_JSON: AtomicBool = AtomicBool::new(false);
 
 /// A failure as its user sees it.
 #[derive(Debug)]
@@ -59,15 +63,28 @@ fn as_json(failure: &Failure) -> String {
     format!("{}\n", serde_json::json!({"error": {"problem": problem, "hint": hint, "status": status}}))
 }
 
+/// From here on, warnings and notes are JSON, too.
+pub fn speak_json(is_json: bool) {
+    IS_JSON.store(is_json, Ordering::Relaxed);
+}
+
 /// A line of warning on stderr.
 pub fn warn(text: impl fmt::Display) {
     let label = colored("warning:", YELLOW, is_colored(&std::io::stderr()));
-    let _ = writeln!(std::io::stderr(), "secretfs: {label} {text}");
+    say("warning", &text.to_string(), &format!("{label} {text}"));
 }
 
 /// A line on stderr that says how to get more.
 pub fn note(text: impl fmt::Display) {
-    let _ = writeln!(std::io::stderr(), "secretfs: {text}");
+    say("note", &text.to_string(), &text.to_string());
+}
+
+fn say(kind: &str, text: &str, shown: &str) {
+    let line = match IS_JSON.load(Ordering::Relaxed) {
+        true => serde_json::json!({kind: text}).to_string(),
+        false => format!("secretfs: {shown}"),
+    };
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 #[cfg(test)]

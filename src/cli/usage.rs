@@ -35,7 +35,9 @@ fn meant(error: &clap::Error) -> Option<String> {
         ContextValue::Strings(names) => names.first().cloned(),
         _ => None,
     })?;
-    Some(format!("did you mean `{near}`?"))
+    // By its name, if an alias was nearer.
+    let name = Cli::command().find_subcommand(&near).map_or(near, |command| command.get_name().to_owned());
+    Some(format!("did you mean `{name}`?"))
 }
 
 /// `secretfs exec node server.js` lacks the `--`.

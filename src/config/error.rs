@@ -38,7 +38,7 @@ impl ConfigError {
         let message = without_place(error.to_string(), place);
         let (problem, hint) = match unknown_key(&message) {
             Some((key, known)) => (format!("unknown key `{key}`"), Some(known_keys(key, &known))),
-            None => (in_our_words(&message), None),
+            None => (in_our_words(&message), tabs(text, place)),
         };
         Self::new(file, text, place, problem).hint(hint)
     }
@@ -69,6 +69,13 @@ fn without_place(message: String, place: Option<Place>) -> String {
 /// What the parser calls a thing, and what its user calls it.
 const WORDS: [(&str, &str); 3] =
     [("a sequence", "a list"), ("sequence", "a list"), ("unit value", "nothing")];
+
+/// What the parser says of a tab, nobody understands.
+fn tabs(text: &str, place: Option<Place>) -> Option<String> {
+    let line = text.lines().nth(place?.line.checked_sub(1)?)?;
+    let indent = line.len() - line.trim_start().len();
+    line[..indent].contains('\t').then(|| "indent by spaces: YAML takes no tabs".to_owned())
+}
 
 /// The parser's words for a wrong kind of value, a key that is missing and one that is there twice.
 fn in_our_words(message: &str) -> String {

@@ -26,7 +26,10 @@ pub(super) fn judge(config: &Config, report: &mut Report) {
 }
 
 fn judge_accounts(config: &Config, place: &[&str], options: &FileOptions, report: &mut Report) {
-    if let Err(Unknown { option, problem }) = spec(options) {
+    let FileOptions { owner, group, .. } = options.clone();
+    let each =
+        [FileOptions { owner, ..FileOptions::default() }, FileOptions { group, ..FileOptions::default() }];
+    for Unknown { option, problem } in each.iter().filter_map(|it| spec(it).err()) {
         report.add(config.error_at(&[place, &[option]].concat(), problem).into());
     }
 }

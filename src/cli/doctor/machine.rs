@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use nix::sys::resource::{Resource, getrlimit};
-use nix::unistd::geteuid;
+use nix::unistd::{User, geteuid};
 
 use super::Finding;
 use crate::cli::output;
@@ -118,14 +118,21 @@ fn mount(has_device: bool, has_namespaces: bool) -> Finding {
             "root without CAP_SYS_ADMIN cannot mount",
             "in a container: --cap-add SYS_ADMIN; `secretfs exec` works without",
         ),
-        () if helper_is_there() => Finding::ok(what, "this user mounts by fusermount3, for itself alone"),
+        () if helper_is_there() && has_name() => {
+            Finding::ok(what, "this user mounts by fusermount3, for itself alone")
+        }
         () if has_namespaces => Finding::ok(what, "for one command at a time: secretfs mount … -- COMMAND"),
         () => Finding::missing(
             what,
-            "neither fusermount3 nor user namespaces",
+            "neither fusermount3, which wants a user with a name, nor user namespaces",
             "install the package fuse3; `secretfs exec` works without",
         ),
     }
+}
+
+/// fusermount3 refuses who is not in the user database.
+fn has_name() -> bool {
+    matches!(User::from_uid(geteuid()), Ok(Some(_)))
 }
 
 fn memory() -> Finding {
