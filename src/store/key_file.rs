@@ -11,6 +11,9 @@ use zeroize::Zeroizing;
 use super::cipher::Key;
 use super::{KeyError, StoreError};
 
+/// 32 bytes, or 64 hexadecimal digits with or without a final newline.
+const KEY_LENGTHS: [u64; 3] = [32, 64, 65];
+
 /// A master key.
 pub struct MasterKey(pub(super) Key);
 
@@ -28,10 +31,7 @@ pub(super) fn read(path: &Path, trust: Trust) -> Result<MasterKey, KeyError> {
     check(path, &file.metadata().map_err(|error| unreadable(path, &error))?, trust)?;
     let mut content = Zeroizing::new(Vec::with_capacity(128));
     file.take(128).read_to_end(&mut content).map_err(|error| unreadable(path, &error))?;
-    parse(&content).ok_or_else(|| {
-        let problem = "it holds no key: neither 32 bytes nor 64 hexadecimal digits";
-        refuse(path, problem, "restore it from its backup: without the key nothing can be read")
-    })
+    parse(&content).ok_or_else(|| no_key(path))
 }
 
 fn open(path: &Path) -> Result<File, KeyError> {
@@ -57,6 +57,10 @@ fn check(path: &Path, meta: &Metadata, trust: Trust) -> Result<(), KeyError> {
     if !meta.is_file() {
         return Err(refuse(path, "it is not a regular file", "name a regular file"));
     }
+    // Before its mode: nobody shall be told to close a file that is no key.
+    if !KEY_LENGTHS.contains(&meta.len()) {
+        return Err(no_key(path));
+    }
     if meta.uid() != us && meta.uid() != 0 {
         let problem = format!("it belongs to uid {}, who could change it", meta.uid());
         return Err(refuse(path, problem, format!("chown {us} {name}")));
@@ -71,6 +75,15 @@ fn check(path: &Path, meta: &Metadata, trust: Trust) -> Result<(), KeyError> {
         return Err(refuse(path, problem, format!("find / -xdev -samefile {name}, and remove the others")));
     }
     Ok(())
+}
+
+fn no_key(path: &Path) -> KeyError {
+    let problem = "it holds no key: neither 32 bytes nor 64 hexadecimal digits";
+    refuse(
+        path,
+        problem,
+        "name the key file, or restore it from its backup: without the key nothing can be read",
+    )
 }
 
 fn refuse(path: &Path, problem: impl Into<String>, mend: impl Into<String>) -> KeyError {

@@ -70,7 +70,10 @@ impl Layout {
         let dir = &layout.0;
         match dir.metadata() {
             Ok(meta) if !meta.is_dir() => return Err(StoreError::NotAStore(dir.clone())),
-            Ok(meta) => check_private(dir, &meta, "0700")?,
+            Ok(meta) => {
+                layout.check_presence()?;
+                check_private(dir, &meta, "0700")?;
+            }
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 return Err(StoreError::NoStore(dir.clone()));
             }
@@ -85,20 +88,23 @@ impl Layout {
         Ok(layout)
     }
 
-    fn check_format(&self) -> Result<(), StoreError> {
-        let path = self.path("FORMAT");
-        let mut text = String::new();
-        match File::open(&path) {
-            Ok(file) => {
-                file.take(4096).read_to_string(&mut text).map_err(StoreError::io("read", &path))?;
-            }
+    /// First of all: nobody shall be told to change the mode of a folder that is no store.
+    fn check_presence(&self) -> Result<(), StoreError> {
+        match self.path("FORMAT").symlink_metadata() {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 let is_empty = self.0.read_dir().is_ok_and(|mut entries| entries.next().is_none());
                 let at = self.0.clone();
-                return Err(if is_empty { StoreError::NoStore(at) } else { StoreError::NotAStore(at) });
+                Err(if is_empty { StoreError::NoStore(at) } else { StoreError::NotAStore(at) })
             }
-            Err(error) => return Err(StoreError::io("open", &path)(error)),
+            _ => Ok(()),
         }
+    }
+
+    fn check_format(&self) -> Result<(), StoreError> {
+        let path = self.path("FORMAT");
+        let mut text = String::new();
+        let file = File::open(&path).map_err(StoreError::io("open", &path))?;
+        file.take(4096).read_to_string(&mut text).map_err(StoreError::io("read", &path))?;
         self.check_file("FORMAT", true)?;
         match text.as_str() {
             FORMAT => Ok(()),

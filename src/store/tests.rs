@@ -263,6 +263,10 @@ fn what_is_no_sound_store_is_refused_and_left_alone() {
         Store::open(&elsewhere, Access::Write, &fixture.sources()).map(drop),
         Err(StoreError::NoStore(_))
     ));
+    // No hint to close a folder to which the mistake leads: it may be anything, /etc for one.
+    std::fs::set_permissions(fixture.folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    let elsewhere = Store::open(fixture.folder.path(), Access::Write, &fixture.sources());
+    assert!(matches!(elsewhere.map(drop), Err(StoreError::NotAStore(_))));
     for file in ["store.db", "FORMAT", "sequence", ""] {
         let path = dir.join(file);
         let mode = path.metadata().unwrap().permissions();

@@ -76,6 +76,8 @@ fn a_file_that_others_may_read_is_refused() {
         let path = files.put("key", HEX.as_bytes(), mode);
         assert_refused(&path, "lets others read", &format!("chmod 0400 {}", path.display()));
     }
+    let other = files.put("passwd", b"root:x:0:0", 0o644);
+    assert_refused(&other, "it holds no key", "name the key file");
     for mode in [0o400, 0o600] {
         assert!(key_file::read(&files.put("key", HEX.as_bytes(), mode), Trust::Owner).is_ok());
     }
