@@ -171,18 +171,18 @@ fn pgpass() {
         Format::Pgpass,
         &[LIBPQ],
         &[
-            place("*:*:*:first:1\n*:*:*:k:<< secrets.v >>\n*:*:*:end:1\n", 75),
-            place("*:*:*:first:1\r\n/nowhere:*:*:k:<< secrets.v | quote >>\r\n*:*:*:end:1", 75),
+            place("*:*:*:first:1\n*:*:*:k:<< secrets.v >>\n*:*:*:end:1\n", 60),
+            place("*:*:*:first:1\r\n/nowhere:*:*:k:<< secrets.v | quote >>\r\n*:*:*:end:1", 60),
             place_of("*:*:*:first:1\n# a:<< secrets.v >>\n*:*:*:end:1\n*:*:*:k:1", 35, one),
-            place_of("*:*:*:end:1\n*:*:*:first:1\n*:*:*:k:pre-<< secrets.v >>/post", 75, around),
+            place_of("*:*:*:end:1\n*:*:*:first:1\n*:*:*:k:pre-<< secrets.v >>/post", 60, around),
             place_of(
                 "# << secrets.v | b64encode >>\n*:*:*:first:1\n*:*:*:<< secrets.v >>:1\n*:*:*:end:1\n",
-                75,
+                60,
                 one,
             ),
             place_of(
                 "*:*:*:first:1\n<< secrets.v >>:<< secrets.v >>:a:k:2\n*:*:*:k:1\n*:*:*:end:1\n",
-                75,
+                60,
                 one,
             ),
         ],
@@ -207,22 +207,22 @@ fn netrc() {
         &[
             netrc_place(
                 "machine 127.0.0.1\nlogin u\npassword << secrets.v >>\nmachine localhost login end password 1\n",
-                60,
+                55,
                 password,
             ),
             netrc_place(
                 "machine localhost login end password 1 machine 127.0.0.1 password << secrets.v | quote >>\tlogin u",
-                60,
+                55,
                 password,
             ),
             netrc_place(
                 "machine 127.0.0.1\r\n  login << secrets.v >>\r\n  password << secrets.v >>\r\nmachine localhost login end password 1",
-                60,
+                55,
                 |v| format!("{v}:{v}"),
             ),
             netrc_place(
                 "machine localhost password 1 login end\nmachine 127.0.0.1 login u password \"a \\\" << secrets.v >>/\"",
-                60,
+                55,
                 |v| format!("u:a \" {v}/"),
             ),
         ],
