@@ -4,7 +4,8 @@
 //!
 //! | layer | modules | what it does |
 //! |---|---|---|
-//! | assembly | `cli` | builds the object graph from config and command line |
+//! | assembly | `cli` | the command line: reads it, tells what comes of it |
+//! | daemon | `daemon` | builds the object graph from the config, and what serves it |
 //! | edges | `fs`, `exec` | a kernel request or a child's environment; never each other |
 //! | use case | `broker` | render a file for a caller: the script of every read |
 //! | services | `provider`, `resolver`, `store`, `sys` | I/O; `sys` alone has `unsafe` |
@@ -12,6 +13,8 @@
 //! | words | `secret`, `caller`, `clock`, `nearest` | what everybody talks about |
 
 pub mod cli;
+
+pub mod daemon;
 
 pub mod exec;
 pub mod fs;

@@ -13,9 +13,10 @@ use std::sync::Arc;
 use super::inside::{self, Command};
 use super::named::Readings;
 use super::report::Failure;
-use super::{Common, assemble, exit, log, source};
+use super::{Common, exit, log, source};
 use crate::broker::{Broker, Environment as TemplateEnvironment};
 use crate::config::{Config, Profile};
+use crate::daemon::assemble;
 use crate::exec::{self, Environment, EnvironmentError, Rules};
 use crate::fs::SecretFs;
 use crate::nearest::nearest;
@@ -90,7 +91,7 @@ fn run_beside(args: &Args, common: &Common, config: &Config, request: &Request) 
 }
 
 fn broker(common: &Common, config: &Config) -> Result<Broker, Failure> {
-    assemble::broker(common, config, TemplateEnvironment::All)
+    Ok(assemble::broker(&common.choice(), config, TemplateEnvironment::All)?)
 }
 
 fn environment(injected: Injected, args: &Args) -> Result<Environment, Failure> {

@@ -6,10 +6,9 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::exit;
-use super::mount::cannot_mount;
 use super::report::Failure;
-use super::serve::Server;
+use super::{exit, log};
+use crate::daemon::serve::Server;
 use crate::exec::{self, Environment};
 use crate::fs::SecretFs;
 use crate::fs::mountpoint;
@@ -30,7 +29,7 @@ pub struct Command<'a> {
 /// Judges what can be judged before anything is made: a program and a device that are not there.
 pub fn check(words: &[OsString]) -> Result<(), Failure> {
     exec::find(words).map_err(|error| Failure::new(error.status(), error))?;
-    mountpoint::check_device().map_err(|error| cannot_mount(&error))
+    Ok(mountpoint::check_device()?)
 }
 
 /// Runs the command to its end; answers with its status. A filesystem for each mount point is made
@@ -49,7 +48,7 @@ pub fn run(
     let (child, link) = forked.map_err(system)?;
     drop(command);
     // From here on there are threads: a filesystem has its own.
-    let server = Server::start()?;
+    let server = Server::start(log::start_serving()).map_err(system)?;
     for (at, fs) in mount_points.iter().zip(filesystems()?) {
         let device = match link.receive().map_err(system)? {
             Some((_, Some(device))) => device,
@@ -58,7 +57,7 @@ pub fn run(
         };
         let at = at.to_path_buf();
         let ended = move |outcome| tracing::info!(at = %at.display(), ?outcome, "the mount has ended");
-        server.serve(fs, device, ended)?;
+        server.serve(fs, device, ended).map_err(system)?;
     }
     link.send(b"go").map_err(|_| gone())?;
     if let Some((report, _)) = link.receive().map_err(system)? {
@@ -87,7 +86,7 @@ fn become_command(link: &Link, mount_points: &[&Path], command: &Command<'_>) ->
 fn enter_and_mount(link: &Link, mount_points: &[&Path]) -> Result<(), Failure> {
     namespace::enter().map_err(|error| cannot_enter(&error))?;
     for at in mount_points {
-        let device = mountpoint::mount_direct(at).map_err(|error| cannot_mount(&error))?;
+        let device = mountpoint::mount_direct(at)?;
         // Given away whole: a copy in here would keep a dead mount from telling its readers.
         link.hand_over(device).map_err(|_| gone())?;
     }

@@ -1,7 +1,6 @@
 //! The command tree and its dispatch. One file per command beside this one, each with its
 //! arguments (`clap`) and a `run` that returns a [`report::Failure`]. May use every layer.
 
-pub mod assemble;
 pub mod check;
 pub mod completions;
 pub mod config;
@@ -27,7 +26,6 @@ pub mod report;
 pub mod rm;
 pub mod rotate;
 pub mod schema;
-pub mod serve;
 pub mod session;
 pub mod set;
 pub mod show;

@@ -1,8 +1,6 @@
 //! `secretfs mount`: serves files in the foreground until it is told to stop, or to one command
 //! until that has ended. Makes what `plan` has planned, as this user can, and takes it away again.
 
-pub(super) mod plan;
-
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,19 +11,21 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::geteuid;
 
 use super::inside::{self, Command};
-use super::report::Failure;
-use super::serve::Server;
-use super::{Common, assemble, config, exit, output};
+use super::report::{Failure, warn};
+use super::{Common, config, exit, log, output};
 use crate::broker::Environment;
-use crate::config::Config;
+use crate::config::{Account, Config, FileOptions};
+use crate::daemon::assemble;
+use crate::daemon::plan::{self, Plan, PlanError, Unknown};
+use crate::daemon::serve::Server;
 use crate::exec::{self, Rules};
 use crate::fs::SecretFs;
 use crate::fs::mountpoint::{self, MountError, Way};
+use crate::fs::tree::{Spec, TreeError};
 use crate::secret::Namespace;
 use crate::sys::signal::{self, Came, Inherited};
 use crate::sys::{lease, ready};
 use crate::template::Syntax;
-use plan::{Plan, cannot_plan};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -61,19 +61,19 @@ enum Event {
 pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
     refuse_deploy(common)?;
     let config = config::load(common)?;
-    let plans = plan::plan(&config, args)?;
+    let plans = plans(&config, args)?;
     if let Some(command) = command(args) {
         return run_inside(common, &config, &plans, &command);
     }
     let way = way()?;
     for plan in &plans {
-        mountpoint::prepare(&plan.at).map_err(|error| cannot_mount(&error))?;
+        mountpoint::prepare(&plan.at)?;
     }
     let (tell, events) = mpsc::channel();
     watch_signals(&tell)?;
     lease::ignore_lease_breaks();
     signal::survive_broken_pipe();
-    let server = Server::start()?;
+    let server = Server::start(log::start_serving()).map_err(system)?;
     if !server.memory_is_locked {
         tracing::warn!(
             "memory could not be locked (no CAP_IPC_LOCK, and a memlock limit): values could be swapped out"
@@ -90,10 +90,26 @@ pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
     outcome
 }
 
+/// What the command line or the config wants mounted.
+fn plans(config: &Config, args: &Args) -> Result<Vec<Plan>, Failure> {
+    let plans = match (&args.templates, &args.mountpoint) {
+        (Some(templates), Some(at)) => plan::of_folder(templates, at, args.spec()?)?,
+        _ => plan::of_config(config)?,
+    };
+    let names_owners = match args.templates {
+        Some(_) => args.owner.is_some() || args.group.is_some(),
+        None => plan::names_owners(config),
+    };
+    if !geteuid().is_root() && names_owners {
+        warn("owner and group give nobody else access: a mount that root has not made is its user's alone");
+    }
+    Ok(plans)
+}
+
 fn filesystems(common: &Common, config: &Config, plans: &[Plan]) -> Result<Vec<Arc<SecretFs>>, Failure> {
     let allowed = Environment::Only(config.env_allowed.clone());
-    let broker = Arc::new(assemble::broker(common, config, allowed)?);
-    let filesystem = |plan: &Plan| SecretFs::new(broker.clone(), plan.layout.clone()).map_err(cannot_plan);
+    let broker = Arc::new(assemble::broker(&common.choice(), config, allowed)?);
+    let filesystem = |plan: &Plan| Ok(SecretFs::new(broker.clone(), plan.layout.clone())?);
     plans.iter().map(filesystem).collect()
 }
 
@@ -108,12 +124,11 @@ fn make(
         let device = match made.way {
             Way::Direct => mountpoint::mount_direct(&plan.at),
             Way::Helper => mountpoint::mount_by_helper(&plan.at),
-        };
-        let device = device.map_err(|error| cannot_mount(&error))?;
+        }?;
         made.mounts.push((plan.at.clone(), mountpoint::device_at(&plan.at)));
         let tell = tell.clone();
         let ended = move |outcome| drop(tell.send(Event::Ended(index, outcome)));
-        server.serve(fs.clone(), device, ended)?;
+        server.serve(fs.clone(), device, ended).map_err(system)?;
     }
     Ok(())
 }
@@ -146,10 +161,9 @@ fn way() -> Result<Way, Failure> {
 /// The command runs in namespaces of its own, where an ordinary user may mount.
 fn run_inside(common: &Common, config: &Config, plans: &[Plan], words: &[OsString]) -> Result<u8, Failure> {
     for plan in plans {
-        mountpoint::prepare(&plan.at).map_err(|error| cannot_mount(&error))?;
+        mountpoint::prepare(&plan.at)?;
     }
     inside::check(words)?;
-    let system = |error| Failure::new(exit::OS, error);
     let signals = Inherited::take().map_err(system)?;
     let environment = exec::Environment::build(std::env::vars_os(), &Default::default(), &Rules::default())
         .map_err(|error| Failure::new(exit::SOFTWARE, error))?;
@@ -218,7 +232,7 @@ impl Made {
     fn take_away(&self) {
         for (at, device) in &self.mounts {
             if let Err(error) = mountpoint::unmount(at, self.way, device) {
-                super::report::warn(format!("{} is still mounted: {error}", at.display()));
+                warn(format!("{} is still mounted: {error}", at.display()));
             }
         }
     }
@@ -233,28 +247,79 @@ fn command(args: &Args) -> Option<Vec<OsString>> {
     Some(if words.is_empty() { vec![shell()] } else { words })
 }
 
-pub(super) fn cannot_mount(error: &MountError) -> Failure {
-    let (status, hint) = match error {
-        MountError::Missing(at) => (exit::NO_INPUT, format!("mkdir -p {}", at.display())),
-        MountError::NotFolder(_) | MountError::Link(_) => {
-            (exit::USAGE, "mount over an empty folder".to_owned())
+impl Args {
+    fn spec(&self) -> Result<Spec, Failure> {
+        plan::spec(&self.options()?).map_err(|Unknown { option, problem }| {
+            Failure::new(exit::USAGE, format!("--{option}: {problem}"))
+        })
+    }
+
+    fn options(&self) -> Result<FileOptions, Failure> {
+        let account = |text: &String| text.parse().map_or_else(|_| Account::Name(text.clone()), Account::Id);
+        let mode = |text: &String| {
+            u32::from_str_radix(text, 8).ok().filter(|mode| mode & !0o666 == 0).ok_or_else(|| {
+                Failure::new(exit::USAGE, format!("--mode {text} is not a file's mode")).hint("--mode 0440")
+            })
+        };
+        Ok(FileOptions {
+            owner: self.owner.as_ref().map(account),
+            group: self.group.as_ref().map(account),
+            mode: self.mode.as_ref().map(mode).transpose()?,
+            syntax: self.syntax,
+            ..FileOptions::default()
+        })
+    }
+}
+
+fn system(error: io::Error) -> Failure {
+    Failure::new(exit::OS, error)
+}
+
+impl From<PlanError> for Failure {
+    fn from(error: PlanError) -> Self {
+        match error {
+            PlanError::Config(error) => error.into(),
+            PlanError::Nothing => Self::new(exit::USAGE, error).hint("secretfs mount TEMPLATES MOUNTPOINT"),
+            PlanError::InTemplates { .. } => Self::new(exit::CONFIG, error).hint("mount elsewhere"),
+            PlanError::Path { .. } => Self::new(exit::NO_INPUT, error),
         }
-        MountError::NotEmpty(_) => (exit::CANNOT_CREATE, "mount over an empty folder".to_owned()),
-        MountError::Busy(at) => (exit::CANNOT_CREATE, format!("umount {}", at.display())),
-        MountError::NoDevice => {
-            (exit::UNAVAILABLE, "modprobe fuse; in a container: --device /dev/fuse".to_owned())
+    }
+}
+
+impl From<TreeError> for Failure {
+    fn from(error: TreeError) -> Self {
+        match error {
+            TreeError::Unreadable { .. } => Self::new(exit::NO_INPUT, error),
+            TreeError::Twice(_) | TreeError::NoTemplate { .. } => Self::new(exit::CONFIG, error),
         }
-        MountError::DeviceForbidden => {
-            (exit::UNAVAILABLE, "chmod 0666 /dev/fuse (what udev does elsewhere), or run as root".to_owned())
-        }
-        MountError::NoHelper(_) => (exit::UNAVAILABLE, "install the package fuse3".to_owned()),
-        MountError::Helper { .. } => (
-            exit::UNAVAILABLE,
-            "mount over a folder that you own, as a user whom this machine knows by name".to_owned(),
-        ),
-        MountError::System { .. } => {
-            (exit::OS, "a container needs CAP_SYS_ADMIN to mount; or: secretfs mount … -- CMD".to_owned())
-        }
-    };
-    Failure::new(status, error).hint(hint)
+    }
+}
+
+impl From<MountError> for Failure {
+    fn from(error: MountError) -> Self {
+        let (status, hint) = match &error {
+            MountError::Missing(at) => (exit::NO_INPUT, format!("mkdir -p {}", at.display())),
+            MountError::NotFolder(_) | MountError::Link(_) => {
+                (exit::USAGE, "mount over an empty folder".to_owned())
+            }
+            MountError::NotEmpty(_) => (exit::CANNOT_CREATE, "mount over an empty folder".to_owned()),
+            MountError::Busy(at) => (exit::CANNOT_CREATE, format!("umount {}", at.display())),
+            MountError::NoDevice => {
+                (exit::UNAVAILABLE, "modprobe fuse; in a container: --device /dev/fuse".to_owned())
+            }
+            MountError::DeviceForbidden => (
+                exit::UNAVAILABLE,
+                "chmod 0666 /dev/fuse (what udev does elsewhere), or run as root".to_owned(),
+            ),
+            MountError::NoHelper(_) => (exit::UNAVAILABLE, "install the package fuse3".to_owned()),
+            MountError::Helper { .. } => (
+                exit::UNAVAILABLE,
+                "mount over a folder that you own, as a user whom this machine knows by name".to_owned(),
+            ),
+            MountError::System { .. } => {
+                (exit::OS, "a container needs CAP_SYS_ADMIN to mount; or: secretfs mount … -- CMD".to_owned())
+            }
+        };
+        Self::new(status, error).hint(hint)
+    }
 }

@@ -6,14 +6,24 @@ use std::path::PathBuf;
 use super::report::Failure;
 use super::{Common, config, exit};
 use crate::config::StoreConfig;
-use crate::nearest::nearest;
-use crate::secret::Namespace;
+use crate::daemon::assemble::{self, AssembleError, Choice};
+use crate::secret::{NameError, Namespace};
 use crate::store::{Access, KeyError, KeySources, Store, StoreError};
 
-const DEFAULT: &str = ".secretfs";
+impl Common {
+    /// What it says of the store.
+    pub fn choice(&self) -> Choice {
+        Choice {
+            store: self.store.clone(),
+            key_file: self.key_file.clone(),
+            namespace: self.namespace.clone(),
+            env_key: self.env_key.clone(),
+        }
+    }
+}
 
 pub fn open_store(common: &Common, config: &StoreConfig, access: Access) -> Result<Store, Failure> {
-    Ok(Store::open(&store_path(common, config), access, &key_sources(common, config))?)
+    Ok(common.choice().open_store(config, access)?)
 }
 
 /// The store and the namespace that this command is about.
@@ -22,34 +32,43 @@ pub fn here(common: &Common, access: Access) -> Result<(Store, Namespace), Failu
     Ok((open_store(common, &config::load(common)?.store, access)?, namespace))
 }
 
-/// That a namespace which was asked for is there. The default one always is.
 pub fn check_namespace(store: &Store, namespace: &Namespace) -> Result<(), Failure> {
-    let known = store.namespaces()?;
-    if *namespace == Namespace::default() || known.contains(namespace) {
-        return Ok(());
-    }
-    let failure = Failure::new(exit::NO_INPUT, format!("there is no namespace `{namespace}`"));
-    Err(match nearest(namespace.as_str(), known.iter().map(Namespace::as_str)) {
-        Some(near) => failure.hint(format!("did you mean `{near}`?")),
-        None => failure.hint(format!("secretfs --namespace {namespace} set NAME makes it")),
-    })
+    Ok(assemble::check_namespace(store, namespace)?)
 }
 
-/// `--store`, else `SECRETFS_STORE`, else the config's, else `./.secretfs`.
 pub fn store_path(common: &Common, config: &StoreConfig) -> PathBuf {
-    let variable = || std::env::var_os("SECRETFS_STORE").filter(|path| !path.is_empty()).map(PathBuf::from);
-    let chosen = common.store.clone().or_else(variable).or_else(|| config.path.clone());
-    chosen.unwrap_or_else(|| DEFAULT.into())
+    common.choice().store_path(config)
 }
 
 pub fn key_sources(common: &Common, config: &StoreConfig) -> KeySources {
-    let file = common.key_file.clone().or_else(|| config.key_file.clone());
-    KeySources::of_process(file, common.env_key.clone())
+    common.choice().key_sources(config)
 }
 
 pub fn namespace(common: &Common) -> Result<Namespace, Failure> {
-    let Some(name) = &common.namespace else { return Ok(Namespace::default()) };
-    Namespace::parse(name).map_err(|error| Failure::new(exit::USAGE, error))
+    Ok(common.choice().namespace()?)
+}
+
+impl From<AssembleError> for Failure {
+    fn from(error: AssembleError) -> Self {
+        match error {
+            AssembleError::Store(error) => error.into(),
+            AssembleError::Name(error) => error.into(),
+            AssembleError::Random(error) => Self::new(exit::OS, error),
+            AssembleError::NoNamespace { ref name, ref near } => {
+                let failure = Self::new(exit::NO_INPUT, &error);
+                match near {
+                    Some(near) => failure.hint(format!("did you mean `{near}`?")),
+                    None => failure.hint(format!("secretfs --namespace {name} set NAME makes it")),
+                }
+            }
+        }
+    }
+}
+
+impl From<NameError> for Failure {
+    fn from(error: NameError) -> Self {
+        Self::new(exit::USAGE, error)
+    }
 }
 
 impl From<StoreError> for Failure {

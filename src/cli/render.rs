@@ -4,9 +4,10 @@
 use std::path::PathBuf;
 
 use super::report::Failure;
-use super::{Common, assemble, exit, output, session, source};
+use super::{Common, exit, output, session, source};
 use crate::broker::Environment;
 use crate::config::FileOptions;
+use crate::daemon::assemble;
 use crate::policy::Door;
 use crate::template::{Dialect, Format, Options, Syntax};
 
@@ -26,7 +27,7 @@ pub struct Args {
 pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
     let config = super::config::load(common)?;
     let template = source::compile(&args.template, args.options())?;
-    let broker = assemble::broker(common, &config, Environment::All)?;
+    let broker = assemble::broker(&common.choice(), &config, Environment::All)?;
     let bytes = session::wait(async {
         match session::rendering(&broker, &template, Door::Command).await {
             Ok(bytes) => Ok(bytes),

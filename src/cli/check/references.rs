@@ -10,8 +10,9 @@ use super::subject::Subject;
 use crate::broker::{Broker, Environment};
 use crate::cli::named::Readings;
 use crate::cli::report::Failure;
-use crate::cli::{Common, assemble, exec, session};
+use crate::cli::{Common, exec, session};
 use crate::config::Config;
+use crate::daemon::assemble;
 use crate::policy::Door;
 use crate::resolver::ResolveError;
 use crate::secret::{self, SecretKey};
@@ -69,7 +70,7 @@ impl Doors<'_> {
             return Ok(());
         }
         let unnamed = self.unnamed_providers(&environment, templates, variables);
-        let broker = assemble::broker_and(self.common, self.config, environment, &unnamed)?;
+        let broker = assemble::broker_and(&self.common.choice(), self.config, environment, &unnamed)?;
         session::wait(async {
             for (_, template) in templates {
                 self.judge_template(&broker, template, &unnamed).await?;

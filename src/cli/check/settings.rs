@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::report::Report;
-use crate::cli::mount::plan::{Unknown, spec};
 use crate::config::{Config, FileOptions, Mount};
+use crate::daemon::plan::{Unknown, spec};
 use crate::nearest::nearest;
 
 pub(super) fn judge(config: &Config, report: &mut Report) {

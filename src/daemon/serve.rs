@@ -1,5 +1,5 @@
 //! The serving half of a mount: a process that keeps its memory to itself, a pool, and a
-//! filesystem for each `/dev/fuse` descriptor. May use every layer.
+//! filesystem for each `/dev/fuse` descriptor. Uses `fs` and `sys`.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -8,8 +8,6 @@ use std::sync::Arc;
 use tokio::runtime::{Builder, Runtime};
 use tracing_appender::non_blocking::WorkerGuard;
 
-use super::report::Failure;
-use super::{exit, log};
 use crate::fs::{SecretFs, session};
 use crate::sys::hardening;
 
@@ -23,10 +21,10 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts threads: who forks has done so, and who waits for signals has blocked them.
-    pub fn start() -> Result<Self, Failure> {
-        let log = log::start_serving();
-        hardening::forbid_dumps().map_err(|error| Failure::new(exit::OS, error))?;
+    /// Starts threads: who forks has done so, and who waits for signals has blocked them. The log
+    /// lasts as long as the server does.
+    pub fn start(log: Option<WorkerGuard>) -> io::Result<Self> {
+        hardening::forbid_dumps()?;
         let memory_is_locked = hardening::lock_memory();
         Ok(Self { pool: pool()?, memory_is_locked, _log: log })
     }
@@ -37,9 +35,9 @@ impl Server {
         fs: Arc<SecretFs>,
         device: OwnedFd,
         ended: impl FnOnce(io::Result<()>) + Send + 'static,
-    ) -> Result<(), Failure> {
+    ) -> io::Result<()> {
         session::serve(fs, device, self.pool.handle().clone(), ended)
-            .map_err(|error| Failure::new(exit::OS, format!("cannot serve the mount: {error}")))?;
+            .map_err(|error| io::Error::new(error.kind(), format!("cannot serve the mount: {error}")))?;
         Ok(())
     }
 
@@ -49,11 +47,6 @@ impl Server {
     }
 }
 
-fn pool() -> Result<Runtime, Failure> {
-    Builder::new_multi_thread()
-        .worker_threads(4)
-        .thread_name("secretfs-pool")
-        .enable_time()
-        .build()
-        .map_err(|error| Failure::new(exit::OS, error))
+fn pool() -> io::Result<Runtime> {
+    Builder::new_multi_thread().worker_threads(4).thread_name("secretfs-pool").enable_time().build()
 }

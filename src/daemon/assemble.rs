@@ -1,0 +1,129 @@
+//! The object graph: from the config, and what the command line put before it, to a broker.
+//! Uses every layer below.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::broker::{Broker, Environment};
+use crate::clock::{Clock, SystemClock};
+use crate::config::{Config, ProviderKind, StoreConfig};
+use crate::nearest::nearest;
+use crate::policy::Policy;
+use crate::provider::{EnvProvider, LocalStore, Nowhere, Provider};
+use crate::resolver::Resolver;
+use crate::secret::{NameError, Namespace, SecretBytes};
+use crate::store::{Access, EnvKey, KeySources, Store, StoreError};
+
+const STORE: &str = "store";
+const ENV: &str = "env";
+const DEFAULT_STORE: &str = ".secretfs";
+
+/// What the command line says of the store; it goes before the config.
+#[derive(Clone, Debug, Default)]
+pub struct Choice {
+    pub store: Option<PathBuf>,
+    pub key_file: Option<PathBuf>,
+    pub namespace: Option<String>,
+    pub env_key: EnvKey,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum AssembleError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Name(#[from] NameError),
+    #[error("there is no namespace `{name}`")]
+    NoNamespace { name: Namespace, near: Option<String> },
+    #[error(transparent)]
+    Random(#[from] getrandom::Error),
+}
+
+impl Choice {
+    /// The chosen one, else that of `SECRETFS_STORE`, else the config's, else `./.secretfs`.
+    pub fn store_path(&self, config: &StoreConfig) -> PathBuf {
+        let variable =
+            || std::env::var_os("SECRETFS_STORE").filter(|path| !path.is_empty()).map(PathBuf::from);
+        let chosen = self.store.clone().or_else(variable).or_else(|| config.path.clone());
+        chosen.unwrap_or_else(|| DEFAULT_STORE.into())
+    }
+
+    pub fn key_sources(&self, config: &StoreConfig) -> KeySources {
+        let file = self.key_file.clone().or_else(|| config.key_file.clone());
+        KeySources::of_process(file, self.env_key.clone())
+    }
+
+    pub fn open_store(&self, config: &StoreConfig, access: Access) -> Result<Store, StoreError> {
+        Store::open(&self.store_path(config), access, &self.key_sources(config))
+    }
+
+    pub fn namespace(&self) -> Result<Namespace, NameError> {
+        self.namespace.as_deref().map_or_else(|| Ok(Namespace::default()), Namespace::parse)
+    }
+}
+
+/// That a namespace which was asked for is there. The default one always is.
+pub fn check_namespace(store: &Store, namespace: &Namespace) -> Result<(), AssembleError> {
+    let known = store.namespaces()?;
+    if *namespace == Namespace::default() || known.contains(namespace) {
+        return Ok(());
+    }
+    let near = nearest(namespace.as_str(), known.iter().map(Namespace::as_str)).map(str::to_owned);
+    Err(AssembleError::NoNamespace { name: namespace.clone(), near })
+}
+
+/// The broker over all providers that the config names. The store is opened unless it is not
+/// there and everything comes from elsewhere.
+pub fn broker(choice: &Choice, config: &Config, environment: Environment) -> Result<Broker, AssembleError> {
+    broker_and(choice, config, environment, &BTreeSet::new())
+}
+
+/// The same, with stand-ins for providers that the config does not name.
+pub fn broker_and(
+    choice: &Choice,
+    config: &Config,
+    environment: Environment,
+    unnamed: &BTreeSet<String>,
+) -> Result<Broker, AssembleError> {
+    let default = config.sources.from.as_deref().unwrap_or(STORE);
+    let clock = Arc::new(SystemClock);
+    let env: Arc<dyn Provider> = Arc::new(EnvProvider::new(clock.now()));
+    let is_env = config.providers.get(default) == Some(&ProviderKind::Env);
+    let (local, salt) = match is_env && !choice.store_path(&config.store).exists() {
+        true => (None, random_key()?),
+        false => {
+            let store = Arc::new(choice.open_store(&config.store, Access::Read)?);
+            let namespace = choice.namespace()?;
+            if matches!(environment, Environment::All) {
+                // A mount waits for a namespace that is still to come; a command does not.
+                check_namespace(&store, &namespace)?;
+            }
+            let salt = SecretBytes::copy_of(store.salt_key().expose());
+            let local: Arc<dyn Provider> = Arc::new(LocalStore::new(store, namespace, clock));
+            (Some(local), salt)
+        }
+    };
+    let first = local.as_ref().filter(|_| !is_env).unwrap_or(&env).clone();
+    let mut resolver = Resolver::new(default, first);
+    let mut providers = config.providers.clone();
+    if matches!(environment, Environment::All) {
+        // The caller's own environment holds nothing that is news to the caller.
+        providers.insert(ENV.to_owned(), ProviderKind::Env);
+    }
+    for (name, kind) in providers.iter().filter(|(name, _)| *name != default) {
+        let provider = if *kind == ProviderKind::Env { Some(&env) } else { local.as_ref() };
+        resolver = provider.into_iter().fold(resolver, |resolver, it| resolver.with(name, it.clone()));
+    }
+    let nowhere = |resolver: Resolver, name: &String| resolver.with(name, Arc::new(Nowhere));
+    resolver = unnamed.iter().fold(resolver, nowhere);
+    let mapped = config.sources.map.iter().map(|(name, it)| (name.to_string(), it.clone())).collect();
+    Ok(Broker::new(Policy::by_mode(), resolver.mapping(mapped), salt, environment))
+}
+
+/// Without a store there is no key to keep: salts last as long as this process.
+fn random_key() -> Result<SecretBytes, getrandom::Error> {
+    let mut key = [0; 32];
+    getrandom::fill(&mut key)?;
+    Ok(SecretBytes::copy_of(&key))
+}

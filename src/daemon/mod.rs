@@ -1,0 +1,6 @@
+//! What serves: from a config to a broker, to planned mounts, to filesystems that answer. What it
+//! refuses is a typed error; how that is told is the command line's part. Uses every layer below.
+
+pub mod assemble;
+pub mod plan;
+pub mod serve;

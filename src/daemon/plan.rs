@@ -1,0 +1,148 @@
+//! What is to be mounted, judged before anything is made: from a config's mounts, or one folder of
+//! templates, to layouts. Uses every layer below.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::unistd::{Group, User, getegid, geteuid};
+
+use crate::config::{Account, Config, ConfigError, FileOptions, Mount};
+use crate::fs::tree::{Layout, Spec};
+use crate::policy::Ownership;
+use crate::template::Syntax;
+
+/// One mount, judged and ready to be made.
+pub struct Plan {
+    pub at: PathBuf,
+    pub layout: Layout,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    #[error("nothing to mount: the config names no mounts")]
+    Nothing,
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error("the mount point {} lies in the folder of templates {}", at.display(), folder.display())]
+    InTemplates { at: PathBuf, folder: PathBuf },
+    #[error("{}: {error}", path.display())]
+    Path { path: PathBuf, error: io::Error },
+}
+
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// What the config wants mounted.
+pub fn of_config(config: &Config) -> Result<Vec<Plan>, PlanError> {
+    if config.mounts.is_empty() {
+        return Err(PlanError::Nothing);
+    }
+    let numbered = config.mounts.iter().enumerate();
+    let plans = numbered.map(|(index, mount)| plan_mount(config, &index.to_string(), mount));
+    apart(plans.collect::<Result<_, _>>()?)
+}
+
+/// One folder of templates, all of whose files are served alike.
+pub fn of_folder(templates: &Path, at: &Path, spec: Spec) -> Result<Vec<Plan>, PlanError> {
+    apart(vec![Plan { at: absolute(at)?, layout: layout(templates, spec, BTreeMap::new())? }])
+}
+
+/// Whether some file shall belong to somebody else than its reader's default.
+pub fn names_owners(config: &Config) -> bool {
+    let options = |mount: &Mount| mount.files.values().map(|file| file.options.clone()).collect::<Vec<_>>();
+    let mut all = config.mounts.iter().flat_map(|it| [options(it), vec![it.defaults.clone()]].concat());
+    all.any(|it| it.owner.is_some() || it.group.is_some())
+}
+
+/// A mount below a folder of templates would be read by its own server, which waits for itself.
+fn apart(plans: Vec<Plan>) -> Result<Vec<Plan>, PlanError> {
+    let folders: Vec<PathBuf> =
+        plans.iter().filter_map(|plan| plan.layout.templates.as_ref()?.canonicalize().ok()).collect();
+    for plan in &plans {
+        let Ok(at) = plan.at.canonicalize() else { continue };
+        if let Some(folder) = folders.iter().find(|folder| at.starts_with(folder)) {
+            return Err(PlanError::InTemplates { at, folder: folder.clone() });
+        }
+    }
+    Ok(plans)
+}
+
+fn plan_mount(config: &Config, index: &str, mount: &Mount) -> Result<Plan, PlanError> {
+    let in_config = |place: &[&str], unknown: Unknown| {
+        config.error_at(&[&["mounts", index], place, &[unknown.option]].concat(), unknown.problem)
+    };
+    let defaults = spec(&mount.defaults).map_err(|unknown| in_config(&[], unknown))?;
+    let mut files = BTreeMap::new();
+    for (path, file) in &mount.files {
+        let place = ["files", &path.to_string_lossy()];
+        let spec =
+            spec(&file.options.merged_over(&mount.defaults)).map_err(|unknown| in_config(&place, unknown))?;
+        let template = file.template.as_deref().map(absolute).transpose()?;
+        files.insert(path.clone(), (spec, template));
+    }
+    Ok(Plan { at: absolute(&mount.at)?, layout: layout(&mount.templates, defaults, files)? })
+}
+
+fn layout(
+    templates: &Path,
+    spec: Spec,
+    files: BTreeMap<PathBuf, (Spec, Option<PathBuf>)>,
+) -> Result<Layout, PlanError> {
+    let folders = Ownership { mode: 0o555, ..spec.ownership };
+    Ok(Layout { templates: Some(absolute(templates)?), spec, files, folders })
+}
+
+/// An option that names somebody whom this machine does not know.
+pub struct Unknown {
+    pub option: &'static str,
+    pub problem: String,
+}
+
+pub fn spec(options: &FileOptions) -> Result<Spec, Unknown> {
+    let (uid, own_gid) = match &options.owner {
+        None => (geteuid().as_raw(), getegid().as_raw()),
+        Some(Account::Id(uid)) => (*uid, group_of(*uid)),
+        Some(Account::Name(name)) => user(name)?,
+    };
+    let gid = match &options.group {
+        None => own_gid,
+        Some(Account::Id(gid)) => *gid,
+        Some(Account::Name(name)) => group(name)?,
+    };
+    let mode = options.mode.unwrap_or(0o400) as u16;
+    Ok(Spec {
+        ownership: Ownership { uid, gid, mode },
+        format: options.format,
+        dialect: options.dialect,
+        syntax: options.syntax.unwrap_or(Syntax::Angle),
+        verify: options.verify.unwrap_or(true),
+        deadline: options.deadline.unwrap_or(DEADLINE),
+    })
+}
+
+fn user(name: &str) -> Result<(u32, u32), Unknown> {
+    match User::from_name(name) {
+        Ok(Some(user)) => Ok((user.uid.as_raw(), user.gid.as_raw())),
+        _ => Err(Unknown { option: "owner", problem: format!("there is no user `{name}`") }),
+    }
+}
+
+/// The group of a user who has a name; nobody else's group for one who has none.
+fn group_of(uid: u32) -> u32 {
+    match User::from_uid(uid.into()) {
+        Ok(Some(user)) => user.gid.as_raw(),
+        _ => getegid().as_raw(),
+    }
+}
+
+fn group(name: &str) -> Result<u32, Unknown> {
+    match Group::from_name(name) {
+        Ok(Some(group)) => Ok(group.gid.as_raw()),
+        _ => Err(Unknown { option: "group", problem: format!("there is no group `{name}`") }),
+    }
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, PlanError> {
+    std::path::absolute(path).map_err(|error| PlanError::Path { path: path.to_owned(), error })
+}
