@@ -75,26 +75,30 @@ fn dotenv() {
     );
 }
 
+/// Where both compose and shells know what a value is, and how many get through at least.
+fn shared() -> Vec<Place> {
+    vec![
+        place("FIRST=1\nK=<< secrets.v >>\nEND=1\n", 85),
+        place("FIRST=1\nK=\"<< secrets.v >>\"\nEND=1\n", 85),
+        place("FIRST=1\nK='<< secrets.v >>'\nEND=1\n", 85),
+        place_of("FIRST=1\nK=pre-<< secrets.v >>/post\nEND=1\n", 85, around),
+        place_of(URL, 85, url),
+        place_of("FIRST=1\n# << secrets.v >>\nK=1 # << secrets.v >>\nEND=1\n", 35, one),
+    ]
+}
+
 #[test]
 fn compose() {
-    prove(
-        Format::Env(Dialect::Compose),
-        &[COMPOSE],
-        &[
-            place("FIRST=1\nK=<< secrets.v >>\nEND=1\n", 85),
-            place("FIRST=1\nK=\"<< secrets.v >>\"\nEND=1\n", 85),
-            place("FIRST=1\nK='<< secrets.v >>'\nEND=1\n", 85),
-            place("FIRST=1\nexport K=<< secrets.v >>  # a comment\nEND=1\n", 85),
-            place("FIRST=1\r\nK=<< secrets.v >>\r\nEND=1\r\n", 85),
-            place_of("FIRST=1\nK=pre-<< secrets.v >>/post\nEND=1\n", 85, around),
-            place_of("FIRST=1\nK=\"a << secrets.v >> << secrets.v >>\"\nEND=1\n", 85, twice),
-            place_of(URL, 85, url),
-            place_of("FIRST=1\nK=\"${X:-x}\\n<< secrets.v >> \\$\"\nEND=1\n", 85, |value| {
-                [b"expanded\n", value, b" $"].concat()
-            }),
-            place_of("FIRST=1\n# << secrets.v >>\nK=1 # << secrets.v >>\nEND=1\n", 35, one),
-        ],
-    );
+    let own = [
+        place("FIRST=1\nexport K=<< secrets.v >>  # a comment\nEND=1\n", 85),
+        place("FIRST=1\r\nK=<< secrets.v >>\r\nEND=1\r\n", 85),
+        place_of("FIRST=1\nK=\"a << secrets.v >> << secrets.v >>\"\nEND=1\n", 85, twice),
+        place_of("FIRST=1\nK=\"${X:-x}\\n<< secrets.v >> \\$\"\nEND=1\n", 85, |value| {
+            [b"expanded\n", value, b" $"].concat()
+        }),
+    ];
+    let places: Vec<_> = shared().into_iter().chain(own).collect();
+    prove(Format::Env(Dialect::Compose), &[COMPOSE], &places);
 }
 
 #[test]
@@ -117,25 +121,17 @@ fn docker() {
 
 #[test]
 fn shell() {
-    prove(
-        Format::Env(Dialect::Shell),
-        &SHELLS,
-        &[
-            place("FIRST=1\nK=<< secrets.v >>\nEND=1\n", 85),
-            place("FIRST=1\nK=\"<< secrets.v >>\"\nEND=1\n", 85),
-            place("FIRST=1\nK='<< secrets.v >>'\nEND=1\n", 85),
-            place("FIRST=1\nexport K=<< secrets.v >> # it's a \"comment\nEND=1\n", 85),
-            place("FIRST=1 K=<< secrets.v | quote >>; END=1", 85),
-            place("if true; then\n  readonly K=<< secrets.v >>\nfi\nFIRST=1 END=1\n", 85),
-            place_of("FIRST=1\nK=pre-<< secrets.v >>/post\nEND=1\n", 85, around),
-            place_of("FIRST=1\nK='a << secrets.v >> '\"<< secrets.v >>\"\nEND=1\n", 85, twice),
-            place_of(URL, 85, url),
-            place_of("FIRST=1\nK=\"${X}/<< secrets.v >>\\$\"\nEND=1\n", 85, |value| {
-                [b"expanded/", value, b"$"].concat()
-            }),
-            place_of("FIRST=1\n# << secrets.v >>\nK=1 # << secrets.v >>\nEND=1\n", 35, one),
-        ],
-    );
+    let own = [
+        place("FIRST=1\nexport K=<< secrets.v >> # it's a \"comment\nEND=1\n", 85),
+        place("FIRST=1 K=<< secrets.v | quote >>; END=1", 85),
+        place("if true; then\n  readonly K=<< secrets.v >>\nfi\nFIRST=1 END=1\n", 85),
+        place_of("FIRST=1\nK='a << secrets.v >> '\"<< secrets.v >>\"\nEND=1\n", 85, twice),
+        place_of("FIRST=1\nK=\"${X}/<< secrets.v >>\\$\"\nEND=1\n", 85, |value| {
+            [b"expanded/", value, b"$"].concat()
+        }),
+    ];
+    let places: Vec<_> = shared().into_iter().chain(own).collect();
+    prove(Format::Env(Dialect::Shell), &SHELLS, &places);
 }
 
 #[test]

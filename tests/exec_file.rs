@@ -10,25 +10,8 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
+use common::covered::{TEMPLATE, prepared, write};
 use common::{Running, STRANGER, TestStore, USER, stdout_of, tool};
-
-const TEMPLATE: &str = "pw=<< secrets.pw >>\n";
-
-/// A store with one secret, a template, and a file that is there already.
-fn prepared(store: TestStore) -> TestStore {
-    store.set("pw", "hunter2");
-    write(&store, "t.tpl", TEMPLATE);
-    write(&store, "app.conf", "pw=none\n");
-    store
-}
-
-fn write(store: &TestStore, name: &str, text: &str) {
-    let path = store.folder().join(name);
-    fs::write(&path, text).unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
-    let owner = store.folder().metadata().unwrap().uid();
-    chown(&path, Some(owner), Some(owner)).unwrap();
-}
 
 fn sh(store: &TestStore, options: &[&str], script: &str) -> Output {
     store.run(&[&["exec"], options, &["--", "/bin/sh", "-c", script]].concat())

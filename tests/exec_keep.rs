@@ -10,25 +10,10 @@ use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use common::covered::{TEMPLATE, prepared, write};
 use common::{Running, TestStore, USER, stdout_of, tool};
 
-const TEMPLATE: &str = "pw=<< secrets.pw >>\n";
 const COVER: &[&str] = &["--file", "app.conf=t.tpl"];
-
-/// A store with one secret, a template, and a file that is there already.
-fn prepared(store: TestStore) -> TestStore {
-    store.set("pw", "hunter2");
-    write(&store, "t.tpl", TEMPLATE);
-    write(&store, "app.conf", "pw=none\n");
-    store
-}
-
-fn write(store: &TestStore, name: &str, text: &str) {
-    let path = store.folder().join(name);
-    fs::write(&path, text).unwrap();
-    let owner = std::os::unix::fs::MetadataExt::uid(&store.folder().metadata().unwrap());
-    std::os::unix::fs::chown(&path, Some(owner), Some(owner)).unwrap();
-}
 
 /// As editors save a file.
 fn rename_over(store: &TestStore, name: &str, text: &str) {

@@ -8,6 +8,7 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 
 use crate::secret::{Answer, SecretKey};
 
+mod constant;
 mod env;
 mod local;
 mod nowhere;

@@ -2,6 +2,7 @@
 //! that tests need. Each test file compiles its own copy, hence the allowance for unused parts.
 #![allow(dead_code, unused_imports, unreachable_pub)]
 
+pub mod covered;
 pub mod http;
 mod keyboard;
 mod map;

@@ -1,7 +1,7 @@
 //! `env` for `docker run --env-file`: all from the `=` to the line's end is the value, quotes, blanks and `#`
 //! included. So a value is written as it is, or refused.
 
-use super::{Emitted, Encoder, Refusal, comment};
+use super::{Emitted, Encoder, Refusal, comment, follow};
 use crate::template::error::Span;
 use crate::template::output::Output;
 
@@ -102,8 +102,7 @@ impl Docker {
 
 impl Encoder for Docker {
     fn text(&mut self, text: &[u8], out: &mut Output) -> Result<(), Refusal> {
-        text.iter().try_for_each(|&byte| self.byte(byte))?;
-        Ok(out.put(text)?)
+        follow(text, out, |byte| self.byte(byte))
     }
 
     fn value(&mut self, value: Emitted<'_>, at: Span, out: &mut Output) -> Result<(), Refusal> {

@@ -79,6 +79,16 @@ pub(super) trait Encoder {
     fn finish(&mut self, out: &mut Output) -> Result<(), Refusal>;
 }
 
+/// Template text as it is, looked at byte by byte on the way.
+fn follow(
+    text: &[u8],
+    out: &mut Output,
+    mut byte: impl FnMut(u8) -> Result<(), Refusal>,
+) -> Result<(), Refusal> {
+    text.iter().try_for_each(|&it| byte(it))?;
+    Ok(out.put(text)?)
+}
+
 pub(super) fn encoder(format: Format, cap: usize) -> Box<dyn Encoder + Send> {
     match format {
         Format::Text => Box::new(text::Plain),

@@ -1,7 +1,7 @@
 //! `netrc`, logins by host as curl and Python read them: words and their arguments, in double quotes with
 //! `\` before `"` and `\`.
 
-use super::{Emitted, Encoder, Refusal};
+use super::{Emitted, Encoder, Refusal, follow};
 use crate::template::error::Span;
 use crate::template::output::Output;
 
@@ -119,8 +119,7 @@ impl Netrc {
 
 impl Encoder for Netrc {
     fn text(&mut self, text: &[u8], out: &mut Output) -> Result<(), Refusal> {
-        text.iter().try_for_each(|&byte| self.byte(byte))?;
-        Ok(out.put(text)?)
+        follow(text, out, |byte| self.byte(byte))
     }
 
     fn value(&mut self, value: Emitted<'_>, at: Span, out: &mut Output) -> Result<(), Refusal> {

@@ -1,7 +1,7 @@
 //! `pgpass`, libpq's password file: `host:port:database:user:password` on each line, `:` and `\` with a
 //! backslash before them, and no quotes. Uses `comment`.
 
-use super::{Emitted, Encoder, Refusal, comment};
+use super::{Emitted, Encoder, Refusal, comment, follow};
 use crate::template::error::Span;
 use crate::template::output::Output;
 
@@ -90,8 +90,7 @@ impl Pgpass {
 
 impl Encoder for Pgpass {
     fn text(&mut self, text: &[u8], out: &mut Output) -> Result<(), Refusal> {
-        text.iter().try_for_each(|&byte| self.byte(byte))?;
-        Ok(out.put(text)?)
+        follow(text, out, |byte| self.byte(byte))
     }
 
     fn value(&mut self, value: Emitted<'_>, at: Span, out: &mut Output) -> Result<(), Refusal> {

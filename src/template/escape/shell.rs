@@ -3,7 +3,7 @@
 
 use super::quoting::Reason;
 use super::text::{shell_word, write_single};
-use super::{Emitted, Encoder, Refusal, comment};
+use super::{Emitted, Encoder, Refusal, comment, follow};
 use crate::template::error::Span;
 use crate::template::output::{Full, Output};
 
@@ -280,8 +280,7 @@ fn judge_name(bytes: &[u8]) -> Result<(), Refusal> {
 
 impl Encoder for Shell {
     fn text(&mut self, text: &[u8], out: &mut Output) -> Result<(), Refusal> {
-        text.iter().try_for_each(|&byte| self.byte(byte))?;
-        Ok(out.put(text)?)
+        follow(text, out, |byte| self.byte(byte))
     }
 
     fn value(&mut self, value: Emitted<'_>, at: Span, out: &mut Output) -> Result<(), Refusal> {
