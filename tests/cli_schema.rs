@@ -70,6 +70,8 @@ fn both_know_the_same_keys() {
         (&schema["$defs"]["Provider"], "providers: {p: {zzzz: 1}}"),
         (&schema["$defs"]["StoreMap"], "store: {zzzz: 1}"),
         (&schema["$defs"]["Key"], "store: {key: {zzzz: 1}}"),
+        (&schema["$defs"]["OnChange"], "mounts: [{at: a, templates: t, files: {f: {on_change: {zzzz: 1}}}}]"),
+        (&schema["$defs"]["Control"], "control: {zzzz: 1}"),
         (&schema["$defs"]["Policy"], "policy: {zzzz: 1}"),
         (&schema["$defs"]["Audit"], "audit: {zzzz: 1}"),
     ] {

@@ -1,20 +1,27 @@
 //! The config: text in, judged settings out, every mistake with its file, line and column.
 //! Pure: finding and reading the file is the command line's part. Uses the words of `secret`.
 
+mod base;
 mod error;
+mod parts;
 mod place;
 mod raw;
+mod reaction;
 mod scalar;
 mod schema;
 #[cfg(test)]
 mod tests;
 
+use core::net::SocketAddr;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use base::{Base, Fault};
 pub use error::ConfigError;
+use parts::Parts;
 pub use place::Place;
+pub use reaction::{Action, Reaction, Signal, Unit};
 pub use schema::schema;
 
 use crate::nearest::nearest;
@@ -23,7 +30,7 @@ use crate::template::{Dialect, Format, Syntax};
 
 /// What a config file says. Paths in it are absolute, or relative to the working directory if the
 /// folder that was given to [`Config::parse`] was.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Config {
     pub store: StoreConfig,
     pub mounts: Vec<Mount>,
@@ -34,14 +41,25 @@ pub struct Config {
     /// The providers by name: `store`, and those that the config names. What it does not name, a
     /// mount does not ask: the daemon's environment is not every template's.
     pub providers: BTreeMap<String, ProviderKind>,
-    file: PathBuf,
-    text: String,
+    /// What has to be there before the daemon says that it is ready.
+    pub ready: Vec<Reference>,
+    pub control: ControlConfig,
+    parts: Parts,
 }
 
 #[derive(Debug, Default)]
 pub struct StoreConfig {
     pub path: Option<PathBuf>,
     pub key_file: Option<PathBuf>,
+}
+
+/// How the daemon is asked and told.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ControlConfig {
+    /// `None`: the usual place of whoever runs it.
+    pub socket: Option<PathBuf>,
+    /// A loopback address for metrics and health.
+    pub listen: Option<SocketAddr>,
 }
 
 /// Where secrets come from that a reference names without a provider.
@@ -73,6 +91,7 @@ pub struct FileEntry {
     /// A template that lies elsewhere; else it is the file's own, in the mount's folder.
     pub template: Option<PathBuf>,
     pub options: FileOptions,
+    pub on_change: Option<Reaction>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -85,6 +104,8 @@ pub struct FileOptions {
     pub syntax: Option<Syntax>,
     pub deadline: Option<Duration>,
     pub verify: Option<bool>,
+    /// Files of one set are of one version.
+    pub set: Option<String>,
 }
 
 /// A user or a group.
@@ -104,6 +125,9 @@ pub struct Profile {
     pub files: BTreeMap<PathBuf, PathBuf>,
 }
 
+/// Names that live elsewhere, as they are written.
+type Secrets = BTreeMap<SecretName, scalar::Word<scalar::ReferenceText>>;
+
 const OWN_PROVIDERS: [(&str, ProviderKind); 2] = [("store", ProviderKind::Store), ("env", ProviderKind::Env)];
 
 impl FileOptions {
@@ -118,6 +142,7 @@ impl FileOptions {
             syntax: self.syntax.or(defaults.syntax),
             deadline: self.deadline.or(defaults.deadline),
             verify: self.verify.or(defaults.verify),
+            set: self.set.clone().or_else(|| defaults.set.clone()),
         }
     }
 }
@@ -125,40 +150,73 @@ impl FileOptions {
 impl Config {
     /// Judges the text of `file`. Relative paths in it are relative to the file's folder.
     pub fn parse(file: &Path, text: &str) -> Result<Self, ConfigError> {
-        let root = if is_blank(text) {
-            raw::Root::default()
-        } else {
-            serde_yaml::from_str(text).map_err(|error| ConfigError::from_yaml(file, text, &error))?
-        };
-        Config::from_raw(root, file, text)
+        Self::parse_all([(file, text)])
+    }
+
+    /// Judges several files as one config, the main one first: lists go on, maps are laid together,
+    /// and nothing may be said twice.
+    pub fn parse_all<'a>(files: impl IntoIterator<Item = (&'a Path, &'a str)>) -> Result<Self, ConfigError> {
+        let mut config = Self::default();
+        let mut secrets = BTreeMap::new();
+        for (file, text) in files {
+            let root = raw::Root::parse(file, text)?;
+            config.parts.add(file, text, config.mounts.len());
+            config.add(root, &Base(file.parent().unwrap_or(Path::new(""))), &mut secrets)?;
+        }
+        config.add_own_providers()?;
+        config.sources = config.judge_sources(secrets)?;
+        config.judge_mounts()?;
+        Ok(config)
     }
 
     /// An error about the value at `path` (keys, or numbers from 0), for whoever finds out later
     /// that it cannot be: a folder that is not there, a user that nobody knows.
     pub fn error_at(&self, path: &[&str], problem: impl std::fmt::Display) -> ConfigError {
-        ConfigError::new(&self.file, &self.text, place::locate(&self.text, path), problem)
+        self.parts.error_at(path, problem)
     }
 
-    pub fn file(&self) -> &Path {
-        &self.file
+    /// The files that it was read from, the main one first.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        self.parts.files()
     }
 
-    fn from_raw(root: raw::Root, file: &Path, text: &str) -> Result<Self, ConfigError> {
-        let base = Base(file.parent().unwrap_or(Path::new("")));
-        let mut config = Self {
-            store: base.store(root.store),
-            mounts: root.mounts.into_iter().map(|mount| base.mount(mount)).collect(),
-            profiles: root.profiles.0.into_iter().map(|(name, it)| (name.0, base.profile(it))).collect(),
-            env_allowed: root.env.into_iter().map(|name| name.0.0).collect(),
-            providers: root.providers.0.into_iter().map(|(name, it)| (name.0, it.r#type.0)).collect(),
-            sources: Sources::default(),
-            file: file.to_owned(),
-            text: text.to_owned(),
-        };
-        config.add_own_providers()?;
-        config.sources = config.judge_sources(root.secrets.0)?;
-        config.judge_mounts()?;
-        Ok(config)
+    /// Lays what one more file says to what is there.
+    fn add(&mut self, root: raw::Root, base: &Base<'_>, secrets: &mut Secrets) -> Result<(), ConfigError> {
+        self.add_store(root.store, base)?;
+        self.add_control(root.control, base)?;
+        for mount in root.mounts {
+            let index = self.mounts.len().to_string();
+            let mount = base.mount(mount).map_err(|Fault { place, problem }| {
+                let inside: Vec<_> = place.iter().map(String::as_str).collect();
+                self.error_at(&[&["mounts", &index], &*inside].concat(), problem)
+            })?;
+            self.mounts.push(mount);
+        }
+        self.env_allowed.extend(root.env.into_iter().map(|name| name.0.0));
+        self.ready.extend(root.ready.into_iter().map(|reference| reference.0.parsed));
+        let profiles = root.profiles.0.into_iter().map(|(name, it)| (name.0, base.profile(it)));
+        self.parts.merge("profiles", &mut self.profiles, profiles)?;
+        let providers = root.providers.0.into_iter().map(|(name, it)| (name.0, it.r#type.0));
+        self.parts.merge("providers", &mut self.providers, providers)?;
+        self.parts.merge("secrets", secrets, root.secrets.0)
+    }
+
+    fn add_store(&mut self, store: raw::Store, base: &Base<'_>) -> Result<(), ConfigError> {
+        let is_said = |store: &StoreConfig| store.path.is_some() || store.key_file.is_some();
+        let store = base.store(store);
+        match is_said(&store) {
+            true if is_said(&self.store) => return Err(self.parts.twice(&["store"])),
+            true => self.store = store,
+            false => {}
+        }
+        Ok(())
+    }
+
+    fn add_control(&mut self, control: raw::Control, base: &Base<'_>) -> Result<(), ConfigError> {
+        let socket = control.socket.0.map(|path| base.path(path));
+        self.parts.set("control", "socket", &mut self.control.socket, socket)?;
+        let listen = control.listen.0.map(|address| address.0);
+        self.parts.set("control", "listen", &mut self.control.listen, listen)
     }
 
     /// The two providers that need no settings keep their names.
@@ -173,10 +231,7 @@ impl Config {
         Ok(())
     }
 
-    fn judge_sources(
-        &mut self,
-        table: BTreeMap<SecretName, scalar::Word<scalar::ReferenceText>>,
-    ) -> Result<Sources, ConfigError> {
+    fn judge_sources(&mut self, table: Secrets) -> Result<Sources, ConfigError> {
         let mut sources = Sources::default();
         for (name, scalar::Word(reference)) in table {
             let place = ["secrets", name.as_str()];
@@ -215,7 +270,10 @@ impl Config {
         for (index, mount) in self.mounts.iter().enumerate() {
             let index = index.to_string();
             if !seen.insert(&mount.at) {
-                let problem = format!("two mounts at {}", mount.at.display());
+                let other =
+                    self.mounts.iter().position(|other| other.at == mount.at).unwrap_or(0).to_string();
+                let also = self.parts.also(&["mounts", &other, "at"]);
+                let problem = format!("two mounts at {}{also}", mount.at.display());
                 return Err(self.error_at(&["mounts", &index, "at"], problem));
             }
             self.judge_dialect(&mount.defaults, &["mounts", &index, "dialect"])?;
@@ -235,47 +293,6 @@ impl Config {
                 Err(self.error_at(place, problem).hint(Some("format: env".to_owned())))
             }
             _ => Ok(()),
-        }
-    }
-}
-
-/// Nothing but comments: valid, and says nothing.
-fn is_blank(text: &str) -> bool {
-    text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#'))
-}
-
-/// The folder that relative paths begin at.
-struct Base<'a>(&'a Path);
-
-impl Base<'_> {
-    fn path(&self, path: PathBuf) -> PathBuf {
-        // `./x` is how people write it, and no way to tell it.
-        self.0.join(path.strip_prefix("./").unwrap_or(&path))
-    }
-
-    fn store(&self, store: raw::Store) -> StoreConfig {
-        StoreConfig {
-            path: store.path.map(|path| self.path(path)),
-            key_file: store.key.map(|key| self.path(key.path.0)),
-        }
-    }
-
-    fn mount(&self, mut mount: raw::Mount) -> Mount {
-        let defaults = mount.options();
-        let files = mount.files.0.into_iter().map(|(path, file)| (path.0, self.file(file))).collect();
-        Mount { at: self.path(mount.at.0), templates: self.path(mount.templates.0), defaults, files }
-    }
-
-    fn file(&self, mut file: raw::File) -> FileEntry {
-        let options = file.options();
-        FileEntry { template: file.template.0.map(|path| self.path(path)), options }
-    }
-
-    fn profile(&self, profile: raw::Profile) -> Profile {
-        Profile {
-            env: profile.env.0.into_iter().map(|(name, reference)| (name.0, reference.0.text)).collect(),
-            env_files: profile.env_files.into_iter().map(|path| self.path(path.0)).collect(),
-            files: profile.files.0.into_iter().map(|(at, it)| (self.path(at), self.path(it.0))).collect(),
         }
     }
 }

@@ -2,15 +2,17 @@
 //! by `scalar`. No flatten, no untagged and no tagged enums: with them the parser loses its place.
 //! The doc comments are what the schema says of a key.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
+use super::error::ConfigError;
+use super::reaction::{Argument, Signal, Unit};
 use super::scalar::{
-    Backend, FilePath, Given, KeySource, Label, Mode, ReferenceText, Scalar, Table, Variable, Word,
+    Backend, FilePath, Given, KeySource, Label, Loopback, Mode, ReferenceText, Scalar, Table, Variable, Word,
 };
 use super::{Account, FileOptions, ProviderKind};
 use crate::secret::SecretName;
@@ -31,10 +33,28 @@ pub(super) struct Root {
     pub(super) env: Vec<Word<Variable>>,
     /// Where secrets come from, by name; `store` is always there
     pub(super) providers: Table<Label, Provider>,
+    /// Secrets without which the daemon does not say that it is ready: NAME or provider:path#field
+    pub(super) ready: Vec<Word<ReferenceText>>,
+    /// How the daemon is asked and told
+    pub(super) control: Control,
     /// Who may read what
     pub(super) policy: Policy,
     /// Where it is written down who read what
     pub(super) audit: Audit,
+}
+
+impl Root {
+    pub(super) fn parse(file: &Path, text: &str) -> Result<Self, ConfigError> {
+        if is_blank(text) {
+            return Ok(Self::default());
+        }
+        serde_yaml::from_str(text).map_err(|error| ConfigError::from_yaml(file, text, &error))
+    }
+}
+
+/// Nothing but comments: valid, and says nothing.
+fn is_blank(text: &str) -> bool {
+    text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#'))
 }
 
 /// A map that takes a file's options beside its own keys. Written out by a macro, because serde's
@@ -69,9 +89,9 @@ macro_rules! with_options {
             /// Whether the result is parsed once more before it is served (default: true)
             #[serde(default)]
             verify: Given<bool>,
-            /// Files that change together
-            #[serde(default, rename = "set")]
-            _set: Later,
+            /// The name of a set: its files are of one version, for who reads them within a second
+            #[serde(default)]
+            set: Given<Label>,
         }
 
         impl $name {
@@ -86,6 +106,7 @@ macro_rules! with_options {
                     syntax: self.syntax.0.take(),
                     deadline: self.deadline.0.take(),
                     verify: self.verify.0.take(),
+                    set: self.set.0.take().map(|name| name.0),
                 }
             }
         }
@@ -106,10 +127,42 @@ with_options!(File: "a map of options" {
     /// The template, if it is not in the mount's folder
     #[serde(default)]
     template: Given<PathBuf>,
-    /// What is done when a value changes
-    #[serde(default, rename = "on_change")]
-    _on_change: Later,
+    /// What the daemon does for the file's readers when a value in it changes: one action
+    #[serde(default)]
+    on_change: Option<OnChange>,
 });
+
+#[derive(serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "a map with one of `signal`, `reload`, `restart` and `command`")]
+pub(super) struct OnChange {
+    /// Send this signal to the processes that read the file, like HUP
+    #[serde(default)]
+    pub(super) signal: Given<Signal>,
+    /// Reload this systemd unit
+    #[serde(default)]
+    pub(super) reload: Given<Unit>,
+    /// Restart this systemd unit
+    #[serde(default)]
+    pub(super) restart: Given<Unit>,
+    /// Run this program with these arguments, without a shell
+    #[serde(default)]
+    pub(super) command: Option<Vec<Word<Argument>>>,
+    /// How long it waits for more changes (default: 1s)
+    #[serde(default)]
+    pub(super) debounce: Given<Duration>,
+    /// How long it may take (default: 30s)
+    #[serde(default)]
+    pub(super) timeout: Given<Duration>,
+}
+
+#[derive(Default, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default, expecting = "a map with `socket` or `listen`")]
+pub(super) struct Control {
+    /// The daemon's socket (default: /run/secretfs/control.sock, or in the user's runtime folder)
+    pub(super) socket: Given<PathBuf>,
+    /// A loopback address and port that tells metrics and health, like 127.0.0.1:9464 (default: none)
+    pub(super) listen: Given<Loopback>,
+}
 
 #[derive(Default, serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, expecting = "a map with `env`, `env_files` or `files`")]

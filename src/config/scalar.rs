@@ -1,6 +1,7 @@
 //! The scalars of the config, each judged while it is read, so that the parser says where a wrong
 //! one stands. Pure; uses the words of `secret` and the names of `template`.
 
+use core::net::SocketAddr;
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::path::{Component, Path, PathBuf};
@@ -271,7 +272,7 @@ impl Scalar for Variable {
     }
 }
 
-/// A key of a free-form table: a profile's or a provider's name.
+/// A key of a free-form table: a profile's, a provider's or a set's name.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Label(pub(super) String);
 
@@ -299,6 +300,21 @@ impl Scalar for ReferenceText {
     fn judge(text: &str) -> Result<Self, String> {
         let parsed = Reference::parse(text).map_err(|error| error.to_string())?;
         Ok(Self { text: text.to_owned(), parsed })
+    }
+}
+
+/// Where who is on this machine may ask: nobody else.
+pub(super) struct Loopback(pub(super) SocketAddr);
+
+impl Scalar for Loopback {
+    const EXPECTED: &'static str = "an address of this machine like 127.0.0.1:9464";
+
+    fn judge(text: &str) -> Result<Self, String> {
+        match text.parse::<SocketAddr>() {
+            Ok(address) if address.ip().is_loopback() => Ok(Self(address)),
+            Ok(_) => Err(format!("`{text}` can be reached from elsewhere; expected {}", Self::EXPECTED)),
+            Err(_) => Err(format!("`{text}` is not {}", Self::EXPECTED)),
+        }
     }
 }
 

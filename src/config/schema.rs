@@ -9,8 +9,9 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::raw::{Later, Root, Store, StoreMap};
+use super::reaction::{Argument, Signal, Unit};
 use super::scalar::{
-    Backend, FilePath, Given, KeySource, Label, Mode, ReferenceText, Scalar, Table, Variable, Word,
+    Backend, FilePath, Given, KeySource, Label, Loopback, Mode, ReferenceText, Scalar, Table, Variable, Word,
 };
 use super::{Account, OWN_PROVIDERS, ProviderKind};
 use crate::secret::{Namespace, SecretName};
@@ -61,6 +62,16 @@ looks! {
     PathBuf: text(r"^[^\u0000]+$");
     Variable: text(r"^[^=\u0000]+$");
     Label: text("^[A-Za-z0-9_-]+$");
+    Argument: text(r"^[^\u0000]*$");
+    Loopback: json_schema!({
+        "type": "string", "pattern": r"^(127(\.[0-9]{1,3}){3}|\[::1\]):[0-9]{1,5}$", "examples": ["127.0.0.1:9464"],
+    });
+    Signal: json_schema!({"type": "string", "pattern": format!("^(SIG)?({})$", Signal::NAMES.join("|")), "examples": ["HUP"]});
+    Unit: json_schema!({
+        "type": "string",
+        "pattern": format!(r"^[A-Za-z0-9:_.\\@][A-Za-z0-9:_.\\@-]*({})$", Unit::SUFFIXES.join("|").replace('.', r"\.")),
+        "examples": ["app.service"],
+    });
     Account: text("^.+$");
     Mode: json_schema!({"type": "string", "pattern": "^0?[0246]{3}$", "examples": ["0400", "0440"]});
     Duration: json_schema!({"type": "string", "pattern": "^0*[1-9][0-9]* *(ms|s|m|h)$", "examples": ["5s"]});

@@ -28,15 +28,19 @@ mounts:
     group: 33
     mode: "0400"
     deadline: 2s
+    set: tls
     files:
       .env: {mode: "0440", verify: false, dialect: systemd, syntax: jinja}
-      tls/key.pem: {template: ../tls/key.pem.tpl}
+      tls/key.pem: {template: ../tls/key.pem.tpl, set: other, on_change: {command: [./after, -k], debounce: 5s}}
+      plain: {on_change: {signal: SIGHUP}}
 profiles:
   web: {env: {DATABASE_URL: db.url}, env_files: [web.env.tpl], files: {/app/c.yml: c.yml.tpl, .env: .env.tpl}}
 secrets:
   from: env
   stripe_key: store:billing#stripe
 env: [HOSTNAME]
+ready: [db, "env:A#b"]
+control: {socket: ./control.sock, listen: "127.0.0.1:9464"}
 policy: {roles: {}, rules: []}
 "#,
     )
@@ -55,6 +59,20 @@ policy: {roles: {}, rules: []}
     assert_eq!((merged.dialect, merged.syntax), (Some(Dialect::Systemd), Some(Syntax::Jinja)));
     let key = &mount.files[Path::new("tls/key.pem")];
     assert_eq!(key.template.as_deref(), Some(Path::new("/etc/app/../tls/key.pem.tpl")));
+    assert_eq!((merged.set.as_deref(), key.options.set.as_deref()), (Some("tls"), Some("other")));
+    let program = ["/etc/app/after", "-k"].map(str::to_owned).to_vec();
+    let (action, debounce) = (Action::Command(program), Duration::from_secs(5));
+    let timeout = Duration::from_secs(30);
+    assert_eq!(key.on_change, Some(Reaction { action, debounce, timeout }));
+    let Some(Reaction { action: Action::Signal(signal), debounce, .. }) =
+        mount.files[Path::new("plain")].on_change
+    else {
+        panic!("a signal")
+    };
+    assert_eq!((signal.name(), debounce), ("HUP", Duration::from_secs(1)));
+    assert_eq!(config.ready.iter().map(ToString::to_string).collect::<Vec<_>>(), ["db", "env:A#b"]);
+    assert_eq!(config.control.socket.as_deref(), Some(Path::new("/etc/app/control.sock")));
+    assert_eq!(config.control.listen, Some(SocketAddr::from(([127, 0, 0, 1], 9464))));
     assert_eq!(config.profiles["web"].env["DATABASE_URL"], "db.url");
     let files = &config.profiles["web"].files;
     assert_eq!(files[Path::new("/app/c.yml")], Path::new("/etc/app/c.yml.tpl"));
@@ -105,13 +123,22 @@ fn a_wrong_value_is_located() {
         ("format: jsn", 13, "there is no format `jsn`; did you mean `json`?"),
         ("syntax: [a]", 13, "the name of a syntax"),
         ("files: {a: {format: json, dialect: systemd}}", 40, "the format json has no dialects"),
-        ("set: tls", 10, "not available in this version"),
+        ("set: a b", 10, "`a b` is not a name"),
         ("files: {../x: {}}", 13, "a file's path inside the mount"),
         ("files: {/x: {}}", 13, "a file's path inside the mount"),
         ("files: {a//b: {}}", 13, "a file's path inside the mount"),
         ("files: {a/.env.deploy: {}}", 13, "never served"),
         ("files: {a: {}, a: {}}", 20, "`a` is given twice"),
-        ("files: {a: {on_change: {signal: HUP}}}", 28, "not available in this version"),
+        ("files: {a: {on_change: {}}}", 28, "expected one of `signal`, `reload`, `restart` and `command`"),
+        ("files: {a: {on_change: {debounce: 2s}}}", 28, "expected one of"),
+        ("files: {a: {on_change: {signal: HUP, reload: a.service}}}", 28, "expected one of"),
+        ("files: {a: {on_change: {command: []}}}", 28, "names no program"),
+        ("files: {a: {on_change: {command: make}}}", 38, "expected a list"),
+        ("files: {a: {on_change: {signal: HUPP}}}", 37, "unknown signal `HUPP`; did you mean `HUP`?"),
+        ("files: {a: {on_change: {reload: app}}}", 37, "did you mean `app.service`?"),
+        ("files: {a: {on_change: {restart: --all.service}}}", 38, "is not the name of a unit"),
+        ("files: {a: {on_change: {timeout: 0s}}}", 38, "a time like"),
+        ("files: {a: {on_change: {signl: HUP}}}", 29, "did you mean `signal`?"),
         ("files: {a: {onchange: 1}}", 17, "unknown key `onchange`"),
     ] {
         let refusal = refusal(&format!("{mount}{line}\n"));
@@ -149,6 +176,81 @@ fn what_does_not_fit_together_is_located_too() {
     ] {
         let refusal = refusal(text);
         assert!(refusal.contains(says), "{text}: {refusal}");
+    }
+}
+
+#[test]
+fn what_is_told_is_told_to_this_machine_only() {
+    for (listen, says) in [
+        ("0.0.0.0:9464", "can be reached from elsewhere"),
+        ("[::]:9464", "can be reached from elsewhere"),
+        ("localhost:9464", "is not an address"),
+        ("9464", "is not an address"),
+    ] {
+        let refusal = refusal(&format!("control:\n  listen: \"{listen}\"\n"));
+        assert!(refusal.contains("yaml:2:11: ") && refusal.contains(says), "{listen}: {refusal}");
+    }
+    assert!(parse("control: {listen: \"[::1]:9464\"}").is_ok());
+}
+
+fn parse_all(texts: &[&str]) -> Result<Config, String> {
+    let names = ["/etc/app/config.yaml", "/etc/app/conf.d/a.yaml", "/etc/app/conf.d/b.yaml"];
+    let files = names.into_iter().map(Path::new).zip(texts.iter().copied());
+    Config::parse_all(files).map_err(|error| error.to_string())
+}
+
+#[test]
+fn several_files_are_one_config() {
+    let config = parse_all(&[
+        "store: x\nenv: [A]\nsecrets: {a: store:b, from: env}\nmounts:\n- {at: /m, templates: t}\n",
+        "# nothing\n",
+        "env: [B]\nready: [a]\ncontrol: {socket: s}\nsecrets: {c: more:d}\nproviders: {more: {type: env}}\n\
+         mounts:\n- {at: /n, templates: t}\n- {at: /o, templates: t, owner: nobody}\n",
+    ])
+    .unwrap();
+    let templates = config.mounts.iter().map(|mount| &*mount.templates);
+    let of_the_files = ["/etc/app/t", "/etc/app/conf.d/t", "/etc/app/conf.d/t"].map(Path::new);
+    assert!(templates.eq(of_the_files), "each begins at its own folder");
+    assert_eq!(config.store.path.as_deref(), Some(Path::new("/etc/app/x")));
+    assert_eq!((config.env_allowed.len(), config.sources.map.len()), (2, 2));
+    assert_eq!(config.files().count(), 3);
+    let error = config.error_at(&["mounts", "2", "owner"], "who?").to_string();
+    assert!(error.starts_with("/etc/app/conf.d/b.yaml:8:33: who?"), "{error}");
+    let error = config.error_at(&["mounts", "0", "at"], "where?").to_string();
+    assert!(error.starts_with("/etc/app/config.yaml:5:8: where?"), "{error}");
+}
+
+/// Each is refused with both places; one of them alone is fine.
+#[test]
+fn what_two_files_say_is_refused() {
+    let mount = "mounts: [{at: /m, templates: t}]\n";
+    for (text, says) in [
+        ("store: y\n", "1:8: `store` is given twice"),
+        ("secrets: {k: a}\n", "1:14: `k` is given twice"),
+        ("secrets: {from: store}\n", "1:17: `from` is given twice"),
+        ("providers: {v: {type: env}}\n", "1:16: `v` is given twice"),
+        ("profiles: {w: {}}\n", "1:15: `w` is given twice"),
+        ("control: {socket: s}\n", "1:19: `socket` is given twice"),
+        (mount, "1:15: two mounts at /m"),
+    ] {
+        let refusal = parse_all(&[text, "env: [A]", text]).map(|_| ()).unwrap_err();
+        let place = says.split(": ").next().unwrap();
+        let both = format!("{says}; also in /etc/app/config.yaml:{place}\n");
+        assert!(
+            refusal.starts_with("/etc/app/conf.d/b.yaml:") && refusal.contains(&both),
+            "{text}: {refusal}"
+        );
+        parse_all(&[text, "env: [A]"]).unwrap();
+    }
+}
+
+#[test]
+fn a_mistake_is_said_to_be_in_its_own_file() {
+    for text in
+        ["stor: x", "mounts: [{at: a, templates: b, files: {f: {on_change: {}}}}]", "secrets: {k: nix:x}"]
+    {
+        let refusal = parse_all(&["mounts: [{at: /a, templates: t}]", text]).map(|_| ()).unwrap_err();
+        assert!(refusal.starts_with("/etc/app/conf.d/a.yaml:1:"), "{text}: {refusal}");
     }
 }
 

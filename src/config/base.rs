@@ -1,0 +1,85 @@
+//! From one file as serde saw it to the words of the config: relative paths begin at the file's
+//! folder. Pure; uses `raw`.
+
+use std::path::{Path, PathBuf};
+
+use super::reaction::{Action, DEBOUNCE, Reaction, TIMEOUT};
+use super::scalar::FilePath;
+use super::{FileEntry, Mount, Profile, StoreConfig, raw};
+
+/// The folder that relative paths begin at.
+pub(super) struct Base<'a>(pub(super) &'a Path);
+
+/// What is wrong with a part of the config, and where in it.
+pub(super) struct Fault {
+    pub(super) place: Vec<String>,
+    pub(super) problem: String,
+}
+
+impl Base<'_> {
+    pub(super) fn path(&self, path: PathBuf) -> PathBuf {
+        // `./x` is how people write it, and no way to tell it.
+        self.0.join(path.strip_prefix("./").unwrap_or(&path))
+    }
+
+    pub(super) fn store(&self, store: raw::Store) -> StoreConfig {
+        StoreConfig {
+            path: store.path.map(|path| self.path(path)),
+            key_file: store.key.map(|key| self.path(key.path.0)),
+        }
+    }
+
+    pub(super) fn mount(&self, mut mount: raw::Mount) -> Result<Mount, Fault> {
+        let defaults = mount.options();
+        let file = |(path, file): (FilePath, raw::File)| {
+            let entry = self.file(file).map_err(|problem| {
+                let place = ["files", &path.0.to_string_lossy(), "on_change"].map(str::to_owned);
+                Fault { place: place.into(), problem }
+            });
+            Ok((path.0, entry?))
+        };
+        let files = mount.files.0.into_iter().map(file).collect::<Result<_, Fault>>()?;
+        Ok(Mount { at: self.path(mount.at.0), templates: self.path(mount.templates.0), defaults, files })
+    }
+
+    fn file(&self, mut file: raw::File) -> Result<FileEntry, String> {
+        let options = file.options();
+        let on_change = file.on_change.map(|it| self.reaction(it)).transpose()?;
+        Ok(FileEntry { template: file.template.0.map(|path| self.path(path)), options, on_change })
+    }
+
+    fn reaction(&self, given: raw::OnChange) -> Result<Reaction, String> {
+        let command = given.command.map(|words| words.into_iter().map(|word| word.0.0).collect());
+        let actions = [
+            given.signal.0.map(Action::Signal),
+            given.reload.0.map(Action::Reload),
+            given.restart.0.map(Action::Restart),
+            command.map(|command| self.command(command)).transpose()?,
+        ];
+        let mut actions = actions.into_iter().flatten();
+        let (Some(action), None) = (actions.next(), actions.next()) else {
+            return Err("expected one of `signal`, `reload`, `restart` and `command`".to_owned());
+        };
+        let (debounce, timeout) = (given.debounce.0.unwrap_or(DEBOUNCE), given.timeout.0.unwrap_or(TIMEOUT));
+        Ok(Reaction { action, debounce, timeout })
+    }
+
+    fn command(&self, mut words: Vec<String>) -> Result<Action, String> {
+        match words.first_mut() {
+            Some(program) if program.contains('/') => {
+                *program = self.path(PathBuf::from(&*program)).to_string_lossy().into_owned();
+            }
+            Some(program) if !program.is_empty() => {}
+            _ => return Err("`command` names no program".to_owned()),
+        }
+        Ok(Action::Command(words))
+    }
+
+    pub(super) fn profile(&self, profile: raw::Profile) -> Profile {
+        Profile {
+            env: profile.env.0.into_iter().map(|(name, reference)| (name.0, reference.0.text)).collect(),
+            env_files: profile.env_files.into_iter().map(|path| self.path(path.0)).collect(),
+            files: profile.files.0.into_iter().map(|(at, it)| (self.path(at), self.path(it.0))).collect(),
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! What is done for the readers of a file when a value in it changes, as the config says it.
+//! Pure: what is named here is found, or not, by who does it.
+
+use std::time::Duration;
+
+use super::scalar::{Scalar, choice};
+
+/// One action, and when it is done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reaction {
+    pub action: Action,
+    /// How long it waits for more changes, to be done once for all of them.
+    pub debounce: Duration,
+    /// How long it may take.
+    pub timeout: Duration,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// To the processes that read the file.
+    Signal(Signal),
+    Reload(Unit),
+    Restart(Unit),
+    /// A program and its arguments, without a shell. One without `/` is looked for in PATH.
+    Command(Vec<String>),
+}
+
+/// A signal that means something to a program that is to look again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Signal(&'static str);
+
+/// The name of a systemd unit, with its suffix.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unit(String);
+
+pub(super) const DEBOUNCE: Duration = Duration::from_secs(1);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(30);
+
+impl Signal {
+    pub const NAMES: [&'static str; 10] =
+        ["HUP", "INT", "QUIT", "USR1", "USR2", "ALRM", "TERM", "CONT", "WINCH", "KILL"];
+
+    /// With `SIG` in front or without.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let name = text.strip_prefix("SIG").unwrap_or(text);
+        Self::NAMES.into_iter().find(|known| *known == name).map(Self)
+    }
+
+    /// Without `SIG`.
+    pub fn name(self) -> &'static str {
+        self.0
+    }
+}
+
+impl Unit {
+    /// Those that can be reloaded or restarted for a reader's sake.
+    pub const SUFFIXES: [&'static str; 5] = [".service", ".socket", ".target", ".timer", ".path"];
+
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let is_fit = |c: char| c.is_ascii_alphanumeric() || ":_.\\@-".contains(c);
+        let stem = Self::SUFFIXES.iter().find_map(|suffix| text.strip_suffix(suffix))?;
+        let is_name = !stem.is_empty() && !stem.starts_with('-') && text.len() < 256;
+        (is_name && text.chars().all(is_fit)).then(|| Self(text.to_owned()))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Scalar for Signal {
+    const EXPECTED: &'static str = "the name of a signal, like HUP";
+
+    fn judge(text: &str) -> Result<Self, String> {
+        Self::parse(text).ok_or_else(|| choice(text, "signal", &Self::NAMES, &[]))
+    }
+}
+
+impl Scalar for Unit {
+    const EXPECTED: &'static str = "the name of a unit, like app.service";
+
+    fn judge(text: &str) -> Result<Self, String> {
+        let whole = || Self::parse(&format!("{text}.service"));
+        Self::parse(text).ok_or_else(|| match whole() {
+            Some(unit) if !text.contains('.') => {
+                format!("`{text}` is not the whole name; did you mean `{}`?", unit.as_str())
+            }
+            _ => format!("`{text}` is not {}", Self::EXPECTED),
+        })
+    }
+}
+
+/// A program or one of its arguments.
+pub(super) struct Argument(pub(super) String);
+
+impl Scalar for Argument {
+    const EXPECTED: &'static str = "text";
+
+    fn judge(text: &str) -> Result<Self, String> {
+        if text.contains('\0') {
+            return Err(format!("expected {}", Self::EXPECTED));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
