@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::report::Failure;
 use super::{Common, exit};
 use crate::config::{Config, ConfigError};
+use crate::daemon::load::{self, LoadError};
 
 const NAME: &str = "secretfs.yaml";
 const SYSTEM: &str = "/etc/secretfs/config.yaml";
@@ -22,8 +23,16 @@ pub fn load(common: &Common) -> Result<Config, Failure> {
 
 /// Reads and judges one config file.
 pub fn read(path: &Path) -> Result<Config, Failure> {
-    let text = std::fs::read_to_string(path).map_err(|error| unreadable(path, &error))?;
-    Config::parse(path, &text).map_err(Failure::from)
+    Ok(load::read(path)?)
+}
+
+impl From<LoadError> for Failure {
+    fn from(error: LoadError) -> Self {
+        match error {
+            LoadError::Unreadable { path, error } => unreadable(&path, &error),
+            LoadError::Config(error) => error.into(),
+        }
+    }
 }
 
 impl From<ConfigError> for Failure {

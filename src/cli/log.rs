@@ -1,7 +1,11 @@
 //! Where the program's own log goes: to stderr, as far as SECRETFS_LOG asks for it.
 //! Uses tracing-subscriber and tracing-appender.
 
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+
 use jiff::Timestamp;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::SubscriberBuilder;
@@ -16,7 +20,7 @@ const VARIABLE: &str = "SECRETFS_LOG";
 /// that lives for a millisecond does not pay for it.
 pub fn start() {
     if let Some(filter) = filter(None) {
-        lines().with_env_filter(filter).with_writer(std::io::stderr).init();
+        lines().with_env_filter(filter).with_writer(io::stderr).init();
     }
 }
 
@@ -25,9 +29,34 @@ pub fn start() {
 pub fn start_serving() -> Option<WorkerGuard> {
     let filter = filter(Some("warn"))?;
     let (writer, guard) =
-        NonBlockingBuilder::default().lossy(true).buffered_lines_limit(4_096).finish(std::io::stderr());
+        NonBlockingBuilder::default().lossy(true).buffered_lines_limit(4_096).finish(io::stderr());
     lines().with_env_filter(filter).with_writer(writer).init();
     Some(guard)
+}
+
+/// Starts the log of who holds mounts: one thread, which waits for nobody. What a stderr does not
+/// take at once is dropped.
+pub fn start_holding() {
+    if let Some(filter) = filter(Some("info")) {
+        lines().with_env_filter(filter).with_writer(|| Unhurried).init();
+    }
+}
+
+struct Unhurried;
+
+impl Write for Unhurried {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let stderr = io::stderr();
+        let mut watched = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
+        match poll(&mut watched, PollTimeout::ZERO) {
+            Ok(1) => io::stderr().write(line),
+            _ => Ok(line.len()),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// `2026-11-22 05:07:33Z WARN what happened file=…`: the time as in our tables, no module names.

@@ -4,6 +4,7 @@
 pub mod check;
 pub mod completions;
 pub mod config;
+pub mod daemon;
 pub mod demo;
 pub mod doctor;
 pub mod exec;
@@ -103,6 +104,8 @@ enum Command {
     Versions(versions::Args),
     /// Serve templates as files that exist only when they are opened
     Mount(mount::Args),
+    /// Serve all mounts of the config, through restarts and upgrades
+    Daemon(daemon::Args),
     /// Run a command with secrets in its environment
     #[command(visible_alias = "run")]
     Exec(exec::Args),
@@ -131,7 +134,7 @@ impl Command {
     /// Who serves others tells their failures in the log, and outlives a closed stderr. What a
     /// command gets from `exec` is its own affair.
     fn serves(&self) -> bool {
-        matches!(self, Self::Mount(_) | Self::Exec(_))
+        matches!(self, Self::Mount(_) | Self::Daemon(_) | Self::Exec(_))
     }
 }
 
@@ -172,6 +175,7 @@ fn dispatch(cli: Cli) -> Result<u8, Failure> {
         Command::Rotate(args) => rotate::run(args, common),
         Command::Versions(args) => versions::run(args, common),
         Command::Mount(args) => mount::run(args, common),
+        Command::Daemon(args) => daemon::run(args, common),
         Command::Exec(args) => exec::run(args, common),
         Command::Render(args) => render::run(args, common),
         Command::Check(args) => check::run(args, common),

@@ -134,7 +134,7 @@ fn make(
 }
 
 /// Deploy-time secrets are for `exec --deploy`; a mount serves workloads.
-fn refuse_deploy(common: &Common) -> Result<(), Failure> {
+pub(super) fn refuse_deploy(common: &Common) -> Result<(), Failure> {
     match common.namespace.as_deref() {
         Some(Namespace::DEPLOY) => Err(Failure::new(
             exit::NO_PERMISSION,

@@ -2,5 +2,9 @@
 //! refuses is a typed error; how that is told is the command line's part. Uses every layer below.
 
 pub mod assemble;
+pub mod holder;
+pub mod load;
+pub mod message;
 pub mod plan;
 pub mod serve;
+pub mod worker;

@@ -1,10 +1,11 @@
 //! Putting the filesystem at a place and taking it away: the checks, mount(2) for root, and
 //! `fusermount3` for everybody else. Uses nix.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -167,6 +168,30 @@ pub fn unmount(at: &Path, way: Way, device: &str) -> io::Result<()> {
     }
 }
 
+/// Takes a mount of ours away wherever it is seen, by its device number.
+pub fn take_away(device: &str) -> io::Result<()> {
+    let way = if geteuid().is_root() { Way::Direct } else { Way::Helper };
+    places_of(device).iter().try_for_each(|at| unmount(at, way, device))
+}
+
+/// Ends the connection of a mount: who waits for an answer gets an error. The mount stays, dead.
+pub fn abort(device: &str) {
+    let number = device.split_once(':').map_or(device, |(_, minor)| minor);
+    let control = Path::new("/sys/fs/fuse/connections").join(number).join("abort");
+    if fs::write(control, "1").is_ok() {
+        return;
+    }
+    // Where that filesystem is not mounted. The place may become free by it.
+    for at in places_of(device) {
+        let _ = umount2(&at, MntFlags::MNT_FORCE | MntFlags::UMOUNT_NOFOLLOW);
+    }
+}
+
+/// Whether this place has a mount of ours with this device number on top.
+pub fn is_ours_with(at: &Path, device: &str) -> bool {
+    topmost(at).is_some_and(|entry| entry.kind == FS_TYPE && entry.device == device)
+}
+
 /// The device number of what is mounted at this place on top. Asks no filesystem.
 pub fn device_at(at: &Path) -> String {
     topmost(at).map(|entry| entry.device).unwrap_or_default()
@@ -184,21 +209,37 @@ pub fn is_served(file: &Path) -> bool {
 struct Entry {
     device: String,
     kind: String,
+    at: PathBuf,
 }
 
 /// The mount that is on top of all at this place: the last one that is listed.
 fn topmost(at: &Path) -> Option<Entry> {
     let at = canonical(at);
-    let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
-    mounts.lines().rev().find_map(|line| {
+    entries().into_iter().rev().find(|entry| entry.at == at)
+}
+
+/// Where a mount of ours is seen in this namespace.
+fn places_of(device: &str) -> Vec<PathBuf> {
+    let ours = entries().into_iter().filter(|entry| entry.device == device && entry.kind == FS_TYPE);
+    ours.map(|entry| entry.at).collect()
+}
+
+fn entries() -> Vec<Entry> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    mounts.lines().filter_map(Entry::parse).collect()
+}
+
+impl Entry {
+    fn parse(line: &str) -> Option<Self> {
         let (left, right) = line.split_once(" - ")?;
         let mut left = left.split(' ').skip(2);
         let (device, place) = (left.next()?, left.nth(1)?);
-        (unescaped(place) == at.as_os_str().as_bytes()).then(|| Entry {
+        Some(Self {
             device: device.to_owned(),
             kind: right.split(' ').next().unwrap_or_default().to_owned(),
+            at: OsString::from_vec(unescaped(place)).into(),
         })
-    })
+    }
 }
 
 /// The path as the kernel lists it. The last part is not looked at: what is mounted there may be

@@ -1,7 +1,10 @@
 //! Where the master key comes from, in order. Uses `key_file`, and `sys` to take the key out of
 //! the environment.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::Arc;
 
 use base64::Engine;
@@ -26,6 +29,13 @@ impl EnvKey {
     /// all, while the process has one thread: later it could only be read.
     pub fn take() -> Self {
         Self(crate::sys::environ::take(VARIABLE).map(|value| Arc::new(SecretBytes::copy_of(&value))))
+    }
+
+    /// Gives it on to a process of ours, which takes it the same way.
+    pub fn give_to(&self, command: &mut Command) {
+        if let Some(value) = &self.0 {
+            command.env(VARIABLE, OsStr::from_bytes(value.expose()));
+        }
     }
 }
 

@@ -82,6 +82,20 @@ fn end_with_parent(parent: Pid) -> bool {
     is_set && getppid() == parent
 }
 
+/// Waits until this child has ended; answers with its status as waitpid(2) gives it.
+pub fn wait(child: Pid) -> io::Result<libc::c_int> {
+    let mut status = 0;
+    loop {
+        // SAFETY: the kernel writes one integer.
+        if unsafe { libc::waitpid(child.as_raw(), &raw mut status, 0) } >= 0 {
+            return Ok(status);
+        }
+        if Errno::last() != Errno::EINTR {
+            return Err(io::Error::last_os_error());
+        }
+    }
+}
+
 /// The next piece of news of any child, those included that PID 1 adopts. Never waits.
 pub fn reap() -> Option<News> {
     let flags = libc::WNOHANG | libc::WUNTRACED | libc::WCONTINUED;

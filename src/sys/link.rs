@@ -1,8 +1,10 @@
-//! A socket between a process and the child that it forks: messages, and descriptors with them
-//! (unix(7), SCM_RIGHTS). Closed by exec, so its end tells that the child has become its command.
+//! A socket between a process and its child: messages, and descriptors with them (unix(7),
+//! SCM_RIGHTS). Closed by exec, so its end tells that a forked child has become its command; a
+//! program that shall have one gets it as its stdin.
 
+use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut};
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use nix::sys::socket::{
     AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, sendmsg,
@@ -22,13 +24,25 @@ impl Link {
         Ok((Self(one), Self(other)))
     }
 
+    /// The link that this process was given as its stdin, which is /dev/null from now on.
+    pub fn of_stdin() -> io::Result<Self> {
+        let link = io::stdin().as_fd().try_clone_to_owned()?;
+        nix::unistd::dup2_stdin(File::open("/dev/null")?)?;
+        Ok(Self(link))
+    }
+
     pub fn send(&self, message: &[u8]) -> io::Result<()> {
         self.send_all(message, &[])
     }
 
     /// Gives a descriptor away.
     pub fn hand_over(&self, descriptor: OwnedFd) -> io::Result<()> {
-        self.send_all(b"d", &[ControlMessage::ScmRights(&[descriptor.as_raw_fd()])])
+        self.send_with(b"d", descriptor.as_fd())
+    }
+
+    /// A message with a copy of a descriptor.
+    pub fn send_with(&self, message: &[u8], descriptor: BorrowedFd<'_>) -> io::Result<()> {
+        self.send_all(message, &[ControlMessage::ScmRights(&[descriptor.as_raw_fd()])])
     }
 
     /// The next message, with its descriptor; `None` if the other end is gone.
@@ -42,6 +56,24 @@ impl Link {
         let flags = MsgFlags::MSG_NOSIGNAL;
         sendmsg::<()>(self.0.as_raw_fd(), &[IoSlice::new(message)], control, flags, None)?;
         Ok(())
+    }
+}
+
+impl AsFd for Link {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl From<Link> for OwnedFd {
+    fn from(link: Link) -> Self {
+        link.0
+    }
+}
+
+impl From<OwnedFd> for Link {
+    fn from(socket: OwnedFd) -> Self {
+        Self(socket)
     }
 }
 
@@ -70,7 +102,7 @@ mod tests {
     fn messages_descriptors_and_the_end_arrive_in_order() {
         let (one, other) = Link::pair().unwrap();
         one.send(b"hello").unwrap();
-        one.hand_over(std::fs::File::open("/dev/null").unwrap().into()).unwrap();
+        one.hand_over(File::open("/dev/null").unwrap().into()).unwrap();
         drop(one);
         let (message, descriptor) = other.receive().unwrap().unwrap();
         assert_eq!((&message[..], descriptor.is_none()), (&b"hello"[..], true));

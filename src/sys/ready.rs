@@ -1,18 +1,81 @@
-//! Readiness for systemd (sd_notify(3)): one datagram, nothing if nobody asked. Uses std only.
+//! What this process tells its service manager (sd_notify(3)), and the descriptors that the manager
+//! keeps for it (sd_listen_fds(3), `FileDescriptorStoreMax=`). Nothing happens if nobody asked.
 
 use std::env;
-use std::io;
-use std::os::linux::net::SocketAddrExt;
+use std::io::{self, IoSlice};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::net::{SocketAddr, UnixDatagram};
+
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::sys::socket::{
+    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr, sendmsg, socket,
+};
+
+const SOCKET: &str = "NOTIFY_SOCKET";
+/// The variables that are for this process and for none of its children.
+pub const OWN_VARIABLES: [&str; 6] =
+    [SOCKET, "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "WATCHDOG_PID", "WATCHDOG_USEC"];
+/// sd_listen_fds(3)
+const FIRST: RawFd = 3;
+
+/// Whether there is somebody to tell.
+pub fn is_asked() -> bool {
+    env::var_os(SOCKET).is_some()
+}
 
 /// Tells the service manager named by `NOTIFY_SOCKET`, if there is one.
 pub fn notify(state: &str) -> io::Result<()> {
-    let Some(socket) = env::var_os("NOTIFY_SOCKET") else { return Ok(()) };
-    let address = match socket.as_bytes().strip_prefix(b"@") {
-        Some(name) => SocketAddr::from_abstract_name(name)?,
-        None => SocketAddr::from_pathname(&socket)?,
+    send(state, &[])
+}
+
+/// Has the manager keep a copy, which comes back under this name when the service starts again.
+/// `FDPOLL=0`: a connection that was aborted is for us to judge.
+pub fn keep(name: &str, descriptor: BorrowedFd<'_>) -> io::Result<()> {
+    let descriptors = [descriptor.as_raw_fd()];
+    send(&format!("FDSTORE=1\nFDNAME={name}\nFDPOLL=0"), &[ControlMessage::ScmRights(&descriptors)])
+}
+
+pub fn forget(name: &str) -> io::Result<()> {
+    send(&format!("FDSTOREREMOVE=1\nFDNAME={name}"), &[])
+}
+
+/// What the manager has kept, by name. To be called once, before anything else opens descriptors.
+pub fn kept() -> io::Result<Vec<(String, OwnedFd)>> {
+    if number("LISTEN_PID") != Some(std::process::id() as RawFd) {
+        return Ok(Vec::new());
+    }
+    let count = number("LISTEN_FDS").unwrap_or(0).max(0);
+    let names = env::var("LISTEN_FDNAMES").unwrap_or_default();
+    let descriptors = (FIRST..).take(count as usize).map(super::own);
+    let named: Vec<_> = names.split(':').map(str::to_owned).zip(descriptors).collect();
+    for (_, descriptor) in &named {
+        fcntl(descriptor, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+    }
+    Ok(named)
+}
+
+/// How often the manager wants a sign of life (sd_watchdog_enabled(3)).
+pub fn watchdog() -> Option<std::time::Duration> {
+    let is_ours =
+        env::var_os("WATCHDOG_PID").is_none() || number("WATCHDOG_PID") == Some(std::process::id() as RawFd);
+    let micros = env::var("WATCHDOG_USEC").ok()?.parse().ok().filter(|_| is_ours)?;
+    Some(std::time::Duration::from_micros(micros))
+}
+
+fn number(variable: &str) -> Option<RawFd> {
+    env::var(variable).ok()?.parse().ok()
+}
+
+fn send(state: &str, control: &[ControlMessage<'_>]) -> io::Result<()> {
+    let Some(path) = env::var_os(SOCKET) else { return Ok(()) };
+    let address = match path.as_bytes().strip_prefix(b"@") {
+        Some(name) => UnixAddr::new_abstract(name)?,
+        None => UnixAddr::new(path.as_os_str())?,
     };
-    UnixDatagram::unbound()?.send_to_addr(state.as_bytes(), &address)?;
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let socket = socket(AddressFamily::Unix, SockType::Datagram, flags, None)?;
+    let text = [IoSlice::new(state.as_bytes())];
+    // Never waits: a manager that reads a file of ours reads no messages meanwhile.
+    sendmsg(socket.as_raw_fd(), &text, control, MsgFlags::MSG_NOSIGNAL, Some(&address))?;
     Ok(())
 }

@@ -3,6 +3,7 @@
 #![allow(dead_code, unused_imports, unreachable_pub)]
 
 pub mod covered;
+pub mod daemon;
 pub mod http;
 mod keyboard;
 mod map;
@@ -18,6 +19,7 @@ pub mod terminal;
 mod tools;
 pub mod transcript;
 
+pub use daemon::{Daemon, Readers, TestDaemon, eventually};
 pub use keyboard::Keyboard;
 pub use map::Map;
 pub use mount::{Mounted, TestMount};

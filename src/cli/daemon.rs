@@ -1,0 +1,76 @@
+//! `secretfs daemon`: all mounts of a config, served until it is told to stop. This process holds
+//! them; another one, started from the same command line, does the work. May use every layer.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::report::Failure;
+use super::{Common, config, exit, log, mount};
+use crate::daemon::holder::{Holder, Launch};
+use crate::daemon::message::Report;
+use crate::daemon::worker::{Setup, Worker, WorkerError};
+use crate::sys::link::Link;
+use crate::sys::{hardening, signal};
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// Do the work, for the holder that is at the other end of stdin
+    #[arg(long, hide = true)]
+    worker: bool,
+}
+
+pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
+    mount::refuse_deploy(common)?;
+    let config = found(common)?;
+    match args.worker {
+        true => work(common, config),
+        false => hold(common),
+    }
+}
+
+fn found(common: &Common) -> Result<PathBuf, Failure> {
+    config::find(common)?.ok_or_else(|| {
+        Failure::new(exit::USAGE, "a daemon needs a config that names its mounts")
+            .hint("secretfs daemon --config FILE")
+    })
+}
+
+fn hold(common: &Common) -> Result<u8, Failure> {
+    log::start_holding();
+    hardening::forbid_dumps().map_err(system)?;
+    signal::survive_broken_pipe();
+    let worker = OsString::from("--worker");
+    let arguments = std::env::args_os().skip(1).chain([worker]).collect();
+    let holder = Holder::new(Launch { arguments, key: common.env_key.clone() }).map_err(system)?;
+    holder.run().map_err(system)
+}
+
+fn work(common: &Common, config: PathBuf) -> Result<u8, Failure> {
+    let link = Arc::new(Link::of_stdin().map_err(system)?);
+    let setup = Setup { config: &config, choice: common.choice(), log: log::start_serving() };
+    let outcome = Worker::prepare(link.clone(), setup).and_then(Worker::run);
+    outcome.map(|()| exit::OK).map_err(|error| {
+        let failure = Failure::from(error);
+        // If nobody hears it, nobody is left to be told.
+        let _ = Report::Failed(failure.problem.clone()).send(&link);
+        failure
+    })
+}
+
+impl From<WorkerError> for Failure {
+    fn from(error: WorkerError) -> Self {
+        match error {
+            WorkerError::Load(error) => error.into(),
+            WorkerError::Plan(error) => error.into(),
+            WorkerError::Assemble(error) => error.into(),
+            WorkerError::Tree(error) => error.into(),
+            WorkerError::Mount(error) => error.into(),
+            WorkerError::System(_) | WorkerError::Deserted => Self::new(exit::OS, error),
+        }
+    }
+}
+
+fn system(error: impl std::fmt::Display) -> Failure {
+    Failure::new(exit::OS, error)
+}

@@ -1,0 +1,155 @@
+//! One worker as its holder sees it: a child process with a link, started from a binary.
+//! Uses `message` and `sys`.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+
+use super::super::message::{Order, Report};
+use super::kept::Kept;
+use crate::store::EnvKey;
+use crate::sys::child;
+use crate::sys::link::Link;
+use crate::sys::process::Process;
+use crate::sys::ready;
+
+/// What a worker is started with.
+pub struct Launch {
+    pub arguments: Vec<OsString>,
+    /// Taken out of our own environment; a worker takes it out of its own.
+    pub key: EnvKey,
+}
+
+/// How far a worker has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    Preparing,
+    Prepared,
+    /// It was told to go, and takes over.
+    Going,
+    Serving,
+}
+
+pub struct Worker {
+    pub pid: Pid,
+    pub stage: Stage,
+    /// When it came to this stage.
+    pub since: Instant,
+    /// Of [`Kept`], when it was told what there is.
+    pub version: u64,
+    /// What it said before it ended.
+    pub last_words: Option<String>,
+    link: Link,
+    process: Process,
+}
+
+/// The binary that this process runs, even if it was replaced on disk.
+pub(super) const SAME: &str = "/proc/self/exe";
+/// After this long a process that was killed hangs in a request of its own.
+const DEATH: Duration = Duration::from_secs(3);
+
+impl Launch {
+    /// Starts a worker and tells it what was kept.
+    pub fn start(&self, program: &Path, kept: &Kept) -> io::Result<Worker> {
+        let (ours, theirs) = Link::pair()?;
+        let mut command = Command::new(program);
+        command.args(&self.arguments).stdin(Stdio::from(OwnedFd::from(theirs)));
+        // Keys at a terminal are for the holder, which decides.
+        command.process_group(0);
+        for name in ready::OWN_VARIABLES {
+            command.env_remove(name);
+        }
+        self.key.give_to(&mut command);
+        let pid = Pid::from_raw(command.spawn()?.id().cast_signed());
+        let worker = Worker {
+            pid,
+            stage: Stage::Preparing,
+            since: Instant::now(),
+            version: kept.version(),
+            last_words: None,
+            link: ours,
+            process: Process::of(pid)?,
+        };
+        for (name, descriptor) in kept.all() {
+            worker.tell(&Order::Kept(name.to_owned(), descriptor.try_clone_to_owned()?));
+        }
+        worker.tell(&Order::Prepare);
+        Ok(worker)
+    }
+
+    /// The binary that is now at the place of ours.
+    pub fn on_disk() -> io::Result<PathBuf> {
+        let path = std::fs::read_link(SAME)?.into_os_string().into_string();
+        let path = path.map_err(|_| io::Error::other("the path of this program is not UTF-8"))?;
+        Ok(path.strip_suffix(" (deleted)").unwrap_or(&path).into())
+    }
+}
+
+impl Worker {
+    /// One that a holder of before has started, which this process was until it became a new one.
+    pub fn inherited(pid: Pid, link: OwnedFd, version: u64) -> io::Result<Self> {
+        let (link, process) = (Link::from(link), Process::of(pid)?);
+        Ok(Self {
+            pid,
+            stage: Stage::Serving,
+            since: Instant::now(),
+            version,
+            last_words: None,
+            link,
+            process,
+        })
+    }
+
+    /// A worker that cannot be told is dead, which its link says, too.
+    pub fn tell(&self, order: &Order) {
+        if let Err(error) = order.send(&self.link) {
+            tracing::debug!(%error, ?order, "the worker was not told");
+        }
+    }
+
+    /// What it says; `None` when it is gone. To be called when the link can be read.
+    pub fn hear(&mut self) -> Option<Report> {
+        let report = Report::receive(&self.link).unwrap_or_default();
+        if let Some(Report::Failed(why)) = &report {
+            self.last_words = Some(why.clone());
+        }
+        report
+    }
+
+    pub fn enter(&mut self, stage: Stage) {
+        (self.stage, self.since) = (stage, Instant::now());
+    }
+
+    /// Ends it, if it does not end by itself within that time, and waits until it has. `abort` is
+    /// called if it cannot end, since it waits for an answer of its own.
+    pub fn end(self, patience: Duration, abort: impl FnOnce()) -> ExitStatus {
+        if !self.is_gone_within(patience) {
+            let _ = self.process.kill(Signal::SIGKILL);
+            if !self.is_gone_within(DEATH) {
+                tracing::warn!(worker = self.pid.as_raw(), "the worker does not end: it waits for a mount");
+                abort();
+            }
+        }
+        ExitStatus::from_raw(child::wait(self.pid).unwrap_or(0))
+    }
+
+    fn is_gone_within(&self, time: Duration) -> bool {
+        let mut process = [PollFd::new(self.process.as_fd(), PollFlags::POLLIN)];
+        let timeout = PollTimeout::try_from(time).unwrap_or(PollTimeout::MAX);
+        poll(&mut process, timeout) == Ok(1)
+    }
+}
+
+impl AsFd for Worker {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.link.as_fd()
+    }
+}

@@ -1,0 +1,97 @@
+//! The descriptors that outlive a worker, by name; the service manager has a copy of each, so that
+//! they outlive the holder, too. Uses `sys` and `fs::mountpoint`.
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use super::super::message::DEVICE;
+use crate::fs::mountpoint;
+use crate::sys::ready;
+
+#[derive(Default)]
+pub struct Kept {
+    held: BTreeMap<String, OwnedFd>,
+    version: u64,
+}
+
+impl Kept {
+    /// Those that come from before our time.
+    pub fn of_before(held: impl IntoIterator<Item = (String, OwnedFd)>) -> Self {
+        Self { held: held.into_iter().collect(), version: 0 }
+    }
+
+    /// Changes with what is kept.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    pub fn all(&self) -> impl Iterator<Item = (&str, BorrowedFd<'_>)> {
+        self.held.iter().map(|(name, descriptor)| (name.as_str(), descriptor.as_fd()))
+    }
+
+    pub fn take(&mut self, name: &str) -> Option<OwnedFd> {
+        self.held.remove(name)
+    }
+
+    pub fn keep(&mut self, name: String, descriptor: OwnedFd) {
+        if self.held.contains_key(&name) {
+            tell(ready::forget(&name));
+        }
+        tell(ready::keep(&name, descriptor.as_fd()));
+        self.held.insert(name, descriptor);
+        self.version += 1;
+    }
+
+    pub fn forget(&mut self, name: &str) {
+        if self.held.remove(name).is_some() {
+            tell(ready::forget(name));
+            self.version += 1;
+        }
+    }
+
+    pub fn has_mounts(&self) -> bool {
+        self.devices().next().is_some()
+    }
+
+    /// Ends all connections, so that who waits gets an error. The dead mounts stay where they are:
+    /// an empty folder would look like a config of defaults.
+    pub fn abort(&mut self) {
+        for device in self.devices().map(str::to_owned).collect::<Vec<_>>() {
+            // The manager's copies would keep it alive, and the manager itself may be waiting.
+            mountpoint::abort(&device_of(&device));
+            self.forget(&device);
+        }
+    }
+
+    /// Takes all mounts away and forgets everything.
+    pub fn take_away(&mut self) {
+        for device in self.devices() {
+            if let Err(error) = mountpoint::take_away(&device_of(device)) {
+                tracing::warn!(%device, %error, "the mount could not be taken away");
+            }
+        }
+        for name in self.held.keys().cloned().collect::<Vec<_>>() {
+            self.forget(&name);
+        }
+    }
+
+    fn devices(&self) -> impl Iterator<Item = &str> {
+        self.held.keys().map(String::as_str).filter(|name| name.starts_with(DEVICE))
+    }
+}
+
+/// The name under which the descriptor of a mount is kept; a manager takes no colons.
+pub fn name_of(prefix: &str, device: &str) -> String {
+    prefix.to_owned() + &device.replace(':', ".")
+}
+
+/// The device number of a mount (`0:57`), from the name of its descriptor.
+pub fn device_of(name: &str) -> String {
+    name.trim_start_matches(DEVICE).replace('.', ":")
+}
+
+fn tell(told: std::io::Result<()>) {
+    if let Err(error) = told {
+        tracing::warn!(%error, "the service manager was not told what to keep");
+    }
+}

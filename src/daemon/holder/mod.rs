@@ -1,0 +1,344 @@
+//! The main process of the daemon: it holds the descriptors that must outlive a worker, starts
+//! workers one after the other, and tells the service manager. One thread, which never waits for
+//! anybody but in `poll`: no config, no network, no value. Uses `message`, `sys` and `mountpoint`.
+
+mod child;
+mod kept;
+
+use std::io;
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+
+pub use child::Launch;
+pub use kept::{device_of, name_of};
+
+use super::message::{Order, Report};
+use crate::sys::ready;
+use child::{SAME, Stage, Worker};
+use kept::Kept;
+
+pub struct Holder {
+    launch: Launch,
+    kept: Kept,
+    signals: SignalFd,
+    /// Who answers the kernel.
+    serving: Option<Worker>,
+    /// Who will.
+    coming: Option<Worker>,
+    /// Whether the serving worker has asked for the coming one.
+    is_upgrade: bool,
+    /// Workers in a row that did not last.
+    failures: u32,
+    /// When the next one is started if there is none.
+    next_start: Instant,
+    /// Since when nobody answers.
+    silent_since: Instant,
+    /// Whether all mounts have answered once.
+    is_ready: bool,
+}
+
+/// Without a worker for this long, readers get an error and wait no more.
+const SILENCE: Duration = Duration::from_secs(10);
+/// A worker that is not prepared after this long will never be.
+const PREPARATION: Duration = Duration::from_secs(60);
+/// Who has served for this long has not failed at once.
+const LASTED: Duration = Duration::from_secs(1);
+const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// From the end of a worker's link to its own.
+const ENDING: Duration = Duration::from_secs(1);
+/// The time that an orderly end takes at most.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+const SIGNALS: [Signal; 4] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGHUP];
+
+impl Holder {
+    /// Takes back what the service manager has kept. Before a second thread only.
+    pub fn new(launch: Launch) -> io::Result<Self> {
+        let signals = SigSet::from_iter(SIGNALS);
+        signals.thread_block()?;
+        let now = Instant::now();
+        Ok(Self {
+            launch,
+            kept: Kept::of_before(ready::kept()?),
+            signals: SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?,
+            serving: None,
+            coming: None,
+            is_upgrade: false,
+            failures: 0,
+            next_start: now,
+            silent_since: now,
+            is_ready: false,
+        })
+    }
+
+    /// Holds until it is told to stop, or until the very first worker says that it cannot serve.
+    /// Answers with the exit status.
+    pub fn run(mut self) -> io::Result<u8> {
+        loop {
+            self.start_if_due();
+            self.give_up_if_due();
+            match self.wait()? {
+                Event::Time => {}
+                Event::Signal(Signal::SIGHUP) => self.reload(),
+                Event::Signal(signal) => return Ok(self.stop(signal)),
+                Event::Coming => {
+                    if let Some(status) = self.hear_coming() {
+                        return Ok(status);
+                    }
+                }
+                Event::Serving => self.hear_serving(),
+            }
+        }
+    }
+
+    /// The next thing that happens. A worker that serves is heard last: its successor goes first.
+    fn wait(&self) -> io::Result<Event> {
+        let workers = [&self.coming, &self.serving];
+        let mut watched = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
+        let links = workers.into_iter().flatten().map(|it| PollFd::new(it.as_fd(), PollFlags::POLLIN));
+        watched.extend(links);
+        let timeout = PollTimeout::try_from(self.due().saturating_duration_since(Instant::now()));
+        match poll(&mut watched, timeout.unwrap_or(PollTimeout::MAX)) {
+            Err(nix::errno::Errno::EINTR) | Ok(0) => return Ok(Event::Time),
+            Err(errno) => return Err(errno.into()),
+            Ok(_) => {}
+        }
+        let is_ready = |index: usize| watched.get(index).is_some_and(|it| it.any() == Some(true));
+        if is_ready(0) {
+            let signal =
+                self.signals.read_signal()?.and_then(|it| Signal::try_from(it.ssi_signo as i32).ok());
+            return Ok(signal.map_or(Event::Time, Event::Signal));
+        }
+        match self.coming {
+            Some(_) if is_ready(1) => Ok(Event::Coming),
+            _ => Ok(Event::Serving),
+        }
+    }
+
+    /// When something is to be done though nothing happens.
+    fn due(&self) -> Instant {
+        let now = Instant::now();
+        let start = (self.serving.is_none() && self.coming.is_none()).then_some(self.next_start);
+        let silence = (self.serving.is_none() && self.kept.has_mounts()).then(|| self.silent_since + SILENCE);
+        let preparation = self.coming.as_ref().map(|it| it.since + PREPARATION);
+        [start, silence, preparation].into_iter().flatten().min().unwrap_or(now + PREPARATION)
+    }
+
+    fn start_if_due(&mut self) {
+        if self.serving.is_some() || self.coming.is_some() || Instant::now() < self.next_start {
+            return;
+        }
+        self.start(Path::new(SAME));
+    }
+
+    fn start(&mut self, program: &Path) {
+        match self.launch.start(program, &self.kept) {
+            Ok(worker) => {
+                tracing::info!(worker = worker.pid.as_raw(), "a worker starts");
+                self.coming = Some(worker);
+            }
+            Err(error) => {
+                tracing::error!(%error, "a worker cannot be started");
+                self.refuse_upgrade(&error.to_string());
+                self.pause();
+            }
+        }
+    }
+
+    /// What must not last, ends.
+    fn give_up_if_due(&mut self) {
+        let now = Instant::now();
+        if self.serving.is_none() && self.kept.has_mounts() && now >= self.silent_since + SILENCE {
+            tracing::error!("nobody has served for 10 s: who waits for an answer gets an error");
+            self.kept.abort();
+            // What it took over is dead now.
+            if let Some(worker) = self.coming.take() {
+                worker.end(Duration::ZERO, || {});
+            }
+        }
+        let is_overdue = |it: &mut Worker| it.stage != Stage::Serving && now >= it.since + PREPARATION;
+        if let Some(worker) = self.coming.take_if(is_overdue) {
+            tracing::error!(worker = worker.pid.as_raw(), "the worker does not get ready");
+            worker.end(Duration::ZERO, || self.kept.abort());
+            self.refuse_upgrade("the new worker did not get ready");
+            self.pause();
+        }
+    }
+
+    /// Answers with an exit status if the very first worker cannot serve.
+    fn hear_coming(&mut self) -> Option<u8> {
+        match self.coming.as_mut()?.hear() {
+            Some(Report::Prepared) => self.take_over(),
+            Some(Report::Serving) => self.is_served(),
+            Some(report) => self.note(report),
+            None => return self.bury_coming(),
+        }
+        None
+    }
+
+    fn hear_serving(&mut self) {
+        let Some(worker) = &mut self.serving else { return };
+        match worker.hear() {
+            Some(Report::Upgrade) => self.upgrade(),
+            Some(report) => self.note(report),
+            None => self.bury_serving(),
+        }
+    }
+
+    fn note(&mut self, report: Report) {
+        match report {
+            Report::Keep(name, descriptor) => self.kept.keep(name, descriptor),
+            Report::Drop(name) => self.kept.forget(&name),
+            Report::Status(text) => tell(&format!("STATUS={text}")),
+            Report::Failed(_) | Report::Prepared | Report::Serving | Report::Upgrade => {}
+        }
+    }
+
+    /// The coming worker is prepared: the other one ends, and only then it goes.
+    fn take_over(&mut self) {
+        let Some(mut coming) = self.coming.take() else { return };
+        if coming.version != self.kept.version() {
+            // It has prepared for mounts that have changed meanwhile.
+            coming.end(Duration::ZERO, || {});
+            return self.start_anew();
+        }
+        if let Some(serving) = self.serving.take() {
+            self.silent_since = Instant::now();
+            serving.end(Duration::ZERO, || self.kept.abort());
+        }
+        coming.enter(Stage::Going);
+        coming.tell(&Order::Go);
+        self.coming = Some(coming);
+    }
+
+    fn start_anew(&mut self) {
+        match self.is_upgrade {
+            true => self.start_from_disk(),
+            false => self.start(Path::new(SAME)),
+        }
+    }
+
+    fn is_served(&mut self) {
+        let Some(mut worker) = self.coming.take() else { return };
+        worker.enter(Stage::Serving);
+        tracing::info!(worker = worker.pid.as_raw(), "the worker serves");
+        self.serving = Some(worker);
+        self.is_upgrade = false;
+        if !self.is_ready {
+            self.is_ready = true;
+            tell("READY=1");
+            say_ready();
+        }
+    }
+
+    fn bury_coming(&mut self) -> Option<u8> {
+        let worker = self.coming.take()?;
+        let (pid, was_going) = (worker.pid.as_raw(), worker.stage == Stage::Going);
+        let why = worker.last_words.clone();
+        let status = worker.end(ENDING, || {});
+        if !self.is_ready && why.is_some() {
+            self.kept.take_away();
+            return Some(status.code().map_or(1, |code| code as u8));
+        }
+        tracing::error!(worker = pid, %status, why, "the worker ended before it served");
+        if !was_going {
+            self.refuse_upgrade(why.as_deref().unwrap_or("the new worker ended before it was ready"));
+        }
+        self.is_upgrade = false;
+        self.pause();
+        None
+    }
+
+    fn bury_serving(&mut self) {
+        let Some(worker) = self.serving.take() else { return };
+        self.silent_since = Instant::now();
+        let (pid, lasted) = (worker.pid.as_raw(), worker.since.elapsed() >= LASTED);
+        let status = worker.end(ENDING, || self.kept.abort());
+        tracing::error!(worker = pid, %status, "the worker has ended; another one takes over");
+        if lasted {
+            self.failures = 0;
+        }
+        // At once, the first time.
+        let pause = if self.failures == 0 { Duration::ZERO } else { self.pause_of(self.failures) };
+        self.next_start = Instant::now() + pause;
+        self.failures += 1;
+    }
+
+    fn pause(&mut self) {
+        self.failures += 1;
+        self.next_start = Instant::now() + self.pause_of(self.failures);
+    }
+
+    fn pause_of(&self, failures: u32) -> Duration {
+        let doubled = 1 << failures.saturating_sub(1).min(16);
+        (SHORTEST_PAUSE * doubled).min(LONGEST_PAUSE)
+    }
+
+    fn reload(&self) {
+        if let Some(worker) = &self.serving {
+            worker.tell(&Order::Reload);
+        }
+    }
+
+    fn upgrade(&mut self) {
+        if self.coming.is_none() {
+            self.is_upgrade = true;
+            self.start_from_disk();
+        } else {
+            self.refuse_upgrade("another worker is being started already");
+        }
+    }
+
+    fn start_from_disk(&mut self) {
+        match Launch::on_disk() {
+            Ok(program) => self.start(&program),
+            Err(error) => self.refuse_upgrade(&error.to_string()),
+        }
+    }
+
+    fn refuse_upgrade(&mut self, why: &str) {
+        if let Some(serving) = self.serving.as_ref().filter(|_| self.is_upgrade) {
+            tracing::error!(why, "the upgrade failed; the old worker goes on");
+            serving.tell(&Order::Refused(why.to_owned()));
+        }
+    }
+
+    /// Takes all mounts away, then lets the worker end.
+    fn stop(mut self, signal: Signal) -> u8 {
+        tracing::info!(%signal, "stops");
+        tell("STOPPING=1");
+        self.kept.take_away();
+        for worker in [self.coming.take(), self.serving.take()].into_iter().flatten() {
+            worker.tell(&Order::Stop);
+            worker.end(FAREWELL, || {});
+        }
+        0
+    }
+}
+
+/// What the holder waits for.
+enum Event {
+    Time,
+    Signal(Signal),
+    Coming,
+    Serving,
+}
+
+fn tell(state: &str) {
+    if let Err(error) = ready::notify(state) {
+        tracing::warn!(%error, state, "the service manager was not told");
+    }
+}
+
+/// For a person, or a program that has no service manager.
+fn say_ready() {
+    use std::io::Write;
+    let mut out = io::stdout().lock();
+    let _ = writeln!(out, "secretfs: ready").and_then(|()| out.flush());
+}

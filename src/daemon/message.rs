@@ -1,0 +1,142 @@
+//! What holder and worker say to each other: a word and its argument, with a descriptor beside it
+//! where one is kept. Old and new binaries talk to each other during an upgrade: an unknown word is
+//! passed over.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use crate::sys::link::Link;
+
+/// To the worker.
+#[derive(Debug)]
+pub enum Order {
+    /// A descriptor that outlived the last worker.
+    Kept(String, OwnedFd),
+    /// That was all: get ready.
+    Prepare,
+    /// Nobody else serves any more.
+    Go,
+    Reload,
+    /// An upgrade that it asked for has failed.
+    Refused(String),
+    Stop,
+}
+
+/// From the worker.
+#[derive(Debug)]
+pub enum Report {
+    /// A descriptor for its successor.
+    Keep(String, OwnedFd),
+    Drop(String),
+    Prepared,
+    /// All mounts answer.
+    Serving,
+    /// What systemd shows of us.
+    Status(String),
+    /// Let a successor from the binary on disk take over.
+    Upgrade,
+    /// Why it ends now.
+    Failed(String),
+}
+
+/// The name of a mount's `/dev/fuse` descriptor, by the mount's device number.
+pub const DEVICE: &str = "device-";
+/// The name of what its successor needs to know.
+pub const LEDGER: &str = "ledger-";
+
+impl Order {
+    pub fn send(&self, link: &Link) -> io::Result<()> {
+        match self {
+            Self::Kept(name, descriptor) => link.send_with(&line("kept", name), descriptor.as_fd()),
+            Self::Prepare => link.send(b"prepare"),
+            Self::Go => link.send(b"go"),
+            Self::Reload => link.send(b"reload"),
+            Self::Refused(why) => link.send(&line("refused", why)),
+            Self::Stop => link.send(b"stop"),
+        }
+    }
+
+    /// The next one; `None` once the holder is gone.
+    pub fn receive(link: &Link) -> io::Result<Option<Self>> {
+        receive(link, |word, argument, descriptor| match (word, descriptor) {
+            ("kept", Some(descriptor)) => Some(Self::Kept(argument, descriptor)),
+            ("prepare", _) => Some(Self::Prepare),
+            ("go", _) => Some(Self::Go),
+            ("reload", _) => Some(Self::Reload),
+            ("refused", _) => Some(Self::Refused(argument)),
+            ("stop", _) => Some(Self::Stop),
+            _ => None,
+        })
+    }
+}
+
+impl Report {
+    pub fn send(&self, link: &Link) -> io::Result<()> {
+        match self {
+            Self::Keep(name, descriptor) => link.send_with(&line("keep", name), descriptor.as_fd()),
+            Self::Drop(name) => link.send(&line("drop", name)),
+            Self::Prepared => link.send(b"prepared"),
+            Self::Serving => link.send(b"serving"),
+            Self::Status(text) => link.send(&line("status", text)),
+            Self::Upgrade => link.send(b"upgrade"),
+            Self::Failed(why) => link.send(&line("failed", why)),
+        }
+    }
+
+    /// The next one; `None` once the worker is gone.
+    pub fn receive(link: &Link) -> io::Result<Option<Self>> {
+        receive(link, |word, argument, descriptor| match (word, descriptor) {
+            ("keep", Some(descriptor)) => Some(Self::Keep(argument, descriptor)),
+            ("drop", _) => Some(Self::Drop(argument)),
+            ("prepared", _) => Some(Self::Prepared),
+            ("serving", _) => Some(Self::Serving),
+            ("status", _) => Some(Self::Status(argument)),
+            ("upgrade", _) => Some(Self::Upgrade),
+            ("failed", _) => Some(Self::Failed(argument)),
+            _ => None,
+        })
+    }
+}
+
+fn line(word: &str, argument: &str) -> Vec<u8> {
+    format!("{word} {argument}").into_bytes()
+}
+
+fn receive<T>(
+    link: &Link,
+    known: impl Fn(&str, String, Option<OwnedFd>) -> Option<T>,
+) -> io::Result<Option<T>> {
+    while let Some((message, descriptor)) = link.receive()? {
+        let text = String::from_utf8_lossy(&message);
+        let (word, argument) = text.split_once(' ').unwrap_or((&text, ""));
+        match known(word, argument.to_owned(), descriptor) {
+            Some(message) => return Ok(Some(message)),
+            None => tracing::warn!(word, "a message that this version does not know"),
+        }
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_arrive_as_they_were_sent_and_unknown_ones_are_passed_over() {
+        let (one, other) = Link::pair().unwrap();
+        let null = || std::fs::File::open("/dev/null").unwrap().into();
+        one.send(b"dance now").unwrap();
+        Report::Keep("device-0:57".to_owned(), null()).send(&one).unwrap();
+        Report::Failed("two\nlines".to_owned()).send(&one).unwrap();
+        assert!(
+            matches!(Report::receive(&other).unwrap(), Some(Report::Keep(name, _)) if name == "device-0:57")
+        );
+        assert!(matches!(Report::receive(&other).unwrap(), Some(Report::Failed(why)) if why == "two\nlines"));
+        Order::Kept("control".to_owned(), null()).send(&other).unwrap();
+        Order::Go.send(&other).unwrap();
+        drop(other);
+        assert!(matches!(Order::receive(&one).unwrap(), Some(Order::Kept(..))));
+        assert!(matches!(Order::receive(&one).unwrap(), Some(Order::Go)));
+        assert!(Order::receive(&one).unwrap().is_none());
+    }
+}

@@ -1,0 +1,149 @@
+//! The process that does the daemon's work: it builds everything from the config, takes the mounts
+//! over from its predecessor or makes them, and serves until its holder is gone. All that may fail
+//! by a mistake of somebody else is done before it says that it is prepared. Uses every layer below.
+
+mod mounts;
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread;
+
+use nix::sys::signal::{SigSet, Signal};
+use tracing_appender::non_blocking::WorkerGuard;
+
+use super::assemble::{self, AssembleError, Choice};
+use super::load::{self, LoadError};
+use super::message::{Order, Report};
+use super::plan::{self, PlanError};
+use super::serve::Server;
+use crate::broker::Environment;
+use crate::fs::SecretFs;
+use crate::fs::mountpoint::MountError;
+use crate::fs::tree::TreeError;
+use crate::sys::link::Link;
+use crate::sys::{lease, signal};
+use mounts::{Kept, Planned, Served};
+
+/// What a worker is made of.
+pub struct Setup<'a> {
+    pub config: &'a Path,
+    pub choice: Choice,
+    pub log: Option<WorkerGuard>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    #[error(transparent)]
+    Assemble(#[from] AssembleError),
+    #[error(transparent)]
+    Tree(#[from] TreeError),
+    #[error(transparent)]
+    Mount(#[from] MountError),
+    #[error(transparent)]
+    System(#[from] io::Error),
+    #[error("the process that holds the mounts is gone")]
+    Deserted,
+}
+
+/// Everything is built, nothing is served.
+pub struct Worker {
+    link: Arc<Link>,
+    server: Server,
+    planned: Vec<Planned>,
+    /// What no mount of the config takes over.
+    left: Vec<Kept>,
+}
+
+/// What a worker waits for.
+enum Event {
+    /// `None`: the holder is gone.
+    Order(Option<Order>),
+    Ended(String),
+}
+
+impl Worker {
+    /// Hears what the holder has kept, and builds everything.
+    pub fn prepare(link: Arc<Link>, setup: Setup<'_>) -> Result<Self, WorkerError> {
+        // The holder decides what a signal means.
+        SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGHUP])
+            .thread_block()
+            .map_err(io::Error::from)?;
+        lease::ignore_lease_breaks();
+        signal::survive_broken_pipe();
+        let mut kept = mounts::receive(&link)?;
+        let config = load::read(setup.config)?;
+        let plans = plan::of_config(&config)?;
+        let server = Server::start(setup.log)?;
+        if !server.memory_is_locked {
+            tracing::warn!(
+                "memory could not be locked (no CAP_IPC_LOCK, and a memlock limit): values could be swapped out"
+            );
+        }
+        let allowed = Environment::Only(config.env_allowed.clone());
+        let broker = Arc::new(assemble::broker(&setup.choice, &config, allowed)?);
+        let planned = plans.into_iter().map(|plan| {
+            let fs = SecretFs::new(broker.clone(), plan.layout)?;
+            Planned::new(plan.at, fs, &mut kept).map_err(WorkerError::from)
+        });
+        let planned = planned.collect::<Result<_, WorkerError>>()?;
+        Ok(Self { link, server, planned, left: kept })
+    }
+
+    /// Takes over as soon as the holder says so, and serves until it says stop, or is gone.
+    pub fn run(self) -> Result<(), WorkerError> {
+        Report::Prepared.send(&self.link)?;
+        let (tell, events) = mpsc::channel();
+        self.listen(tell.clone())?;
+        match events.recv() {
+            Ok(Event::Order(Some(Order::Go))) => {}
+            _ => return Ok(()),
+        }
+        let Self { link, server, planned, left } = self;
+        left.into_iter().for_each(|kept| kept.take_away(&link));
+        let mut served = Vec::new();
+        for planned in planned {
+            served.push(planned.serve(&server, &link, &tell)?);
+        }
+        Report::Status(status(&served)).send(&link)?;
+        Report::Serving.send(&link)?;
+        wait(&events, &link);
+        server.stop();
+        Ok(())
+    }
+
+    /// A thread hears the holder.
+    fn listen(&self, tell: Sender<Event>) -> io::Result<()> {
+        let link = self.link.clone();
+        let hear = move || {
+            loop {
+                let order = Order::receive(&link).unwrap_or_default();
+                let is_last = order.is_none();
+                if tell.send(Event::Order(order)).is_err() || is_last {
+                    return;
+                }
+            }
+        };
+        thread::Builder::new().name("secretfs-orders".to_owned()).spawn(hear).map(drop)
+    }
+}
+
+fn wait(events: &Receiver<Event>, link: &Link) {
+    for event in events {
+        match event {
+            Event::Order(Some(Order::Stop) | None) => return,
+            Event::Order(Some(_)) => {}
+            Event::Ended(device) => mounts::forget(link, &device),
+        }
+    }
+}
+
+fn status(served: &[Served]) -> String {
+    let files: usize = served.iter().map(|it| it.fs.files()).sum();
+    format!("mounts: {}, files: {files}", served.len())
+}

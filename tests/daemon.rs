@@ -1,0 +1,92 @@
+//! `secretfs daemon`: holder and worker through the real binary: what is served, what happens when
+//! either of them dies, and what an orderly end leaves.
+
+mod common;
+
+use std::fs;
+use std::time::Duration;
+
+use common::{TestDaemon, eventually};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+fn one_file() -> TestDaemon {
+    TestDaemon::new().secret("k", "v1").template("f.tpl", "k=<< secrets.k >>\n")
+}
+
+#[test]
+fn all_mounts_of_the_config_are_served_until_it_stops() {
+    let daemon = one_file();
+    fs::create_dir(daemon.folder().join("more")).unwrap();
+    let config = "mounts:\n- {at: mnt, templates: templates}\n- {at: more, templates: templates}\n";
+    let mut daemon = daemon.config(config).start();
+    assert_eq!(daemon.read("f"), "k=v1\n");
+    assert_eq!(fs::read_to_string(daemon.folder().join("more/f")).unwrap(), "k=v1\n");
+    daemon.store().set("k", "v2");
+    assert_eq!(daemon.read("f"), "k=v2\n");
+    let worker = daemon.worker_pid();
+    assert!(daemon.stop().success(), "{}", daemon.stderr());
+    assert!(daemon.mounts().is_empty(), "{:?}", daemon.mounts());
+    assert!(kill(Pid::from_raw(worker as i32), None).is_err(), "the worker is still there");
+    assert!(!daemon.path("f").exists());
+}
+
+#[test]
+fn a_killed_worker_is_replaced_at_once() {
+    let daemon = one_file().start();
+    for kills in 1..=3 {
+        daemon.kill_worker();
+        daemon.await_log("the worker serves", kills + 1);
+        assert_eq!(daemon.read("f"), "k=v1\n");
+    }
+    assert_eq!(daemon.workers().len(), 1);
+    assert_eq!(daemon.mounts().len(), 1, "{:?}", daemon.mounts());
+}
+
+/// Without a service manager that keeps the descriptors, what a killed holder leaves is dead; the
+/// next start replaces it.
+#[test]
+fn what_a_killed_holder_leaves_is_replaced_by_the_next_start() {
+    let mut daemon = one_file().start();
+    let worker = daemon.worker_pid();
+    daemon.kill();
+    eventually("the end of the worker", || kill(Pid::from_raw(worker as i32), None).err());
+    assert_eq!(daemon.errno("f"), libc::ENOTCONN);
+    daemon.start_again();
+    assert_eq!(daemon.read("f"), "k=v1\n");
+    assert_eq!(daemon.mounts().len(), 1, "{:?}", daemon.mounts());
+}
+
+#[test]
+fn a_config_that_cannot_be_served_is_told_and_leaves_nothing() {
+    let refused = |daemon: TestDaemon, words: &str, status: i32| {
+        let stderr = daemon.folder().join("stderr");
+        let folder = daemon.folder().to_owned();
+        let kept = fs::canonicalize(&folder).unwrap();
+        let output = daemon.refused();
+        let said = fs::read_to_string(stderr).unwrap_or_default() + &String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(status), "{said}");
+        assert!(said.contains(words), "{said}");
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        assert!(!mounts.contains(&*kept.to_string_lossy()), "{mounts}");
+    };
+    refused(one_file().config("mounts: []\n"), "nothing to mount", 64);
+    refused(one_file().config("mounts:\n- {at: mnt, templates: nowhere}\n"), "nowhere", 66);
+    refused(one_file().config("mounts:\n- {at: mnt, templates: templates, owner: nobody-knows}\n"), "2:", 78);
+    let busy = one_file();
+    fs::write(busy.folder().join("mnt/own"), "x").unwrap();
+    refused(busy, "not empty", 73);
+}
+
+/// Ctrl-C at a terminal reaches the whole process group: the holder decides.
+#[test]
+fn the_worker_ignores_what_is_meant_for_the_holder() {
+    let daemon = one_file().start();
+    let worker = daemon.worker_pid();
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+        kill(Pid::from_raw(worker as i32), signal).unwrap();
+    }
+    std::thread::sleep(Duration::from_millis(50));
+    assert_eq!(daemon.worker_pid(), worker);
+    assert_eq!(daemon.read("f"), "k=v1\n");
+}
