@@ -8,7 +8,7 @@
 //! | daemon | `daemon` | builds the object graph from the config, and what serves it |
 //! | edges | `fs`, `exec` | a kernel request or a child's environment; never each other |
 //! | use case | `broker` | render a file for a caller: the script of every read |
-//! | services | `provider`, `resolver`, `metrics`, `store`, `sys` | I/O; `sys` alone has `unsafe` |
+//! | services | `provider`, `resolver`, `metrics`, `store`, `ledger`, `sys` | I/O; `sys` alone has `unsafe` |
 //! | rules | `config`, `policy`, `template` | pure: texts and times are arguments |
 //! | words | `secret`, `caller`, `clock`, `nearest` | what everybody talks about |
 
@@ -21,6 +21,7 @@ pub mod fs;
 
 pub mod broker;
 
+pub mod ledger;
 pub mod metrics;
 pub mod provider;
 pub mod resolver;

@@ -65,6 +65,11 @@ impl Broker {
         self.policy.generation() == generation
     }
 
+    /// That of the rules in force.
+    pub fn generation(&self) -> u64 {
+        self.policy.generation()
+    }
+
     /// Renders the template for a caller who was granted its keys. All values are as of one
     /// moment per provider: whenever the template asks for more, everything is asked anew.
     pub async fn render(

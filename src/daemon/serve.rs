@@ -9,6 +9,7 @@ use tokio::runtime::{Builder, Runtime};
 use tracing_appender::non_blocking::WorkerGuard;
 
 use crate::fs::{SecretFs, session};
+use crate::ledger::Ledger;
 use crate::sys::hardening;
 
 /// The parts that outlive the set-up of a mount.
@@ -36,7 +37,7 @@ impl Server {
         device: OwnedFd,
         ended: impl FnOnce(io::Result<()>) + Send + 'static,
     ) -> io::Result<()> {
-        session::serve(fs, device, self.pool.handle().clone(), ended)
+        session::serve(fs, &Ledger::none(), device, self.pool.handle().clone(), ended)
             .map_err(|error| io::Error::new(error.kind(), format!("cannot serve the mount: {error}")))?;
         Ok(())
     }

@@ -93,8 +93,7 @@ impl SecretFs {
         if self.edits.done.load(Ordering::Acquire) == wanted {
             return;
         }
-        let known = self.nodes().files();
-        let scanned = Tree::scan(&self.layout, Some(&self.tree()), &|file| known.contains(&file));
+        let scanned = Tree::scan(&self.layout, Some(&self.tree()));
         self.edits.scan_failed.store(scanned.is_err(), Ordering::Release);
         match scanned {
             Ok(scanned) => self.take_over(scanned),

@@ -3,6 +3,7 @@
 
 use std::ffi::OsStr;
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use tokio::runtime::Handle;
 
 use super::errno::Errno;
 use super::nodes::NodeId;
+use super::wire::{self, Agreement, Notice, RESENT};
 use super::{Attr, Kernel, REASON, Reply, SecretFs};
 use crate::caller::Caller;
 
@@ -54,6 +56,8 @@ impl Filesystem for Adapter {
         for flag in [InitFlags::FUSE_PARALLEL_DIROPS, InitFlags::FUSE_DIRECT_IO_ALLOW_MMAP] {
             let _ = config.add_capabilities(flag);
         }
+        let version = (config.kernel_abi().0, config.kernel_abi().1);
+        self.fs.agree(Agreement { version, flags: config.capabilities().bits() });
         Ok(())
     }
 
@@ -77,11 +81,15 @@ impl Filesystem for Adapter {
     }
 
     fn open(&self, request: &Request, node: INodeNo, _: OpenFlags, reply: ReplyOpen) {
-        let opened = self.fs.open(caller(request), node.0);
+        let number = request.unique().0 & !RESENT;
+        if request.unique().0 & RESENT != 0 {
+            self.fs.resent(number);
+        }
+        let (fs, opened) = (self.fs.clone(), self.fs.open(caller(request), node.0));
         self.answer(opened, move |outcome| match outcome {
-            Ok(handle) => {
+            Ok(handle) => fs.answer_open(handle, number, || {
                 reply.opened(FileHandle(handle), FopenFlags::FOPEN_DIRECT_IO | FopenFlags::FOPEN_NOFLUSH);
-            }
+            }),
             Err(errno) => reply.error(errno.into()),
         });
     }
@@ -141,8 +149,8 @@ impl Filesystem for Adapter {
         });
     }
 
-    fn readdir(&self, _: &Request, _: INodeNo, handle: FileHandle, offset: u64, mut reply: ReplyDirectory) {
-        let listed = self.fs.list(handle.0, offset, |entry, next| {
+    fn readdir(&self, _: &Request, dir: INodeNo, handle: FileHandle, offset: u64, mut reply: ReplyDirectory) {
+        let listed = self.fs.list(handle.0, dir.0, offset, |entry, next| {
             let kind = if entry.is_dir { FileType::Directory } else { FileType::RegularFile };
             reply.add(INodeNo(entry.id), next, kind, entry.name)
         });
@@ -199,16 +207,24 @@ impl Filesystem for Adapter {
 }
 
 /// What goes back to the kernel on our own account.
-pub struct Told(pub Notifier);
+pub struct Told {
+    pub notifier: Notifier,
+    pub device: OwnedFd,
+}
 
 impl Kernel for Told {
     fn forget_content(&self, node: NodeId) {
         // The kernel may have forgotten the node already; then there is nothing to drop.
-        let _ = self.0.inval_inode(INodeNo(node), 0, 0);
+        let _ = self.notifier.inval_inode(INodeNo(node), 0, 0);
     }
 
     fn store_last(&self, node: NodeId, size: u64, last: u8) {
-        let _ = self.0.store(INodeNo(node), size - 1, &[last]);
+        let _ = self.notifier.store(INodeNo(node), size - 1, &[last]);
+    }
+
+    /// fuser's own call does not tell.
+    fn knows(&self, node: NodeId) -> bool {
+        wire::notify(self.device.as_fd(), Notice::DropAttributes(node)).unwrap_or(true)
     }
 }
 

@@ -49,9 +49,10 @@ impl SecretFs {
         drop(self);
         let sweep = move || {
             loop {
-                thread::sleep(PERIOD);
                 let Some(this) = weak.upgrade() else { return };
                 this.sweep();
+                drop(this);
+                thread::sleep(PERIOD);
             }
         };
         let thread = thread::Builder::new().name("secretfs-sweep".to_owned());
@@ -138,10 +139,8 @@ impl SecretFs {
         if snapshot.rests_on(template, |basis| self.broker.is_still(basis)) {
             return true;
         }
-        if !snapshot.is_of(template) {
-            return false;
-        }
-        match self.broker.recheck(&snapshot.basis()).await {
+        let Some(basis) = snapshot.basis(template) else { return false };
+        match self.broker.recheck(&basis).await {
             Ok(Some(basis)) => {
                 snapshot.rebase(basis);
                 true
@@ -154,7 +153,9 @@ impl SecretFs {
         let sweep = self.nodes().sweep(Instant::now());
         if let Some(kernel) = self.kernel.get() {
             sweep.drop_pages.iter().for_each(|&node| kernel.forget_content(node));
+            sweep.doubted.iter().filter(|&&node| !kernel.knows(node)).for_each(|&node| self.let_go(node));
         }
+        self.ledger().trim();
         let tree = self.tree();
         for (place, _) in &sweep.wiped {
             // Nobody reads it: its template can be compiled again.

@@ -3,7 +3,6 @@
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::oneshot;
@@ -24,7 +23,6 @@ pub struct Listed<'a> {
 /// Folders that are open for listing.
 #[derive(Default)]
 pub(super) struct Listings {
-    next: AtomicU64,
     /// Guards the table only; a tree itself never changes.
     open: Mutex<HashMap<u64, (DirId, Arc<Tree>)>>,
 }
@@ -53,18 +51,21 @@ impl SecretFs {
         }
         let tree = self.tree();
         tree.dir(dir).ok_or(Errno::NOTDIR)?;
-        Ok(self.listings.insert(dir, tree))
+        let handle = self.ledger().number();
+        self.listings.table().insert(handle, (dir, tree));
+        Ok(handle)
     }
 
     /// READDIR: hands out entries from `offset` on, each with the offset of the next, until `take`
-    /// has enough.
+    /// has enough. A handle that another process gave out lists what there is now.
     pub fn list(
         &self,
         handle: u64,
+        dir: DirId,
         offset: u64,
         mut take: impl FnMut(Listed<'_>, u64) -> bool,
     ) -> Result<(), Errno> {
-        let (id, tree) = self.listings.get(handle).ok_or(Errno::BADF)?;
+        let (id, tree) = self.listings.get_or(handle, || (dir, self.tree()));
         // From the start again (rewinddir): what there is now.
         let tree = if offset == 0 { self.listings.renew(handle, self.tree()) } else { tree };
         let dir = tree.dir(id).ok_or(Errno::NOTDIR)?;
@@ -88,20 +89,14 @@ fn listed(id: DirId, dir: &Dir, position: usize) -> Listed<'_> {
         1 => Listed { id: dir.parent, is_dir: true, name: OsStr::new("..") },
         _ => match &dir.entries[position - 2] {
             (name, Entry::Dir(id)) => Listed { id: *id, is_dir: true, name },
-            (name, Entry::File(id)) => Listed { id: FIRST_NODE + u64::from(*id), is_dir: false, name },
+            (name, Entry::File(id)) => Listed { id: FIRST_NODE + (*id >> 12), is_dir: false, name },
         },
     }
 }
 
 impl Listings {
-    fn insert(&self, dir: DirId, tree: Arc<Tree>) -> u64 {
-        let handle = self.next.fetch_add(1, Ordering::Relaxed) + 1;
-        self.table().insert(handle, (dir, tree));
-        handle
-    }
-
-    fn get(&self, handle: u64) -> Option<(DirId, Arc<Tree>)> {
-        self.table().get(&handle).cloned()
+    fn get_or(&self, handle: u64, new: impl FnOnce() -> (DirId, Arc<Tree>)) -> (DirId, Arc<Tree>) {
+        self.table().entry(handle).or_insert_with(new).clone()
     }
 
     fn renew(&self, handle: u64, tree: Arc<Tree>) -> Arc<Tree> {

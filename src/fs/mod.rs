@@ -6,6 +6,7 @@ mod edits;
 pub mod errno;
 pub mod fuse;
 pub mod handle;
+mod inherit;
 mod janitor;
 mod listing;
 pub mod mountpoint;
@@ -17,6 +18,7 @@ pub mod snapshot;
 pub mod source;
 pub mod tree;
 pub mod watch;
+mod wire;
 
 use std::ffi::OsStr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, RwLock, RwLockWriteGuard};
@@ -24,6 +26,7 @@ use std::time::SystemTime;
 
 use crate::broker::Broker;
 use crate::caller::Caller;
+use crate::ledger::Ledger;
 use crate::policy::{Decision, Denial, Door, Grant, Ownership};
 use crate::provider::BoxFuture;
 use crate::sys::peer;
@@ -32,6 +35,7 @@ use deadline::Deadlines;
 use edits::Edits;
 use errno::Errno;
 use handle::Handles;
+use inherit::Agreed;
 use listing::Listings;
 use nodes::{Content, FIRST_NODE, NodeId, Nodes, Place, View};
 use render::Flights;
@@ -54,6 +58,8 @@ pub struct SecretFs {
     edits: Edits,
     watch: Watch,
     kernel: OnceLock<Box<dyn Kernel>>,
+    ledger: OnceLock<Ledger>,
+    agreed: OnceLock<Agreed>,
 }
 
 /// What the filesystem tells the kernel without being asked. Calls may block: never from a thread
@@ -63,6 +69,8 @@ pub trait Kernel: Send + Sync {
     fn forget_content(&self, node: NodeId);
     /// Makes the kernel believe in a size that grew: stores the last byte.
     fn store_last(&self, node: NodeId, size: u64, last: u8);
+    /// Whether it has such a node. Drops the attributes.
+    fn knows(&self, node: NodeId) -> bool;
 }
 
 /// An answer now, or one that needs the pool. A future ends within the deadline of its file.
@@ -88,7 +96,7 @@ pub const REASON: &str = "user.secretfs.error";
 
 impl SecretFs {
     pub fn new(broker: Arc<Broker>, layout: Layout) -> Result<Arc<Self>, tree::TreeError> {
-        let tree = Tree::scan(&layout, None, &|_| false)?;
+        let tree = Tree::scan(&layout, None)?;
         let fs = Arc::new(Self {
             broker,
             tree: RwLock::new(Arc::new(tree)),
@@ -102,6 +110,8 @@ impl SecretFs {
             edits: Edits::default(),
             watch: Watch::start(),
             kernel: OnceLock::new(),
+            ledger: OnceLock::new(),
+            agreed: OnceLock::new(),
         });
         fs.watch_folders(&fs.tree());
         Ok(fs)

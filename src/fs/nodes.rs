@@ -2,23 +2,28 @@
 //! `sendfile` know the node and not the handle. Pure bookkeeping under one lock, which is held
 //! for no call and no copy. Uses `snapshot`.
 
+mod kept;
+mod steps;
 mod sweep;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::snapshot::{Failure, Fingerprint, Snapshot};
 use super::tree::FileId;
+use crate::ledger::{Ledger, Record};
+pub use steps::Step;
+use steps::Steps;
 pub use sweep::Sweep;
 use sweep::{PAGES_AGE, SNAPSHOT_AGE, Visits};
 
 /// How a node is named to the kernel. Never used for anything else while the mount lives.
 pub type NodeId = u64;
 
-/// Node ids start above all ids of folders.
-pub const FIRST_NODE: NodeId = 1 << 32;
+/// Node ids start above all ids of folders, and stay below what JavaScript can count.
+pub const FIRST_NODE: NodeId = 1 << 52;
 
 /// Whose rendering it is: everybody's, or that of one class of callers (`reader.*`).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -58,8 +63,10 @@ impl Content {
 
 pub struct Node {
     pub content: Content,
-    /// References that the kernel holds (LOOKUP and FORGET).
+    /// References that the kernel holds (LOOKUP and FORGET), as far as this process gave them.
     lookups: u64,
+    /// The kernel may hold it by references that a process before gave.
+    is_inherited: bool,
     pub handles: u32,
     last_use: Instant,
     /// Closed since its pages were last dropped.
@@ -68,15 +75,8 @@ pub struct Node {
     settling: bool,
     /// When a sweep looks at it next, if ever.
     visit: Option<Instant>,
-}
-
-/// What a thread did last. An OPEN after ESTALE without a LOOKUP between has no path to look up;
-/// one after ESTALE and LOOKUP is as of that LOOKUP, since it would not be repeated once more.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Step {
-    Looked(NodeId),
-    LookedAgain,
-    Refused(NodeId),
+    /// For the next process.
+    record: Option<Record>,
 }
 
 /// The outcome of asking a node to hold a snapshot for one more handle, which is counted.
@@ -96,12 +96,12 @@ pub struct Nodes {
     wiped: HashMap<Place, NodeId>,
     failed: HashMap<Place, NodeId>,
     bare: HashMap<FileId, NodeId>,
-    steps: HashMap<u32, (Step, Instant)>,
+    steps: Steps,
     visits: Visits,
-    made: u64,
+    /// Inherited nodes that the kernel may have forgotten.
+    doubted: Vec<NodeId>,
+    ledger: Ledger,
 }
-
-const STEP_AGE: Duration = Duration::from_secs(1);
 
 impl Nodes {
     pub fn get(&self, id: NodeId) -> Option<&Node> {
@@ -141,7 +141,7 @@ impl Nodes {
         let id = self.wiped.remove(place)?;
         let node = self.nodes.get(&id)?;
         match &node.content {
-            Content::Wiped(_, print) if snapshot.has(print) => {
+            Content::Wiped(_, print) if snapshot.fingerprint(self.ledger.key()) == *print => {
                 self.fill(id, place, snapshot);
                 Some(id)
             }
@@ -235,18 +235,10 @@ impl Nodes {
     }
 
     fn make(&mut self, content: Content) -> NodeId {
-        let id = FIRST_NODE + self.made;
-        self.made += 1;
+        let id = FIRST_NODE + self.ledger.number();
         let now = Instant::now();
-        let node = Node {
-            content,
-            lookups: 0,
-            handles: 0,
-            last_use: now,
-            has_pages: false,
-            settling: false,
-            visit: None,
-        };
+        let mut node = Node::new(content, now);
+        node.record = kept::keep(&self.ledger, id, &node.content);
         self.nodes.insert(id, node);
         self.plan(id, now + PAGES_AGE);
         id
@@ -256,6 +248,7 @@ impl Nodes {
         let Some(node) = self.nodes.get_mut(&id) else { return };
         let now = Instant::now();
         node.content = Content::Filled(place.clone(), snapshot.clone());
+        node.record = kept::keep(&self.ledger, id, &node.content);
         node.last_use = now;
         self.plan(id, now + SNAPSHOT_AGE);
     }
@@ -281,33 +274,30 @@ impl Nodes {
             let now = Instant::now();
             node.lookups += 1;
             node.last_use = now;
-            // A node that changed costs the kernel a second LOOKUP for the same open.
-            let again = self.steps.get(&thread).is_some_and(|(step, at)| {
-                matches!(step, Step::Refused(_) | Step::LookedAgain) && at.elapsed() < STEP_AGE
-            });
-            let step = if again { Step::LookedAgain } else { Step::Looked(id) };
-            self.steps.insert(thread, (step, now));
+            self.steps.looked(id, thread, now);
         }
     }
 
     pub fn refused(&mut self, id: NodeId, thread: u32) {
-        self.steps.insert(thread, (Step::Refused(id), Instant::now()));
+        self.steps.refused(id, thread);
     }
 
     /// Whether this thread did anything just before.
     pub fn has_step(&self, thread: u32) -> bool {
-        self.steps.contains_key(&thread)
+        self.steps.has(thread)
     }
 
     /// What this thread did just before, once.
     pub fn last_step(&mut self, thread: u32) -> Option<Step> {
-        let (step, at) = self.steps.remove(&thread)?;
-        (at.elapsed() < STEP_AGE).then_some(step)
+        self.steps.take(thread)
     }
 
     pub fn forget(&mut self, id: NodeId, count: u64) {
         if let Some(node) = self.nodes.get_mut(&id) {
             node.lookups = node.lookups.saturating_sub(count);
+            if node.is_inherited {
+                self.doubted.push(id);
+            }
             self.drop_if_unused(id);
         }
     }
@@ -325,14 +315,14 @@ impl Nodes {
 
     /// Known to the kernel, and open nowhere: such a node is told when its content changes.
     pub fn is_idle(&self, id: NodeId) -> bool {
-        self.nodes.get(&id).is_some_and(|node| node.handles == 0 && node.lookups > 0)
+        self.nodes.get(&id).is_some_and(|node| node.handles == 0 && node.is_held())
     }
 
     /// A node that neither kernel nor table needs. The current snapshot of a place stays, warm,
     /// until it is wiped.
     fn drop_if_unused(&mut self, id: NodeId) {
         let Some(node) = self.nodes.get(&id) else { return };
-        if node.lookups > 0 || node.handles > 0 {
+        if node.is_held() || node.handles > 0 {
             return;
         }
         match &node.content {
@@ -368,14 +358,28 @@ impl Nodes {
         let places = places.take_while(|(place, _)| place.file == file);
         places.map(|(place, (_, snapshot))| (place.clone(), snapshot.clone())).collect()
     }
-
-    /// The files of which there is a node.
-    pub fn files(&self) -> HashSet<FileId> {
-        self.nodes.values().map(|node| node.content.file()).collect()
-    }
 }
 
 impl Node {
+    fn new(content: Content, now: Instant) -> Self {
+        Self {
+            content,
+            lookups: 0,
+            is_inherited: false,
+            handles: 0,
+            last_use: now,
+            has_pages: false,
+            settling: false,
+            visit: None,
+            record: None,
+        }
+    }
+
+    /// By the kernel.
+    fn is_held(&self) -> bool {
+        self.lookups > 0 || self.is_inherited
+    }
+
     fn is_filled(&self) -> bool {
         matches!(self.content, Content::Filled(..))
     }

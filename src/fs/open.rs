@@ -62,10 +62,13 @@ impl SecretFs {
         // by another thread, which this one waited for.
         let looked_again = matches!(step, Some(Step::LookedAgain | Step::Refused(_)));
         let just_looked = looked_again || step == Some(Step::Looked(id));
+        // It would not be sent on a second time, if the process before has refused it.
+        let is_unseen = step == Some(Step::Unseen);
         let (place, snapshot) = match &node.content {
             Content::Filled(place, snapshot) => (place.clone(), snapshot.clone()),
             Content::Failed(_, failure) if just_looked => return Some(Err(failure.errno)),
             Content::Bare(_) if just_looked => return Some(Err(Errno::ACCES)),
+            _ if is_unseen => return None,
             _ => return Some(refuse(&mut nodes, id, caller)),
         };
         drop(nodes);
@@ -75,7 +78,7 @@ impl SecretFs {
         };
         let own_view = place.view == view_of(caller, &template);
         if !own_view || !(looked_again || self.is_current(&place, &snapshot, &template)) {
-            return Some(refuse(&mut self.nodes(), id, caller));
+            return (!is_unseen).then(|| refuse(&mut self.nodes(), id, caller));
         }
         let pinned = self.nodes().pin(id, &snapshot);
         pinned.then(|| Ok(self.handle(caller, id, snapshot, &grant)))
@@ -102,7 +105,8 @@ impl SecretFs {
 
     /// The handle for a snapshot that the node has pinned.
     fn handle(&self, caller: &Caller, node: NodeId, snapshot: Arc<Snapshot>, grant: &Grant) -> u64 {
-        self.handles.insert(Handle { node, snapshot, uid: caller.uid, generation: grant.generation() })
+        let (uid, generation) = (caller.uid, grant.generation());
+        self.handles.insert(self.ledger(), Handle { node, snapshot, uid, generation, record: None })
     }
 
     /// OPEN without a LOOKUP just before, for the second time: there is no path to look up (a

@@ -232,8 +232,9 @@ impl SecretFs {
     /// The current snapshot if nothing in it has changed, else a new one.
     async fn renewed(&self, job: &Job) -> Outcome {
         let current = self.nodes().current(&job.place).cloned();
-        if let Some((node, snapshot)) = current.filter(|(_, snapshot)| snapshot.is_of(&job.template))
-            && let Some(basis) = self.broker.recheck(&snapshot.basis()).await?
+        if let Some((node, snapshot)) = current
+            && let Some(basis) = snapshot.basis(&job.template)
+            && let Some(basis) = self.broker.recheck(&basis).await?
         {
             snapshot.rebase(basis);
             return Ok((node, snapshot));
@@ -252,6 +253,10 @@ impl SecretFs {
     async fn render(&self, job: &Job) -> Outcome {
         let rendering = self.broker.render(&job.grant, &job.template, job.reader.as_ref()).await?;
         let snapshot = Snapshot::new(rendering, job.template.clone(), job.edited, job.file.spec.ownership);
+        if self.ledger().keeps() {
+            // Here, and not under the lock of the nodes.
+            snapshot.fingerprint(self.ledger().key());
+        }
         let (node, snapshot, retired) = self.nodes().install(&job.place, Arc::new(snapshot));
         if let (Some(retired), Some(kernel)) = (retired, self.kernel.get()) {
             kernel.forget_content(retired);

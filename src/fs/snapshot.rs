@@ -1,5 +1,5 @@
 //! A rendering pinned by a node or an open handle, and the record of one that failed.
-//! Uses the broker and the template it came from.
+//! Uses the broker and the template it came from, and the ledger.
 
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
@@ -9,6 +9,7 @@ use sha2::Sha256;
 
 use super::errno::Errno;
 use crate::broker::{self, Rendering};
+use crate::ledger::{Kept, Kind, Ledger, Record};
 use crate::policy::Ownership;
 use crate::resolver::Basis;
 use crate::secret::SecretBytes;
@@ -20,7 +21,11 @@ pub struct Snapshot {
     pub mtime: SystemTime,
     pub ownership: Ownership,
     /// Guards what the content rests on: renewed when a check finds that nothing relevant changed.
-    origin: Mutex<Origin>,
+    /// What another process has rendered rests on nothing that is known here.
+    origin: Mutex<Option<Origin>>,
+    print: OnceLock<Fingerprint>,
+    /// For the next process, from the first open on.
+    kept: OnceLock<Option<(u64, Record)>>,
 }
 
 #[derive(Clone)]
@@ -48,8 +53,40 @@ impl Snapshot {
         ownership: Ownership,
     ) -> Self {
         let activated = rendering.newest.map_or(SystemTime::UNIX_EPOCH, SystemTime::from);
-        let origin = Mutex::new(Origin { template, basis: rendering.basis });
-        Self { bytes: rendering.bytes, mtime: edited.max(activated), ownership, origin }
+        let origin = Origin { template, basis: rendering.basis };
+        Self::of(rendering.bytes, edited.max(activated), ownership, Some(origin))
+    }
+
+    fn of(bytes: SecretBytes, mtime: SystemTime, ownership: Ownership, origin: Option<Origin>) -> Self {
+        let origin = Mutex::new(origin);
+        Self { bytes, mtime, ownership, origin, print: OnceLock::new(), kept: OnceLock::new() }
+    }
+
+    /// What another process has kept, with the number it is known by.
+    pub fn restore(kept: Kept) -> Option<(u64, Self)> {
+        let [seconds, nanos, uid, gid, mode] = *kept.words else { return None };
+        let ownership = Ownership {
+            uid: u32::try_from(uid).ok()?,
+            gid: u32::try_from(gid).ok()?,
+            mode: u16::try_from(mode).ok()?,
+        };
+        let age = Duration::new(seconds, u32::try_from(nanos).ok().filter(|it| *it < 1_000_000_000)?);
+        let mtime = SystemTime::UNIX_EPOCH.checked_add(age)?;
+        let snapshot = Self::of(SecretBytes::copy_of(&kept.bytes), mtime, ownership, None);
+        let _ = snapshot.kept.set(Some((kept.id, kept.record)));
+        Some((kept.id, snapshot))
+    }
+
+    /// Keeps the bytes for the next process, as long as they are here. The number to find them by.
+    pub fn keep(&self, ledger: &Ledger) -> Option<u64> {
+        let keep = || {
+            let id = ledger.number();
+            let mtime = self.mtime.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+            let Ownership { uid, gid, mode } = self.ownership;
+            let words = [mtime.as_secs(), mtime.subsec_nanos().into(), uid.into(), gid.into(), mode.into()];
+            Some((id, ledger.keep(Kind::Snapshot, id, &words, self.bytes.expose())?))
+        };
+        self.kept.get_or_init(keep).as_ref().map(|(id, _)| *id)
     }
 
     pub fn size(&self) -> u64 {
@@ -63,18 +100,17 @@ impl Snapshot {
             && self.bytes.expose() == other.bytes.expose()
     }
 
-    pub fn is_of(&self, template: &Arc<Template>) -> bool {
-        Arc::ptr_eq(&self.origin().template, template)
-    }
-
-    pub fn basis(&self) -> Basis {
-        self.origin().basis.clone()
+    /// What it rests on, if it is of this template.
+    pub fn basis(&self, template: &Arc<Template>) -> Option<Basis> {
+        let origin = self.origin();
+        let origin = origin.as_ref().filter(|origin| Arc::ptr_eq(&origin.template, template))?;
+        Some(origin.basis.clone())
     }
 
     /// Asks about the basis without copying it.
     pub fn rests_on(&self, template: &Arc<Template>, is_still: impl FnOnce(&Basis) -> bool) -> bool {
         let origin = self.origin();
-        Arc::ptr_eq(&origin.template, template) && is_still(&origin.basis)
+        origin.as_ref().is_some_and(|it| Arc::ptr_eq(&it.template, template) && is_still(&it.basis))
     }
 
     /// Takes the newer basis of a rendering with the same content.
@@ -84,22 +120,26 @@ impl Snapshot {
     }
 
     pub fn rebase(&self, basis: Basis) {
-        self.origin().basis = basis;
+        if let Some(origin) = &mut *self.origin() {
+            origin.basis = basis;
+        }
     }
 
-    pub fn fingerprint(&self) -> Fingerprint {
-        let mut mac =
-            <Hmac<Sha256> as KeyInit>::new_from_slice(fingerprint_key()).expect("any length is a key");
-        mac.update(format!("{:?}{:?}", self.mtime, self.ownership).as_bytes());
-        mac.update(self.bytes.expose());
-        Fingerprint(mac.finalize().into_bytes().into())
+    /// The same under one key only, which is always that of the filesystem's ledger.
+    pub fn fingerprint(&self, key: &[u8; 32]) -> Fingerprint {
+        *self.print.get_or_init(|| {
+            let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(key).expect("any length is a key");
+            let Ownership { uid, gid, mode } = self.ownership;
+            mac.update(
+                format!("{:?} {uid} {gid} {mode:o}\0", self.mtime.duration_since(SystemTime::UNIX_EPOCH))
+                    .as_bytes(),
+            );
+            mac.update(self.bytes.expose());
+            Fingerprint(mac.finalize().into_bytes().into())
+        })
     }
 
-    pub fn has(&self, print: &Fingerprint) -> bool {
-        self.fingerprint() == *print
-    }
-
-    fn origin(&self) -> std::sync::MutexGuard<'_, Origin> {
+    fn origin(&self) -> std::sync::MutexGuard<'_, Option<Origin>> {
         self.origin.lock().expect("nothing panics while it holds this")
     }
 }
@@ -116,12 +156,20 @@ impl Failure {
     }
 }
 
-/// A key of this process only: a plain hash of a short value could be guessed.
-fn fingerprint_key() -> &'static [u8; 32] {
-    static KEY: OnceLock<[u8; 32]> = OnceLock::new();
-    KEY.get_or_init(|| {
-        let mut key = [0; 32];
-        getrandom::fill(&mut key).expect("the kernel has random bytes");
-        key
-    })
+impl Fingerprint {
+    /// Of nothing.
+    pub const NONE: Self = Self([0; 32]);
+
+    pub fn to_words(self) -> [u64; 4] {
+        let words = self.0.as_chunks::<8>().0;
+        std::array::from_fn(|at| u64::from_le_bytes(words[at]))
+    }
+
+    pub fn from_words(words: [u64; 4]) -> Self {
+        let mut bytes = [0; 32];
+        for (part, word) in bytes.as_chunks_mut::<8>().0.iter_mut().zip(words) {
+            *part = word.to_le_bytes();
+        }
+        Self(bytes)
+    }
 }

@@ -5,17 +5,22 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
+
+use sha2::{Digest, Sha256};
 
 use super::source::{Source, Trusted};
 use crate::policy::Ownership;
 use crate::secret::Namespace;
 use crate::template::{Dialect, Format, Options, Syntax};
 
-pub type FileId = u32;
+/// Made of the path, so that every process gives it the same.
+pub type FileId = u64;
+/// The same; but 1 is the root, and all are below those of nodes.
 pub type DirId = u64;
 
 pub const ROOT: DirId = 1;
@@ -60,6 +65,7 @@ pub enum Entry {
 }
 
 pub struct Dir {
+    path: Box<Path>,
     pub parent: DirId,
     /// By name.
     pub entries: Vec<(OsString, Entry)>,
@@ -73,15 +79,6 @@ pub struct Tree {
     by_template: Vec<Arc<File>>,
     /// The folders of templates, also those without one: a template may come.
     folders: Vec<Folder>,
-    ids: Ids,
-}
-
-/// A path keeps its id as long as anybody knows it, and no id ever means another path.
-#[derive(Clone)]
-struct Ids {
-    dirs: HashMap<Arc<Path>, DirId>,
-    files: HashMap<Arc<Path>, FileId>,
-    next_file: FileId,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -95,22 +92,15 @@ pub enum TreeError {
 }
 
 impl Tree {
-    /// Reads the folder of templates. Files that were in the previous tree keep what they loaded,
-    /// and their ids, as do those that `is_known` elsewhere.
-    pub fn scan(
-        layout: &Layout,
-        previous: Option<&Self>,
-        is_known: &dyn Fn(FileId) -> bool,
-    ) -> Result<Self, TreeError> {
+    /// Reads the folder of templates. Files that were in the previous tree keep what they loaded.
+    pub fn scan(layout: &Layout, previous: Option<&Self>) -> Result<Self, TreeError> {
         let mut found = Found::default();
         if let Some(templates) = &layout.templates {
             found.collect(Path::new(""), Folder::at(templates)?)?;
         }
         let Found { templates: mut found, folders } = found;
         found.sort();
-        let ids = previous.map_or_else(Ids::default, |tree| tree.ids.clone());
-        let mut tree =
-            Self { dirs: HashMap::new(), files: HashMap::new(), by_template: Vec::new(), folders, ids };
+        let mut tree = Self { dirs: HashMap::new(), files: HashMap::new(), by_template: Vec::new(), folders };
         tree.add_dir(Path::new(""));
         for (path, (spec, template)) in &layout.files {
             let listed = || found.binary_search_by(|(known, _)| known.cmp(path)).ok().map(|at| &found[at].1);
@@ -126,7 +116,7 @@ impl Tree {
         for (path, template) in found.iter().filter(|(path, _)| !layout.files.contains_key(path)) {
             tree.add_file(path, Trusted::new(template, root.clone()), &layout.spec, previous);
         }
-        tree.finish(is_known)
+        tree.finish()
     }
 
     pub fn dir(&self, id: DirId) -> Option<&Dir> {
@@ -175,17 +165,17 @@ impl Tree {
 
     fn add_file(&mut self, path: &Path, place: Trusted, spec: &Spec, previous: Option<&Self>) {
         let dir = self.add_dir(parent(path));
-        let (path, id) = self.ids.of_file(path);
+        let id = number_of(path);
         let name = path.file_name().unwrap_or_default().to_owned();
         self.dirs.get_mut(&dir).expect("add_dir has added it").entries.push((name, Entry::File(id)));
         let before = previous.and_then(|tree| tree.files.get(&id));
         let kept = before.filter(|file| file.source.path() == place.path()).cloned();
-        let file = kept.unwrap_or_else(|| Arc::new(File::new(id, path, place, spec.clone())));
+        let file = kept.unwrap_or_else(|| Arc::new(File::new(id, path.into(), place, spec.clone())));
         self.files.insert(id, file);
     }
 
     fn add_dir(&mut self, path: &Path) -> DirId {
-        let id = self.ids.of_dir(path);
+        let id = if path == Path::new("") { ROOT } else { ROOT + 1 + (number_of(path) >> 13) };
         if self.dirs.contains_key(&id) {
             return id;
         }
@@ -198,25 +188,24 @@ impl Tree {
             }
             None => ROOT,
         };
-        self.dirs.insert(id, Dir { parent, entries: Vec::new(), mtime: SystemTime::now() });
+        self.dirs
+            .insert(id, Dir { path: path.into(), parent, entries: Vec::new(), mtime: SystemTime::now() });
         id
     }
 
     /// Puts everything in its order, in which a name that is there twice shows.
-    fn finish(mut self, is_known: &dyn Fn(FileId) -> bool) -> Result<Self, TreeError> {
-        for (path, id) in &self.ids.dirs {
-            let Some(dir) = self.dirs.get_mut(id) else { continue };
+    fn finish(mut self) -> Result<Self, TreeError> {
+        for dir in self.dirs.values_mut() {
             dir.entries.shrink_to_fit();
             dir.entries.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
             if let Some([(name, _), _]) =
                 dir.entries.array_windows().find(|[(one, _), (other, _)]| one == other)
             {
-                return Err(TreeError::Twice(path.join(name)));
+                return Err(TreeError::Twice(dir.path.join(name)));
             }
         }
         self.by_template = self.files.values().cloned().collect();
         self.by_template.sort_unstable_by(|one, other| one.source.path().cmp(other.source.path()));
-        self.ids.files.retain(|_, id| self.files.contains_key(id) || is_known(*id));
         self.add_lone_folders();
         Ok(self)
     }
@@ -236,34 +225,6 @@ impl Tree {
     }
 }
 
-impl Default for Ids {
-    fn default() -> Self {
-        Self { dirs: HashMap::new(), files: HashMap::new(), next_file: 1 }
-    }
-}
-
-impl Ids {
-    fn of_file(&mut self, path: &Path) -> (Arc<Path>, FileId) {
-        if let Some((path, id)) = self.files.get_key_value(path) {
-            return (path.clone(), *id);
-        }
-        let (path, id): (Arc<Path>, _) = (path.into(), self.next_file);
-        self.next_file += 1;
-        self.files.insert(path.clone(), id);
-        (path, id)
-    }
-
-    /// Folders are few, and the kernel may hold one without a word: they keep their ids for good.
-    fn of_dir(&mut self, path: &Path) -> DirId {
-        if let Some(id) = self.dirs.get(path) {
-            return *id;
-        }
-        let id = ROOT + self.dirs.len() as DirId;
-        self.dirs.insert(path.into(), id);
-        id
-    }
-}
-
 impl Dir {
     pub fn entry(&self, name: &OsStr) -> Option<&Entry> {
         let at = self.entries.binary_search_by(|(known, _)| known.as_os_str().cmp(name)).ok()?;
@@ -273,6 +234,12 @@ impl Dir {
 
 fn parent(path: &Path) -> &Path {
     path.parent().unwrap_or(Path::new(""))
+}
+
+/// No two paths of a tree have the same, but by a chance that nobody lives to see.
+fn number_of(path: &Path) -> u64 {
+    let hash = Sha256::digest(path.as_os_str().as_bytes());
+    u64::from_le_bytes(*hash.first_chunk().expect("32 bytes begin with 8"))
 }
 
 impl File {

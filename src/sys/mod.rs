@@ -12,13 +12,25 @@ pub mod peer;
 pub mod probe;
 pub mod process;
 pub mod ready;
+pub mod region;
 pub mod signal;
 pub mod spare;
+mod unswapped;
 
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 /// Takes a descriptor over that was just received or made and belongs to nobody else.
 pub fn own(descriptor: RawFd) -> OwnedFd {
     // SAFETY: the caller got the number from the kernel a moment ago, so it is open and unshared.
     unsafe { OwnedFd::from_raw_fd(descriptor) }
+}
+
+/// Lets a descriptor that stays in use mean what another one means (dup3(2)).
+pub fn redirect(descriptor: BorrowedFd<'_>, to: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: both are open. Whoever uses the first goes on with what the second names.
+    match unsafe { libc::dup3(to.as_raw_fd(), descriptor.as_raw_fd(), libc::O_CLOEXEC) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
 }

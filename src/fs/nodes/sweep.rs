@@ -6,7 +6,7 @@ use std::collections::BinaryHeap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Content, NodeId, Nodes, Place, STEP_AGE};
+use super::{Content, NodeId, Nodes, Place};
 use crate::fs::snapshot::Snapshot;
 
 /// Which nodes are looked at next, and when.
@@ -16,6 +16,8 @@ pub(super) type Visits = BinaryHeap<Reverse<(Instant, NodeId)>>;
 #[derive(Default)]
 pub struct Sweep {
     pub drop_pages: Vec<NodeId>,
+    /// The kernel is to be asked whether it knows them.
+    pub doubted: Vec<NodeId>,
     /// Freed at the end of the sweep, so that the wiping happens outside the lock.
     pub wiped: Vec<(Place, Arc<Snapshot>)>,
 }
@@ -26,8 +28,8 @@ pub(super) const SNAPSHOT_AGE: Duration = Duration::from_secs(60);
 impl Nodes {
     /// Once a second: forgets old steps, finds pages to drop, wipes what nobody used for a minute.
     pub fn sweep(&mut self, now: Instant) -> Sweep {
-        self.steps.retain(|_, (_, at)| now.duration_since(*at) < STEP_AGE);
-        let mut sweep = Sweep::default();
+        self.steps.forget_old(now);
+        let mut sweep = Sweep { doubted: std::mem::take(&mut self.doubted), ..Sweep::default() };
         while let Some(&Reverse((at, id))) = self.visits.peek()
             && at <= now
         {
@@ -55,7 +57,7 @@ impl Nodes {
             self.drop_if_unused(id);
         }
         match self.nodes.get(&id) {
-            Some(node) if node.has_pages || (node.lookups == 0 && node.handles == 0 && !node.is_filled()) => {
+            Some(node) if node.has_pages || (!node.is_held() && node.handles == 0 && !node.is_filled()) => {
                 self.plan(id, last_use + PAGES_AGE);
             }
             Some(node) if node.is_filled() => self.plan(id, last_use + SNAPSHOT_AGE),
@@ -67,7 +69,7 @@ impl Nodes {
         let Some(node) = self.nodes.get_mut(&id) else { return };
         let Content::Filled(place, snapshot) = &node.content else { return };
         let (place, snapshot) = (place.clone(), snapshot.clone());
-        node.content = Content::Wiped(place.clone(), snapshot.fingerprint());
+        node.content = Content::Wiped(place.clone(), snapshot.fingerprint(self.ledger.key()));
         if self.current.get(&place).is_some_and(|(current, _)| *current == id) {
             self.current.remove(&place);
             self.wiped.insert(place.clone(), id);

@@ -1,0 +1,101 @@
+//! A mount outlives the process that serves it: what that one has left becomes this one's, before
+//! the first request is read. Uses the tables and the ledger.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::SecretFs;
+use super::handle::Inherited;
+use super::nodes::{NodeId, Place};
+use super::snapshot::Snapshot;
+use super::wire::Agreement;
+use crate::ledger::{Kind, Ledger, Record};
+
+/// What the mount began with, and where it is kept.
+pub(super) struct Agreed {
+    agreement: Agreement,
+    _record: Option<Record>,
+}
+
+/// No grant is of this generation.
+const NO_GENERATION: u64 = u64::MAX;
+
+impl SecretFs {
+    /// From now on what the next process needs is kept in this ledger, and what the one before has
+    /// kept there is taken over. Once, before anything is served.
+    pub(super) fn inherit(&self, ledger: &Ledger) {
+        if self.ledger.set(ledger.clone()).is_err() {
+            return;
+        }
+        if let Some(kept) = ledger.take(Kind::Session).pop()
+            && let Some(agreement) = Agreement::of(&kept.words)
+        {
+            let _ = self.agreed.set(Agreed { agreement, _record: Some(kept.record) });
+        }
+        // Those that no handle needs are wiped when this ends.
+        let snapshots: HashMap<u64, Arc<Snapshot>> = ledger
+            .take(Kind::Snapshot)
+            .into_iter()
+            .filter_map(Snapshot::restore)
+            .map(|(id, snapshot)| (id, Arc::new(snapshot)))
+            .collect();
+        self.nodes().inherit(ledger);
+        for handle in ledger.take(Kind::Handle).into_iter().filter_map(Inherited::of) {
+            if let Some(snapshot) = snapshots.get(&handle.snapshot) {
+                self.reopen(handle, snapshot);
+            }
+        }
+        self.nodes().inherited();
+    }
+
+    /// The mount begins; or goes on, then it stays with what it began with.
+    pub(super) fn agree(&self, agreement: Agreement) {
+        let keep = || self.ledger().keep(Kind::Session, 0, &agreement.to_words(), &[]);
+        self.agreed.get_or_init(|| Agreed { agreement, _record: keep() });
+    }
+
+    pub(super) fn agreement(&self) -> Option<Agreement> {
+        self.agreed.get().map(|agreed| agreed.agreement)
+    }
+
+    fn reopen(&self, handle: Inherited, snapshot: &Arc<Snapshot>) {
+        let Some(place) = self.nodes().reopen(handle.node, snapshot) else { return };
+        let stands = self.is_granted_still(&place, snapshot);
+        let generation = if stands { self.broker.generation() } else { NO_GENERATION };
+        self.handles.restore(handle, snapshot.clone(), generation);
+    }
+
+    /// The file is there as it was when policy let it be opened.
+    fn is_granted_still(&self, place: &Place, snapshot: &Snapshot) -> bool {
+        self.file(place.file).is_ok_and(|file| file.spec.ownership == snapshot.ownership)
+    }
+
+    /// The kernel does not know this node any more: nobody has it open either.
+    pub(super) fn let_go(&self, node: NodeId) {
+        if self.nodes().gone(node) {
+            self.handles.remove_of(node);
+        }
+    }
+
+    /// The answer to this request tells the kernel of the handle, as `send` sends it.
+    pub fn answer_open(&self, handle: u64, request: u64, send: impl FnOnce()) {
+        if !self.ledger().keeps() {
+            return send();
+        }
+        self.handles.answering(handle, request);
+        send();
+        self.handles.answered(handle);
+    }
+
+    /// The kernel sends this request a second time: no answer to it has arrived.
+    pub fn resent(&self, request: u64) {
+        if let Some(handle) = self.handles.unheard(request) {
+            self.release(handle);
+        }
+    }
+
+    /// What is kept for the next process, and where.
+    pub fn ledger(&self) -> &Ledger {
+        self.ledger.get_or_init(Ledger::none)
+    }
+}

@@ -1,0 +1,131 @@
+//! Nodes as the next process finds them: the kernel goes on naming them, so each is kept with what
+//! it stands for, but not with its bytes. Uses `ledger`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::{Content, Node, NodeId, Nodes, PAGES_AGE, Place, View};
+use crate::fs::snapshot::{Fingerprint, Snapshot};
+use crate::ledger::{Kept, Kind, Ledger, Record};
+
+const BARE: u64 = 0;
+const PLACED: u64 = 1;
+const OF_READER: u64 = 2;
+
+/// Keeps what a node stands for.
+pub(super) fn keep(ledger: &Ledger, id: NodeId, content: &Content) -> Option<Record> {
+    if !ledger.keeps() {
+        return None;
+    }
+    let (place, print) = match content {
+        Content::Bare(file) => return ledger.keep(Kind::Node, id, &[BARE, *file], &[]),
+        // It is rendered when it is asked for, and then it is news.
+        Content::Failed(place, _) => (place, Fingerprint::NONE),
+        Content::Filled(place, snapshot) => (place, snapshot.fingerprint(ledger.key())),
+        Content::Wiped(place, print) => (place, *print),
+    };
+    let (view, bytes) = match &place.view {
+        View::Real => (PLACED, &[][..]),
+        View::Reader(key) => (OF_READER, key.as_bytes()),
+    };
+    let [a, b, c, d] = print.to_words();
+    ledger.keep(Kind::Node, id, &[view, place.file, a, b, c, d], bytes)
+}
+
+/// What a node stood for.
+fn content(kept: &Kept) -> Option<Content> {
+    match *kept.words {
+        [BARE, file] => Some(Content::Bare(file)),
+        [view, file, a, b, c, d] => {
+            let view = match view {
+                PLACED => View::Real,
+                OF_READER => View::Reader(std::str::from_utf8(&kept.bytes).ok()?.into()),
+                _ => return None,
+            };
+            Some(Content::Wiped(Place { file, view }, Fingerprint::from_words([a, b, c, d])))
+        }
+        _ => None,
+    }
+}
+
+impl Nodes {
+    /// From now on all nodes are kept; those of the process before are there again.
+    pub fn inherit(&mut self, ledger: &Ledger) {
+        self.ledger = ledger.clone();
+        let kept = ledger.take(Kind::Node);
+        if kept.is_empty() {
+            return;
+        }
+        let now = Instant::now();
+        self.steps.resume(now);
+        let mut restored: BTreeMap<NodeId, Option<Node>> = BTreeMap::new();
+        for kept in kept {
+            let node = content(&kept).map(|content| Node::inherited(content, kept.record, now));
+            // A node that is there twice was changing; nobody had it open.
+            restored.entry(kept.id).and_modify(|twice| *twice = None).or_insert(node);
+        }
+        for (id, node) in restored.into_iter().filter_map(|(id, node)| Some((id, node?))) {
+            self.nodes.insert(id, node);
+            self.doubted.push(id);
+            self.plan(id, now + PAGES_AGE);
+        }
+    }
+
+    /// An open handle of the process before. `None`: the node never held this.
+    pub fn reopen(&mut self, id: NodeId, snapshot: &Arc<Snapshot>) -> Option<Place> {
+        let print = snapshot.fingerprint(self.ledger.key());
+        let node = self.nodes.get_mut(&id)?;
+        let place = match &node.content {
+            Content::Wiped(place, held) if *held == print => place.clone(),
+            Content::Filled(place, held) if Arc::ptr_eq(held, snapshot) => place.clone(),
+            _ => return None,
+        };
+        node.handles += 1;
+        node.content = Content::Filled(place.clone(), snapshot.clone());
+        Some(place)
+    }
+
+    /// Once all handles are there: the youngest node of a place is the one to be filled again.
+    pub fn inherited(&mut self) {
+        let mut youngest: BTreeMap<Place, NodeId> = BTreeMap::new();
+        let mut ids: Vec<NodeId> = self.nodes.keys().copied().collect();
+        ids.sort_unstable();
+        for id in ids {
+            match &self.nodes[&id].content {
+                Content::Filled(place, _) | Content::Wiped(place, _) => {
+                    youngest.insert(place.clone(), id);
+                }
+                Content::Bare(file) => {
+                    self.bare.insert(*file, id);
+                }
+                Content::Failed(..) => {}
+            }
+        }
+        for (place, id) in youngest {
+            match &self.nodes[&id].content {
+                Content::Filled(_, snapshot) => drop(self.current.insert(place, (id, snapshot.clone()))),
+                _ => drop(self.wiped.insert(place, id)),
+            }
+        }
+    }
+
+    /// The kernel has no such node: what the process before held for it goes. Nobody looks it up
+    /// meanwhile.
+    pub fn gone(&mut self, id: NodeId) -> bool {
+        let Some(node) = self.nodes.get_mut(&id).filter(|node| node.is_inherited && node.lookups == 0) else {
+            return false;
+        };
+        node.is_inherited = false;
+        node.handles = 0;
+        self.drop_if_unused(id);
+        true
+    }
+}
+
+impl Node {
+    fn inherited(content: Content, record: Record, now: Instant) -> Self {
+        // What was closed just before left its pages.
+        Self { record: Some(record), is_inherited: true, has_pages: true, ..Self::new(content, now) }
+    }
+}

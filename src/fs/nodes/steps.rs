@@ -1,0 +1,68 @@
+//! What each thread did last, for a moment: the kernel sends an open on by itself after one ESTALE,
+//! and only after one. Uses std only.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use super::NodeId;
+
+/// What a thread did last. An OPEN after ESTALE without a LOOKUP between has no path to look up;
+/// one after ESTALE and LOOKUP is as of that LOOKUP, since it would not be repeated once more.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    Looked(NodeId),
+    LookedAgain,
+    Refused(NodeId),
+    /// The process before may have seen it, and refused an open of it.
+    Unseen,
+}
+
+#[derive(Default)]
+pub(super) struct Steps {
+    last: HashMap<u32, (Step, Instant)>,
+    /// When another process's threads were taken over.
+    resumed: Option<Instant>,
+}
+
+const STEP_AGE: Duration = Duration::from_secs(1);
+
+impl Steps {
+    pub(super) fn resume(&mut self, now: Instant) {
+        self.resumed = Some(now);
+    }
+
+    pub(super) fn looked(&mut self, id: NodeId, thread: u32, now: Instant) {
+        // A node that changed costs the kernel a second LOOKUP for the same open.
+        let again =
+            matches!(self.get(thread, now), Some(Step::Refused(_) | Step::LookedAgain | Step::Unseen));
+        let step = if again { Step::LookedAgain } else { Step::Looked(id) };
+        self.last.insert(thread, (step, now));
+    }
+
+    pub(super) fn refused(&mut self, id: NodeId, thread: u32) {
+        self.last.insert(thread, (Step::Refused(id), Instant::now()));
+    }
+
+    pub(super) fn has(&self, thread: u32) -> bool {
+        self.last.contains_key(&thread)
+    }
+
+    /// What this thread did just before, once.
+    pub(super) fn take(&mut self, thread: u32) -> Option<Step> {
+        let step = self.get(thread, Instant::now());
+        self.last.remove(&thread);
+        step
+    }
+
+    fn get(&self, thread: u32, now: Instant) -> Option<Step> {
+        let is_young = |at: Instant| now.saturating_duration_since(at) < STEP_AGE;
+        match self.last.get(&thread) {
+            Some((step, at)) => is_young(*at).then_some(*step),
+            None => self.resumed.is_some_and(is_young).then_some(Step::Unseen),
+        }
+    }
+
+    pub(super) fn forget_old(&mut self, now: Instant) {
+        self.last.retain(|_, (_, at)| now.saturating_duration_since(*at) < STEP_AGE);
+    }
+}
