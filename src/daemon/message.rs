@@ -19,6 +19,8 @@ pub enum Order {
     Reload,
     /// An upgrade that it asked for has failed.
     Refused(String),
+    /// The holder ends and comes back: serve on until its successor's worker takes over.
+    Stay,
     Stop,
 }
 
@@ -52,6 +54,7 @@ impl Order {
             Self::Go => link.send(b"go"),
             Self::Reload => link.send(b"reload"),
             Self::Refused(why) => link.send(&line("refused", why)),
+            Self::Stay => link.send(b"stay"),
             Self::Stop => link.send(b"stop"),
         }
     }
@@ -64,6 +67,7 @@ impl Order {
             ("go", _) => Some(Self::Go),
             ("reload", _) => Some(Self::Reload),
             ("refused", _) => Some(Self::Refused(argument)),
+            ("stay", _) => Some(Self::Stay),
             ("stop", _) => Some(Self::Stop),
             _ => None,
         })

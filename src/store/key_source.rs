@@ -37,6 +37,12 @@ impl EnvKey {
             command.env(VARIABLE, OsStr::from_bytes(value.expose()));
         }
     }
+
+    /// As an entry of a program's environment.
+    pub fn as_variable(&self) -> Option<SecretBytes> {
+        let value = self.0.as_ref()?;
+        Some(SecretBytes::copy_of(&Zeroizing::new([VARIABLE.as_bytes(), b"=", value.expose()].concat())))
+    }
 }
 
 impl std::fmt::Debug for EnvKey {

@@ -2,7 +2,9 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::time::Duration;
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
@@ -17,6 +19,17 @@ impl Process {
             return Err(io::Error::last_os_error());
         }
         Ok(Self(super::own(descriptor as RawFd)))
+    }
+
+    /// One whose descriptor somebody has kept.
+    pub fn kept(descriptor: OwnedFd) -> Self {
+        Self(descriptor)
+    }
+
+    /// Whether it ends within this time.
+    pub fn is_gone_within(&self, time: Duration) -> bool {
+        let mut this = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
+        poll(&mut this, PollTimeout::try_from(time).unwrap_or(PollTimeout::MAX)) == Ok(1)
     }
 
     /// Sends a signal, unless it has ended.

@@ -5,7 +5,9 @@ use std::env;
 use std::io::{self, IoSlice};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
+use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::socket::{
     AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr, sendmsg, socket,
@@ -17,6 +19,9 @@ pub const OWN_VARIABLES: [&str; 6] =
     [SOCKET, "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "WATCHDOG_PID", "WATCHDOG_USEC"];
 /// sd_listen_fds(3)
 const FIRST: RawFd = 3;
+/// How often a queue that is full is tried, and how long it is given each time.
+const RETRIES: u32 = 20;
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// Whether there is somebody to tell.
 pub fn is_asked() -> bool {
@@ -55,11 +60,11 @@ pub fn kept() -> io::Result<Vec<(String, OwnedFd)>> {
 }
 
 /// How often the manager wants a sign of life (sd_watchdog_enabled(3)).
-pub fn watchdog() -> Option<std::time::Duration> {
+pub fn watchdog() -> Option<Duration> {
     let is_ours =
         env::var_os("WATCHDOG_PID").is_none() || number("WATCHDOG_PID") == Some(std::process::id() as RawFd);
     let micros = env::var("WATCHDOG_USEC").ok()?.parse().ok().filter(|_| is_ours)?;
-    Some(std::time::Duration::from_micros(micros))
+    Some(Duration::from_micros(micros))
 }
 
 fn number(variable: &str) -> Option<RawFd> {
@@ -75,7 +80,12 @@ fn send(state: &str, control: &[ControlMessage<'_>]) -> io::Result<()> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let socket = socket(AddressFamily::Unix, SockType::Datagram, flags, None)?;
     let text = [IoSlice::new(state.as_bytes())];
-    // Never waits: a manager that reads a file of ours reads no messages meanwhile.
-    sendmsg(socket.as_raw_fd(), &text, control, MsgFlags::MSG_NOSIGNAL, Some(&address))?;
-    Ok(())
+    // Never waits for long: a manager that reads a file of ours reads no messages meanwhile.
+    for _ in 0..RETRIES {
+        match sendmsg(socket.as_raw_fd(), &text, control, MsgFlags::MSG_NOSIGNAL, Some(&address)) {
+            Err(Errno::EAGAIN) => std::thread::sleep(PAUSE),
+            sent => return Ok(sent.map(drop)?),
+        }
+    }
+    Err(Errno::EAGAIN.into())
 }

@@ -39,9 +39,11 @@ impl TestStore {
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("chmod");
         if let Some(uid) = user {
             chown(folder.path(), Some(uid), Some(uid)).expect("tests with another uid need root");
-            copy_program(BINARY, &folder.path().join("secretfs"));
         }
         let store = Self { folder, user };
+        if user.is_some() {
+            store.copy_binary();
+        }
         stdout_of(&store.run(&["init"]));
         store
     }
@@ -84,9 +86,21 @@ impl TestStore {
         command
     }
 
-    /// Another user may not be able to enter the clone, and has a copy.
+    /// From now on a copy of the program is used, in our folder: another user may not be able to
+    /// enter the clone, and a test may replace it.
+    pub fn copy_binary(&self) -> PathBuf {
+        let new = self.folder().join("secretfs.new");
+        copy_program(BINARY, &new);
+        fs::rename(new, self.own_binary()).expect("a new binary");
+        self.own_binary()
+    }
+
+    fn own_binary(&self) -> PathBuf {
+        self.folder().join("secretfs")
+    }
+
     fn binary(&self) -> PathBuf {
-        if self.user.is_some() { self.folder().join("secretfs") } else { BINARY.into() }
+        Some(self.own_binary()).filter(|path| path.exists()).unwrap_or_else(|| BINARY.into())
     }
 
     pub fn run(&self, args: &[&str]) -> Output {

@@ -9,12 +9,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
 use super::super::message::{Order, Report};
 use super::kept::Kept;
+use super::renew;
 use crate::store::EnvKey;
 use crate::sys::child;
 use crate::sys::link::Link;
@@ -67,6 +67,7 @@ impl Launch {
         for name in ready::OWN_VARIABLES {
             command.env_remove(name);
         }
+        command.env_remove(renew::VARIABLE);
         self.key.give_to(&mut command);
         let pid = Pid::from_raw(command.spawn()?.id().cast_signed());
         let worker = Worker {
@@ -95,17 +96,10 @@ impl Launch {
 
 impl Worker {
     /// One that a holder of before has started, which this process was until it became a new one.
-    pub fn inherited(pid: Pid, link: OwnedFd, version: u64) -> io::Result<Self> {
+    pub fn inherited(pid: Pid, link: OwnedFd) -> io::Result<Self> {
         let (link, process) = (Link::from(link), Process::of(pid)?);
-        Ok(Self {
-            pid,
-            stage: Stage::Serving,
-            since: Instant::now(),
-            version,
-            last_words: None,
-            link,
-            process,
-        })
+        let (stage, since) = (Stage::Serving, Instant::now());
+        Ok(Self { pid, stage, since, version: 0, last_words: None, link, process })
     }
 
     /// A worker that cannot be told is dead, which its link says, too.
@@ -131,20 +125,24 @@ impl Worker {
     /// Ends it, if it does not end by itself within that time, and waits until it has. `abort` is
     /// called if it cannot end, since it waits for an answer of its own.
     pub fn end(self, patience: Duration, abort: impl FnOnce()) -> ExitStatus {
-        if !self.is_gone_within(patience) {
-            let _ = self.process.kill(Signal::SIGKILL);
-            if !self.is_gone_within(DEATH) {
-                tracing::warn!(worker = self.pid.as_raw(), "the worker does not end: it waits for a mount");
-                abort();
-            }
+        if !self.process.is_gone_within(patience) {
+            end(&self.process, abort);
         }
         ExitStatus::from_raw(child::wait(self.pid).unwrap_or(0))
     }
 
-    fn is_gone_within(&self, time: Duration) -> bool {
-        let mut process = [PollFd::new(self.process.as_fd(), PollFlags::POLLIN)];
-        let timeout = PollTimeout::try_from(time).unwrap_or(PollTimeout::MAX);
-        poll(&mut process, timeout) == Ok(1)
+    /// A copy of what tells of its end, for who comes after us.
+    pub fn descriptor(&self) -> io::Result<OwnedFd> {
+        self.process.as_fd().try_clone_to_owned()
+    }
+}
+
+/// Kills a worker and waits until it is dead.
+pub(super) fn end(worker: &Process, abort: impl FnOnce()) {
+    let _ = worker.kill(Signal::SIGKILL);
+    if !worker.is_gone_within(DEATH) {
+        tracing::warn!("a worker does not end: it waits for an answer of its own");
+        abort();
     }
 }
 

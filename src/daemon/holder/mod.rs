@@ -4,6 +4,7 @@
 
 mod child;
 mod kept;
+mod renew;
 
 use std::io;
 use std::os::fd::AsFd;
@@ -18,6 +19,7 @@ pub use child::Launch;
 pub use kept::{device_of, name_of};
 
 use super::message::{Order, Report};
+use crate::sys::process::Process;
 use crate::sys::ready;
 use child::{SAME, Stage, Worker};
 use kept::Kept;
@@ -30,6 +32,8 @@ pub struct Holder {
     serving: Option<Worker>,
     /// Who will.
     coming: Option<Worker>,
+    /// Who serves for a holder that is gone.
+    orphan: Option<Process>,
     /// Whether the serving worker has asked for the coming one.
     is_upgrade: bool,
     /// Workers in a row that did not last.
@@ -55,25 +59,46 @@ const ENDING: Duration = Duration::from_secs(1);
 /// The time that an orderly end takes at most.
 const FAREWELL: Duration = Duration::from_secs(5);
 
-const SIGNALS: [Signal; 4] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGHUP];
+const SIGNALS: [Signal; 6] = [
+    Signal::SIGTERM,
+    Signal::SIGINT,
+    Signal::SIGQUIT,
+    Signal::SIGHUP,
+    // The unit's `RestartKillSignal=`: the manager stops us only to start us again.
+    Signal::SIGUSR1,
+    // An upgrade, as nginx has it.
+    Signal::SIGUSR2,
+];
+/// The name of what tells of the serving worker's end.
+const WORKER: &str = "worker";
 
 impl Holder {
-    /// Takes back what the service manager has kept. Before a second thread only.
+    /// Takes back what the service manager has kept, or what this process has left for itself.
+    /// Before anything else opens descriptors.
     pub fn new(launch: Launch) -> io::Result<Self> {
         let signals = SigSet::from_iter(SIGNALS);
         signals.thread_block()?;
+        let (serving, kept) = match renew::before()? {
+            Some(before) => {
+                tell("STATUS=");
+                (Some(Worker::inherited(before.worker, before.link)?), before.kept)
+            }
+            None => (None, ready::kept()?),
+        };
+        let mut kept = Kept::of_before(kept);
         let now = Instant::now();
         Ok(Self {
             launch,
-            kept: Kept::of_before(ready::kept()?),
+            orphan: if serving.is_none() { kept.take(WORKER).map(Process::kept) } else { None },
+            kept,
             signals: SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?,
-            serving: None,
+            is_ready: serving.is_some(),
+            serving,
             coming: None,
             is_upgrade: false,
             failures: 0,
             next_start: now,
             silent_since: now,
-            is_ready: false,
         })
     }
 
@@ -86,6 +111,8 @@ impl Holder {
             match self.wait()? {
                 Event::Time => {}
                 Event::Signal(Signal::SIGHUP) => self.reload(),
+                Event::Signal(Signal::SIGUSR2) => self.upgrade(),
+                Event::Signal(Signal::SIGUSR1) if ready::is_asked() => return Ok(self.leave()),
                 Event::Signal(signal) => return Ok(self.stop(signal)),
                 Event::Coming => {
                     if let Some(status) = self.hear_coming() {
@@ -212,6 +239,10 @@ impl Holder {
             self.silent_since = Instant::now();
             serving.end(Duration::ZERO, || self.kept.abort());
         }
+        if let Some(orphan) = self.orphan.take() {
+            self.silent_since = Instant::now();
+            child::end(&orphan, || self.kept.abort());
+        }
         coming.enter(Stage::Going);
         coming.tell(&Order::Go);
         self.coming = Some(coming);
@@ -228,8 +259,13 @@ impl Holder {
         let Some(mut worker) = self.coming.take() else { return };
         worker.enter(Stage::Serving);
         tracing::info!(worker = worker.pid.as_raw(), "the worker serves");
+        if let Ok(descriptor) = worker.descriptor() {
+            self.kept.keep(WORKER.to_owned(), descriptor);
+        }
         self.serving = Some(worker);
-        self.is_upgrade = false;
+        if std::mem::take(&mut self.is_upgrade) {
+            self.renew();
+        }
         if !self.is_ready {
             self.is_ready = true;
             tell("READY=1");
@@ -243,7 +279,10 @@ impl Holder {
         let why = worker.last_words.clone();
         let status = worker.end(ENDING, || {});
         if !self.is_ready && why.is_some() {
-            self.kept.take_away();
+            // What it has made itself; what was there before stays for the next start.
+            if was_going {
+                self.kept.take_away();
+            }
             return Some(status.code().map_or(1, |code| code as u8));
         }
         tracing::error!(worker = pid, %status, why, "the worker ended before it served");
@@ -302,11 +341,31 @@ impl Holder {
         }
     }
 
+    /// The worker runs what is on disk now; so shall we.
+    fn renew(&self) {
+        let (Some(worker), Ok(program)) = (&self.serving, Launch::on_disk()) else { return };
+        let worker = (worker.pid, worker.as_fd());
+        let error = renew::become_new(&program, &self.launch.key, worker, self.kept.all());
+        tracing::error!(%error, "the worker is upgraded, but its holder could not become the new program");
+    }
+
     fn refuse_upgrade(&mut self, why: &str) {
         if let Some(serving) = self.serving.as_ref().filter(|_| self.is_upgrade) {
             tracing::error!(why, "the upgrade failed; the old worker goes on");
             serving.tell(&Order::Refused(why.to_owned()));
         }
+    }
+
+    /// Ends only to come back: the manager has a copy of all descriptors, and the worker serves on
+    /// until its successor takes over.
+    fn leave(self) -> u8 {
+        tracing::info!("leaves the mounts to the next start");
+        tell("STOPPING=1");
+        match &self.serving {
+            Some(serving) => serving.tell(&Order::Stay),
+            None => tracing::warn!("nobody serves until then"),
+        }
+        0
     }
 
     /// Takes all mounts away, then lets the worker end.

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
+use std::time::Duration;
 
 use nix::sys::signal::{SigSet, Signal};
 use tracing_appender::non_blocking::WorkerGuard;
@@ -50,6 +51,9 @@ pub enum WorkerError {
     #[error("the process that holds the mounts is gone")]
     Deserted,
 }
+
+/// How long a successor of a holder that comes back is waited for.
+const DESERTED: Duration = Duration::from_secs(30);
 
 /// Everything is built, nothing is served.
 pub struct Worker {
@@ -134,9 +138,14 @@ impl Worker {
 }
 
 fn wait(events: &Receiver<Event>, link: &Link) {
+    let mut stays = false;
     for event in events {
         match event {
-            Event::Order(Some(Order::Stop) | None) => return,
+            Event::Order(Some(Order::Stop)) => return,
+            Event::Order(Some(Order::Stay)) => stays = true,
+            // The successor's worker kills us before that.
+            Event::Order(None) if stays => return thread::sleep(DESERTED),
+            Event::Order(None) => return,
             Event::Order(Some(_)) => {}
             Event::Ended(device) => mounts::forget(link, &device),
         }

@@ -1,0 +1,67 @@
+//! An upgrade of a running daemon: worker and holder become the program that is on disk, without
+//! an end of the process; or neither does, if the new one is not fit.
+
+mod common;
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+
+use common::{Daemon, TestDaemon, TestStore, eventually};
+use nix::sys::signal::Signal;
+
+fn started() -> Daemon {
+    let store = TestStore::new();
+    store.copy_binary();
+    TestDaemon::on(store).secret("k", "v1").template("f.tpl", "k=<< secrets.k >>\n").start()
+}
+
+/// The inode of the program that a process runs.
+fn program(pid: u32) -> u64 {
+    fs::metadata(format!("/proc/{pid}/exe")).map_or(0, |it| it.ino())
+}
+
+fn inode(path: &Path) -> u64 {
+    fs::metadata(path).unwrap().ino()
+}
+
+#[test]
+fn worker_and_holder_become_the_program_on_disk_in_the_same_process() {
+    let mut daemon = started();
+    let old = daemon.worker_pid();
+    let new_program = inode(&daemon.store().copy_binary());
+    assert_ne!(program(daemon.pid()), new_program, "the control: it runs another one until now");
+    daemon.signal(Signal::SIGUSR2);
+    eventually("the new holder", || (program(daemon.pid()) == new_program).then_some(()));
+    let new = eventually("the new worker", || daemon.workers().into_iter().find(|pid| *pid != old));
+    assert_eq!(program(new), new_program);
+    assert_eq!(daemon.workers().len(), 1);
+    assert_eq!(daemon.read("f"), "k=v1\n");
+    // It holds as before.
+    assert_ne!(daemon.kill_worker(), new);
+    daemon.await_log("the worker serves", 3);
+    assert_eq!(daemon.read("f"), "k=v1\n");
+    assert!(daemon.stop().success());
+    assert!(daemon.mounts().is_empty());
+}
+
+#[test]
+fn a_program_that_is_not_fit_changes_nothing() {
+    let daemon = started();
+    let (worker, holder) = (daemon.worker_pid(), program(daemon.pid()));
+    let broken = daemon.folder().join("broken");
+    fs::write(&broken, "#!/bin/sh\nexit 1\n").unwrap();
+    fs::set_permissions(&broken, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::rename(&broken, daemon.folder().join("secretfs")).unwrap();
+    daemon.signal(Signal::SIGUSR2);
+    daemon.await_log("the upgrade failed", 1);
+    // A good program, but a config that cannot be served.
+    daemon.store().copy_binary();
+    daemon.config("mounts: []\n");
+    daemon.signal(Signal::SIGUSR2);
+    daemon.await_log("the upgrade failed", 2);
+    assert!(daemon.stderr().contains("nothing to mount"), "{}", daemon.stderr());
+    assert_eq!(daemon.worker_pid(), worker);
+    assert_eq!(program(daemon.pid()), holder);
+    assert_eq!(daemon.read("f"), "k=v1\n");
+}
