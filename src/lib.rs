@@ -6,7 +6,7 @@
 //! |---|---|---|
 //! | assembly | `cli` | the command line: reads it, tells what comes of it |
 //! | daemon | `daemon` | builds the object graph from the config, and what serves it |
-//! | edges | `fs`, `exec` | a kernel request or a child's environment; never each other |
+//! | edges | `fs`, `exec`, `control` | a kernel request, a child's environment, an operator; never each other |
 //! | use case | `broker` | render a file for a caller: the script of every read |
 //! | services | `provider`, `resolver`, `metrics`, `store`, `ledger`, `sys` | I/O; `sys` alone has `unsafe` |
 //! | rules | `config`, `policy`, `template` | pure: texts and times are arguments |
@@ -16,6 +16,7 @@ pub mod cli;
 
 pub mod daemon;
 
+pub mod control;
 pub mod exec;
 pub mod fs;
 

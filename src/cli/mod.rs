@@ -2,6 +2,7 @@
 //! arguments (`clap`) and a `run` that returns a [`report::Failure`]. May use every layer.
 
 pub mod check;
+pub mod client;
 pub mod completions;
 pub mod config;
 pub mod daemon;
@@ -10,6 +11,7 @@ pub mod doctor;
 pub mod exec;
 pub mod exists;
 pub mod exit;
+pub mod explain;
 pub mod get;
 pub mod init;
 pub mod inside;
@@ -22,6 +24,8 @@ pub mod named;
 pub mod open;
 pub mod output;
 pub mod progress;
+pub mod readers;
+pub mod reload;
 pub mod render;
 pub mod report;
 pub mod rm;
@@ -31,9 +35,11 @@ pub mod session;
 pub mod set;
 pub mod show;
 pub mod source;
+pub mod status;
 pub mod template;
 pub mod unmount;
 mod unseen;
+pub mod upgrade;
 pub mod usage;
 pub mod values;
 pub mod versions;
@@ -106,6 +112,16 @@ enum Command {
     Mount(mount::Args),
     /// Serve all mounts of the config, through restarts and upgrades
     Daemon(daemon::Args),
+    /// Say what the daemon does, and whether it is well
+    Status(status::Args),
+    /// Make the daemon take the config as it is now
+    Reload(reload::Args),
+    /// Make the daemon go on with the program that is now on the disk
+    Upgrade(upgrade::Args),
+    /// List which processes hold which version of which file
+    Readers(readers::Args),
+    /// Say where a file of a mount comes from, and why it can or cannot be read
+    Explain(explain::Args),
     /// Run a command with secrets in its environment
     #[command(visible_alias = "run")]
     Exec(exec::Args),
@@ -176,6 +192,11 @@ fn dispatch(cli: Cli) -> Result<u8, Failure> {
         Command::Versions(args) => versions::run(args, common),
         Command::Mount(args) => mount::run(args, common),
         Command::Daemon(args) => daemon::run(args, common),
+        Command::Status(args) => status::run(args, common),
+        Command::Reload(args) => reload::run(args, common),
+        Command::Upgrade(args) => upgrade::run(args, common),
+        Command::Readers(args) => readers::run(args, common),
+        Command::Explain(args) => explain::run(args, common),
         Command::Exec(args) => exec::run(args, common),
         Command::Render(args) => render::run(args, common),
         Command::Check(args) => check::run(args, common),

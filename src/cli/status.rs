@@ -1,0 +1,73 @@
+//! `secretfs status`: what the daemon does, and whether it is well. Uses the control socket.
+
+use super::client::{Client, Reach};
+use super::report::Failure;
+use super::{Common, exit, output};
+use crate::control::wire::{Mount, Provider, Status};
+
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    reach: Reach,
+}
+
+pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
+    let status: Status = Client::new(&args.reach, common)?.get("/status")?;
+    match common.json {
+        true => output::print_json(&status)?,
+        false => output::print(text(&status))?,
+    }
+    Ok(if status.readiness.ready { exit::OK } else { exit::NO })
+}
+
+fn text(status: &Status) -> String {
+    let mut lines = vec![format!("secretfs {}, {}", status.version, readiness(status))];
+    if let Some(config) = &status.config {
+        lines.push(format!("config    {} (generation {})", config.display(), status.generation));
+    }
+    if let Some(problem) = status.last_reload.as_ref().and_then(|reload| reload.problem.as_ref()) {
+        lines.push(format!("reload    failed, the old config stays: {problem}"));
+    }
+    let since = output::time(status.started_at);
+    let worker_since = output::time(status.worker_started_at);
+    if let Some(holder) = status.holder {
+        lines.push(format!("holder    pid {holder}, since {since}"));
+    }
+    lines.push(format!(
+        "worker    pid {}, since {worker_since}, number {}",
+        status.worker, status.worker_starts
+    ));
+    lines.push(format!("memory    {}", if status.memory_is_locked { LOCKED } else { NOT_LOCKED }));
+    lines.push(format!("take-over {}", if status.can_resume { RESUMES } else { REMOUNTS }));
+    let mounts = ["MOUNT", "FILES", "NODES", "HANDLES", "READERS", "STALE"];
+    let providers = ["PROVIDER", "STATE", "BREAKER"];
+    let tables = [
+        output::table(&mounts, status.mounts.iter().map(mount)),
+        output::table(&providers, status.providers.iter().map(provider)),
+    ];
+    let tables = tables.into_iter().flatten().map(|table| format!("\n{table}"));
+    lines.join("\n") + "\n" + &tables.collect::<String>()
+}
+
+const LOCKED: &str = "locked: no value can be swapped out";
+const NOT_LOCKED: &str = "not locked: values could be swapped out";
+const RESUMES: &str = "a new worker goes on where the last one was";
+const REMOUNTS: &str = "a new worker mounts anew: this kernel does not send requests again";
+
+fn readiness(status: &Status) -> String {
+    match status.readiness.ready {
+        true => "ready".to_owned(),
+        false => format!("not ready: {}", status.readiness.lacks.join("; ")),
+    }
+}
+
+fn mount(mount: &Mount) -> Vec<String> {
+    let Mount { at, files, nodes, handles, readers, stale_readers } = mount;
+    let counts = [files, nodes, handles, readers, stale_readers].map(usize::to_string);
+    [at.display().to_string()].into_iter().chain(counts).collect()
+}
+
+fn provider(provider: &Provider) -> Vec<String> {
+    let state = provider.problem.as_deref().unwrap_or("well").to_owned();
+    vec![provider.name.clone(), state, provider.breaker.as_deref().unwrap_or("-").to_owned()]
+}
