@@ -4,6 +4,7 @@
 mod common;
 
 use std::fs;
+use std::io::Read;
 use std::time::Duration;
 
 use common::{TestDaemon, eventually};
@@ -89,4 +90,25 @@ fn the_worker_ignores_what_is_meant_for_the_holder() {
     std::thread::sleep(Duration::from_millis(50));
     assert_eq!(daemon.worker_pid(), worker);
     assert_eq!(daemon.read("f"), "k=v1\n");
+}
+
+/// Readers notice a pause at most, and handles that are open go on.
+#[test]
+fn kills_under_load_fail_no_read() {
+    let daemon = one_file().template("g.tpl", "<< secrets.k >> again").start();
+    let mut open = fs::File::open(daemon.path("f")).unwrap();
+    let is_right = |_: &str, bytes: &[u8]| [&b"k=v1\n"[..], b"v1 again"].contains(&bytes);
+    let readers = daemon.readers(4, &["f", "g"], is_right);
+    for kills in 1..=10 {
+        daemon.kill_worker();
+        daemon.await_log("the worker serves", kills + 1);
+        std::thread::sleep(Duration::from_millis(300));
+    }
+    let tally = readers.stop();
+    println!("{} reads over 10 kills, the longest took {:?}", tally.reads, tally.longest);
+    tally.expect_clean();
+    let mut text = String::new();
+    open.read_to_string(&mut text).unwrap();
+    assert_eq!(text, "k=v1\n");
+    assert_eq!(daemon.mounts().len(), 1);
 }

@@ -12,6 +12,7 @@ use crate::daemon::serve::Server;
 use crate::exec::{self, Environment};
 use crate::fs::SecretFs;
 use crate::fs::mountpoint;
+use crate::ledger::Ledger;
 use crate::sys::child;
 use crate::sys::link::Link;
 use crate::sys::namespace::{self, NamespaceError};
@@ -57,7 +58,7 @@ pub fn run(
         };
         let at = at.to_path_buf();
         let ended = move |outcome| tracing::info!(at = %at.display(), ?outcome, "the mount has ended");
-        server.serve(fs, device, ended).map_err(system)?;
+        server.serve(fs, &Ledger::none(), device, ended).map_err(system)?;
     }
     link.send(b"go").map_err(|_| gone())?;
     if let Some((report, _)) = link.receive().map_err(system)? {

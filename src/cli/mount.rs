@@ -22,6 +22,7 @@ use crate::exec::{self, Rules};
 use crate::fs::SecretFs;
 use crate::fs::mountpoint::{self, MountError, Way};
 use crate::fs::tree::{Spec, TreeError};
+use crate::ledger::Ledger;
 use crate::secret::Namespace;
 use crate::sys::signal::{self, Came, Inherited};
 use crate::sys::{lease, ready};
@@ -128,7 +129,7 @@ fn make(
         made.mounts.push((plan.at.clone(), mountpoint::device_at(&plan.at)));
         let tell = tell.clone();
         let ended = move |outcome| drop(tell.send(Event::Ended(index, outcome)));
-        server.serve(fs.clone(), device, ended).map_err(system)?;
+        server.serve(fs.clone(), &Ledger::none(), device, ended).map_err(system)?;
     }
     Ok(())
 }

@@ -34,12 +34,24 @@ impl Server {
     pub fn serve(
         &self,
         fs: Arc<SecretFs>,
+        ledger: &Ledger,
         device: OwnedFd,
         ended: impl FnOnce(io::Result<()>) + Send + 'static,
     ) -> io::Result<()> {
-        session::serve(fs, &Ledger::none(), device, self.pool.handle().clone(), ended)
+        session::serve(fs, ledger, device, self.pool.handle().clone(), ended)
             .map_err(|error| io::Error::new(error.kind(), format!("cannot serve the mount: {error}")))?;
         Ok(())
+    }
+
+    /// The same with a mount that another process has served, which is dead.
+    pub fn resume(
+        &self,
+        fs: Arc<SecretFs>,
+        ledger: &Ledger,
+        device: OwnedFd,
+        ended: impl FnOnce(io::Result<()>) + Send + 'static,
+    ) -> io::Result<()> {
+        session::resume(fs, ledger, device, self.pool.handle().clone(), ended).map(drop)
     }
 
     /// Ends without waiting for a provider that does not answer.

@@ -51,7 +51,9 @@ const SILENCE: Duration = Duration::from_secs(10);
 /// A worker that is not prepared after this long will never be.
 const PREPARATION: Duration = Duration::from_secs(60);
 /// Who has served for this long has not failed at once.
-const LASTED: Duration = Duration::from_secs(1);
+const LASTED: Duration = Duration::from_millis(250);
+/// So many workers in a row may fail before there is a pause.
+const AT_ONCE: u32 = 3;
 const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// From the end of a worker's link to its own.
@@ -303,20 +305,15 @@ impl Holder {
         if lasted {
             self.failures = 0;
         }
-        // At once, the first time.
-        let pause = if self.failures == 0 { Duration::ZERO } else { self.pause_of(self.failures) };
-        self.next_start = Instant::now() + pause;
-        self.failures += 1;
+        self.pause();
     }
 
+    /// Until the next start: none, unless several have failed in a row.
     fn pause(&mut self) {
         self.failures += 1;
-        self.next_start = Instant::now() + self.pause_of(self.failures);
-    }
-
-    fn pause_of(&self, failures: u32) -> Duration {
-        let doubled = 1 << failures.saturating_sub(1).min(16);
-        (SHORTEST_PAUSE * doubled).min(LONGEST_PAUSE)
+        let doublings = self.failures.checked_sub(AT_ONCE + 1).map(|it| it.min(16));
+        let pause = doublings.map_or(Duration::ZERO, |it| (SHORTEST_PAUSE * (1 << it)).min(LONGEST_PAUSE));
+        self.next_start = Instant::now() + pause;
     }
 
     fn reload(&self) {
@@ -372,6 +369,9 @@ impl Holder {
     fn stop(mut self, signal: Signal) -> u8 {
         tracing::info!(%signal, "stops");
         tell("STOPPING=1");
+        if let Some(orphan) = self.orphan.take() {
+            child::end(&orphan, || {});
+        }
         self.kept.take_away();
         for worker in [self.coming.take(), self.serving.take()].into_iter().flatten() {
             worker.tell(&Order::Stop);

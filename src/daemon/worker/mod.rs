@@ -20,12 +20,11 @@ use super::message::{Order, Report};
 use super::plan::{self, PlanError};
 use super::serve::Server;
 use crate::broker::Environment;
-use crate::fs::SecretFs;
 use crate::fs::mountpoint::MountError;
 use crate::fs::tree::TreeError;
 use crate::sys::link::Link;
 use crate::sys::{lease, signal};
-use mounts::{Kept, Planned, Served};
+use mounts::{Kept, Means, Planned, Served};
 
 /// What a worker is made of.
 pub struct Setup<'a> {
@@ -91,10 +90,7 @@ impl Worker {
         }
         let allowed = Environment::Only(config.env_allowed.clone());
         let broker = Arc::new(assemble::broker(&setup.choice, &config, allowed)?);
-        let planned = plans.into_iter().map(|plan| {
-            let fs = SecretFs::new(broker.clone(), plan.layout)?;
-            Planned::new(plan.at, fs, &mut kept).map_err(WorkerError::from)
-        });
+        let planned = plans.into_iter().map(|plan| Planned::new(plan, &broker, &mut kept));
         let planned = planned.collect::<Result<_, WorkerError>>()?;
         Ok(Self { link, server, planned, left: kept })
     }
@@ -110,10 +106,8 @@ impl Worker {
         }
         let Self { link, server, planned, left } = self;
         left.into_iter().for_each(|kept| kept.take_away(&link));
-        let mut served = Vec::new();
-        for planned in planned {
-            served.push(planned.serve(&server, &link, &tell)?);
-        }
+        let means = Means { server: &server, link: &link, tell: &tell };
+        let served: Vec<_> = planned.into_iter().map(|it| it.serve(&means)).collect::<Result<_, _>>()?;
         Report::Status(status(&served)).send(&link)?;
         Report::Serving.send(&link)?;
         wait(&events, &link);

@@ -1,9 +1,8 @@
-//! The mounts of a worker: which of them outlived its predecessor, and how each comes to be served.
-//! Uses `fs`.
+//! The mounts of a worker: which of them outlived its predecessor, and how each comes to be served:
+//! gone on with where it stood, or made anew. Uses `fs` and `ledger`.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
@@ -11,23 +10,29 @@ use nix::unistd::geteuid;
 
 use super::super::holder::{device_of, name_of};
 use super::super::message::{DEVICE, LEDGER, Order, Report};
+use super::super::plan::Plan;
 use super::super::serve::Server;
 use super::{Event, WorkerError};
-use crate::fs::SecretFs;
+use crate::broker::Broker;
 use crate::fs::mountpoint::{self, MountError};
+use crate::fs::{SecretFs, tree::TreeError};
+use crate::ledger::Ledger;
+use crate::metrics;
 use crate::sys::link::Link;
 
 /// A mount that outlived the worker that served it.
 pub(super) struct Kept {
     /// The device number.
     number: String,
-    /// Keeps its readers waiting instead of telling them that nobody serves.
-    _device: OwnedFd,
+    device: OwnedFd,
+    /// What that worker has left.
+    ledger: Option<OwnedFd>,
 }
 
 /// A mount of the config, about to be served.
 pub(super) struct Planned {
-    at: PathBuf,
+    plan: Plan,
+    broker: Arc<Broker>,
     fs: Arc<SecretFs>,
     kept: Option<Kept>,
 }
@@ -36,19 +41,34 @@ pub(super) struct Served {
     pub(super) fs: Arc<SecretFs>,
 }
 
+/// What serving a mount needs.
+pub(super) struct Means<'a> {
+    pub(super) server: &'a Server,
+    pub(super) link: &'a Link,
+    pub(super) tell: &'a Sender<Event>,
+}
+
 /// What the holder has kept.
 pub(super) fn receive(link: &Link) -> Result<Vec<Kept>, WorkerError> {
-    let mut kept = Vec::new();
+    let (mut kept, mut ledgers) = (Vec::new(), Vec::new());
     loop {
         match Order::receive(link)? {
             Some(Order::Kept(name, device)) if name.starts_with(DEVICE) => {
-                kept.push(Kept { number: device_of(&name), _device: device });
+                kept.push(Kept { number: device_of(&name), device, ledger: None });
             }
-            Some(Order::Prepare) => return Ok(kept),
+            Some(Order::Kept(name, ledger)) if name.starts_with(LEDGER) => ledgers.push((name, ledger)),
+            Some(Order::Prepare) => break,
             Some(_) => {}
             None => return Err(WorkerError::Deserted),
         }
     }
+    for (name, ledger) in ledgers {
+        let of_mount = |it: &&mut Kept| name_of(LEDGER, &it.number) == name;
+        if let Some(kept) = kept.iter_mut().find(of_mount) {
+            kept.ledger = Some(ledger);
+        }
+    }
+    Ok(kept)
 }
 
 /// A mount is gone: nobody needs to keep it.
@@ -69,39 +89,77 @@ impl Kept {
 
 impl Planned {
     /// Judges the place, unless what is there is to be taken over.
-    pub(super) fn new(at: PathBuf, fs: Arc<SecretFs>, kept: &mut Vec<Kept>) -> Result<Self, MountError> {
-        let ours = kept.iter().position(|it| mountpoint::is_ours_with(&at, &it.number));
+    pub(super) fn new(plan: Plan, broker: &Arc<Broker>, kept: &mut Vec<Kept>) -> Result<Self, WorkerError> {
+        let fs = filesystem(&plan, broker)?;
+        let ours = kept.iter().position(|it| mountpoint::is_ours_with(&plan.at, &it.number));
         let kept = ours.map(|index| kept.swap_remove(index));
         if kept.is_none() {
-            mountpoint::prepare(&at)?;
+            mountpoint::prepare(&plan.at)?;
         }
-        Ok(Self { at, fs, kept })
+        Ok(Self { plan, broker: broker.clone(), fs, kept })
+    }
+
+    /// From now on the mount answers. Its predecessor is dead.
+    pub(super) fn serve(mut self, means: &Means<'_>) -> Result<Served, WorkerError> {
+        if let Some(kept) = self.kept.take() {
+            match self.resume(&kept, means) {
+                Ok(()) => {
+                    metrics::get().resumes.of(["ok"]).inc();
+                    return Ok(Served { fs: self.fs });
+                }
+                Err(error) => {
+                    let at = self.plan.at.display();
+                    tracing::warn!(%at, %error, "the mount cannot be gone on with: it is made anew, open handles end");
+                    metrics::get().resumes.of(["remounted"]).inc();
+                    kept.take_away(means.link);
+                    self.fs = filesystem(&self.plan, &self.broker)?;
+                }
+            }
+        }
+        self.mount(means)
+    }
+
+    fn resume(&self, kept: &Kept, means: &Means<'_>) -> io::Result<()> {
+        let nothing = || io::Error::other("nothing was left to go on with");
+        let ledger = Ledger::adopt(kept.ledger.as_ref().ok_or_else(nothing)?.try_clone()?)?;
+        let (device, ended) = (kept.device.try_clone()?, self.ended(&kept.number, means));
+        means.server.resume(self.fs.clone(), &ledger, device, ended)
     }
 
     /// The holder has the descriptors before anybody is answered: from then on the mount outlives us.
-    pub(super) fn serve(
-        self,
-        server: &Server,
-        link: &Link,
-        tell: &Sender<Event>,
-    ) -> Result<Served, WorkerError> {
-        if let Some(kept) = self.kept {
-            kept.take_away(link);
-        }
-        let device = match geteuid().is_root() {
-            true => mountpoint::mount_direct(&self.at),
-            false => mountpoint::mount_by_helper(&self.at),
-        }?;
-        let number = mountpoint::device_at(&self.at);
-        let copy = device.as_fd().try_clone_to_owned()?;
-        Report::Keep(name_of(DEVICE, &number), copy).send(link)?;
-        let tell = tell.clone();
-        let at = self.at.clone();
-        let ended = move |outcome: io::Result<()>| {
-            tracing::info!(at = %at.display(), ?outcome, "the mount has ended");
-            let _ = tell.send(Event::Ended(number));
+    fn mount(self, means: &Means<'_>) -> Result<Served, WorkerError> {
+        let device = self.make()?;
+        let number = mountpoint::device_at(&self.plan.at);
+        let keep = |prefix, descriptor: BorrowedFd<'_>| {
+            Report::Keep(name_of(prefix, &number), descriptor.try_clone_to_owned()?).send(means.link)
         };
-        server.serve(self.fs.clone(), device, ended)?;
+        let ledger = Ledger::create().unwrap_or_else(|error| {
+            tracing::warn!(%error, "nothing can be kept for a successor: open handles end with this worker");
+            Ledger::none()
+        });
+        ledger.descriptor().map_or(Ok(()), |descriptor| keep(LEDGER, descriptor))?;
+        keep(DEVICE, device.as_fd())?;
+        let ended = self.ended(&number, means);
+        means.server.serve(self.fs.clone(), &ledger, device, ended)?;
         Ok(Served { fs: self.fs })
     }
+
+    fn make(&self) -> Result<OwnedFd, MountError> {
+        match geteuid().is_root() {
+            true => mountpoint::mount_direct(&self.plan.at),
+            false => mountpoint::mount_by_helper(&self.plan.at),
+        }
+    }
+
+    fn ended(&self, number: &str, means: &Means<'_>) -> impl FnOnce(io::Result<()>) + Send + 'static {
+        let (tell, at, number) = (means.tell.clone(), self.plan.at.clone(), number.to_owned());
+        move |outcome| {
+            tracing::info!(at = %at.display(), ?outcome, "the mount has ended");
+            let _ = tell.send(Event::Ended(number));
+        }
+    }
+}
+
+fn filesystem(plan: &Plan, broker: &Arc<Broker>) -> Result<Arc<SecretFs>, TreeError> {
+    SecretFs::new(broker.clone(), plan.layout.clone())
 }
