@@ -104,6 +104,22 @@ impl Resolver {
         Ok(resolved)
     }
 
+    /// The same, with answers that were given before for the keys that are among them. The basis is
+    /// that of the other keys.
+    pub async fn resolve_but(
+        &self,
+        grant: &Grant,
+        keys: &[SecretKey],
+        held: &[&Resolved],
+    ) -> Result<Resolved, ResolveError> {
+        let is_held = |key: &&SecretKey| held.iter().any(|held| held.answers.contains_key(*key));
+        let (old, new): (Vec<_>, Vec<_>) = keys.iter().partition(is_held);
+        let new: Vec<_> = new.into_iter().cloned().collect();
+        let mut resolved = self.resolve(grant, &new).await?;
+        old.into_iter().for_each(|key| resolved.hold(key, held));
+        Ok(resolved)
+    }
+
     /// Whether nothing can have changed since: costs one pulse per provider.
     pub fn is_still(&self, basis: &Basis) -> bool {
         !basis.has_expired()
@@ -187,8 +203,14 @@ impl Resolver {
 }
 
 impl Basis {
+    /// Rests on that, too.
+    pub fn extend(&mut self, other: &Self) {
+        self.grounds.extend_from_slice(&other.grounds);
+        self.until = self.until.into_iter().chain(other.until).min();
+    }
+
     /// Time alone has changed an answer.
-    fn has_expired(&self) -> bool {
+    pub fn has_expired(&self) -> bool {
         self.until.is_some_and(|until| until <= Timestamp::now())
     }
 }
@@ -207,6 +229,13 @@ impl Named {
 }
 
 impl Resolved {
+    /// The answer that was given before to one of these keys, in place of a newer one.
+    fn hold(&mut self, key: &SecretKey, held: &[&Self]) {
+        if let Some(answer) = held.iter().find_map(|held| held.answers.get(key)) {
+            self.answers.insert(key.clone(), answer.clone());
+        }
+    }
+
     fn take(&mut self, wanted: Vec<Want>, batch: Batch) {
         for (want, answer) in wanted.into_iter().zip(batch.answers) {
             let answer = match want.field {

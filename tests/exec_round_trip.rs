@@ -7,7 +7,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use proptest::prelude::*;
 use secretfs::exec::parse_dotenv;
-use secretfs::secret::{FieldName, SecretBytes, SecretKey, SecretVersion};
+use secretfs::secret::{FieldName, SecretBytes, SecretKey, SecretType, SecretVersion};
 use secretfs::template::{Dialect, Format, Inputs, Options, Rendered, Template};
 
 /// Where a value can stand, what the template has beside it, and how it is read back.
@@ -26,7 +26,14 @@ fn rendered(template: &str, value: &[u8]) -> Result<Vec<u8>, String> {
     let template = Template::compile("t", template, options).map_err(|error| error.to_string())?;
     let now = Timestamp::UNIX_EPOCH;
     let fields = BTreeMap::from([(FieldName::value(), SecretBytes::copy_of(value))]);
-    let version = SecretVersion { fields, version: 1, created_at: now, updated_at: now, expires_at: None };
+    let version = SecretVersion {
+        kind: SecretType::Custom,
+        fields,
+        version: 1,
+        created_at: now,
+        updated_at: now,
+        expires_at: None,
+    };
     let values = HashMap::from([(SecretKey::named("v"), Ok(Arc::new(version)))]);
     let inputs = Inputs { values: &values, env: &|_| None, reader: None, salt: &[0; 32], nearest: &|_| None };
     match template.render(&inputs).map_err(|error| error.to_string())? {

@@ -5,6 +5,7 @@ mod command;
 mod error;
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use hmac::{Hmac, KeyInit, Mac};
 use jiff::Timestamp;
@@ -41,7 +42,15 @@ pub struct Rendering {
     pub bytes: SecretBytes,
     pub basis: Basis,
     pub newest: Option<Timestamp>,
+    /// The secrets in it whose fields are of use only together.
+    pub pairs: Vec<SecretKey>,
+    /// What it was made of.
+    pub versions: Versions,
 }
+
+/// Secrets with the version that was used of each, by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Versions(pub Vec<(SecretKey, u64)>);
 
 impl Broker {
     pub fn new(policy: Policy, resolver: Resolver, salt_key: SecretBytes, environment: Environment) -> Self {
@@ -78,10 +87,26 @@ impl Broker {
         template: &Template,
         reader: Option<&Reader>,
     ) -> Result<Rendering, Error> {
+        self.render_of(grant, template, reader, &[]).await
+    }
+
+    /// All that these keys give, as of one moment per provider.
+    pub async fn resolve(&self, grant: &Grant, keys: &[SecretKey]) -> Result<Resolved, Error> {
+        Ok(self.resolver.resolve(grant, keys).await?)
+    }
+
+    /// Renders with what was resolved before, where that has an answer; the basis is that of the rest.
+    pub async fn render_of(
+        &self,
+        grant: &Grant,
+        template: &Template,
+        reader: Option<&Reader>,
+        held: &[&Resolved],
+    ) -> Result<Rendering, Error> {
         self.check_environment(template)?;
         let mut keys = template.eager().to_vec();
         loop {
-            let resolved = self.resolver.resolve(grant, &keys).await?;
+            let resolved = self.resolver.resolve_but(grant, &keys, held).await?;
             match self.render_once(template, reader, &resolved)? {
                 Rendered::Done(bytes) => return Ok(Rendering::new(bytes, resolved)),
                 // Each round adds at least one of the template's keys, so this ends.
@@ -166,8 +191,19 @@ impl Broker {
 
 impl Rendering {
     fn new(bytes: SecretBytes, resolved: Resolved) -> Self {
-        let newest =
-            resolved.answers.values().filter_map(|answer| Some(answer.as_ref().ok()?.updated_at)).max();
-        Self { bytes, basis: resolved.basis, newest }
+        let found = || resolved.answers.iter().filter_map(|(key, answer)| Some((key, answer.as_ref().ok()?)));
+        let newest = found().map(|(_, version)| version.updated_at).max();
+        let pairs = found().filter(|(key, version)| version.kind.is_pair() && key.version.is_none());
+        let pairs = pairs.map(|(key, _)| key.clone()).collect();
+        let mut versions: Vec<_> = found().map(|(key, it)| (key.clone(), it.version)).collect();
+        versions.sort_unstable();
+        Self { bytes, newest, pairs, versions: Versions(versions), basis: resolved.basis }
+    }
+}
+
+impl fmt::Display for Versions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let texts: Vec<_> = self.0.iter().map(|(key, version)| format!("{key}@{version}")).collect();
+        f.write_str(&texts.join(" "))
     }
 }

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::unistd::{Group, User, getegid, geteuid};
@@ -117,6 +118,7 @@ pub fn spec(options: &FileOptions) -> Result<Spec, Unknown> {
         dialect: options.dialect,
         syntax: options.syntax.unwrap_or(Syntax::Angle),
         verify: options.verify.unwrap_or(true),
+        set: options.set.as_deref().map(Arc::from),
         deadline: options.deadline.unwrap_or(DEADLINE),
     })
 }

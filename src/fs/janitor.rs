@@ -150,7 +150,9 @@ impl SecretFs {
     }
 
     fn sweep(&self) {
-        let sweep = self.nodes().sweep(Instant::now());
+        let now = Instant::now();
+        self.sets.sweep(now);
+        let sweep = self.nodes().sweep(now);
         if let Some(kernel) = self.kernel.get() {
             sweep.drop_pages.iter().for_each(|&node| kernel.forget_content(node));
             sweep.doubted.iter().filter(|&&node| !kernel.knows(node)).for_each(|&node| self.let_go(node));

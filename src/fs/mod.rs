@@ -14,6 +14,7 @@ pub mod nodes;
 mod open;
 pub mod render;
 pub mod session;
+mod sets;
 pub mod snapshot;
 pub mod source;
 pub mod tree;
@@ -39,6 +40,7 @@ use inherit::Agreed;
 use listing::Listings;
 use nodes::{Content, FIRST_NODE, NodeId, Nodes, Place, View};
 use render::Flights;
+use sets::Sets;
 use snapshot::Snapshot;
 use tree::{Entry, File, Layout, Tree};
 use watch::Watch;
@@ -52,6 +54,7 @@ pub struct SecretFs {
     handles: Handles,
     listings: Listings,
     flights: Flights,
+    sets: Sets,
     deadlines: Deadlines,
     /// Held while a node takes another snapshot.
     adopting: tokio::sync::Mutex<()>,
@@ -105,6 +108,7 @@ impl SecretFs {
             handles: Handles::default(),
             listings: Listings::default(),
             flights: Flights::default(),
+            sets: Sets::default(),
             deadlines: Deadlines::start(),
             adopting: tokio::sync::Mutex::default(),
             edits: Edits::default(),
@@ -191,6 +195,10 @@ impl SecretFs {
             Ok(_) => Place { file: file.id, view: view_of(caller, template) },
             Err(_) => return Some(self.looked_bare(caller, file)),
         };
+        let sets = self.sets.of(file, template);
+        if !sets.is_empty() {
+            return self.lookup_in_set(caller, &place, template, &sets);
+        }
         let (node, snapshot) = self.nodes().current(&place)?.clone();
         if !snapshot.rests_on(template, |basis| self.broker.is_still(basis)) {
             return None;

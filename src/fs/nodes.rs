@@ -149,6 +149,11 @@ impl Nodes {
         }
     }
 
+    /// A node for a snapshot that is not current, for who shall see that.
+    pub fn add(&mut self, place: &Place, snapshot: &Arc<Snapshot>) -> NodeId {
+        self.make(Content::Filled(place.clone(), snapshot.clone()))
+    }
+
     /// The place's snapshot is not current any more. Answers with its node if nobody has it open.
     pub fn retire(&mut self, place: &Place) -> Option<NodeId> {
         let (node, _) = self.current.remove(place)?;

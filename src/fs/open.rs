@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::errno::Errno;
 use super::handle::Handle;
 use super::nodes::{Content, FIRST_NODE, NodeId, Nodes, Place, Reserved, Step};
+use super::sets::Sighting;
 use super::snapshot::Snapshot;
 use super::tree::File;
 use super::{Reply, SecretFs, tree, view_of};
@@ -77,11 +78,19 @@ impl SecretFs {
             Err(errno) => return Some(Err(errno)),
         };
         let own_view = place.view == view_of(caller, &template);
-        if !own_view || !(looked_again || self.is_current(&place, &snapshot, &template)) {
+        let sighting = Sighting { caller, place: &place, template: &template, snapshot: &snapshot };
+        if !own_view || !self.may_see(&sighting, just_looked, looked_again) {
             return (!is_unseen).then(|| refuse(&mut self.nodes(), id, caller));
         }
         let pinned = self.nodes().pin(id, &snapshot);
         pinned.then(|| Ok(self.handle(caller, id, snapshot, &grant)))
+    }
+
+    /// Whether this snapshot is what an OPEN is to see: the current one, or that of its process.
+    fn may_see(&self, sighting: &Sighting<'_>, just_looked: bool, looked_again: bool) -> bool {
+        let Sighting { place, snapshot, template, .. } = sighting;
+        let seen = self.file(place.file).ok().and_then(|file| self.is_seen(&file, sighting, just_looked));
+        seen.unwrap_or_else(|| looked_again || self.is_current(place, snapshot, template))
     }
 
     fn is_current(&self, place: &Place, snapshot: &Arc<Snapshot>, template: &Arc<Template>) -> bool {
@@ -116,7 +125,7 @@ impl SecretFs {
         let file = self.file(file)?;
         match self.rendered_in_time(caller, file.clone()).await {
             Ok(Some(rendered)) => {
-                let snapshot = self.hand_over(id, &rendered.place, rendered.snapshot).await?;
+                let snapshot = self.hand_over(id, &file, &rendered.place, rendered.snapshot).await?;
                 Ok(self.handle(&caller, id, snapshot, &rendered.grant))
             }
             Ok(None) => Err(Errno::ACCES),
@@ -130,6 +139,7 @@ impl SecretFs {
     async fn hand_over(
         &self,
         id: NodeId,
+        file: &File,
         place: &Place,
         snapshot: Arc<Snapshot>,
     ) -> Result<Arc<Snapshot>, Errno> {
@@ -137,9 +147,15 @@ impl SecretFs {
         let reserved = self.nodes().reserve(id, place, &snapshot).ok_or(Errno::ACCES)?;
         match reserved {
             Reserved::Held(held) => {
-                if !Arc::ptr_eq(&held, &snapshot) {
-                    tracing::info!(node = id, "open elsewhere: serves the snapshot of the open handle");
+                if Arc::ptr_eq(&held, &snapshot) {
+                    return Ok(held);
                 }
+                if self.sets.has(file) {
+                    self.nodes().closed(id);
+                    tracing::warn!(file = %file.path.display(), "open elsewhere, in another version than the rest of its set");
+                    return Err(Errno::STALE);
+                }
+                tracing::info!(node = id, "open elsewhere: serves the snapshot of the open handle");
                 Ok(held)
             }
             Reserved::Changed => {

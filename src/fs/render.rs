@@ -14,7 +14,7 @@ use super::nodes::{NodeId, Place, View};
 use super::snapshot::{Failure, Snapshot};
 use super::tree::File;
 use super::{Attr, SecretFs, empty, filled};
-use crate::broker::Error;
+use crate::broker::{Error, Rendering};
 use crate::caller::Caller;
 use crate::policy::Grant;
 use crate::provider::{Pulse, unhurried};
@@ -22,7 +22,7 @@ use crate::sys::peer;
 use crate::template::{Reader, Template};
 
 /// What a rendering gives to all who wait for it.
-type Outcome = Result<(NodeId, Arc<Snapshot>), Error>;
+pub(super) type Outcome = Result<(NodeId, Arc<Snapshot>), Error>;
 
 /// Renderings under way. One may be joined only by who could not tell the difference: nothing
 /// has changed, at any provider or in the template, since it began.
@@ -47,13 +47,14 @@ struct Flight {
 }
 
 /// What a rendering is made from.
-struct Job {
-    file: Arc<File>,
-    place: Place,
-    template: Arc<Template>,
+pub(super) struct Job {
+    pub(super) caller: Caller,
+    pub(super) file: Arc<File>,
+    pub(super) place: Place,
+    pub(super) template: Arc<Template>,
     edited: SystemTime,
-    reader: Option<Reader>,
-    grant: Grant,
+    pub(super) reader: Option<Reader>,
+    pub(super) grant: Grant,
 }
 
 /// What a caller gets who wants a file: its snapshot, nothing because he may not read it, or an
@@ -183,7 +184,15 @@ impl SecretFs {
         let reader = reader_of(caller, &template);
         let view = reader.as_ref().map_or(View::Real, |reader| View::Reader(view_key(reader)));
         let place = Place { file: file.id, view };
-        Ok(Some(Job { file: file.clone(), place, template, edited: loaded.edited, reader, grant }))
+        Ok(Some(Job {
+            caller: *caller,
+            file: file.clone(),
+            place,
+            template,
+            edited: loaded.edited,
+            reader,
+            grant,
+        }))
     }
 
     pub(super) async fn load_in_time(&self, file: &Arc<File>) -> Result<(), Error> {
@@ -198,8 +207,20 @@ impl SecretFs {
         told.await.unwrap_or(Err(Error::Internal("loading failed")))
     }
 
-    /// Joins a rendering that is as good as one begun now, or does it.
     async fn snapshot(&self, job: &Job) -> Outcome {
+        if let Some((process, sets)) = self.reader_of_sets(job) {
+            return self.seen(job, process, &sets).await;
+        }
+        let current = self.current(job).await;
+        // The first rendering of all tells which secrets make a set.
+        match self.reader_of_sets(job).filter(|_| current.is_ok()) {
+            Some((process, sets)) => self.seen(job, process, &sets).await,
+            None => current,
+        }
+    }
+
+    /// Joins a rendering that is as good as one begun now, or does it.
+    async fn current(&self, job: &Job) -> Outcome {
         let (number, sender) = match self.board(job) {
             Seat::Pilot(number, sender) => (number, sender),
             Seat::Passenger(mut outcome) => {
@@ -252,16 +273,32 @@ impl SecretFs {
 
     async fn render(&self, job: &Job) -> Outcome {
         let rendering = self.broker.render(&job.grant, &job.template, job.reader.as_ref()).await?;
+        Ok(self.install(job, rendering))
+    }
+
+    /// Makes the rendering the current one.
+    pub(super) fn install(&self, job: &Job, rendering: Rendering) -> (NodeId, Arc<Snapshot>) {
+        self.sets.learn(&rendering.pairs);
+        let (node, snapshot, retired) = self.nodes().install(&job.place, self.snapshot_of(job, rendering));
+        if let (Some(retired), Some(kernel)) = (retired, self.kernel.get()) {
+            kernel.forget_content(retired);
+        }
+        (node, snapshot)
+    }
+
+    fn snapshot_of(&self, job: &Job, rendering: Rendering) -> Arc<Snapshot> {
         let snapshot = Snapshot::new(rendering, job.template.clone(), job.edited, job.file.spec.ownership);
         if self.ledger().keeps() {
             // Here, and not under the lock of the nodes.
             snapshot.fingerprint(self.ledger().key());
         }
-        let (node, snapshot, retired) = self.nodes().install(&job.place, Arc::new(snapshot));
-        if let (Some(retired), Some(kernel)) = (retired, self.kernel.get()) {
-            kernel.forget_content(retired);
-        }
-        Ok((node, snapshot))
+        Arc::new(snapshot)
+    }
+
+    /// Keeps the rendering for who shall see an older one than the current.
+    pub(super) fn put_aside(&self, job: &Job, rendering: Rendering) -> (NodeId, Arc<Snapshot>) {
+        let snapshot = self.snapshot_of(job, rendering);
+        (self.nodes().add(&job.place, &snapshot), snapshot)
     }
 }
 

@@ -8,7 +8,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
 use super::errno::Errno;
-use crate::broker::{self, Rendering};
+use crate::broker::{self, Rendering, Versions};
 use crate::ledger::{Kept, Kind, Ledger, Record};
 use crate::policy::Ownership;
 use crate::resolver::Basis;
@@ -32,6 +32,7 @@ pub struct Snapshot {
 struct Origin {
     template: Arc<Template>,
     basis: Basis,
+    versions: Versions,
 }
 
 /// Tells whether bytes that were wiped have come back, without keeping them.
@@ -53,8 +54,9 @@ impl Snapshot {
         ownership: Ownership,
     ) -> Self {
         let activated = rendering.newest.map_or(SystemTime::UNIX_EPOCH, SystemTime::from);
-        let origin = Origin { template, basis: rendering.basis };
-        Self::of(rendering.bytes, edited.max(activated), ownership, Some(origin))
+        let Rendering { bytes, basis, versions, .. } = rendering;
+        let origin = Origin { template, basis, versions };
+        Self::of(bytes, edited.max(activated), ownership, Some(origin))
     }
 
     fn of(bytes: SecretBytes, mtime: SystemTime, ownership: Ownership, origin: Option<Origin>) -> Self {
@@ -105,6 +107,11 @@ impl Snapshot {
         let origin = self.origin();
         let origin = origin.as_ref().filter(|origin| Arc::ptr_eq(&origin.template, template))?;
         Some(origin.basis.clone())
+    }
+
+    /// What it was made of, as far as that is known here.
+    pub fn versions(&self) -> Versions {
+        self.origin().as_ref().map_or_else(Versions::default, |origin| origin.versions.clone())
     }
 
     /// Asks about the basis without copying it.

@@ -47,6 +47,8 @@ pub struct Spec {
     pub dialect: Option<Dialect>,
     pub syntax: Syntax,
     pub verify: bool,
+    /// The files with this name are read as of one version.
+    pub set: Option<Arc<str>>,
     /// The time within which every request is answered.
     pub deadline: Duration,
 }

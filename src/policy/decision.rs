@@ -22,6 +22,14 @@ impl Grant {
         Self { keys: keys.to_vec(), generation }
     }
 
+    /// Both, if they were given under the same rules.
+    pub fn and(mut self, other: &Self) -> Self {
+        if self.generation == other.generation {
+            self.keys.extend_from_slice(&other.keys);
+        }
+        self
+    }
+
     pub fn covers(&self, key: &SecretKey) -> bool {
         self.keys.contains(key)
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::constant::Constant;
-use crate::secret::{Absent, Answer, FieldName, SecretBytes, SecretKey, SecretVersion};
+use crate::secret::{Absent, Answer, FieldName, SecretBytes, SecretKey, SecretType, SecretVersion};
 
 pub struct EnvProvider {
     /// When the process began.
@@ -27,6 +27,7 @@ impl Constant for EnvProvider {
         let can_be = matches!(key.version, None | Some(1)) && !key.path.contains(['=', '\0']);
         let value = can_be.then(|| std::env::var_os(&key.path)).flatten().ok_or(Absent::Missing)?;
         Ok(Arc::new(SecretVersion {
+            kind: SecretType::Plain,
             fields: BTreeMap::from([(FieldName::value(), SecretBytes::new(value.into_vec()))]),
             version: 1,
             created_at: self.since,

@@ -80,6 +80,11 @@ impl SecretType {
         }
     }
 
+    /// Whether its fields are of use only together, in files of their own.
+    pub fn is_pair(self) -> bool {
+        matches!(self, Self::Certificate | Self::SshKey)
+    }
+
     /// The field that a bare value goes to: the only required one.
     pub fn single_field(self) -> Option<&'static str> {
         match self.required() {

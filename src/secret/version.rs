@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{FieldName, SecretBytes};
+use super::{FieldName, SecretBytes, SecretType};
 
 /// The fields of one immutable version, with what a template may ask about it.
 pub struct SecretVersion {
+    pub kind: SecretType,
     pub fields: BTreeMap<FieldName, SecretBytes>,
     pub version: u64,
     pub created_at: Timestamp,

@@ -35,6 +35,29 @@ fn unit_of(path: &str) -> Option<String> {
     is_unit.then(|| below.strip_prefix('_').unwrap_or(below).to_owned())
 }
 
+/// A process, and none that has its number later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ProcessId {
+    pub pid: u32,
+    /// In ticks since the machine started.
+    pub start: u64,
+}
+
+/// The process of the calling thread: the same before and after it executes another program.
+pub fn process(caller: &Caller) -> Option<ProcessId> {
+    let status = read(caller, "status")?;
+    let group = status.lines().find_map(|line| line.strip_prefix("Tgid:"))?;
+    let pid = group.trim().parse().ok()?;
+    let stat = read(&Caller { pid, ..*caller }, "stat")?;
+    Some(ProcessId { pid, start: start_of(&stat)? })
+}
+
+/// The 22nd field of proc_pid_stat(5); the second one may hold blanks and parentheses.
+fn start_of(stat: &str) -> Option<u64> {
+    let (_, rest) = stat.rsplit_once(')')?;
+    rest.split_ascii_whitespace().nth(19)?.parse().ok()
+}
+
 fn read(caller: &Caller, file: &str) -> Option<String> {
     if caller.pid == 0 {
         return None;
@@ -63,6 +86,22 @@ mod tests {
         assert!(!in_group(&caller, 0));
         assert_eq!(exe(&caller), None);
         assert_eq!(unit(&caller), None);
+        assert_eq!(process(&caller), None);
+    }
+
+    #[test]
+    fn all_threads_are_of_one_process() {
+        let caller = |pid| Caller { uid: 0, gid: 0, pid };
+        let thread = move || process(&caller(nix::unistd::gettid().as_raw().unsigned_abs()));
+        let other = std::thread::spawn(thread).join().unwrap();
+        assert_eq!((other, other.map(|it| it.pid)), (thread(), Some(std::process::id())));
+        assert_ne!(process(&caller(nix::unistd::getppid().as_raw().unsigned_abs())), other);
+    }
+
+    #[test]
+    fn a_program_may_be_named_as_it_likes() {
+        let stat = "7 (a) S 1 (b)) R 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4711 20";
+        assert_eq!(start_of(stat), Some(4711));
     }
 
     #[test]

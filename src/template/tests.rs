@@ -10,13 +10,14 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::*;
-use crate::secret::{Absent, FieldName, SecretVersion};
+use crate::secret::{Absent, FieldName, SecretType, SecretVersion};
 
 pub(super) fn version(fields: &[(&str, &[u8])]) -> Answer {
     let fields =
         fields.iter().map(|(name, value)| (FieldName::parse(name).unwrap(), SecretBytes::copy_of(value)));
     let at = Timestamp::from_second(1_700_000_000).unwrap();
     Ok(Arc::new(SecretVersion {
+        kind: SecretType::Custom,
         fields: fields.collect::<BTreeMap<_, _>>(),
         version: 3,
         created_at: at,

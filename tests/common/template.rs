@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use secretfs::nearest::nearest;
-use secretfs::secret::{Answer, FieldName, SecretBytes, SecretKey, SecretVersion};
+use secretfs::secret::{Answer, FieldName, SecretBytes, SecretKey, SecretType, SecretVersion};
 use secretfs::template::{Format, Inputs, Options, Reader, Rendered, Template, TemplateError, Values};
 
 pub enum Rendering {
@@ -42,6 +42,7 @@ pub fn secret(fields: &[(&str, &[u8])]) -> Answer {
         |(name, value): &(&str, &[u8])| (FieldName::parse(name).unwrap(), SecretBytes::copy_of(value));
     let at = Timestamp::from_second(1_700_000_000).unwrap();
     Ok(Arc::new(SecretVersion {
+        kind: SecretType::Custom,
         fields: fields.iter().map(field).collect::<BTreeMap<_, _>>(),
         version: 3,
         created_at: at,

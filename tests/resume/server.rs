@@ -21,7 +21,7 @@ use secretfs::ledger::Ledger;
 use secretfs::policy::{Ownership, Policy};
 use secretfs::provider::{Batch, BoxFuture, Provider, ProviderError, Pulse};
 use secretfs::resolver::Resolver;
-use secretfs::secret::{FieldName, SecretBytes, SecretKey, SecretVersion};
+use secretfs::secret::{FieldName, SecretBytes, SecretKey, SecretType, SecretVersion};
 use secretfs::template::Syntax;
 
 const ORDER: &str = "SECRETFS_TEST_SERVER";
@@ -183,6 +183,7 @@ fn filesystem(folder: &Path) -> Arc<SecretFs> {
         dialect: None,
         syntax: Syntax::Angle,
         verify: true,
+        set: None,
         deadline: Duration::from_secs(5),
     };
     let folders = Ownership { uid: 0, gid: 0, mode: 0o555 };
@@ -218,6 +219,7 @@ impl Provider for Turning {
             let at = jiff::Timestamp::from_second(1_700_000_000 + number as i64).unwrap();
             let answer = || {
                 Ok(Arc::new(SecretVersion {
+                    kind: SecretType::Plain,
                     fields: BTreeMap::from([(
                         FieldName::value(),
                         SecretBytes::copy_of(value(number).as_bytes()),

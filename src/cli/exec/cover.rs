@@ -98,6 +98,7 @@ impl Cover {
             dialect: None,
             syntax: Syntax::Angle,
             verify: true,
+            set: None,
             deadline: DEADLINE,
         }
     }
@@ -120,6 +121,7 @@ pub(super) fn layout(covers: &[Cover]) -> Layout {
             dialect: None,
             syntax: Syntax::Angle,
             verify: true,
+            set: None,
             deadline: DEADLINE,
         },
         files: numbered.map(|(index, it)| (it.name(index), (it.spec(), Some(it.template.clone())))).collect(),

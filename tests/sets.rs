@@ -1,0 +1,292 @@
+//! A set is one version: for a moment, one process reads all files of a set as of one commit, and
+//! everybody else what is current. Declared sets, those of typed secrets, and the controls without.
+
+mod common;
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use common::{Mounted, TestMount, long, stdout_of, tool};
+use secretfs::secret::{FieldName, Namespace, SecretBytes, SecretName, SecretType};
+use secretfs::store::{Access, Edit, EnvKey, KeySources, NewVersion, Stamp, Store};
+
+/// After this time no process sees what was before.
+const OVER: Duration = Duration::from_millis(1_050);
+
+/// Files `a` and `b` of two secrets, which a writer changes in one transaction; `c` is of no set.
+fn mount(options: &str) -> (Mounted, Writer) {
+    let config = format!(
+        "mounts:\n- at: mnt\n  templates: templates\n  mode: \"0444\"\n  files:\n    a: {{{options}}}\n    b: {{{options}}}\n"
+    );
+    let mount = TestMount::new()
+        .template("a.tpl", "<< secrets.a >>")
+        .template("b.tpl", "<< secrets.b >>")
+        .template("c.tpl", "<< secrets.b >>");
+    Writer::start(mount, &config, Values::Two)
+}
+
+/// The same of the fields of one secret.
+fn mount_typed(kind: SecretType) -> (Mounted, Writer) {
+    let config = "mounts:\n- at: mnt\n  templates: templates\n  mode: \"0444\"\n";
+    let mount = TestMount::new()
+        .template("a.tpl", "<< secrets.tls.cert >>")
+        .template("b.tpl", "<< secrets.tls.key >>")
+        .template("mixed.tpl", "<< secrets.tls.key >> << secrets.other >>");
+    Writer::start(mount, config, Values::Typed(kind))
+}
+
+enum Values {
+    Two,
+    Typed(SecretType),
+}
+
+struct Writer {
+    store: Store,
+    values: Values,
+}
+
+impl Writer {
+    fn start(mount: TestMount, config: &str, values: Values) -> (Mounted, Self) {
+        let mount = mount.secret("other", "1").config(config).env("SECRETFS_LOG", "info");
+        let sources = KeySources::of_process(Some(mount.folder().join("master.key")), EnvKey::default());
+        let store = Store::open(&mount.folder().join("store"), Access::Write, &sources).unwrap();
+        let writer = Self { store, values };
+        writer.write(1);
+        (mount.start(), writer)
+    }
+
+    /// Everything in one transaction; each number has a length of its own.
+    fn write(&self, number: u64) {
+        let value =
+            |name: &str| (FieldName::parse(name).unwrap(), SecretBytes::copy_of(text(number).as_bytes()));
+        let version = |names: &[&str]| NewVersion {
+            fields: names.iter().map(|name| value(name)).collect(),
+            expires_at: None,
+        };
+        let stamp = Stamp { now: jiff::Timestamp::now(), by: "test".into() };
+        let written = self.store.change(&Namespace::default(), stamp, |change| {
+            let mut put = |name, fields: &[&str], kind| {
+                let edit = Edit { kind: Some(kind), ..Edit::default() };
+                change.put(&SecretName::parse(name).unwrap(), version(fields), &edit)
+            };
+            match self.values {
+                Values::Two => {
+                    put("a", &["value"], SecretType::Plain)?;
+                    put("b", &["value"], SecretType::Plain)?;
+                }
+                Values::Typed(kind) => {
+                    put("tls", &["cert", "key"], kind)?;
+                }
+            }
+            Ok::<_, secretfs::store::StoreError>(())
+        });
+        written.unwrap();
+    }
+}
+
+fn text(number: u64) -> String {
+    format!("{number}{}", ".".repeat(number as usize * 37 % 5_000))
+}
+
+/// The number that a file tells, whole, and with the size that fstat(2) says.
+#[track_caller]
+fn number(path: &Path) -> u64 {
+    let mut file = fs::File::open(path).unwrap();
+    let size = file.metadata().unwrap().len();
+    let mut seen = String::new();
+    file.read_to_string(&mut seen).unwrap();
+    let number = seen.split('.').next().unwrap().parse().unwrap_or_else(|_| panic!("{seen:?}"));
+    assert_eq!((seen.len() as u64, &*seen), (size, &*text(number)));
+    number
+}
+
+fn numbers(mounted: &Mounted, names: &[&str]) -> Vec<u64> {
+    names.iter().map(|name| number(&mounted.path(name))).collect()
+}
+
+/// What a process of its own reads.
+fn elsewhere(mounted: &Mounted, name: &str) -> u64 {
+    let seen = stdout_of(&Command::new("cat").arg(mounted.path(name)).output().unwrap());
+    seen.split('.').next().unwrap().parse().unwrap()
+}
+
+#[test]
+fn a_process_sees_a_set_as_of_one_commit_and_then_what_is_new() {
+    let (mounted, writer) = mount("set: pair");
+    assert_eq!(numbers(&mounted, &["a"]), [1]);
+    writer.write(2);
+    assert_eq!(numbers(&mounted, &["b", "a", "c"]), [1, 1, 2], "`c` is of no set");
+    assert_eq!((elsewhere(&mounted, "a"), elsewhere(&mounted, "b")), (2, 2), "another process");
+    let thread = std::thread::scope(|scope| scope.spawn(|| number(&mounted.path("b"))).join().unwrap());
+    assert_eq!(thread, 1, "a thread of the same process");
+    sleep(OVER);
+    writer.write(3);
+    assert_eq!(numbers(&mounted, &["b", "a"]), [3, 3], "the next open is new");
+    let is_told = || ["a@1", "b@1", "a@3", "b@3"].iter().all(|it| mounted.stderr().contains(it));
+    let patience = Instant::now() + Duration::from_secs(5);
+    while !is_told() && Instant::now() < patience {
+        sleep(Duration::from_millis(10));
+    }
+    assert!(is_told(), "the log says who got which version: {}", mounted.stderr());
+}
+
+#[test]
+fn without_a_set_the_next_open_is_new_at_once() {
+    let (mounted, writer) = mount("");
+    assert_eq!(numbers(&mounted, &["a"]), [1]);
+    writer.write(2);
+    assert_eq!(numbers(&mounted, &["b", "a"]), [2, 2]);
+}
+
+#[test]
+fn certificates_and_ssh_keys_make_a_set_of_their_files() {
+    let (mounted, writer) = mount_typed(SecretType::Certificate);
+    assert_eq!(numbers(&mounted, &["a"]), [1]);
+    writer.write(2);
+    mounted.store().set("other", "2");
+    assert_eq!(numbers(&mounted, &["b"]), [1]);
+    assert_eq!(mounted.read("mixed"), format!("{} 2", text(1)), "what else a file has is current");
+    mounted.store().set("other", "3");
+    assert_eq!(mounted.read("mixed"), format!("{} 3", text(1)));
+    sleep(OVER);
+    assert_eq!(numbers(&mounted, &["b", "a"]), [2, 2]);
+}
+
+/// The control: other types make none.
+#[test]
+fn other_secrets_make_no_set() {
+    let (mounted, writer) = mount_typed(SecretType::Custom);
+    assert_eq!(numbers(&mounted, &["a"]), [1]);
+    writer.write(2);
+    assert_eq!(numbers(&mounted, &["b"]), [2]);
+}
+
+#[test]
+fn a_program_that_takes_the_place_of_another_goes_on_with_its_set() {
+    let (mounted, writer) = mount("set: pair");
+    let mut shell = Command::new("/bin/sh");
+    shell
+        .args(["-c", "read -r line <a; echo \"$line\"; read -r line; exec cat b"])
+        .current_dir(mounted.point());
+    let mut shell = shell.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(shell.stdout.take().unwrap());
+    let mut first = String::new();
+    said.read_line(&mut first).unwrap();
+    writer.write(2);
+    writeln!(shell.stdin.take().unwrap()).unwrap();
+    let mut second = String::new();
+    said.read_to_string(&mut second).unwrap();
+    shell.wait().unwrap();
+    assert_eq!((first.trim_end(), &*second), (&*text(1), &*text(1)));
+}
+
+/// There is no path that could be looked up again.
+#[test]
+fn bound_files_are_of_one_version_too() {
+    let (mounted, writer) = mount("set: pair");
+    let folder = tempfile::tempdir().unwrap();
+    let bound = ["a", "b"].map(|name| {
+        let at = folder.path().join(name);
+        fs::write(&at, "").unwrap();
+        stdout_of(
+            &Command::new(tool("mount")).arg("--bind").arg(mounted.path(name)).arg(&at).output().unwrap(),
+        );
+        at
+    });
+    let _unbind = Unbind(bound.to_vec());
+    let first = fs::read_to_string(&bound[0]).unwrap();
+    writer.write(2);
+    let second = fs::read_to_string(&bound[1]).unwrap();
+    assert_eq!((&*first, &*second), (&*text(1), &*text(1)));
+    sleep(OVER);
+    assert_eq!(fs::read_to_string(&bound[1]).unwrap(), text(2));
+    assert_eq!(fs::read_to_string(&bound[0]).unwrap(), text(2));
+}
+
+struct Unbind(Vec<PathBuf>);
+
+impl Drop for Unbind {
+    fn drop(&mut self) {
+        for path in &self.0 {
+            let _ = nix::mount::umount2(path, nix::mount::MntFlags::MNT_DETACH);
+        }
+    }
+}
+
+#[test]
+fn a_set_with_a_broken_member_serves_the_others() {
+    let (mounted, writer) = mount("set: pair");
+    mounted.template("b.tpl", "<< secrets.b");
+    assert_eq!(numbers(&mounted, &["a"]), [1]);
+    assert_eq!(mounted.errno("b"), libc::EIO);
+    writer.write(2);
+    sleep(OVER);
+    mounted.template("b.tpl", "<< secrets.b >>");
+    assert_eq!(numbers(&mounted, &["b", "a"]), [2, 2]);
+}
+
+/// What a race has seen.
+#[derive(Debug, Default)]
+struct Seen {
+    loads: u64,
+    mismatched: u64,
+    /// Older than it may be.
+    stale: u64,
+    written: u64,
+}
+
+/// Loads `a` and `b` as fast as it goes, while both are rotated together as fast as it goes.
+fn race(mounted: &Mounted, writer: &Writer, time: Duration) -> Seen {
+    let is_over = AtomicBool::new(false);
+    let written = std::sync::Mutex::new(vec![(Instant::now(), 1)]);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for number in 2.. {
+                if is_over.load(Ordering::Relaxed) {
+                    return;
+                }
+                writer.write(number);
+                written.lock().unwrap().push((Instant::now(), number));
+            }
+        });
+        let mut seen = Seen::default();
+        let start = Instant::now();
+        while start.elapsed() < time {
+            let at = Instant::now();
+            let pair = numbers(mounted, &["a", "b"]);
+            seen.loads += 1;
+            seen.mismatched += u64::from(pair[0] != pair[1]);
+            let before = |(when, _): &&(Instant, u64)| *when + OVER < at;
+            let least = written.lock().unwrap().iter().rev().find(before).map_or(0, |(_, number)| *number);
+            seen.stale += u64::from(pair[0] < least || pair[1] < least);
+        }
+        is_over.store(true, Ordering::Relaxed);
+        seen.written = written.lock().unwrap().len() as u64;
+        seen
+    })
+}
+
+#[test]
+fn pairs_always_match_while_both_are_rotated() {
+    let time = Duration::from_secs(if long() { 60 } else { 6 });
+    for (mounted, writer) in [mount("set: pair"), mount_typed(SecretType::Certificate)] {
+        let seen = race(&mounted, &writer, time);
+        println!("with a set: {seen:?}");
+        assert!(seen.loads > 100 && seen.written > 50, "too little happened to mean anything: {seen:?}");
+        assert_eq!((seen.mismatched, seen.stale), (0, 0), "{seen:?}");
+    }
+}
+
+/// The control.
+#[test]
+fn without_a_set_some_pairs_do_not_match() {
+    let (mounted, writer) = mount("");
+    let seen = race(&mounted, &writer, Duration::from_secs(3));
+    println!("without: {seen:?}");
+    assert!(seen.mismatched > 0 && seen.stale == 0, "{seen:?}");
+}
