@@ -2,6 +2,7 @@
 //! they outlive the holder, too. Uses `sys` and `fs::mountpoint`.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::super::message::DEVICE;
@@ -29,8 +30,8 @@ impl Kept {
         self.held.iter().map(|(name, descriptor)| (name.as_str(), descriptor.as_fd()))
     }
 
-    pub fn take(&mut self, name: &str) -> Option<OwnedFd> {
-        self.held.remove(name)
+    pub fn copy(&self, name: &str) -> io::Result<Option<OwnedFd>> {
+        self.held.get(name).map(|held| held.as_fd().try_clone_to_owned()).transpose()
     }
 
     pub fn keep(&mut self, name: String, descriptor: OwnedFd) {
@@ -90,7 +91,7 @@ pub fn device_of(name: &str) -> String {
     name.trim_start_matches(DEVICE).replace('.', ":")
 }
 
-fn tell(told: std::io::Result<()>) {
+fn tell(told: io::Result<()>) {
     if let Err(error) = told {
         tracing::warn!(%error, "the service manager was not told what to keep");
     }

@@ -87,11 +87,11 @@ impl Holder {
             }
             None => (None, ready::kept()?),
         };
-        let mut kept = Kept::of_before(kept);
+        let kept = Kept::of_before(kept);
         let now = Instant::now();
         Ok(Self {
             launch,
-            orphan: if serving.is_none() { kept.take(WORKER).map(Process::kept) } else { None },
+            orphan: if serving.is_none() { kept.copy(WORKER)?.map(Process::kept) } else { None },
             kept,
             signals: SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?,
             is_ready: serving.is_some(),

@@ -1,8 +1,11 @@
 //! The mounts of a worker: which of them outlived its predecessor, and how each comes to be served:
 //! gone on with where it stood, or made anew. Uses `fs` and `ledger`.
 
+use std::fs::{self, Permissions};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
@@ -94,6 +97,7 @@ impl Planned {
         let ours = kept.iter().position(|it| mountpoint::is_ours_with(&plan.at, &it.number));
         let kept = ours.map(|index| kept.swap_remove(index));
         if kept.is_none() {
+            make_in_own_folder(&plan.at);
             mountpoint::prepare(&plan.at)?;
         }
         Ok(Self { plan, broker: broker.clone(), fs, kept })
@@ -157,6 +161,18 @@ impl Planned {
             tracing::info!(at = %at.display(), ?outcome, "the mount has ended");
             let _ = tell.send(Event::Ended(number));
         }
+    }
+}
+
+/// The folder for what lasts until the next boot is ours: who mounts in there need not make each
+/// place first. Elsewhere a place that is not there may be a mistake.
+fn make_in_own_folder(at: &Path) {
+    let user_folder = || std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+    let folder = if geteuid().is_root() { Some("/run".into()) } else { user_folder() };
+    if folder.is_some_and(|folder| at.starts_with(folder.join("secretfs"))) {
+        // If it cannot be made, that it is not there is what will be said.
+        let _ = fs::create_dir_all(at);
+        let _ = fs::set_permissions(at, Permissions::from_mode(0o755));
     }
 }
 

@@ -1,0 +1,131 @@
+//! What happens to readers while the service is killed, restarted and stopped: they notice a pause,
+//! PID 1 among them.
+
+use std::fs;
+
+use super::app::{App, FILE, PASSWORD, UNIT};
+use super::common::Transcript;
+
+/// Reads a file over and over until it is told to stop; then says what came of it.
+const READER: &str = r#"
+import signal, sys, time
+path, out = sys.argv[1:]
+over = []
+signal.signal(signal.SIGTERM, lambda *_: over.append(1))
+right = open(path, "rb").read()
+reads, failures, longest = 0, {}, 0.0
+while not over:
+    start = time.monotonic()
+    try:
+        problem = None if open(path, "rb").read() == right else "another content"
+    except OSError as error:
+        problem = error.strerror
+    longest = max(longest, time.monotonic() - start)
+    reads += 1
+    if problem:
+        failures[problem] = failures.get(problem, 0) + 1
+with open(out, "a") as file:
+    print(f"reads={reads} failures={failures or 'none'} longest={longest * 1000:.0f}ms", file=file)
+"#;
+
+/// Until the service is active and its worker serves again.
+const SETTLE: &str = "settle() {
+    for try in $(seq 100); do
+        systemctl is-active -q secretfs.service && return
+        sleep 0.05
+    done
+}
+";
+
+/// An app whose readers loop, in four processes, while the script runs.
+fn under_load(unit: &str, script: &str) -> (App, Transcript) {
+    let app = App::new(unit);
+    let folder = app.machine.folder().display().to_string();
+    fs::write(app.machine.folder().join("reader.py"), READER).expect("a file");
+    fs::create_dir(app.machine.folder().join("tally")).expect("a folder");
+    let reader = format!(
+        "[Unit]\nDefaultDependencies=no\n[Service]\nUser=app\n\
+         ExecStart=/usr/bin/python3 {folder}/reader.py {FILE} {folder}/tally/%i\n"
+    );
+    let App { machine, store } = app;
+    let app = App { machine: machine.unit("reader@.service", &reader), store };
+    let readers = "reader@1 reader@2 reader@3 reader@4";
+    let transcript = app.boot(&format!(
+        "{SETTLE}chmod 0777 {folder}/tally
+         systemctl start secretfs.service
+         systemctl start {readers}
+         sleep 0.5
+         {script}
+         systemctl stop {readers}
+         systemctl stop secretfs.service
+         fails mountpoint --quiet /run/secretfs/app"
+    ));
+    (app, transcript)
+}
+
+/// A line for each reader.
+fn tallies(app: &App) -> Vec<String> {
+    let files = fs::read_dir(app.machine.folder().join("tally")).expect("a folder").map_while(Result::ok);
+    files.map(|file| fs::read_to_string(file.path()).expect("a file")).collect()
+}
+
+#[track_caller]
+fn expect_no_failure((app, transcript): (App, Transcript)) -> App {
+    transcript.expect_success();
+    let tallies = tallies(&app);
+    println!("{}", tallies.concat());
+    assert_eq!(tallies.len(), 4, "{tallies:?}");
+    assert!(tallies.iter().all(|it| it.contains("failures=none")), "{tallies:?}\n{}", transcript.journal);
+    app
+}
+
+#[test]
+fn a_killed_service_fails_no_read() {
+    expect_no_failure(under_load(
+        UNIT,
+        "for kill in 1 2 3; do systemctl kill -s KILL secretfs.service; sleep 0.3; settle; sleep 0.5; done",
+    ));
+}
+
+#[test]
+fn a_killed_main_process_fails_no_read() {
+    expect_no_failure(under_load(
+        UNIT,
+        "for kill in 1 2 3; do systemctl kill -s KILL --kill-who=main secretfs.service; sleep 0.3; settle; sleep 0.5; done",
+    ));
+}
+
+#[test]
+fn a_restart_fails_no_read() {
+    let app = expect_no_failure(under_load(
+        UNIT,
+        "for restart in 1 2 3; do systemctl restart secretfs.service; sleep 0.3; done
+         systemctl show --property NRestarts secretfs.service",
+    ));
+    let said = app.machine.output_of("service");
+    assert_eq!(said.matches("leaves the mounts to the next start").count(), 3, "{said}");
+}
+
+/// The control: without the manager's copies a restart is seen.
+#[test]
+fn without_kept_descriptors_a_restart_fails_reads() {
+    let unit = UNIT.replace("FileDescriptorStoreMax=256", "FileDescriptorStoreMax=0");
+    let unit = unit.replace("RestartKillSignal=SIGUSR1\n", "");
+    let (app, transcript) = under_load(&unit, "systemctl restart secretfs.service; sleep 0.3");
+    transcript.expect_success();
+    assert!(tallies(&app).iter().any(|it| !it.contains("failures=none")), "{:?}", tallies(&app));
+}
+
+/// PID 1 itself reads the file, while the process is killed that would answer it.
+#[test]
+fn pid_1_reads_while_the_worker_is_killed() {
+    let (app, transcript) = under_load(
+        UNIT,
+        "worker() { pgrep --full -- '--worker$'; }
+         (for kill in $(seq 10); do kill -KILL $(worker); sleep 0.3; done) &
+         for start in $(seq 20); do systemctl start environment.service; done
+         wait",
+    );
+    let app = expect_no_failure((app, transcript));
+    assert_eq!(app.machine.output_of("environment"), format!("{PASSWORD}\n").repeat(20));
+}
