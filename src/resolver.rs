@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::Timestamp;
 
@@ -13,6 +14,8 @@ use crate::secret::{Absent, Answer, FieldName, Reference, SecretBytes, SecretKey
 
 /// The providers by name, and where a name without a provider is to be found.
 pub struct Resolver {
+    /// Unlike any other's in this process: a basis means nothing to another resolver.
+    id: u64,
     providers: Vec<Named>,
     /// Index of the provider for names that are mapped nowhere.
     default: usize,
@@ -34,6 +37,7 @@ pub struct Resolved {
 /// What a set of answers rests on: per provider, the keys asked and the moment of the answer.
 #[derive(Clone, Default)]
 pub struct Basis {
+    resolver: u64,
     grounds: Vec<Ground>,
     /// When the first of the answers expires.
     until: Option<Timestamp>,
@@ -73,7 +77,9 @@ impl Resolver {
     /// `default` answers for every name that has no provider of its own.
     pub fn new(default: &str, provider: Arc<dyn Provider>) -> Self {
         let first = Named { name: default.to_owned(), provider };
-        Self { providers: vec![first], default: 0, mapped: BTreeMap::new() }
+        static MADE: AtomicU64 = AtomicU64::new(0);
+        let id = MADE.fetch_add(1, Ordering::Relaxed) + 1;
+        Self { id, providers: vec![first], default: 0, mapped: BTreeMap::new() }
     }
 
     pub fn with(mut self, name: &str, provider: Arc<dyn Provider>) -> Self {
@@ -93,6 +99,7 @@ impl Resolver {
             return Err(ResolveError::NotGranted(key.clone()));
         }
         let mut resolved = Resolved::default();
+        resolved.basis.resolver = self.id;
         for (provider, wanted) in self.by_provider(keys)? {
             let named = &self.providers[provider];
             let asked: Vec<SecretKey> = wanted.iter().map(|want| want.at_provider.clone()).collect();
@@ -122,16 +129,21 @@ impl Resolver {
 
     /// Whether nothing can have changed since: costs one pulse per provider.
     pub fn is_still(&self, basis: &Basis) -> bool {
-        !basis.has_expired()
+        self.has_resolved(basis)
+            && !basis.has_expired()
             && basis.grounds.iter().all(|ground| {
                 matches!(ground.pulse, Pulse::Still(_))
                     && self.providers[ground.provider].provider.pulse() == ground.pulse
             })
     }
 
+    pub fn has_resolved(&self, basis: &Basis) -> bool {
+        basis.resolver == self.id
+    }
+
     /// Asks the providers that moved. `None`: one of the answers may be different now.
     pub async fn recheck(&self, basis: &Basis) -> Result<Option<Basis>, ResolveError> {
-        if basis.has_expired() {
+        if !self.has_resolved(basis) || basis.has_expired() {
             return Ok(None);
         }
         let mut renewed = basis.clone();

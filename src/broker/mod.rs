@@ -69,16 +69,6 @@ impl Broker {
         self.policy.evaluate(caller, in_group, &Access { door, file, keys })
     }
 
-    /// Whether a grant of this generation still stands.
-    pub fn stands(&self, generation: u64) -> bool {
-        self.policy.generation() == generation
-    }
-
-    /// That of the rules in force.
-    pub fn generation(&self) -> u64 {
-        self.policy.generation()
-    }
-
     /// Renders the template for a caller who was granted its keys. All values are as of one
     /// moment per provider: whenever the template asks for more, everything is asked anew.
     pub async fn render(
@@ -119,6 +109,11 @@ impl Broker {
     /// at every lookup.
     pub fn is_still(&self, basis: &Basis) -> bool {
         self.resolver.is_still(basis)
+    }
+
+    /// Whether it has itself resolved what this is the basis of.
+    pub fn has_resolved(&self, basis: &Basis) -> bool {
+        self.resolver.has_resolved(basis)
     }
 
     /// Asks what [`Broker::is_still`] could not tell. `None`: it has to be rendered anew.

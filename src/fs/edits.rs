@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use super::SecretFs;
-use super::tree::{FileId, Tree};
+use super::tree::{File, FileId, Tree};
 use super::watch::Changes;
+use super::{Generation, SecretFs};
 
 /// What is known of edits, and who is looking.
 #[derive(Default)]
@@ -48,11 +48,11 @@ impl SecretFs {
         if !changes.is_empty() {
             self.take_note(&changes);
         }
-        self.edits.wanted.load(Ordering::Acquire) != self.edits.done.load(Ordering::Acquire)
+        self.scans_wanted() != self.scans_done()
     }
 
     fn take_note(&self, changes: &Changes) {
-        let tree = self.tree();
+        let tree = &self.now().tree;
         match changes.lost {
             true => self.edits.doubt(tree.files()),
             false => changes.edited.iter().for_each(|path| self.edits.doubt(tree.made_from(path))),
@@ -65,7 +65,7 @@ impl SecretFs {
     /// Has the folder of templates read again, and then calls `then`. A disk that takes too long is
     /// like one that fails: the tree stays as it was, and `then` hears that it may not be all.
     pub(super) fn rescan_in_time(self: &Arc<Self>, then: impl FnOnce(bool) + Send + 'static) {
-        let answer = self.deadlines.answer_within(self.layout.spec.deadline, false, then);
+        let answer = self.deadlines.answer_within(self.now().layout.spec.deadline, false, then);
         let is_first = self.edits.waiting().enter(Box::new(answer));
         if is_first {
             let this = self.clone();
@@ -88,28 +88,52 @@ impl SecretFs {
     /// Reads the folder of templates again; readers of what is known go on meanwhile. An error
     /// leaves the tree as it was, until the next look in a second.
     pub(super) fn rescan(&self) {
-        let _one = self.edits.scanning.lock().expect("nothing panics while it holds this");
-        let wanted = self.edits.wanted.load(Ordering::Acquire);
-        if self.edits.done.load(Ordering::Acquire) == wanted {
+        let _one = self.hold_scans();
+        let wanted = self.scans_wanted();
+        if self.scans_done() == wanted {
             return;
         }
-        let scanned = Tree::scan(&self.layout, Some(&self.tree()));
+        let now = self.now();
+        let scanned = Tree::scan(&now.layout, Some(&now.tree));
         self.edits.scan_failed.store(scanned.is_err(), Ordering::Release);
         match scanned {
-            Ok(scanned) => self.take_over(scanned),
+            Ok(tree) => self.take_over(Generation { tree: Arc::new(tree), ..(*now).clone() }, wanted),
             Err(error) => {
-                tracing::error!(%error, "the templates cannot be read again; the files stay as they were")
+                tracing::error!(%error, "the templates cannot be read again; the files stay as they were");
+                self.edits.done.store(wanted, Ordering::Release);
             }
         }
-        self.edits.done.store(wanted, Ordering::Release);
     }
 
-    fn take_over(&self, scanned: Tree) {
-        let scanned = Arc::new(scanned);
-        let before = std::mem::replace(&mut *self.tree_place(), scanned.clone());
-        self.watch_folders(&scanned);
-        let gone = before.files().filter(|file| scanned.file(file.id).is_none());
-        self.edits.edited().extend(gone.map(|file| file.id));
+    /// Until it is dropped, nobody else reads the folder of templates.
+    pub(super) fn hold_scans(&self) -> MutexGuard<'_, ()> {
+        self.edits.scanning.lock().expect("nothing panics while it holds this")
+    }
+
+    /// The edits that a scan that begins now will have seen.
+    pub(super) fn scans_wanted(&self) -> u64 {
+        self.edits.wanted.load(Ordering::Acquire)
+    }
+
+    /// The edits that the tree has seen.
+    pub(super) fn scans_done(&self) -> u64 {
+        self.edits.done.load(Ordering::Acquire)
+    }
+
+    /// Only for who holds the scans. What is not what it was is looked for by the janitor, and who
+    /// has it mapped asks again.
+    pub(super) fn take_over(&self, next: Generation, seen: u64) {
+        let tree = next.tree.clone();
+        let before = self.generations.replace(next);
+        self.edits.done.store(seen, Ordering::Release);
+        self.watch_folders(&tree);
+        let is_other = |file: &&Arc<File>| tree.file(file.id).is_none_or(|now| !Arc::ptr_eq(now, file));
+        let others: BTreeSet<_> = before.tree.files().filter(is_other).map(|file| file.id).collect();
+        if let Some(kernel) = self.kernel.get().filter(|_| !others.is_empty()) {
+            let open = self.nodes().open_of(&others);
+            open.into_iter().for_each(|node| kernel.forget_content(node));
+        }
+        self.edits.edited().extend(others);
     }
 
     /// Watches the tree's folders. What happened in one before it was watched is looked for.
@@ -125,7 +149,7 @@ impl SecretFs {
 
     /// Once a second: what no event tells.
     pub(super) fn look_at_folders(&self) {
-        let tree = self.tree();
+        let tree = self.now().tree.clone();
         self.look_at_unwatched(&tree);
         let folders = tree.folders();
         let first = self.edits.next_folder.fetch_add(FOLDERS, Ordering::Relaxed) % folders.len().max(1);
@@ -170,7 +194,7 @@ impl Waiting {
 }
 
 impl Edits {
-    fn doubt<'a>(&self, files: impl Iterator<Item = &'a Arc<super::tree::File>>) {
+    fn doubt<'a>(&self, files: impl Iterator<Item = &'a Arc<File>>) {
         let mut edited = self.edited();
         for file in files {
             file.source.doubt();

@@ -2,6 +2,7 @@
 //! Each is kept for the next process, with how far its OPEN has come. Uses `ledger`.
 
 use std::collections::HashMap;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::nodes::NodeId;
@@ -12,15 +13,15 @@ pub struct Handle {
     pub node: NodeId,
     pub snapshot: Arc<Snapshot>,
     pub uid: u32,
-    /// The policy generation of the grant.
-    pub generation: u64,
+    /// The generation that let the reader go on last.
+    pub generation: AtomicU64,
     /// For the next process.
     pub record: Option<Record>,
 }
 
 #[derive(Default)]
 pub struct Handles {
-    /// Guards the table only; a handle itself never changes.
+    /// Guards the table only; what a handle reads never changes.
     open: Mutex<HashMap<u64, Arc<Handle>>>,
     /// Guards those of which nobody knows whether the kernel heard of them, by the request that
     /// the process before was answering when it died.
@@ -83,12 +84,13 @@ impl Handles {
         self.uncertain().remove(&request)
     }
 
-    pub fn restore(&self, inherited: Inherited, snapshot: Arc<Snapshot>, generation: u64) {
+    pub fn restore(&self, inherited: Inherited, snapshot: Arc<Snapshot>) {
         let Inherited { id, node, uid, request, record, .. } = inherited;
         if request != ANSWERED {
             self.uncertain().insert(request, id);
         }
-        let handle = Handle { node, snapshot, uid, generation, record: Some(record) };
+        // Its reader is judged by the rules of this process first.
+        let handle = Handle { node, snapshot, uid, generation: AtomicU64::new(0), record: Some(record) };
         self.table().insert(id, Arc::new(handle));
     }
 

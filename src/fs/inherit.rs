@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::SecretFs;
 use super::handle::Inherited;
-use super::nodes::{NodeId, Place};
+use super::nodes::NodeId;
 use super::snapshot::Snapshot;
 use super::wire::Agreement;
 use crate::ledger::{Kind, Ledger, Record};
@@ -16,9 +16,6 @@ pub(super) struct Agreed {
     agreement: Agreement,
     _record: Option<Record>,
 }
-
-/// No grant is of this generation.
-const NO_GENERATION: u64 = u64::MAX;
 
 impl SecretFs {
     /// From now on what the next process needs is kept in this ledger, and what the one before has
@@ -59,15 +56,9 @@ impl SecretFs {
     }
 
     fn reopen(&self, handle: Inherited, snapshot: &Arc<Snapshot>) {
-        let Some(place) = self.nodes().reopen(handle.node, snapshot) else { return };
-        let stands = self.is_granted_still(&place, snapshot);
-        let generation = if stands { self.broker.generation() } else { NO_GENERATION };
-        self.handles.restore(handle, snapshot.clone(), generation);
-    }
-
-    /// The file is there as it was when policy let it be opened.
-    fn is_granted_still(&self, place: &Place, snapshot: &Snapshot) -> bool {
-        self.file(place.file).is_ok_and(|file| file.spec.ownership == snapshot.ownership)
+        if self.nodes().reopen(handle.node, snapshot) {
+            self.handles.restore(handle, snapshot.clone());
+        }
     }
 
     /// The kernel does not know this node any more: nobody has it open either.

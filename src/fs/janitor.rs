@@ -21,7 +21,7 @@ const PIECE: usize = 256;
 #[derive(Default)]
 struct Rounds {
     /// Where the providers stood when everything was held against them.
-    pulses: Option<Vec<Pulse>>,
+    pulses: Option<(u64, Vec<Pulse>)>,
     /// The last place that was looked at in turn.
     last: Option<Place>,
 }
@@ -70,9 +70,10 @@ impl SecretFs {
         });
         let _ = looked.await;
         self.heal_edited().await;
-        self.broker.tend().await;
-        let pulses = self.broker.pulses();
-        if rounds.pulses.as_ref() != Some(&pulses) || pulses.contains(&Pulse::Moving) {
+        let now = self.now();
+        now.broker.tend().await;
+        let pulses = (now.number, now.broker.pulses());
+        if rounds.pulses.as_ref() != Some(&pulses) || pulses.1.contains(&Pulse::Moving) {
             self.heal_all().await;
             rounds.pulses = Some(pulses);
         }
@@ -126,21 +127,23 @@ impl SecretFs {
     }
 
     async fn load_again(&self, places: &[(Place, Arc<Snapshot>)]) {
-        let tree = self.tree();
+        let tree = self.now().tree.clone();
         let files: Vec<_> = places.iter().filter_map(|(place, _)| tree.file(place.file).cloned()).collect();
         let load = move || files.iter().for_each(|file| drop(file.source.load()));
         let _ = tokio::task::spawn_blocking(load).await;
     }
 
     async fn still_holds(&self, place: &Place, snapshot: &Snapshot) -> bool {
-        let tree = self.tree();
-        let Some(loaded) = tree.file(place.file).and_then(|file| file.source.last()) else { return false };
+        let now = self.now();
+        let Some(loaded) = now.tree.file(place.file).and_then(|file| file.source.last()) else {
+            return false;
+        };
         let Ok(template) = &loaded.template else { return false };
-        if snapshot.rests_on(template, |basis| self.broker.is_still(basis)) {
+        if snapshot.rests_on(template, |basis| now.broker.is_still(basis)) {
             return true;
         }
         let Some(basis) = snapshot.basis(template) else { return false };
-        match self.broker.recheck(&basis).await {
+        match now.broker.recheck(&basis).await {
             Ok(Some(basis)) => {
                 snapshot.rebase(basis);
                 true
@@ -158,7 +161,7 @@ impl SecretFs {
             sweep.doubted.iter().filter(|&&node| !kernel.knows(node)).for_each(|&node| self.let_go(node));
         }
         self.ledger().trim();
-        let tree = self.tree();
+        let tree = self.now().tree.clone();
         for (place, _) in &sweep.wiped {
             // Nobody reads it: its template can be compiled again.
             let is_idle = self.nodes().places_of(place.file).is_empty();

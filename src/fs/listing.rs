@@ -46,13 +46,13 @@ impl SecretFs {
     }
 
     fn opened_dir(&self, caller: &Caller, dir: DirId) -> Result<u64, Errno> {
-        if !self.may_enter(caller, 0o4) {
+        let now = self.now();
+        if !now.may_enter(caller, 0o4) {
             return Err(Errno::ACCES);
         }
-        let tree = self.tree();
-        tree.dir(dir).ok_or(Errno::NOTDIR)?;
+        now.tree.dir(dir).ok_or(Errno::NOTDIR)?;
         let handle = self.ledger().number();
-        self.listings.table().insert(handle, (dir, tree));
+        self.listings.table().insert(handle, (dir, now.tree.clone()));
         Ok(handle)
     }
 
@@ -65,9 +65,9 @@ impl SecretFs {
         offset: u64,
         mut take: impl FnMut(Listed<'_>, u64) -> bool,
     ) -> Result<(), Errno> {
-        let (id, tree) = self.listings.get_or(handle, || (dir, self.tree()));
+        let (id, tree) = self.listings.get_or(handle, || (dir, self.now().tree.clone()));
         // From the start again (rewinddir): what there is now.
-        let tree = if offset == 0 { self.listings.renew(handle, self.tree()) } else { tree };
+        let tree = if offset == 0 { self.listings.renew(handle, self.now().tree.clone()) } else { tree };
         let dir = tree.dir(id).ok_or(Errno::NOTDIR)?;
         for position in usize::try_from(offset).unwrap_or(usize::MAX)..dir.entries.len() + 2 {
             if take(listed(id, dir, position), position as u64 + 1) {

@@ -5,6 +5,7 @@ mod deadline;
 mod edits;
 pub mod errno;
 pub mod fuse;
+mod generation;
 pub mod handle;
 mod inherit;
 mod janitor;
@@ -22,19 +23,21 @@ pub mod watch;
 mod wire;
 
 use std::ffi::OsStr;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, RwLock, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::SystemTime;
 
 use crate::broker::Broker;
 use crate::caller::Caller;
 use crate::ledger::Ledger;
-use crate::policy::{Decision, Denial, Door, Grant, Ownership};
+use crate::policy::Ownership;
 use crate::provider::BoxFuture;
 use crate::sys::peer;
 use crate::template::Template;
 use deadline::Deadlines;
 use edits::Edits;
 use errno::Errno;
+pub use generation::Change;
+use generation::{Generation, Generations};
 use handle::Handles;
 use inherit::Agreed;
 use listing::Listings;
@@ -42,13 +45,11 @@ use nodes::{Content, FIRST_NODE, NodeId, Nodes, Place, View};
 use render::Flights;
 use sets::Sets;
 use snapshot::Snapshot;
-use tree::{Entry, File, Layout, Tree};
+use tree::{Entry, File, Layout};
 use watch::Watch;
 
 pub struct SecretFs {
-    broker: Arc<Broker>,
-    layout: Layout,
-    tree: RwLock<Arc<Tree>>,
+    generations: Generations,
     /// Guards all bookkeeping of nodes; held for lookups in tables only.
     nodes: Mutex<Nodes>,
     handles: Handles,
@@ -99,11 +100,8 @@ pub const REASON: &str = "user.secretfs.error";
 
 impl SecretFs {
     pub fn new(broker: Arc<Broker>, layout: Layout) -> Result<Arc<Self>, tree::TreeError> {
-        let tree = Tree::scan(&layout, None)?;
         let fs = Arc::new(Self {
-            broker,
-            tree: RwLock::new(Arc::new(tree)),
-            layout,
+            generations: Generations::begin(broker, layout)?,
             nodes: Mutex::default(),
             handles: Handles::default(),
             listings: Listings::default(),
@@ -117,7 +115,7 @@ impl SecretFs {
             ledger: OnceLock::new(),
             agreed: OnceLock::new(),
         });
-        fs.watch_folders(&fs.tree());
+        fs.watch_folders(&fs.now().tree);
         Ok(fs)
     }
 
@@ -128,7 +126,7 @@ impl SecretFs {
     }
 
     pub fn files(&self) -> usize {
-        self.tree().len()
+        self.now().tree.len()
     }
 
     /// LOOKUP: finds the caller's view and its current snapshot, so that the size is exact.
@@ -152,14 +150,15 @@ impl SecretFs {
     }
 
     fn is_known(&self, parent: u64, name: &OsStr) -> bool {
-        self.tree().dir(parent).and_then(|dir| dir.entry(name)).is_some()
+        self.now().tree.dir(parent).and_then(|dir| dir.entry(name)).is_some()
     }
 
     /// A file that nothing has happened to: it need not wait while many others are found.
     fn is_settled(&self, parent: u64, name: &OsStr) -> bool {
-        let tree = self.tree();
-        let entry = tree.dir(parent).and_then(|dir| dir.entry(name));
-        let file = entry.and_then(|entry| if let Entry::File(id) = entry { tree.file(*id) } else { None });
+        let now = self.now();
+        let entry = now.tree.dir(parent).and_then(|dir| dir.entry(name));
+        let file =
+            entry.and_then(|entry| if let Entry::File(id) = entry { now.tree.file(*id) } else { None });
         file.is_some_and(|file| file.source.ready().is_some())
     }
 
@@ -170,37 +169,37 @@ impl SecretFs {
         name: &OsStr,
         reply: impl FnOnce(Result<Attr, Errno>) + Send + 'static,
     ) {
-        let tree = self.tree();
-        let Some(dir) = tree.dir(parent) else { return reply(Err(Errno::NOENT)) };
-        if !self.may_enter(&caller, 0o1) {
+        let now = self.now();
+        let Some(dir) = now.tree.dir(parent) else { return reply(Err(Errno::NOENT)) };
+        if !now.may_enter(&caller, 0o1) {
             return reply(Err(Errno::ACCES));
         }
         let file = match dir.entry(name) {
             None => return reply(Err(Errno::NOENT)),
-            Some(Entry::Dir(id)) => return reply(self.dir_attr(&tree, *id)),
-            Some(Entry::File(id)) => tree.file(*id),
+            Some(Entry::Dir(id)) => return reply(now.dir_attr(*id)),
+            Some(Entry::File(id)) => now.file(*id),
         };
-        let Some(file) = file else { return reply(Err(Errno::NOENT)) };
-        match self.lookup_ready(&caller, file) {
+        let Ok(file) = file else { return reply(Err(Errno::NOENT)) };
+        match self.lookup_ready(&now, &caller, &file) {
             Some(attr) => reply(Ok(attr)),
-            None => self.lookup_rendered(caller, file.clone(), move |attr| reply(Ok(attr))),
+            None => self.lookup_rendered(caller, now, file, move |attr| reply(Ok(attr))),
         }
     }
 
     /// The answer if nothing has to be loaded or rendered.
-    fn lookup_ready(&self, caller: &Caller, file: &Arc<File>) -> Option<Attr> {
+    fn lookup_ready(&self, now: &Generation, caller: &Caller, file: &File) -> Option<Attr> {
         let loaded = file.source.ready()?;
         let template = loaded.template.as_ref().ok()?;
-        let place = match self.judge(caller, file, template) {
+        let place = match now.judge(caller, file, template) {
             Ok(_) => Place { file: file.id, view: view_of(caller, template) },
             Err(_) => return Some(self.looked_bare(caller, file)),
         };
         let sets = self.sets.of(file, template);
         if !sets.is_empty() {
-            return self.lookup_in_set(caller, &place, template, &sets);
+            return self.lookup_in_set(now, caller, &place, template, &sets);
         }
         let (node, snapshot) = self.nodes().current(&place)?.clone();
-        if !snapshot.rests_on(template, |basis| self.broker.is_still(basis)) {
+        if !snapshot.rests_on(template, |basis| now.broker.is_still(basis)) {
             return None;
         }
         let node = self.nodes().hand_out(node, &place, &snapshot, caller.pid);
@@ -218,7 +217,7 @@ impl SecretFs {
     /// on a bound file sees a change.
     pub fn getattr(self: &Arc<Self>, caller: Caller, id: u64) -> Reply<Attr> {
         if id < FIRST_NODE {
-            return Reply::Now(self.dir_attr(&self.tree(), id));
+            return Reply::Now(self.now().dir_attr(id));
         }
         let nodes = self.nodes();
         let Some(node) = nodes.get(id) else { return Reply::Now(Err(Errno::STALE)) };
@@ -226,9 +225,9 @@ impl SecretFs {
             Content::Filled(place, snapshot) if node.handles > 0 || nodes.is_current(place, snapshot) => {
                 return Reply::Now(Ok(filled(id, snapshot)));
             }
-            Content::Bare(file) => return Reply::Now(self.file(*file).map(|file| empty(id, &file))),
+            Content::Bare(file) => return Reply::Now(self.now().file(*file).map(|file| empty(id, &file))),
             Content::Failed(place, _) => {
-                return Reply::Now(self.file(place.file).map(|file| empty(id, &file)));
+                return Reply::Now(self.now().file(place.file).map(|file| empty(id, &file)));
             }
             Content::Filled(place, _) | Content::Wiped(place, _) => place.clone(),
         };
@@ -236,7 +235,7 @@ impl SecretFs {
         Reply::Later(Box::pin(async move { this.follow(caller, id, place).await }))
     }
 
-    /// READ: a slice of what the open pinned. The open has decided; another uid is refused.
+    /// READ: a slice of what the open pinned. Another uid is refused, and whom other rules cut off.
     pub fn read<T>(
         &self,
         caller: &Caller,
@@ -246,7 +245,7 @@ impl SecretFs {
         reply: impl FnOnce(Result<&[u8], Errno>) -> T,
     ) -> T {
         let Some(handle) = self.handles.get(handle) else { return reply(Err(Errno::BADF)) };
-        if caller.uid != handle.uid || !self.broker.stands(handle.generation) {
+        if !self.still_may(caller, &handle) {
             return reply(Err(Errno::ACCES));
         }
         let bytes = handle.snapshot.bytes.expose();
@@ -285,12 +284,12 @@ impl SecretFs {
             return Err(Errno::ROFS);
         }
         if id < FIRST_NODE {
-            return if self.may_enter(caller, bits as u16) { Ok(()) } else { Err(Errno::ACCES) };
+            return if self.now().may_enter(caller, bits as u16) { Ok(()) } else { Err(Errno::ACCES) };
         }
         if bits & libc::X_OK != 0 {
             return Err(Errno::ACCES);
         }
-        let file = self.file(self.nodes().get(id).ok_or(Errno::STALE)?.content.file())?;
+        let file = self.now().file(self.nodes().get(id).ok_or(Errno::STALE)?.content.file())?;
         let readable = file.spec.ownership.allows(caller, &|gid| peer::in_group(caller, gid), 0o4);
         if bits & libc::R_OK == 0 || readable { Ok(()) } else { Err(Errno::ACCES) }
     }
@@ -304,35 +303,6 @@ impl SecretFs {
             Some(Content::Failed(_, failure)) => Ok(failure.error.to_string()),
             _ => Err(Errno::NODATA),
         }
-    }
-
-    fn judge(&self, caller: &Caller, file: &File, template: &Template) -> Result<Grant, Denial> {
-        let in_group = |gid| peer::in_group(caller, gid);
-        match self.broker.judge(caller, &in_group, Door::Mount, Some(file.spec.ownership), template.keys()) {
-            Decision::Granted(grant) => Ok(grant),
-            Decision::Denied(denial) => Err(denial),
-        }
-    }
-
-    fn may_enter(&self, caller: &Caller, bits: u16) -> bool {
-        self.layout.folders.allows(caller, &|gid| peer::in_group(caller, gid), bits)
-    }
-
-    fn dir_attr(&self, tree: &Tree, id: u64) -> Result<Attr, Errno> {
-        let dir = tree.dir(id).ok_or(Errno::NOENT)?;
-        Ok(Attr { id, is_dir: true, size: 0, mtime: dir.mtime, ownership: self.layout.folders, lasts: false })
-    }
-
-    fn file(&self, id: tree::FileId) -> Result<Arc<File>, Errno> {
-        self.tree().file(id).cloned().ok_or(Errno::NOENT)
-    }
-
-    fn tree(&self) -> Arc<Tree> {
-        self.tree.read().expect("nothing panics while it holds this").clone()
-    }
-
-    fn tree_place(&self) -> RwLockWriteGuard<'_, Arc<Tree>> {
-        self.tree.write().expect("nothing panics while it holds this")
     }
 
     fn nodes(&self) -> MutexGuard<'_, Nodes> {

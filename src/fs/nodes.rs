@@ -6,7 +6,7 @@ mod kept;
 mod steps;
 mod sweep;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Instant;
@@ -362,6 +362,12 @@ impl Nodes {
         let places = self.current.range(Place { file, view: View::Real }..);
         let places = places.take_while(|(place, _)| place.file == file);
         places.map(|(place, (_, snapshot))| (place.clone(), snapshot.clone())).collect()
+    }
+
+    /// The nodes of these files that somebody has open.
+    pub fn open_of(&self, files: &BTreeSet<FileId>) -> Vec<NodeId> {
+        let open = self.nodes.iter().filter(|(_, node)| node.handles > 0);
+        open.filter(|(_, node)| files.contains(&node.content.file())).map(|(id, _)| *id).collect()
     }
 }
 

@@ -2,6 +2,7 @@
 //! kernel has no path to look up: a bound single file, `O_PATH`, `/proc/self/fd`. Uses `render`.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use super::errno::Errno;
 use super::handle::Handle;
@@ -9,9 +10,8 @@ use super::nodes::{Content, FIRST_NODE, NodeId, Nodes, Place, Reserved, Step};
 use super::sets::Sighting;
 use super::snapshot::Snapshot;
 use super::tree::File;
-use super::{Reply, SecretFs, tree, view_of};
+use super::{Generation, Reply, SecretFs, tree, view_of};
 use crate::caller::Caller;
-use crate::policy::Grant;
 use crate::provider::unhurried;
 use crate::template::Template;
 
@@ -48,7 +48,7 @@ impl SecretFs {
             Content::Filled(place, _) => place.file,
             _ => return None,
         };
-        self.file(file).ok().filter(|file| file.source.ready().is_none())
+        self.now().file(file).ok().filter(|file| file.source.ready().is_none())
     }
 
     /// `None`: the node has to be given another snapshot first.
@@ -73,48 +73,45 @@ impl SecretFs {
             _ => return Some(refuse(&mut nodes, id, caller)),
         };
         drop(nodes);
-        let (grant, template) = match self.admit(caller, place.file) {
-            Ok(admitted) => admitted,
+        let now = self.now();
+        // What was looked up again is not refused once more because the config changed meanwhile.
+        let looked_at = if looked_again { snapshot.template() } else { None };
+        let template = match admit(&now, caller, place.file, looked_at) {
+            Ok(template) => template,
+            Err(Errno::STALE) => return Some(refuse(&mut self.nodes(), id, caller)),
             Err(errno) => return Some(Err(errno)),
         };
         let own_view = place.view == view_of(caller, &template);
-        let sighting = Sighting { caller, place: &place, template: &template, snapshot: &snapshot };
+        let sighting =
+            Sighting { now: &now, caller, place: &place, template: &template, snapshot: &snapshot };
         if !own_view || !self.may_see(&sighting, just_looked, looked_again) {
             return (!is_unseen).then(|| refuse(&mut self.nodes(), id, caller));
         }
         let pinned = self.nodes().pin(id, &snapshot);
-        pinned.then(|| Ok(self.handle(caller, id, snapshot, &grant)))
+        pinned.then(|| Ok(self.handle(&now, caller, id, snapshot)))
     }
 
     /// Whether this snapshot is what an OPEN is to see: the current one, or that of its process.
     fn may_see(&self, sighting: &Sighting<'_>, just_looked: bool, looked_again: bool) -> bool {
-        let Sighting { place, snapshot, template, .. } = sighting;
-        let seen = self.file(place.file).ok().and_then(|file| self.is_seen(&file, sighting, just_looked));
-        seen.unwrap_or_else(|| looked_again || self.is_current(place, snapshot, template))
+        let Sighting { now, place, snapshot, template, .. } = sighting;
+        let seen = now.file(place.file).ok().and_then(|file| self.is_seen(&file, sighting, just_looked));
+        seen.unwrap_or_else(|| looked_again || self.is_current(now, place, snapshot, template))
     }
 
-    fn is_current(&self, place: &Place, snapshot: &Arc<Snapshot>, template: &Arc<Template>) -> bool {
+    fn is_current(
+        &self,
+        now: &Generation,
+        place: &Place,
+        snapshot: &Arc<Snapshot>,
+        template: &Arc<Template>,
+    ) -> bool {
         self.nodes().is_current(place, snapshot)
-            && snapshot.rests_on(template, |basis| self.broker.is_still(basis))
-    }
-
-    /// Whether the caller may open the file, by the template as it was loaded last.
-    fn admit(&self, caller: &Caller, file: tree::FileId) -> Result<(Grant, Arc<Template>), Errno> {
-        let file = self.file(file)?;
-        let loaded = file.source.last().ok_or(Errno::STALE)?;
-        let template = loaded.template.as_ref().map_err(|error| Errno::from(error.class()))?;
-        match self.judge(caller, &file, template) {
-            Ok(grant) => Ok((grant, template.clone())),
-            Err(denial) => {
-                tracing::info!(file = %file.path.display(), uid = caller.uid, pid = caller.pid, reason = denial.reason, "denied");
-                Err(Errno::ACCES)
-            }
-        }
+            && snapshot.rests_on(template, |basis| now.broker.is_still(basis))
     }
 
     /// The handle for a snapshot that the node has pinned.
-    fn handle(&self, caller: &Caller, node: NodeId, snapshot: Arc<Snapshot>, grant: &Grant) -> u64 {
-        let (uid, generation) = (caller.uid, grant.generation());
+    fn handle(&self, now: &Generation, caller: &Caller, node: NodeId, snapshot: Arc<Snapshot>) -> u64 {
+        let (uid, generation) = (caller.uid, AtomicU64::new(now.number));
         self.handles.insert(self.ledger(), Handle { node, snapshot, uid, generation, record: None })
     }
 
@@ -122,11 +119,12 @@ impl SecretFs {
     /// bound file, `O_PATH`, `/proc/self/fd`), so the node itself takes what its opener may see.
     async fn open_anew(self: Arc<Self>, caller: Caller, id: NodeId) -> Result<u64, Errno> {
         let file = self.nodes().get(id).ok_or(Errno::STALE)?.content.file();
-        let file = self.file(file)?;
-        match self.rendered_in_time(caller, file.clone()).await {
+        let now = self.now();
+        let file = now.file(file)?;
+        match self.rendered_in_time(caller, now.clone(), file.clone()).await {
             Ok(Some(rendered)) => {
                 let snapshot = self.hand_over(id, &file, &rendered.place, rendered.snapshot).await?;
-                Ok(self.handle(&caller, id, snapshot, &rendered.grant))
+                Ok(self.handle(&now, &caller, id, snapshot))
             }
             Ok(None) => Err(Errno::ACCES),
             Err((_, error)) => Err(self.failed(&file, error).errno),
@@ -171,6 +169,27 @@ impl SecretFs {
         kernel.forget_content(id);
         if let Some(&last) = snapshot.bytes.expose().last() {
             kernel.store_last(id, snapshot.size(), last);
+        }
+    }
+}
+
+/// The file's template as it was loaded last, or this one, if the caller may open the file.
+fn admit(
+    now: &Generation,
+    caller: &Caller,
+    file: tree::FileId,
+    looked_at: Option<Arc<Template>>,
+) -> Result<Arc<Template>, Errno> {
+    let file = now.file(file)?;
+    let template = match file.source.last() {
+        Some(loaded) => loaded.template.clone().map_err(|error| Errno::from(error.class()))?,
+        None => looked_at.ok_or(Errno::STALE)?,
+    };
+    match now.judge(caller, &file, &template) {
+        Ok(_) => Ok(template),
+        Err(denial) => {
+            tracing::info!(file = %file.path.display(), uid = caller.uid, pid = caller.pid, reason = denial.reason, "denied");
+            Err(Errno::ACCES)
         }
     }
 }

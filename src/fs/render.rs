@@ -13,8 +13,8 @@ use super::errno::Errno;
 use super::nodes::{NodeId, Place, View};
 use super::snapshot::{Failure, Snapshot};
 use super::tree::File;
-use super::{Attr, SecretFs, empty, filled};
-use crate::broker::{Error, Rendering};
+use super::{Attr, Generation, SecretFs, empty, filled};
+use crate::broker::{Broker, Error, Rendering};
 use crate::caller::Caller;
 use crate::policy::Grant;
 use crate::provider::{Pulse, unhurried};
@@ -25,7 +25,7 @@ use crate::template::{Reader, Template};
 pub(super) type Outcome = Result<(NodeId, Arc<Snapshot>), Error>;
 
 /// Renderings under way. One may be joined only by who could not tell the difference: nothing
-/// has changed, at any provider or in the template, since it began.
+/// has changed, at any provider, in the template or in the config, since it began.
 #[derive(Default)]
 pub struct Flights {
     begun: AtomicU64,
@@ -41,6 +41,8 @@ enum Seat {
 
 struct Flight {
     number: u64,
+    broker: Arc<Broker>,
+    file: Arc<File>,
     template: Arc<Template>,
     began: Vec<Pulse>,
     outcome: watch::Receiver<Option<Outcome>>,
@@ -48,6 +50,7 @@ struct Flight {
 
 /// What a rendering is made from.
 pub(super) struct Job {
+    pub(super) now: Arc<Generation>,
     pub(super) caller: Caller,
     pub(super) file: Arc<File>,
     pub(super) place: Place,
@@ -66,7 +69,6 @@ pub(super) struct Wanted {
     pub(super) node: NodeId,
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) place: Place,
-    pub(super) grant: Grant,
 }
 
 impl SecretFs {
@@ -74,11 +76,12 @@ impl SecretFs {
     pub(super) fn lookup_rendered(
         self: &Arc<Self>,
         caller: Caller,
+        now: Arc<Generation>,
         file: Arc<File>,
         reply: impl FnOnce(Attr) + Send + 'static,
     ) {
         let (this, of) = (self.clone(), file.clone());
-        self.render_in_time(caller, file, move |outcome| reply(this.looked(&caller, &of, outcome)));
+        self.render_in_time(caller, now, file, move |outcome| reply(this.looked(&caller, &of, outcome)));
     }
 
     /// `stat` does not fail because a rendering does: then the node is empty, and its OPEN carries
@@ -123,12 +126,13 @@ impl SecretFs {
         id: NodeId,
         place: Place,
     ) -> Result<Attr, Errno> {
-        let file = self.file(place.file)?;
+        let now = self.now();
+        let file = now.file(place.file)?;
         // Everybody's view is kept current for nobody in particular; another can be rendered only
         // for its own reader.
         let nobody = Caller { uid: 0, gid: 0, pid: 0 };
         let reader = if place.view == View::Real { nobody } else { caller };
-        let Ok(Some(rendered)) = self.rendered_in_time(reader, file.clone()).await else {
+        let Ok(Some(rendered)) = self.rendered_in_time(reader, now, file.clone()).await else {
             return Ok(empty(id, &file));
         };
         let is_own = rendered.place == place;
@@ -141,6 +145,7 @@ impl SecretFs {
     fn render_in_time(
         self: &Arc<Self>,
         caller: Caller,
+        now: Arc<Generation>,
         file: Arc<File>,
         then: impl FnOnce(InTime) + Send + 'static,
     ) {
@@ -148,29 +153,39 @@ impl SecretFs {
         let late = Err((unknown, Error::Timeout(limit)));
         let answer = self.deadlines.answer_within(limit, late, then);
         let this = self.clone();
-        work(async move { answer(this.rendered(&caller, &file).await) });
+        work(async move { answer(this.rendered(&caller, now, &file).await) });
     }
 
     /// The same for who awaits it.
-    pub(super) async fn rendered_in_time(self: &Arc<Self>, caller: Caller, file: Arc<File>) -> InTime {
+    pub(super) async fn rendered_in_time(
+        self: &Arc<Self>,
+        caller: Caller,
+        now: Arc<Generation>,
+        file: Arc<File>,
+    ) -> InTime {
         let unknown = Place { file: file.id, view: View::Real };
         let (tell, told) = oneshot::channel();
-        self.render_in_time(caller, file, move |outcome| drop(tell.send(outcome)));
+        self.render_in_time(caller, now, file, move |outcome| drop(tell.send(outcome)));
         told.await.unwrap_or(Err((unknown, Error::Internal("the rendering was lost"))))
     }
 
-    async fn rendered(&self, caller: &Caller, file: &Arc<File>) -> InTime {
+    async fn rendered(&self, caller: &Caller, now: Arc<Generation>, file: &Arc<File>) -> InTime {
         let unknown = Place { file: file.id, view: View::Real };
-        let prepared = self.prepare(caller, file).map_err(|error| (unknown, error))?;
+        let prepared = self.prepare_job(caller, now, file).map_err(|error| (unknown, error))?;
         let Some(job) = prepared else { return Ok(None) };
         match self.snapshot(&job).await {
-            Ok((node, snapshot)) => Ok(Some(Wanted { node, snapshot, place: job.place, grant: job.grant })),
+            Ok((node, snapshot)) => Ok(Some(Wanted { node, snapshot, place: job.place })),
             Err(error) => Err((job.place, error)),
         }
     }
 
     /// Loads the template and asks policy. `None`: the caller may not read the file.
-    fn prepare(&self, caller: &Caller, file: &Arc<File>) -> Result<Option<Job>, Error> {
+    fn prepare_job(
+        &self,
+        caller: &Caller,
+        now: Arc<Generation>,
+        file: &Arc<File>,
+    ) -> Result<Option<Job>, Error> {
         let loaded = file.source.ready().unwrap_or_else(|| unhurried(|| file.source.load()));
         let template = match &loaded.template {
             Ok(template) => template.clone(),
@@ -180,11 +195,12 @@ impl SecretFs {
             }
             Err(error) => return Err(error.clone()),
         };
-        let Ok(grant) = self.judge(caller, file, &template) else { return Ok(None) };
+        let Ok(grant) = now.judge(caller, file, &template) else { return Ok(None) };
         let reader = reader_of(caller, &template);
         let view = reader.as_ref().map_or(View::Real, |reader| View::Reader(view_key(reader)));
         let place = Place { file: file.id, view };
         Ok(Some(Job {
+            now,
             caller: *caller,
             file: file.clone(),
             place,
@@ -236,16 +252,15 @@ impl SecretFs {
     }
 
     fn board(&self, job: &Job) -> Seat {
-        let now = self.broker.pulses();
+        let pulses = job.now.broker.pulses();
         let mut running = self.flights.running.lock().expect("nothing panics while it holds this");
-        if let Some(flight) =
-            running.get(&job.place).filter(|flight| flight.can_be_joined(&job.template, &now))
-        {
+        if let Some(flight) = running.get(&job.place).filter(|flight| flight.can_be_joined(job, &pulses)) {
             return Seat::Passenger(flight.outcome.clone());
         }
         let (sender, outcome) = watch::channel(None);
         let number = self.flights.begun.fetch_add(1, Ordering::Relaxed);
-        let flight = Flight { number, template: job.template.clone(), began: now, outcome };
+        let (broker, file) = (job.now.broker.clone(), job.file.clone());
+        let flight = Flight { number, broker, file, template: job.template.clone(), began: pulses, outcome };
         running.insert(job.place.clone(), flight);
         Seat::Pilot(number, sender)
     }
@@ -255,7 +270,7 @@ impl SecretFs {
         let current = self.nodes().current(&job.place).cloned();
         if let Some((node, snapshot)) = current
             && let Some(basis) = snapshot.basis(&job.template)
-            && let Some(basis) = self.broker.recheck(&basis).await?
+            && let Some(basis) = job.now.broker.recheck(&basis).await?
         {
             snapshot.rebase(basis);
             return Ok((node, snapshot));
@@ -272,7 +287,7 @@ impl SecretFs {
     }
 
     async fn render(&self, job: &Job) -> Outcome {
-        let rendering = self.broker.render(&job.grant, &job.template, job.reader.as_ref()).await?;
+        let rendering = job.now.broker.render(&job.grant, &job.template, job.reader.as_ref()).await?;
         Ok(self.install(job, rendering))
     }
 
@@ -317,8 +332,12 @@ fn log(file: &File, failure: &Failure) {
 }
 
 impl Flight {
-    fn can_be_joined(&self, template: &Arc<Template>, now: &[Pulse]) -> bool {
-        Arc::ptr_eq(&self.template, template) && self.began == now && !now.contains(&Pulse::Moving)
+    fn can_be_joined(&self, job: &Job, now: &[Pulse]) -> bool {
+        Arc::ptr_eq(&self.template, &job.template)
+            && Arc::ptr_eq(&self.file, &job.file)
+            && Arc::ptr_eq(&self.broker, &job.now.broker)
+            && self.began == now
+            && !now.contains(&Pulse::Moving)
     }
 }
 

@@ -102,6 +102,11 @@ impl Snapshot {
             && self.bytes.expose() == other.bytes.expose()
     }
 
+    /// The one that it was rendered from. Nobody knows what another process has rendered from.
+    pub fn template(&self) -> Option<Arc<Template>> {
+        self.origin().as_ref().map(|origin| origin.template.clone())
+    }
+
     /// What it rests on, if it is of this template.
     pub fn basis(&self, template: &Arc<Template>) -> Option<Basis> {
         let origin = self.origin();

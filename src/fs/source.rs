@@ -25,6 +25,7 @@ pub struct Source {
 }
 
 /// Where a template lies, and the folder from which on nobody else may write.
+#[derive(PartialEq)]
 pub struct Trusted {
     path: Box<Path>,
     from: Arc<Path>,
@@ -69,6 +70,10 @@ impl Source {
 
     pub fn path(&self) -> &Path {
         &self.place.path
+    }
+
+    pub fn place(&self) -> &Trusted {
+        &self.place
     }
 
     /// What is loaded, if nothing hints that it changed. Never blocks on the disk.

@@ -27,7 +27,7 @@ pub const ROOT: DirId = 1;
 pub const SUFFIX: &str = ".tpl";
 
 /// What is served, and how: one folder of templates, options for all, options for single files.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub struct Layout {
     /// `None`: the single files are all there is.
     pub templates: Option<PathBuf>,
@@ -38,7 +38,7 @@ pub struct Layout {
 }
 
 /// How one file is shown and rendered.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub struct Spec {
     pub ownership: Ownership,
     /// `None`: by the file's name.
@@ -94,7 +94,8 @@ pub enum TreeError {
 }
 
 impl Tree {
-    /// Reads the folder of templates. Files that were in the previous tree keep what they loaded.
+    /// Reads the folder of templates. Files that were in the previous tree keep what they loaded,
+    /// unless something else is said of them now.
     pub fn scan(layout: &Layout, previous: Option<&Self>) -> Result<Self, TreeError> {
         let mut found = Found::default();
         if let Some(templates) = &layout.templates {
@@ -171,7 +172,7 @@ impl Tree {
         let name = path.file_name().unwrap_or_default().to_owned();
         self.dirs.get_mut(&dir).expect("add_dir has added it").entries.push((name, Entry::File(id)));
         let before = previous.and_then(|tree| tree.files.get(&id));
-        let kept = before.filter(|file| file.source.path() == place.path()).cloned();
+        let kept = before.filter(|file| *file.source.place() == place && file.spec == *spec).cloned();
         let file = kept.unwrap_or_else(|| Arc::new(File::new(id, path.into(), place, spec.clone())));
         self.files.insert(id, file);
     }

@@ -10,32 +10,25 @@ pub enum Decision {
     Denied(Denial),
 }
 
-/// The proof that policy allowed these secrets to one caller, under the rules of one generation.
+/// The proof that policy allowed these secrets to one caller.
 #[derive(Clone)]
 pub struct Grant {
     keys: Vec<SecretKey>,
-    generation: u64,
 }
 
 impl Grant {
-    pub(super) fn new(keys: &[SecretKey], generation: u64) -> Self {
-        Self { keys: keys.to_vec(), generation }
+    pub(super) fn new(keys: &[SecretKey]) -> Self {
+        Self { keys: keys.to_vec() }
     }
 
-    /// Both, if they were given under the same rules.
+    /// Both, of the same rules.
     pub fn and(mut self, other: &Self) -> Self {
-        if self.generation == other.generation {
-            self.keys.extend_from_slice(&other.keys);
-        }
+        self.keys.extend_from_slice(&other.keys);
         self
     }
 
     pub fn covers(&self, key: &SecretKey) -> bool {
         self.keys.contains(key)
-    }
-
-    pub fn generation(&self) -> u64 {
-        self.generation
     }
 }
 

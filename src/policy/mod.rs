@@ -34,19 +34,13 @@ pub struct Access<'a> {
     pub keys: &'a [SecretKey],
 }
 
-/// The rules in force. Replaced as a whole; the generation tells grants of different rules apart.
-pub struct Policy {
-    generation: u64,
-}
+/// The rules in force. Replaced as a whole.
+pub struct Policy(());
 
 impl Policy {
     /// Files are read like normal files: by owner, group and mode.
     pub fn by_mode() -> Self {
-        Self { generation: 1 }
-    }
-
-    pub fn generation(&self) -> u64 {
-        self.generation
+        Self(())
     }
 
     /// Judges one access. `in_group` answers whether the caller has a supplementary group; it is
@@ -54,7 +48,7 @@ impl Policy {
     pub fn evaluate(&self, caller: &Caller, in_group: &dyn Fn(u32) -> bool, access: &Access<'_>) -> Decision {
         let readable = access.file.is_none_or(|file| file.allows(caller, in_group, 0o4));
         if readable {
-            Decision::Granted(Grant::new(access.keys, self.generation))
+            Decision::Granted(Grant::new(access.keys))
         } else {
             Decision::Denied(Denial::new("the file's owner, group and mode"))
         }

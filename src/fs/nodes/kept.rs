@@ -72,18 +72,18 @@ impl Nodes {
         }
     }
 
-    /// An open handle of the process before. `None`: the node never held this.
-    pub fn reopen(&mut self, id: NodeId, snapshot: &Arc<Snapshot>) -> Option<Place> {
+    /// An open handle of the process before. No means that the node never held this.
+    pub fn reopen(&mut self, id: NodeId, snapshot: &Arc<Snapshot>) -> bool {
         let print = snapshot.fingerprint(self.ledger.key());
-        let node = self.nodes.get_mut(&id)?;
+        let Some(node) = self.nodes.get_mut(&id) else { return false };
         let place = match &node.content {
             Content::Wiped(place, held) if *held == print => place.clone(),
             Content::Filled(place, held) if Arc::ptr_eq(held, snapshot) => place.clone(),
-            _ => return None,
+            _ => return false,
         };
         node.handles += 1;
-        node.content = Content::Filled(place.clone(), snapshot.clone());
-        Some(place)
+        node.content = Content::Filled(place, snapshot.clone());
+        true
     }
 
     /// Once all handles are there: the youngest node of a place is the one to be filled again.

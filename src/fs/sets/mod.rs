@@ -13,7 +13,7 @@ use super::nodes::{NodeId, Place};
 use super::render::{Job, Outcome};
 use super::snapshot::Snapshot;
 use super::tree::File;
-use super::{Attr, SecretFs, filled};
+use super::{Attr, Generation, SecretFs, filled};
 use crate::broker::Error;
 use crate::caller::Caller;
 use crate::policy::Grant;
@@ -49,6 +49,7 @@ struct Shown {
 
 /// An open of a file, as far as it matters which version it sees.
 pub(super) struct Sighting<'a> {
+    pub(super) now: &'a Generation,
     pub(super) caller: &'a Caller,
     pub(super) place: &'a Place,
     pub(super) template: &'a Arc<Template>,
@@ -59,16 +60,17 @@ impl SecretFs {
     /// LOOKUP of a file of a set, if nothing has to be resolved or rendered for it.
     pub(super) fn lookup_in_set(
         &self,
+        now: &Generation,
         caller: &Caller,
         place: &Place,
         template: &Arc<Template>,
         sets: &[SetId],
     ) -> Option<Attr> {
         let process = peer::process(caller)?;
-        let now = Instant::now();
-        let look = |set| self.sets.look(process, set, place.file, now);
+        let time = Instant::now();
+        let look = |set| self.sets.look(process, set, place.file, time);
         let moments = sets.iter().map(look).collect::<Option<Vec<_>>>()?;
-        let shown = self.shown(process, place, template, &moments)?;
+        let shown = self.shown(now, process, place, template, &moments)?;
         let node = self.nodes().hand_out(shown.node, place, &shown.snapshot, caller.pid);
         Some(filled(node, &shown.snapshot))
     }
@@ -77,7 +79,7 @@ impl SecretFs {
     /// the file is in none, or nothing is known of the process. `was_looked`: by a LOOKUP just
     /// before, which has decided; it would not be repeated once more.
     pub(super) fn is_seen(&self, file: &File, sighting: &Sighting<'_>, was_looked: bool) -> Option<bool> {
-        let Sighting { caller, place, template, snapshot } = sighting;
+        let Sighting { now, caller, place, template, snapshot } = sighting;
         if self.sets.of(file, template).is_empty() {
             return None;
         }
@@ -85,7 +87,7 @@ impl SecretFs {
         let age = if was_looked { LONGEST + table::LATE } else { LONGEST };
         let shown = self.sets.last_shown(process, place, age);
         Some(shown.is_some_and(|shown| {
-            Arc::ptr_eq(&shown.snapshot, snapshot) && (was_looked || self.still_shows(&shown, template))
+            Arc::ptr_eq(&shown.snapshot, snapshot) && (was_looked || still_shows(now, &shown, template))
         }))
     }
 
@@ -103,7 +105,7 @@ impl SecretFs {
         for set in sets {
             moments.push(self.moment(job, process, set).await?);
         }
-        let shown = match self.shown(process, &job.place, &job.template, &moments) {
+        let shown = match self.shown(&job.now, process, &job.place, &job.template, &moments) {
             Some(shown) => shown,
             None => self.render_of_moments(job, process, moments).await?,
         };
@@ -112,7 +114,11 @@ impl SecretFs {
 
     async fn moment(&self, job: &Job, process: ProcessId, set: &SetId) -> Result<Arc<Moment>, Error> {
         let seen = self.sets.look(process, set, job.file.id, Instant::now());
-        if let Some(moment) = seen.filter(|moment| set.is_covered(&job.template, moment)) {
+        let is_fit = |moment: &Arc<Moment>| {
+            // One of another config is none: its values may come from elsewhere.
+            job.now.broker.has_resolved(&moment.basis) && set.is_covered(&job.template, moment)
+        };
+        if let Some(moment) = seen.filter(is_fit) {
             return Ok(moment);
         }
         let moment = self.newest_moment(job, set).await?;
@@ -127,11 +133,11 @@ impl SecretFs {
         let mut newest = newest.lock().await;
         if let Some(moment) = newest.upgrade()
             && keys.iter().all(|key| moment.answers.contains_key(key))
-            && self.broker.is_still(&moment.basis)
+            && job.now.broker.is_still(&moment.basis)
         {
             return Ok(moment);
         }
-        let moment = Arc::new(self.broker.resolve(&grant, &keys).await?);
+        let moment = Arc::new(job.now.broker.resolve(&grant, &keys).await?);
         *newest = Arc::downgrade(&moment);
         Ok(moment)
     }
@@ -144,11 +150,11 @@ impl SecretFs {
         };
         let mut grant = job.grant.clone();
         let mut keys: HashSet<SecretKey> = job.template.keys().iter().cloned().collect();
-        for file in self.tree().files().filter(|file| file.spec.set.as_ref() == Some(name)) {
+        for file in job.now.tree.files().filter(|file| file.spec.set.as_ref() == Some(name)) {
             let loaded = file.source.ready().unwrap_or_else(|| unhurried(|| file.source.load()));
             // What is wrong with a template is told to who opens its file.
             let Ok(template) = &loaded.template else { continue };
-            if let Ok(own) = self.judge(&job.caller, file, template) {
+            if let Ok(own) = job.now.judge(&job.caller, file, template) {
                 grant = grant.and(&own);
                 keys.extend(template.keys().iter().cloned());
             }
@@ -159,16 +165,13 @@ impl SecretFs {
     /// What was rendered of these moments before, if all else in it is still current.
     fn shown(
         &self,
+        now: &Generation,
         process: ProcessId,
         place: &Place,
         template: &Arc<Template>,
         moments: &[Arc<Moment>],
     ) -> Option<Shown> {
-        self.sets.shown(process, place, moments).filter(|shown| self.still_shows(shown, template))
-    }
-
-    fn still_shows(&self, shown: &Shown, template: &Arc<Template>) -> bool {
-        shown.snapshot.rests_on(template, |_| true) && self.broker.is_still(&shown.rest)
+        self.sets.shown(process, place, moments).filter(|shown| still_shows(now, shown, template))
     }
 
     async fn render_of_moments(
@@ -179,10 +182,10 @@ impl SecretFs {
     ) -> Result<Shown, Error> {
         let held: Vec<&Moment> = moments.iter().map(|moment| &**moment).collect();
         let mut rendering =
-            self.broker.render_of(&job.grant, &job.template, job.reader.as_ref(), &held).await?;
+            job.now.broker.render_of(&job.grant, &job.template, job.reader.as_ref(), &held).await?;
         let rest = rendering.basis.clone();
         held.iter().for_each(|moment| rendering.basis.extend(&moment.basis));
-        let is_current = self.broker.is_still(&rendering.basis);
+        let is_current = job.now.broker.is_still(&rendering.basis);
         let (node, snapshot) = match is_current {
             true => self.install(job, rendering),
             false => self.put_aside(job, rendering),
@@ -193,6 +196,10 @@ impl SecretFs {
         self.sets.show(process, &job.place, shown.clone());
         Ok(shown)
     }
+}
+
+fn still_shows(now: &Generation, shown: &Shown, template: &Arc<Template>) -> bool {
+    shown.snapshot.rests_on(template, |_| true) && now.broker.is_still(&shown.rest)
 }
 
 impl SetId {
