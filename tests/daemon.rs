@@ -7,7 +7,7 @@ use std::fs;
 use std::io::Read;
 use std::time::Duration;
 
-use common::{TestDaemon, eventually};
+use common::{TestDaemon, eventually, stdout_of};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -73,7 +73,11 @@ fn a_config_that_cannot_be_served_is_told_and_leaves_nothing() {
     };
     refused(one_file().config("mounts: []\n"), "nothing to mount", 64);
     refused(one_file().config("mounts:\n- {at: mnt, templates: nowhere}\n"), "nowhere", 66);
-    refused(one_file().config("mounts:\n- {at: mnt, templates: templates, owner: nobody-knows}\n"), "2:", 78);
+    refused(
+        one_file().config("mounts:\n- {at: mnt, templates: templates, owner: nobody-knows}\n"),
+        ":3:",
+        78,
+    );
     let busy = one_file();
     fs::write(busy.folder().join("mnt/own"), "x").unwrap();
     refused(busy, "not empty", 73);
@@ -111,4 +115,37 @@ fn kills_under_load_fail_no_read() {
     open.read_to_string(&mut text).unwrap();
     assert_eq!(text, "k=v1\n");
     assert_eq!(daemon.mounts().len(), 1);
+}
+
+/// The socket is what two daemons of one config meet at; a dead one's is replaced.
+#[test]
+fn a_second_daemon_is_refused() {
+    let mut daemon = one_file().start();
+    let output = daemon.run(&["daemon"]);
+    assert_eq!(output.status.code(), Some(73), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("answers on") && said.contains("stop it first"), "{said}");
+    assert_eq!(daemon.read("f"), "k=v1\n");
+    let socket = daemon.folder().join("run/control.sock");
+    daemon.kill();
+    assert!(socket.exists());
+    daemon.start_again();
+    assert!(daemon.stop().success());
+    assert!(!socket.exists());
+}
+
+#[test]
+fn the_daemon_answers_on_its_socket_whichever_worker_serves() {
+    let daemon = one_file().start();
+    let status = || -> serde_json::Value {
+        serde_json::from_str(&stdout_of(&daemon.run(&["--json", "status"]))).unwrap()
+    };
+    let before = status();
+    assert_eq!(before["holder"], daemon.pid());
+    assert_eq!(before["worker"], daemon.worker_pid());
+    assert_eq!((&before["worker_starts"], &before["mounts"][0]["files"]), (&1.into(), &1.into()));
+    let worker = daemon.kill_worker();
+    let after = status();
+    assert_eq!((&after["worker"], &after["worker_starts"]), (&worker.into(), &2.into()));
+    assert_eq!(after["started_at"], before["started_at"]);
 }

@@ -6,8 +6,9 @@ mod common;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
+use std::process::Command;
 
-use common::{Daemon, TestDaemon, TestStore, eventually};
+use common::{Daemon, TestDaemon, TestStore, eventually, stdout_of};
 use nix::sys::signal::Signal;
 
 fn started() -> Daemon {
@@ -31,15 +32,20 @@ fn worker_and_holder_become_the_program_on_disk_in_the_same_process() {
     let old = daemon.worker_pid();
     let new_program = inode(&daemon.store().copy_binary());
     assert_ne!(program(daemon.pid()), new_program, "the control: it runs another one until now");
-    daemon.signal(Signal::SIGUSR2);
+    let said = stdout_of(&daemon.run(&["upgrade"]));
+    assert!(said.starts_with("upgraded: "), "{said}");
     eventually("the new holder", || (program(daemon.pid()) == new_program).then_some(()));
     let new = eventually("the new worker", || daemon.workers().into_iter().find(|pid| *pid != old));
     assert_eq!(program(new), new_program);
     assert_eq!(daemon.workers().len(), 1);
     assert_eq!(daemon.read("f"), "k=v1\n");
-    // It holds as before.
-    assert_ne!(daemon.kill_worker(), new);
+    // It holds as before, and a signal does what the command does.
+    daemon.signal(Signal::SIGUSR2);
+    let newer = eventually("the newest worker", || daemon.workers().into_iter().find(|pid| *pid != new));
     daemon.await_log("the worker serves", 3);
+    let new = newer;
+    assert_ne!(daemon.kill_worker(), new);
+    daemon.await_log("the worker serves", 4);
     assert_eq!(daemon.read("f"), "k=v1\n");
     assert!(daemon.stop().success());
     assert!(daemon.mounts().is_empty());
@@ -53,14 +59,20 @@ fn a_program_that_is_not_fit_changes_nothing() {
     fs::write(&broken, "#!/bin/sh\nexit 1\n").unwrap();
     fs::set_permissions(&broken, fs::Permissions::from_mode(0o755)).unwrap();
     fs::rename(&broken, daemon.folder().join("secretfs")).unwrap();
-    daemon.signal(Signal::SIGUSR2);
-    daemon.await_log("the upgrade failed", 1);
+    let refused = |daemon: &Daemon| {
+        let output = Command::new(env!("CARGO_BIN_EXE_secretfs"))
+            .args(["upgrade", "--socket"])
+            .arg(daemon.folder().join("run/control.sock"))
+            .output()
+            .unwrap();
+        assert!(!output.status.success());
+        String::from_utf8(output.stderr).unwrap()
+    };
+    assert!(refused(&daemon).contains("ended before it was ready"));
     // A good program, but a config that cannot be served.
     daemon.store().copy_binary();
     daemon.config("mounts: []\n");
-    daemon.signal(Signal::SIGUSR2);
-    daemon.await_log("the upgrade failed", 2);
-    assert!(daemon.stderr().contains("nothing to mount"), "{}", daemon.stderr());
+    assert!(refused(&daemon).contains("nothing to mount"));
     assert_eq!(daemon.worker_pid(), worker);
     assert_eq!(program(daemon.pid()), holder);
     assert_eq!(daemon.read("f"), "k=v1\n");

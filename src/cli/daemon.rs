@@ -66,6 +66,13 @@ impl From<WorkerError> for Failure {
             WorkerError::Assemble(error) => error.into(),
             WorkerError::Tree(error) => error.into(),
             WorkerError::Mount(error) => error.into(),
+            WorkerError::Control(error) => {
+                let hint = error.hint();
+                Self::new(exit::CANNOT_CREATE, error).hint(hint)
+            }
+            WorkerError::NoSocket => {
+                Self::new(exit::USAGE, error).hint("in the config: `control: {socket: PATH}`")
+            }
             WorkerError::System(_) | WorkerError::Deserted => Self::new(exit::OS, error),
         }
     }

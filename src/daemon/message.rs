@@ -2,6 +2,7 @@
 //! where one is kept. Old and new binaries talk to each other during an upgrade: an unknown word is
 //! passed over.
 
+use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -12,8 +13,8 @@ use crate::sys::link::Link;
 pub enum Order {
     /// A descriptor that outlived the last worker.
     Kept(String, OwnedFd),
-    /// That was all: get ready.
-    Prepare,
+    /// That was all: get ready. This is what happened before.
+    Prepare(Past),
     /// Nobody else serves any more.
     Go,
     Reload,
@@ -35,22 +36,57 @@ pub enum Report {
     Serving,
     /// What systemd shows of us.
     Status(String),
-    /// Let a successor from the binary on disk take over.
+    /// Let a successor of the same program take over, with the config as it is now.
+    Reload,
+    /// Let a successor take over that is the program on disk.
     Upgrade,
     /// Why it ends now.
     Failed(String),
+}
+
+/// What a daemon has been through, which a worker has not seen itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Past {
+    /// Since when it runs, in seconds of the epoch.
+    pub since: i64,
+    /// Workers started, the present one included.
+    pub starts: u64,
+    /// Of these, for one that had ended by itself; and those that were asked for.
+    pub crashes: u64,
+    pub upgrades: u64,
+    /// Connections ended because nobody served them.
+    pub aborts: u64,
+}
+
+impl Past {
+    pub fn parse(text: &str) -> Self {
+        let mut numbers = text.split(',').map(|number| number.parse().unwrap_or_default());
+        let mut next = || numbers.next().unwrap_or_default();
+        let since: i64 = next();
+        let mut count = || next().cast_unsigned();
+        Self { since, starts: count(), crashes: count(), upgrades: count(), aborts: count() }
+    }
+}
+
+impl fmt::Display for Past {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { since, starts, crashes, upgrades, aborts } = self;
+        write!(f, "{since},{starts},{crashes},{upgrades},{aborts}")
+    }
 }
 
 /// The name of a mount's `/dev/fuse` descriptor, by the mount's device number.
 pub const DEVICE: &str = "device-";
 /// The name of what its successor needs to know.
 pub const LEDGER: &str = "ledger-";
+/// The listening control socket.
+pub const CONTROL: &str = "control";
 
 impl Order {
     pub fn send(&self, link: &Link) -> io::Result<()> {
         match self {
             Self::Kept(name, descriptor) => link.send_with(&line("kept", name), descriptor.as_fd()),
-            Self::Prepare => link.send(b"prepare"),
+            Self::Prepare(past) => link.send(&line("prepare", &past.to_string())),
             Self::Go => link.send(b"go"),
             Self::Reload => link.send(b"reload"),
             Self::Refused(why) => link.send(&line("refused", why)),
@@ -63,7 +99,7 @@ impl Order {
     pub fn receive(link: &Link) -> io::Result<Option<Self>> {
         receive(link, |word, argument, descriptor| match (word, descriptor) {
             ("kept", Some(descriptor)) => Some(Self::Kept(argument, descriptor)),
-            ("prepare", _) => Some(Self::Prepare),
+            ("prepare", _) => Some(Self::Prepare(Past::parse(&argument))),
             ("go", _) => Some(Self::Go),
             ("reload", _) => Some(Self::Reload),
             ("refused", _) => Some(Self::Refused(argument)),
@@ -82,6 +118,7 @@ impl Report {
             Self::Prepared => link.send(b"prepared"),
             Self::Serving => link.send(b"serving"),
             Self::Status(text) => link.send(&line("status", text)),
+            Self::Reload => link.send(b"reload"),
             Self::Upgrade => link.send(b"upgrade"),
             Self::Failed(why) => link.send(&line("failed", why)),
         }
@@ -95,6 +132,7 @@ impl Report {
             ("prepared", _) => Some(Self::Prepared),
             ("serving", _) => Some(Self::Serving),
             ("status", _) => Some(Self::Status(argument)),
+            ("reload", _) => Some(Self::Reload),
             ("upgrade", _) => Some(Self::Upgrade),
             ("failed", _) => Some(Self::Failed(argument)),
             _ => None,
@@ -124,6 +162,14 @@ fn receive<T>(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_past_survives_the_way() {
+        let past = Past { since: 1_800_000_000, starts: 7, crashes: 3, upgrades: 2, aborts: 1 };
+        assert_eq!(Past::parse(&past.to_string()), past);
+        assert_eq!(Past::parse("5,1"), Past { since: 5, starts: 1, ..Past::default() });
+        assert_eq!(Past::parse("nonsense"), Past::default());
+    }
 
     #[test]
     fn messages_arrive_as_they_were_sent_and_unknown_ones_are_passed_over() {

@@ -56,6 +56,10 @@ impl Handles {
         id
     }
 
+    pub fn count(&self) -> usize {
+        self.table().len()
+    }
+
     pub fn get(&self, id: u64) -> Option<Arc<Handle>> {
         self.table().get(&id).cloned()
     }

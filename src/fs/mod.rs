@@ -129,6 +129,14 @@ impl SecretFs {
         self.now().tree.len()
     }
 
+    pub fn nodes_known(&self) -> usize {
+        self.nodes().count()
+    }
+
+    pub fn handles_open(&self) -> usize {
+        self.handles.count()
+    }
+
     /// LOOKUP: finds the caller's view and its current snapshot, so that the size is exact.
     /// Replies at once, or from the pool within the file's deadline.
     pub fn lookup(

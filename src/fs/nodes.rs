@@ -104,6 +104,10 @@ pub struct Nodes {
 }
 
 impl Nodes {
+    pub fn count(&self) -> usize {
+        self.nodes.len()
+    }
+
     pub fn get(&self, id: NodeId) -> Option<&Node> {
         self.nodes.get(&id)
     }

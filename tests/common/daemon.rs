@@ -108,7 +108,10 @@ fn command(store: &TestStore, env: &[(String, String)]) -> Command {
 }
 
 fn with_socket(config: &str) -> String {
-    config.to_owned()
+    match config.contains("control:") {
+        true => config.to_owned(),
+        false => format!("control: {{socket: run/control.sock}}\n{config}"),
+    }
 }
 
 impl Daemon {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
-use super::super::message::{Order, Report};
+use super::super::message::{Order, Past, Report};
 use super::kept::Kept;
 use super::renew;
 use crate::store::EnvKey;
@@ -58,7 +58,7 @@ const DEATH: Duration = Duration::from_secs(3);
 
 impl Launch {
     /// Starts a worker and tells it what was kept.
-    pub fn start(&self, program: &Path, kept: &Kept) -> io::Result<Worker> {
+    pub fn start(&self, program: &Path, kept: &Kept, past: Past) -> io::Result<Worker> {
         let (ours, theirs) = Link::pair()?;
         let mut command = Command::new(program);
         command.args(&self.arguments).stdin(Stdio::from(OwnedFd::from(theirs)));
@@ -82,7 +82,7 @@ impl Launch {
         for (name, descriptor) in kept.all() {
             worker.tell(&Order::Kept(name.to_owned(), descriptor.try_clone_to_owned()?));
         }
-        worker.tell(&Order::Prepare);
+        worker.tell(&Order::Prepare(past));
         Ok(worker)
     }
 

@@ -5,6 +5,7 @@
 mod child;
 mod kept;
 mod renew;
+mod succession;
 
 use std::io;
 use std::os::fd::AsFd;
@@ -18,11 +19,13 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 pub use child::Launch;
 pub use kept::{device_of, name_of};
 
-use super::message::{Order, Report};
+use super::message::{Order, Past, Report};
+use crate::clock::{Clock, SystemClock};
 use crate::sys::process::Process;
 use crate::sys::ready;
 use child::{SAME, Stage, Worker};
 use kept::Kept;
+use succession::Ask;
 
 pub struct Holder {
     launch: Launch,
@@ -34,8 +37,9 @@ pub struct Holder {
     coming: Option<Worker>,
     /// Who serves for a holder that is gone.
     orphan: Option<Process>,
-    /// Whether the serving worker has asked for the coming one.
-    is_upgrade: bool,
+    /// What the coming one was asked for, by the serving one or by an operator.
+    asked: Option<Ask>,
+    past: Past,
     /// Workers in a row that did not last.
     failures: u32,
     /// When the next one is started if there is none.
@@ -80,12 +84,12 @@ impl Holder {
     pub fn new(launch: Launch) -> io::Result<Self> {
         let signals = SigSet::from_iter(SIGNALS);
         signals.thread_block()?;
-        let (serving, kept) = match renew::before()? {
+        let (serving, kept, past) = match renew::before()? {
             Some(before) => {
-                tell("STATUS=");
-                (Some(Worker::inherited(before.worker, before.link)?), before.kept)
+                let worker = Worker::inherited(before.worker, before.link)?;
+                (Some(worker), before.kept, before.past)
             }
-            None => (None, ready::kept()?),
+            None => (None, ready::kept()?, Past { since: SystemClock.now().as_second(), ..Past::default() }),
         };
         let kept = Kept::of_before(kept);
         let now = Instant::now();
@@ -97,7 +101,8 @@ impl Holder {
             is_ready: serving.is_some(),
             serving,
             coming: None,
-            is_upgrade: false,
+            asked: None,
+            past,
             failures: 0,
             next_start: now,
             silent_since: now,
@@ -112,8 +117,8 @@ impl Holder {
             self.give_up_if_due();
             match self.wait()? {
                 Event::Time => {}
-                Event::Signal(Signal::SIGHUP) => self.reload(),
-                Event::Signal(Signal::SIGUSR2) => self.upgrade(),
+                Event::Signal(Signal::SIGHUP) => self.replace(Ask::Reload),
+                Event::Signal(Signal::SIGUSR2) => self.replace(Ask::Upgrade),
                 Event::Signal(Signal::SIGUSR1) if ready::is_asked() => return Ok(self.leave()),
                 Event::Signal(signal) => return Ok(self.stop(signal)),
                 Event::Coming => {
@@ -167,14 +172,15 @@ impl Holder {
     }
 
     fn start(&mut self, program: &Path) {
-        match self.launch.start(program, &self.kept) {
+        self.past.starts += 1;
+        match self.launch.start(program, &self.kept, self.past) {
             Ok(worker) => {
                 tracing::info!(worker = worker.pid.as_raw(), "a worker starts");
                 self.coming = Some(worker);
             }
             Err(error) => {
                 tracing::error!(%error, "a worker cannot be started");
-                self.refuse_upgrade(&error.to_string());
+                self.refuse(&error.to_string());
                 self.pause();
             }
         }
@@ -185,6 +191,7 @@ impl Holder {
         let now = Instant::now();
         if self.serving.is_none() && self.kept.has_mounts() && now >= self.silent_since + SILENCE {
             tracing::error!("nobody has served for 10 s: who waits for an answer gets an error");
+            self.past.aborts += 1;
             self.kept.abort();
             // What it took over is dead now.
             if let Some(worker) = self.coming.take() {
@@ -195,7 +202,7 @@ impl Holder {
         if let Some(worker) = self.coming.take_if(is_overdue) {
             tracing::error!(worker = worker.pid.as_raw(), "the worker does not get ready");
             worker.end(Duration::ZERO, || self.kept.abort());
-            self.refuse_upgrade("the new worker did not get ready");
+            self.refuse("the new worker did not get ready");
             self.pause();
         }
     }
@@ -214,7 +221,8 @@ impl Holder {
     fn hear_serving(&mut self) {
         let Some(worker) = &mut self.serving else { return };
         match worker.hear() {
-            Some(Report::Upgrade) => self.upgrade(),
+            Some(Report::Reload) => self.replace(Ask::Reload),
+            Some(Report::Upgrade) => self.replace(Ask::Upgrade),
             Some(report) => self.note(report),
             None => self.bury_serving(),
         }
@@ -225,35 +233,7 @@ impl Holder {
             Report::Keep(name, descriptor) => self.kept.keep(name, descriptor),
             Report::Drop(name) => self.kept.forget(&name),
             Report::Status(text) => tell(&format!("STATUS={text}")),
-            Report::Failed(_) | Report::Prepared | Report::Serving | Report::Upgrade => {}
-        }
-    }
-
-    /// The coming worker is prepared: the other one ends, and only then it goes.
-    fn take_over(&mut self) {
-        let Some(mut coming) = self.coming.take() else { return };
-        if coming.version != self.kept.version() {
-            // It has prepared for mounts that have changed meanwhile.
-            coming.end(Duration::ZERO, || {});
-            return self.start_anew();
-        }
-        if let Some(serving) = self.serving.take() {
-            self.silent_since = Instant::now();
-            serving.end(Duration::ZERO, || self.kept.abort());
-        }
-        if let Some(orphan) = self.orphan.take() {
-            self.silent_since = Instant::now();
-            child::end(&orphan, || self.kept.abort());
-        }
-        coming.enter(Stage::Going);
-        coming.tell(&Order::Go);
-        self.coming = Some(coming);
-    }
-
-    fn start_anew(&mut self) {
-        match self.is_upgrade {
-            true => self.start_from_disk(),
-            false => self.start(Path::new(SAME)),
+            Report::Failed(_) | Report::Prepared | Report::Serving | Report::Reload | Report::Upgrade => {}
         }
     }
 
@@ -265,7 +245,7 @@ impl Holder {
             self.kept.keep(WORKER.to_owned(), descriptor);
         }
         self.serving = Some(worker);
-        if std::mem::take(&mut self.is_upgrade) {
+        if self.asked.take() == Some(Ask::Upgrade) {
             self.renew();
         }
         if !self.is_ready {
@@ -289,9 +269,9 @@ impl Holder {
         }
         tracing::error!(worker = pid, %status, why, "the worker ended before it served");
         if !was_going {
-            self.refuse_upgrade(why.as_deref().unwrap_or("the new worker ended before it was ready"));
+            self.refuse(why.as_deref().unwrap_or("the new worker ended before it was ready"));
         }
-        self.is_upgrade = false;
+        self.asked = None;
         self.pause();
         None
     }
@@ -305,6 +285,7 @@ impl Holder {
         if lasted {
             self.failures = 0;
         }
+        self.past.crashes += 1;
         self.pause();
     }
 
@@ -314,43 +295,6 @@ impl Holder {
         let doublings = self.failures.checked_sub(AT_ONCE + 1).map(|it| it.min(16));
         let pause = doublings.map_or(Duration::ZERO, |it| (SHORTEST_PAUSE * (1 << it)).min(LONGEST_PAUSE));
         self.next_start = Instant::now() + pause;
-    }
-
-    fn reload(&self) {
-        if let Some(worker) = &self.serving {
-            worker.tell(&Order::Reload);
-        }
-    }
-
-    fn upgrade(&mut self) {
-        if self.coming.is_none() {
-            self.is_upgrade = true;
-            self.start_from_disk();
-        } else {
-            self.refuse_upgrade("another worker is being started already");
-        }
-    }
-
-    fn start_from_disk(&mut self) {
-        match Launch::on_disk() {
-            Ok(program) => self.start(&program),
-            Err(error) => self.refuse_upgrade(&error.to_string()),
-        }
-    }
-
-    /// The worker runs what is on disk now; so shall we.
-    fn renew(&self) {
-        let (Some(worker), Ok(program)) = (&self.serving, Launch::on_disk()) else { return };
-        let worker = (worker.pid, worker.as_fd());
-        let error = renew::become_new(&program, &self.launch.key, worker, self.kept.all());
-        tracing::error!(%error, "the worker is upgraded, but its holder could not become the new program");
-    }
-
-    fn refuse_upgrade(&mut self, why: &str) {
-        if let Some(serving) = self.serving.as_ref().filter(|_| self.is_upgrade) {
-            tracing::error!(why, "the upgrade failed; the old worker goes on");
-            serving.tell(&Order::Refused(why.to_owned()));
-        }
     }
 
     /// Ends only to come back: the manager has a copy of all descriptors, and the worker serves on

@@ -11,10 +11,11 @@ use std::path::Path;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::unistd::{Pid, execve};
 
+use super::super::message::Past;
 use crate::store::EnvKey;
 use crate::sys;
 
-/// Where the successor finds what it is: `PID WORKER NAME=NUMBER …`.
+/// Where the successor finds what it is: `PID WORKER PAST NAME=NUMBER …`.
 pub(in crate::daemon) const VARIABLE: &str = "SECRETFS_HELD";
 const LINK: &str = "link";
 
@@ -22,6 +23,7 @@ const LINK: &str = "link";
 pub(super) struct Before {
     pub(super) worker: Pid,
     pub(super) link: OwnedFd,
+    pub(super) past: Past,
     pub(super) kept: Vec<(String, OwnedFd)>,
 }
 
@@ -35,6 +37,7 @@ pub(super) fn before() -> io::Result<Option<Before>> {
     if us != std::process::id().cast_signed() {
         return Ok(None);
     }
+    let past = words.next().map(Past::parse).unwrap_or_default();
     let (mut link, mut kept) = (None, Vec::new());
     for (name, descriptor) in words.filter_map(|word| word.split_once('=')) {
         let Ok(descriptor) = descriptor.parse::<RawFd>() else { continue };
@@ -45,24 +48,27 @@ pub(super) fn before() -> io::Result<Option<Before>> {
             _ => kept.push((name.to_owned(), descriptor)),
         }
     }
-    Ok(link.map(|link| Before { worker: Pid::from_raw(worker), link, kept }))
+    Ok(link.map(|link| Before { worker: Pid::from_raw(worker), link, past, kept }))
 }
 
 /// Returns only if it did not work; then nothing has changed.
 pub(super) fn become_new<'a>(
     program: &Path,
     key: &EnvKey,
+    past: Past,
     worker: (Pid, BorrowedFd<'a>),
     kept: impl Iterator<Item = (&'a str, BorrowedFd<'a>)>,
 ) -> io::Error {
     let all: Vec<_> = kept.chain([(LINK, worker.1)]).collect();
-    let error = attempt(program, key, worker.0, &all).err().unwrap_or_else(io::Error::last_os_error);
+    let error = attempt(program, key, &format!("{} {past}", worker.0), &all)
+        .err()
+        .unwrap_or_else(io::Error::last_os_error);
     all.iter().for_each(|(_, descriptor)| drop(set_cloexec(*descriptor, true)));
     error
 }
 
-fn attempt(program: &Path, key: &EnvKey, worker: Pid, all: &[(&str, BorrowedFd<'_>)]) -> io::Result<()> {
-    let mut held = format!("{VARIABLE}={} {worker}", std::process::id());
+fn attempt(program: &Path, key: &EnvKey, who: &str, all: &[(&str, BorrowedFd<'_>)]) -> io::Result<()> {
+    let mut held = format!("{VARIABLE}={} {who}", std::process::id());
     for (name, descriptor) in all {
         set_cloexec(*descriptor, false)?;
         held += &format!(" {name}={}", descriptor.as_raw_fd());

@@ -2,7 +2,9 @@
 //! over from its predecessor or makes them, and serves until its holder is gone. All that may fail
 //! by a mistake of somebody else is done before it says that it is prepared. Uses every layer below.
 
+mod answers;
 mod mounts;
+mod socket;
 
 use std::io;
 use std::path::Path;
@@ -20,11 +22,14 @@ use super::message::{Order, Report};
 use super::plan::{self, PlanError};
 use super::serve::Server;
 use crate::broker::Environment;
+use crate::control::BindError;
 use crate::fs::mountpoint::MountError;
 use crate::fs::tree::TreeError;
 use crate::sys::link::Link;
 use crate::sys::{lease, signal};
-use mounts::{Kept, Means, Planned, Served};
+use answers::Answers;
+use mounts::{Before, Kept, Means, Planned, Served};
+use socket::Socket;
 
 /// What a worker is made of.
 pub struct Setup<'a> {
@@ -46,6 +51,10 @@ pub enum WorkerError {
     #[error(transparent)]
     Mount(#[from] MountError),
     #[error(transparent)]
+    Control(#[from] BindError),
+    #[error("there is no folder for the control socket: XDG_RUNTIME_DIR is not set")]
+    NoSocket,
+    #[error(transparent)]
     System(#[from] io::Error),
     #[error("the process that holds the mounts is gone")]
     Deserted,
@@ -61,12 +70,15 @@ pub struct Worker {
     planned: Vec<Planned>,
     /// What no mount of the config takes over.
     left: Vec<Kept>,
+    socket: Socket,
+    answers: Arc<Answers>,
 }
 
 /// What a worker waits for.
 enum Event {
     /// `None`: the holder is gone.
     Order(Option<Order>),
+    /// The mount with this device number.
     Ended(String),
 }
 
@@ -79,7 +91,7 @@ impl Worker {
             .map_err(io::Error::from)?;
         lease::ignore_lease_breaks();
         signal::survive_broken_pipe();
-        let mut kept = mounts::receive(&link)?;
+        let Before { mut kept, control, past } = mounts::receive(&link)?;
         let config = load::read(setup.config)?;
         let plans = plan::of_config(&config)?;
         let server = Server::start(setup.log)?;
@@ -88,11 +100,14 @@ impl Worker {
                 "memory could not be locked (no CAP_IPC_LOCK, and a memlock limit): values could be swapped out"
             );
         }
+        // Before the mounts: of two daemons for one config, that is what the second one is told.
+        let socket = Socket::open(&config.control, control)?;
         let allowed = Environment::Only(config.env_allowed.clone());
         let broker = Arc::new(assemble::broker(&setup.choice, &config, allowed)?);
         let planned = plans.into_iter().map(|plan| Planned::new(plan, &broker, &mut kept));
         let planned = planned.collect::<Result<_, WorkerError>>()?;
-        Ok(Self { link, server, planned, left: kept })
+        let answers = Answers::new(setup.config, server.memory_is_locked, past, link.clone());
+        Ok(Self { link, server, planned, left: kept, socket, answers })
     }
 
     /// Takes over as soon as the holder says so, and serves until it says stop, or is gone.
@@ -104,13 +119,20 @@ impl Worker {
             Ok(Event::Order(Some(Order::Go))) => {}
             _ => return Ok(()),
         }
-        let Self { link, server, planned, left } = self;
+        let Self { link, server, planned, left, socket, answers } = self;
         left.into_iter().for_each(|kept| kept.take_away(&link));
         let means = Means { server: &server, link: &link, tell: &tell };
-        let served: Vec<_> = planned.into_iter().map(|it| it.serve(&means)).collect::<Result<_, _>>()?;
-        Report::Status(status(&served)).send(&link)?;
+        for planned in planned {
+            let served = planned.serve(&means)?;
+            answers.served().push(served);
+        }
+        Report::Status(status(&answers.served())).send(&link)?;
         Report::Serving.send(&link)?;
-        wait(&events, &link);
+        let socket = socket.answer(answers.clone(), &link)?;
+        let is_over = wait(&events, &link, &answers);
+        if is_over {
+            socket.remove();
+        }
         server.stop();
         Ok(())
     }
@@ -131,19 +153,28 @@ impl Worker {
     }
 }
 
-fn wait(events: &Receiver<Event>, link: &Link) {
+/// Answers whether that is the end of the daemon.
+fn wait(events: &Receiver<Event>, link: &Link, answers: &Answers) -> bool {
     let mut stays = false;
     for event in events {
         match event {
-            Event::Order(Some(Order::Stop)) => return,
+            Event::Order(Some(Order::Stop)) => return true,
             Event::Order(Some(Order::Stay)) => stays = true,
             // The successor's worker kills us before that.
-            Event::Order(None) if stays => return thread::sleep(DESERTED),
-            Event::Order(None) => return,
+            Event::Order(None) if stays => {
+                thread::sleep(DESERTED);
+                return false;
+            }
+            Event::Order(None) => return false,
+            Event::Order(Some(Order::Refused(why))) => answers.refuse(&why),
             Event::Order(Some(_)) => {}
-            Event::Ended(device) => mounts::forget(link, &device),
+            Event::Ended(number) => {
+                answers.served().retain(|it| it.number != number);
+                mounts::forget(link, &number);
+            }
         }
     }
+    false
 }
 
 fn status(served: &[Served]) -> String {

@@ -12,7 +12,7 @@ use std::sync::mpsc::Sender;
 use nix::unistd::geteuid;
 
 use super::super::holder::{device_of, name_of};
-use super::super::message::{DEVICE, LEDGER, Order, Report};
+use super::super::message::{CONTROL, DEVICE, LEDGER, Order, Past, Report};
 use super::super::plan::Plan;
 use super::super::serve::Server;
 use super::{Event, WorkerError};
@@ -41,6 +41,9 @@ pub(super) struct Planned {
 }
 
 pub(super) struct Served {
+    pub(super) at: PathBuf,
+    /// The device number.
+    pub(super) number: String,
     pub(super) fs: Arc<SecretFs>,
 }
 
@@ -51,27 +54,35 @@ pub(super) struct Means<'a> {
     pub(super) tell: &'a Sender<Event>,
 }
 
-/// What the holder has kept.
-pub(super) fn receive(link: &Link) -> Result<Vec<Kept>, WorkerError> {
-    let (mut kept, mut ledgers) = (Vec::new(), Vec::new());
-    loop {
+/// What there was before this worker.
+pub(super) struct Before {
+    pub(super) kept: Vec<Kept>,
+    pub(super) control: Option<OwnedFd>,
+    pub(super) past: Past,
+}
+
+/// Hears it from the holder.
+pub(super) fn receive(link: &Link) -> Result<Before, WorkerError> {
+    let (mut kept, mut ledgers, mut control) = (Vec::new(), Vec::new(), None);
+    let past = loop {
         match Order::receive(link)? {
             Some(Order::Kept(name, device)) if name.starts_with(DEVICE) => {
                 kept.push(Kept { number: device_of(&name), device, ledger: None });
             }
             Some(Order::Kept(name, ledger)) if name.starts_with(LEDGER) => ledgers.push((name, ledger)),
-            Some(Order::Prepare) => break,
+            Some(Order::Kept(name, socket)) if name == CONTROL => control = Some(socket),
+            Some(Order::Prepare(past)) => break past,
             Some(_) => {}
             None => return Err(WorkerError::Deserted),
         }
-    }
+    };
     for (name, ledger) in ledgers {
         let of_mount = |it: &&mut Kept| name_of(LEDGER, &it.number) == name;
         if let Some(kept) = kept.iter_mut().find(of_mount) {
             kept.ledger = Some(ledger);
         }
     }
-    Ok(kept)
+    Ok(Before { kept, control, past })
 }
 
 /// A mount is gone: nobody needs to keep it.
@@ -109,7 +120,7 @@ impl Planned {
             match self.resume(&kept, means) {
                 Ok(()) => {
                     metrics::get().resumes.of(["ok"]).inc();
-                    return Ok(Served { fs: self.fs });
+                    return Ok(Served { at: self.plan.at, number: kept.number, fs: self.fs });
                 }
                 Err(error) => {
                     let at = self.plan.at.display();
@@ -145,7 +156,7 @@ impl Planned {
         keep(DEVICE, device.as_fd())?;
         let ended = self.ended(&number, means);
         means.server.serve(self.fs.clone(), &ledger, device, ended)?;
-        Ok(Served { fs: self.fs })
+        Ok(Served { at: self.plan.at, number, fs: self.fs })
     }
 
     fn make(&self) -> Result<OwnedFd, MountError> {

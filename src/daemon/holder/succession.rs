@@ -1,0 +1,83 @@
+//! How one worker follows another that still serves: after a reload or an upgrade was asked for,
+//! and at the moment when the coming one is prepared.
+
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::super::message::Order;
+use super::child::{self, Launch, SAME, Stage};
+use super::{Holder, renew};
+
+/// Why a worker that serves gets a successor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ask {
+    Reload,
+    Upgrade,
+}
+
+impl Holder {
+    /// The coming worker is prepared: the other one ends, and only then it goes.
+    pub(super) fn take_over(&mut self) {
+        let Some(mut coming) = self.coming.take() else { return };
+        if coming.version != self.kept.version() {
+            // It has prepared for mounts that have changed meanwhile.
+            coming.end(Duration::ZERO, || {});
+            return self.start_anew();
+        }
+        if let Some(serving) = self.serving.take() {
+            self.silent_since = Instant::now();
+            serving.end(Duration::ZERO, || self.kept.abort());
+        }
+        if let Some(orphan) = self.orphan.take() {
+            self.silent_since = Instant::now();
+            child::end(&orphan, || self.kept.abort());
+        }
+        coming.enter(Stage::Going);
+        coming.tell(&Order::Go);
+        self.coming = Some(coming);
+    }
+
+    pub(super) fn start_anew(&mut self) {
+        match self.asked {
+            Some(Ask::Upgrade) => self.start_from_disk(),
+            _ => self.start(Path::new(SAME)),
+        }
+    }
+
+    /// Another worker shall take over from the one that serves.
+    pub(super) fn replace(&mut self, ask: Ask) {
+        if self.coming.is_some() || self.serving.is_none() {
+            if let Some(serving) = &self.serving {
+                serving.tell(&Order::Refused("another worker is being started already".to_owned()));
+            }
+            return;
+        }
+        self.asked = Some(ask);
+        self.past.upgrades += u64::from(ask == Ask::Upgrade);
+        self.start_anew();
+    }
+
+    fn start_from_disk(&mut self) {
+        match Launch::on_disk() {
+            Ok(program) => self.start(&program),
+            Err(error) => self.refuse(&error.to_string()),
+        }
+    }
+
+    /// The worker runs what is on disk now; so shall we.
+    pub(super) fn renew(&self) {
+        let (Some(worker), Ok(program)) = (&self.serving, Launch::on_disk()) else { return };
+        let worker = (worker.pid, worker.as_fd());
+        let error = renew::become_new(&program, &self.launch.key, self.past, worker, self.kept.all());
+        tracing::error!(%error, "the worker is upgraded, but its holder could not become the new program");
+    }
+
+    /// What was asked for will not be.
+    pub(super) fn refuse(&mut self, why: &str) {
+        if let (Some(serving), Some(ask)) = (&self.serving, self.asked.take()) {
+            tracing::error!(why, ?ask, "the successor is not fit; the worker goes on");
+            serving.tell(&Order::Refused(why.to_owned()));
+        }
+    }
+}
