@@ -59,21 +59,20 @@ fn a_program_that_is_not_fit_changes_nothing() {
     fs::write(&broken, "#!/bin/sh\nexit 1\n").unwrap();
     fs::set_permissions(&broken, fs::Permissions::from_mode(0o755)).unwrap();
     fs::rename(&broken, daemon.folder().join("secretfs")).unwrap();
-    let refused = |daemon: &Daemon| {
-        let output = Command::new(env!("CARGO_BIN_EXE_secretfs"))
-            .args(["upgrade", "--socket"])
-            .arg(daemon.folder().join("run/control.sock"))
-            .output()
-            .unwrap();
-        assert!(!output.status.success());
-        String::from_utf8(output.stderr).unwrap()
+    let ask = |command: &str| {
+        let mut ask = Command::new(env!("CARGO_BIN_EXE_secretfs"));
+        ask.args([command, "--socket"]).arg(daemon.folder().join("run/control.sock")).output().unwrap()
     };
-    assert!(refused(&daemon).contains("ended before it was ready"));
-    // A good program, but a config that cannot be served.
-    daemon.store().copy_binary();
-    daemon.config("mounts: []\n");
-    assert!(refused(&daemon).contains("nothing to mount"));
+    let refused = ask("upgrade");
+    assert!(!refused.status.success());
+    assert!(String::from_utf8(refused.stderr).unwrap().contains("ended before it was ready"));
     assert_eq!(daemon.worker_pid(), worker);
     assert_eq!(program(daemon.pid()), holder);
     assert_eq!(daemon.read("f"), "k=v1\n");
+    // A good program, but a config that cannot be served: the one in force stays so.
+    daemon.store().copy_binary();
+    daemon.config("mounts: []\n");
+    assert!(ask("upgrade").status.success());
+    assert_eq!(daemon.read("f"), "k=v1\n");
+    eventually("why", || daemon.stderr().contains("nothing to mount").then_some(()));
 }

@@ -1,5 +1,6 @@
-//! Finds and reads the config: `--config`, else `secretfs.yaml` upwards from the working
-//! directory, else `/etc/secretfs/config.yaml`. May use every layer.
+//! Finds and reads the config: `--config` (a file, or a folder with its `config.yaml`), else
+//! `secretfs.yaml` upwards from the working directory, else `/etc/secretfs/config.yaml`. May use
+//! every layer.
 
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
@@ -29,8 +30,8 @@ pub fn read(path: &Path) -> Result<Config, Failure> {
 impl From<LoadError> for Failure {
     fn from(error: LoadError) -> Self {
         match error {
-            LoadError::Unreadable { path, error } => unreadable(&path, &error),
             LoadError::Config(error) => error.into(),
+            error => Self { hint: error.hint(), ..Self::new(exit::CONFIG, &error) },
         }
     }
 }
@@ -63,14 +64,14 @@ fn exists(path: &Path) -> Result<bool, Failure> {
     match path.symlink_metadata() {
         Ok(_) => Ok(true),
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) => Ok(false),
-        Err(error) => Err(unreadable(path, &error)),
+        Err(error) => Err(unreadable(path, error)),
     }
 }
 
 /// A config that was merely found says which store is opened and which files are rendered: in a
 /// folder like /tmp it may be anybody's.
 fn refuse_strangers(path: &Path) -> Result<(), Failure> {
-    let metadata = path.metadata().map_err(|error| unreadable(path, &error))?;
+    let metadata = path.metadata().map_err(|error| unreadable(path, error))?;
     let us = nix::unistd::geteuid().as_raw();
     let is_ours = [0, us].contains(&metadata.uid()) && metadata.mode() & 0o002 == 0;
     if is_ours {
@@ -80,11 +81,6 @@ fn refuse_strangers(path: &Path) -> Result<(), Failure> {
     Err(Failure::new(exit::CONFIG, problem).hint(format!("--config {} if you trust it", path.display())))
 }
 
-fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
-    let failure = Failure::new(exit::CONFIG, format!("cannot read the config {}: {error}", path.display()));
-    match error.kind() {
-        ErrorKind::NotFound => failure.hint("check the path given with --config"),
-        ErrorKind::InvalidData => failure.hint("save it as UTF-8 text"),
-        _ => failure,
-    }
+fn unreadable(path: &Path, error: std::io::Error) -> Failure {
+    LoadError::Unreadable { path: path.to_owned(), error }.into()
 }

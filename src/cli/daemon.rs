@@ -9,6 +9,7 @@ use super::report::Failure;
 use super::{Common, config, exit, log, mount};
 use crate::daemon::holder::{Holder, Launch};
 use crate::daemon::message::Report;
+use crate::daemon::reload::ReloadError;
 use crate::daemon::worker::{Setup, Worker, WorkerError};
 use crate::sys::link::Link;
 use crate::sys::{hardening, signal};
@@ -61,11 +62,7 @@ fn work(common: &Common, config: PathBuf) -> Result<u8, Failure> {
 impl From<WorkerError> for Failure {
     fn from(error: WorkerError) -> Self {
         match error {
-            WorkerError::Load(error) => error.into(),
-            WorkerError::Plan(error) => error.into(),
-            WorkerError::Assemble(error) => error.into(),
-            WorkerError::Tree(error) => error.into(),
-            WorkerError::Mount(error) => error.into(),
+            WorkerError::Config(error) => (*error).into(),
             WorkerError::Control(error) => {
                 let hint = error.hint();
                 Self::new(exit::CANNOT_CREATE, error).hint(hint)
@@ -74,6 +71,19 @@ impl From<WorkerError> for Failure {
                 Self::new(exit::USAGE, error).hint("in the config: `control: {socket: PATH}`")
             }
             WorkerError::System(_) | WorkerError::Deserted => Self::new(exit::OS, error),
+        }
+    }
+}
+
+impl From<ReloadError> for Failure {
+    fn from(error: ReloadError) -> Self {
+        match error {
+            ReloadError::Load(error) => error.into(),
+            ReloadError::Plan(error) => error.into(),
+            ReloadError::Assemble(error) => error.into(),
+            ReloadError::Tree(error) => error.into(),
+            ReloadError::Mount(error) => error.into(),
+            ReloadError::System(error) => system(error),
         }
     }
 }

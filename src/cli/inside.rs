@@ -58,7 +58,7 @@ pub fn run(
         };
         let at = at.to_path_buf();
         let ended = move |outcome| tracing::info!(at = %at.display(), ?outcome, "the mount has ended");
-        server.serve(fs, &Ledger::none(), device, ended).map_err(system)?;
+        server.pool().serve(fs, &Ledger::none(), device, ended).map_err(system)?;
     }
     link.send(b"go").map_err(|_| gone())?;
     if let Some((report, _)) = link.receive().map_err(system)? {

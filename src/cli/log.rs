@@ -15,6 +15,8 @@ use tracing_subscriber::fmt::time::FormatTime;
 use super::output;
 
 const VARIABLE: &str = "SECRETFS_LOG";
+/// What goes wrong, and what an operator has asked for, like a reload.
+const SERVING: &str = "warn,secretfs::daemon=info";
 
 /// Starts the log of a command. With nothing asked for, not even the filter is built: a command
 /// that lives for a millisecond does not pay for it.
@@ -27,7 +29,7 @@ pub fn start() {
 /// Starts the log of who serves others: a thread writes it, and lines are dropped rather than
 /// that anybody waits for a stderr that nobody reads. Ends with the guard.
 pub fn start_serving() -> Option<WorkerGuard> {
-    let filter = filter(Some("warn"))?;
+    let filter = filter(Some(SERVING))?;
     let (writer, guard) =
         NonBlockingBuilder::default().lossy(true).buffered_lines_limit(4_096).finish(io::stderr());
     lines().with_env_filter(filter).with_writer(writer).init();

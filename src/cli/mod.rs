@@ -71,7 +71,7 @@ pub struct Common {
     /// A file with the master key
     #[arg(long, global = true, value_name = "FILE")]
     pub key_file: Option<std::path::PathBuf>,
-    /// The config (else secretfs.yaml found upwards, /etc/secretfs/config.yaml)
+    /// The config, and conf.d beside it (else secretfs.yaml found upwards, /etc/secretfs/config.yaml)
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<std::path::PathBuf>,
     /// The namespace of the store

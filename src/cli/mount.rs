@@ -129,7 +129,7 @@ fn make(
         made.mounts.push((plan.at.clone(), mountpoint::device_at(&plan.at)));
         let tell = tell.clone();
         let ended = move |outcome| drop(tell.send(Event::Ended(index, outcome)));
-        server.serve(fs.clone(), &Ledger::none(), device, ended).map_err(system)?;
+        server.pool().serve(fs.clone(), &Ledger::none(), device, ended).map_err(system)?;
     }
     Ok(())
 }

@@ -18,7 +18,7 @@ impl Readings {
         let parsed = Reference::parse(text).map_err(|error| {
             Failure::new(exit::USAGE, error).hint("NAME, NAME.FIELD or provider:path#field@version")
         })?;
-        let references = as_field(&parsed).into_iter().chain([parsed]).collect();
+        let references = parsed.dot_as_field().into_iter().chain([parsed]).collect();
         Ok(Self { text: text.to_owned(), references })
     }
 
@@ -41,17 +41,6 @@ impl Readings {
         let problem = format!("`{}` is a field of one secret and the name of another", self.text);
         Failure::new(exit::USAGE, problem).hint(forms.join(" or "))
     }
-}
-
-/// The reading with a field, if the text leaves room for it.
-fn as_field(reference: &Reference) -> Option<Reference> {
-    if reference.field.is_some() || reference.key.provider.is_some() {
-        return None;
-    }
-    let (name, field) = reference.key.path.rsplit_once('.')?;
-    let field = FieldName::parse(field).ok()?;
-    let key = SecretKey { path: name.to_owned(), ..reference.key.clone() };
-    (!name.is_empty()).then_some(Reference { key, field: Some(field) })
 }
 
 /// The form that has one reading only.

@@ -47,7 +47,7 @@ pub struct Config {
     parts: Parts,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct StoreConfig {
     pub path: Option<PathBuf>,
     pub key_file: Option<PathBuf>,
@@ -63,7 +63,7 @@ pub struct ControlConfig {
 }
 
 /// Where secrets come from that a reference names without a provider.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Sources {
     /// The provider of every name that is not in `map`; the store if there is none.
     pub from: Option<String>,
@@ -76,7 +76,7 @@ pub enum ProviderKind {
     Env,
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Mount {
     pub at: PathBuf,
     /// The folder that is mirrored without the `.tpl` suffix.
@@ -86,7 +86,7 @@ pub struct Mount {
 }
 
 /// What the config says on one file of a mount.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct FileEntry {
     /// A template that lies elsewhere; else it is the file's own, in the mount's folder.
     pub template: Option<PathBuf>,
@@ -173,6 +173,19 @@ impl Config {
     /// that it cannot be: a folder that is not there, a user that nobody knows.
     pub fn error_at(&self, path: &[&str], problem: impl std::fmt::Display) -> ConfigError {
         self.parts.error_at(path, problem)
+    }
+
+    /// Whether values come from the same places, by the same names.
+    pub fn has_same_values(&self, other: &Self) -> bool {
+        self.store == other.store
+            && self.sources == other.sources
+            && self.providers == other.providers
+            && self.env_allowed == other.env_allowed
+    }
+
+    /// Whether a daemon has all else the same to do.
+    pub fn has_same_settings(&self, other: &Self) -> bool {
+        self.mounts == other.mounts && self.ready == other.ready && self.control == other.control
     }
 
     /// The files that it was read from, the main one first.

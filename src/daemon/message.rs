@@ -34,10 +34,12 @@ pub enum Report {
     Prepared,
     /// All mounts answer.
     Serving,
+    /// And all that the config waits for is there.
+    Ready,
+    /// The config was read again, whatever came of it.
+    Reloaded,
     /// What systemd shows of us.
     Status(String),
-    /// Let a successor of the same program take over, with the config as it is now.
-    Reload,
     /// Let a successor take over that is the program on disk.
     Upgrade,
     /// Why it ends now.
@@ -77,6 +79,8 @@ impl fmt::Display for Past {
 
 /// The name of a mount's `/dev/fuse` descriptor, by the mount's device number.
 pub const DEVICE: &str = "device-";
+/// The name of the config that is in force, for who cannot use the one on disk.
+pub const CONFIG: &str = "config";
 /// The name of what its successor needs to know.
 pub const LEDGER: &str = "ledger-";
 /// The listening control socket.
@@ -117,8 +121,9 @@ impl Report {
             Self::Drop(name) => link.send(&line("drop", name)),
             Self::Prepared => link.send(b"prepared"),
             Self::Serving => link.send(b"serving"),
+            Self::Ready => link.send(b"ready"),
+            Self::Reloaded => link.send(b"reloaded"),
             Self::Status(text) => link.send(&line("status", text)),
-            Self::Reload => link.send(b"reload"),
             Self::Upgrade => link.send(b"upgrade"),
             Self::Failed(why) => link.send(&line("failed", why)),
         }
@@ -131,8 +136,9 @@ impl Report {
             ("drop", _) => Some(Self::Drop(argument)),
             ("prepared", _) => Some(Self::Prepared),
             ("serving", _) => Some(Self::Serving),
+            ("ready", _) => Some(Self::Ready),
+            ("reloaded", _) => Some(Self::Reloaded),
             ("status", _) => Some(Self::Status(argument)),
-            ("reload", _) => Some(Self::Reload),
             ("upgrade", _) => Some(Self::Upgrade),
             ("failed", _) => Some(Self::Failed(argument)),
             _ => None,

@@ -6,5 +6,8 @@ pub mod holder;
 pub mod load;
 pub mod message;
 pub mod plan;
+pub mod readiness;
+pub mod reload;
 pub mod serve;
+mod watch;
 pub mod worker;

@@ -61,7 +61,12 @@ fn apart(plans: Vec<Plan>) -> Result<Vec<Plan>, PlanError> {
     let folders: Vec<PathBuf> =
         plans.iter().filter_map(|plan| plan.layout.templates.as_ref()?.canonicalize().ok()).collect();
     for plan in &plans {
-        let Ok(at) = plan.at.canonicalize() else { continue };
+        // Its own name stays as it is: to ask what is mounted there would be to ask ourselves.
+        let (Some(Ok(folder)), Some(name)) = (plan.at.parent().map(Path::canonicalize), plan.at.file_name())
+        else {
+            continue;
+        };
+        let at = folder.join(name);
         if let Some(folder) = folders.iter().find(|folder| at.starts_with(folder)) {
             return Err(PlanError::InTemplates { at, folder: folder.clone() });
         }

@@ -5,16 +5,20 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, Handle, Runtime};
 use tracing_appender::non_blocking::WorkerGuard;
 
 use crate::fs::{SecretFs, session};
 use crate::ledger::Ledger;
 use crate::sys::hardening;
 
+/// Where filesystems are served.
+#[derive(Clone)]
+pub struct Pool(Handle);
+
 /// The parts that outlive the set-up of a mount.
 pub struct Server {
-    pool: Runtime,
+    runtime: Runtime,
     /// Else values could be swapped out.
     pub memory_is_locked: bool,
     /// Writes what is left of the log when it goes.
@@ -27,9 +31,20 @@ impl Server {
     pub fn start(log: Option<WorkerGuard>) -> io::Result<Self> {
         hardening::forbid_dumps()?;
         let memory_is_locked = hardening::lock_memory();
-        Ok(Self { pool: pool()?, memory_is_locked, _log: log })
+        Ok(Self { runtime: runtime()?, memory_is_locked, _log: log })
     }
 
+    pub fn pool(&self) -> Pool {
+        Pool(self.runtime.handle().clone())
+    }
+
+    /// Ends without waiting for a provider that does not answer.
+    pub fn stop(self) {
+        self.runtime.shutdown_background();
+    }
+}
+
+impl Pool {
     /// From now on the mount answers. `ended` is told when it is gone.
     pub fn serve(
         &self,
@@ -38,7 +53,7 @@ impl Server {
         device: OwnedFd,
         ended: impl FnOnce(io::Result<()>) + Send + 'static,
     ) -> io::Result<()> {
-        session::serve(fs, ledger, device, self.pool.handle().clone(), ended)
+        session::serve(fs, ledger, device, self.0.clone(), ended)
             .map_err(|error| io::Error::new(error.kind(), format!("cannot serve the mount: {error}")))?;
         Ok(())
     }
@@ -51,15 +66,14 @@ impl Server {
         device: OwnedFd,
         ended: impl FnOnce(io::Result<()>) + Send + 'static,
     ) -> io::Result<()> {
-        session::resume(fs, ledger, device, self.pool.handle().clone(), ended).map(drop)
+        session::resume(fs, ledger, device, self.0.clone(), ended).map(drop)
     }
 
-    /// Ends without waiting for a provider that does not answer.
-    pub fn stop(self) {
-        self.pool.shutdown_background();
+    pub fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.0.spawn(work);
     }
 }
 
-fn pool() -> io::Result<Runtime> {
+fn runtime() -> io::Result<Runtime> {
     Builder::new_multi_thread().worker_threads(4).thread_name("secretfs-pool").enable_time().build()
 }

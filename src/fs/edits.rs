@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use super::tree::{File, FileId, Tree};
 use super::watch::Changes;
 use super::{Generation, SecretFs};
+use crate::metrics;
 
 /// What is known of edits, and who is looking.
 #[derive(Default)]
@@ -57,8 +58,11 @@ impl SecretFs {
             true => self.edits.doubt(tree.files()),
             false => changes.edited.iter().for_each(|path| self.edits.doubt(tree.made_from(path))),
         }
-        if changes.shape || changes.lost {
-            self.edits.want_scan();
+        if changes.lost {
+            tracing::warn!("more edits than inotify tells of: all templates are looked at again");
+            self.edits.want_scan("overflow");
+        } else if changes.shape {
+            self.edits.want_scan("edit");
         }
     }
 
@@ -142,7 +146,7 @@ impl SecretFs {
         for folder in tree.folders() {
             if self.watch.add(&folder.path) && !folder.is_as_it_was() {
                 self.edits.doubt(tree.made_in(&folder.path));
-                self.edits.want_scan();
+                self.edits.want_scan("edit");
             }
         }
     }
@@ -157,7 +161,7 @@ impl SecretFs {
         // Not the one that is watched: replaced, or behind another link.
         if self.edits.scan_failed.load(Ordering::Acquire) || some.any(|folder| !folder.is_still_there()) {
             self.edits.doubt(tree.files());
-            self.edits.want_scan();
+            self.edits.want_scan("lost");
         }
     }
 
@@ -168,7 +172,7 @@ impl SecretFs {
             self.edits.doubt(tree.made_in(&path));
             if tree.folder(&path).is_some_and(|folder| self.watch.add(&folder.path) | !folder.is_as_it_was())
             {
-                self.edits.want_scan();
+                self.edits.want_scan("period");
             }
         }
     }
@@ -206,7 +210,8 @@ impl Edits {
         self.waiting.lock().expect("nothing panics while it holds this")
     }
 
-    fn want_scan(&self) {
+    fn want_scan(&self, cause: &str) {
+        metrics::get().rescans.of([cause]).inc();
         self.wanted.fetch_add(1, Ordering::AcqRel);
     }
 

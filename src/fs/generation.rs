@@ -2,6 +2,7 @@
 //! takes the place of this one at once or not at all; each request takes one at its start and uses
 //! it to its end. Uses the broker and `tree`.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, MutexGuard, RwLock};
 
@@ -112,6 +113,16 @@ impl SecretFs {
         Ok(Change { fs: self, next, seen, _scanning: scanning })
     }
 
+    /// From here on nothing is served, and what is open is cut off.
+    pub fn withdraw(&self) {
+        let now = self.now();
+        let nothing = Layout { templates: None, files: BTreeMap::new(), ..(*now.layout).clone() };
+        match self.prepare(now.broker.clone(), nothing) {
+            Ok(change) => change.commit(),
+            Err(error) => tracing::error!(%error, "nothing was to be read, and it failed"),
+        }
+    }
+
     /// Whether the rules let the reader of an open handle go on. The open has decided, until there
     /// are other rules: then each handle is judged once more.
     pub(super) fn still_may(&self, caller: &Caller, handle: &Handle) -> bool {
@@ -140,8 +151,17 @@ impl SecretFs {
 impl Change<'_> {
     /// Whether anything is different from what is in force.
     pub fn is_change(&self) -> bool {
-        let now = self.fs.now();
-        !Arc::ptr_eq(&now.broker, &self.next.broker) || !Arc::ptr_eq(&now.tree, &self.next.tree)
+        !Arc::ptr_eq(&self.fs.now().broker, &self.next.broker) || self.is_of_files()
+    }
+
+    /// Whether other files are served, or in another way.
+    pub fn is_of_files(&self) -> bool {
+        !Arc::ptr_eq(&self.fs.now().tree, &self.next.tree)
+    }
+
+    /// How many there will be.
+    pub fn files(&self) -> usize {
+        self.next.tree.len()
     }
 
     /// From here on every request sees the next generation. What the kernel keeps of files that

@@ -60,6 +60,17 @@ impl Reference {
         Ok(Self { key: SecretKey { provider, path: path.to_owned(), version }, field })
     }
 
+    /// The reading in which the last dot parts a secret from its field, if the text leaves room for it.
+    pub fn dot_as_field(&self) -> Option<Self> {
+        if self.field.is_some() || self.key.provider.is_some() {
+            return None;
+        }
+        let (name, field) = self.key.path.rsplit_once('.')?;
+        let field = FieldName::parse(field).ok()?;
+        let key = SecretKey { path: name.to_owned(), ..self.key.clone() };
+        (!name.is_empty()).then_some(Self { key, field: Some(field) })
+    }
+
     /// The field's name, `value` if none is named.
     pub fn field_name(&self) -> &str {
         self.field.as_ref().map_or(FieldName::VALUE, FieldName::as_str)

@@ -33,6 +33,12 @@ pub fn notify(state: &str) -> io::Result<()> {
     send(state, &[])
 }
 
+/// What tells that a reload begins; it ends with the next `READY=1` (`Type=notify-reload`).
+pub fn reloading() -> String {
+    let now = sd_notify::NotifyState::monotonic_usec_now();
+    now.map_or_else(|_| "RELOADING=1".to_owned(), |now| format!("RELOADING=1\n{now}"))
+}
+
 /// Has the manager keep a copy, which comes back under this name when the service starts again.
 /// `FDPOLL=0`: a connection that was aborted is for us to judge.
 pub fn keep(name: &str, descriptor: BorrowedFd<'_>) -> io::Result<()> {

@@ -25,7 +25,6 @@ use crate::sys::process::Process;
 use crate::sys::ready;
 use child::{SAME, Stage, Worker};
 use kept::Kept;
-use succession::Ask;
 
 pub struct Holder {
     launch: Launch,
@@ -37,8 +36,8 @@ pub struct Holder {
     coming: Option<Worker>,
     /// Who serves for a holder that is gone.
     orphan: Option<Process>,
-    /// What the coming one was asked for, by the serving one or by an operator.
-    asked: Option<Ask>,
+    /// Whether the coming one was asked for, to be the program on disk.
+    is_upgrade: bool,
     past: Past,
     /// Workers in a row that did not last.
     failures: u32,
@@ -46,7 +45,7 @@ pub struct Holder {
     next_start: Instant,
     /// Since when nobody answers.
     silent_since: Instant,
-    /// Whether all mounts have answered once.
+    /// Whether all mounts have answered once, and all that the config waits for was there.
     is_ready: bool,
 }
 
@@ -101,7 +100,7 @@ impl Holder {
             is_ready: serving.is_some(),
             serving,
             coming: None,
-            asked: None,
+            is_upgrade: false,
             past,
             failures: 0,
             next_start: now,
@@ -117,8 +116,8 @@ impl Holder {
             self.give_up_if_due();
             match self.wait()? {
                 Event::Time => {}
-                Event::Signal(Signal::SIGHUP) => self.replace(Ask::Reload),
-                Event::Signal(Signal::SIGUSR2) => self.replace(Ask::Upgrade),
+                Event::Signal(Signal::SIGHUP) => self.reload(),
+                Event::Signal(Signal::SIGUSR2) => self.upgrade(),
                 Event::Signal(Signal::SIGUSR1) if ready::is_asked() => return Ok(self.leave()),
                 Event::Signal(signal) => return Ok(self.stop(signal)),
                 Event::Coming => {
@@ -221,8 +220,7 @@ impl Holder {
     fn hear_serving(&mut self) {
         let Some(worker) = &mut self.serving else { return };
         match worker.hear() {
-            Some(Report::Reload) => self.replace(Ask::Reload),
-            Some(Report::Upgrade) => self.replace(Ask::Upgrade),
+            Some(Report::Upgrade) => self.upgrade(),
             Some(report) => self.note(report),
             None => self.bury_serving(),
         }
@@ -233,7 +231,9 @@ impl Holder {
             Report::Keep(name, descriptor) => self.kept.keep(name, descriptor),
             Report::Drop(name) => self.kept.forget(&name),
             Report::Status(text) => tell(&format!("STATUS={text}")),
-            Report::Failed(_) | Report::Prepared | Report::Serving | Report::Reload | Report::Upgrade => {}
+            Report::Ready => self.is_ready_now(),
+            Report::Reloaded => tell("READY=1"),
+            Report::Failed(_) | Report::Prepared | Report::Serving | Report::Upgrade => {}
         }
     }
 
@@ -245,9 +245,16 @@ impl Holder {
             self.kept.keep(WORKER.to_owned(), descriptor);
         }
         self.serving = Some(worker);
-        if self.asked.take() == Some(Ask::Upgrade) {
+        if std::mem::take(&mut self.is_upgrade) {
             self.renew();
         }
+        if self.is_ready {
+            // Its predecessor may have died over a reload.
+            tell("READY=1");
+        }
+    }
+
+    fn is_ready_now(&mut self) {
         if !self.is_ready {
             self.is_ready = true;
             tell("READY=1");
@@ -271,7 +278,7 @@ impl Holder {
         if !was_going {
             self.refuse(why.as_deref().unwrap_or("the new worker ended before it was ready"));
         }
-        self.asked = None;
+        self.is_upgrade = false;
         self.pause();
         None
     }
@@ -295,6 +302,15 @@ impl Holder {
         let doublings = self.failures.checked_sub(AT_ONCE + 1).map(|it| it.min(16));
         let pause = doublings.map_or(Duration::ZERO, |it| (SHORTEST_PAUSE * (1 << it)).min(LONGEST_PAUSE));
         self.next_start = Instant::now() + pause;
+    }
+
+    fn reload(&self) {
+        if let Some(worker) = &self.serving {
+            if self.is_ready {
+                tell(&ready::reloading());
+            }
+            worker.tell(&Order::Reload);
+        }
     }
 
     /// Ends only to come back: the manager has a copy of all descriptors, and the worker serves on

@@ -1,5 +1,5 @@
-//! How one worker follows another that still serves: after a reload or an upgrade was asked for,
-//! and at the moment when the coming one is prepared.
+//! How one worker follows another that still serves: after an upgrade was asked for, and at the
+//! moment when the coming one is prepared.
 
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -8,13 +8,6 @@ use std::time::{Duration, Instant};
 use super::super::message::Order;
 use super::child::{self, Launch, SAME, Stage};
 use super::{Holder, renew};
-
-/// Why a worker that serves gets a successor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ask {
-    Reload,
-    Upgrade,
-}
 
 impl Holder {
     /// The coming worker is prepared: the other one ends, and only then it goes.
@@ -39,22 +32,22 @@ impl Holder {
     }
 
     pub(super) fn start_anew(&mut self) {
-        match self.asked {
-            Some(Ask::Upgrade) => self.start_from_disk(),
-            _ => self.start(Path::new(SAME)),
+        match self.is_upgrade {
+            true => self.start_from_disk(),
+            false => self.start(Path::new(SAME)),
         }
     }
 
     /// Another worker shall take over from the one that serves.
-    pub(super) fn replace(&mut self, ask: Ask) {
+    pub(super) fn upgrade(&mut self) {
         if self.coming.is_some() || self.serving.is_none() {
             if let Some(serving) = &self.serving {
                 serving.tell(&Order::Refused("another worker is being started already".to_owned()));
             }
             return;
         }
-        self.asked = Some(ask);
-        self.past.upgrades += u64::from(ask == Ask::Upgrade);
+        self.is_upgrade = true;
+        self.past.upgrades += 1;
         self.start_anew();
     }
 
@@ -75,8 +68,9 @@ impl Holder {
 
     /// What was asked for will not be.
     pub(super) fn refuse(&mut self, why: &str) {
-        if let (Some(serving), Some(ask)) = (&self.serving, self.asked.take()) {
-            tracing::error!(why, ?ask, "the successor is not fit; the worker goes on");
+        let is_asked = std::mem::take(&mut self.is_upgrade);
+        if let Some(serving) = self.serving.as_ref().filter(|_| is_asked) {
+            tracing::error!(why, "the successor is not fit; the worker goes on");
             serving.tell(&Order::Refused(why.to_owned()));
         }
     }

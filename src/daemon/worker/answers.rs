@@ -1,16 +1,16 @@
 //! What the worker answers on the control socket. Uses `control`, `fs` and the link to the holder.
 
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 use nix::unistd::getppid;
 use tokio::sync::oneshot;
 
 use super::super::message::{Past, Report};
-use super::mounts::Served;
+use super::super::reload::{Last, Mounted, ReloadError, Reloader, Summary};
 use crate::clock::{Clock, SystemClock};
-use crate::control::wire::{Explained, Mount, Reader, Readiness, Reloaded, Status};
+use crate::control::wire::{Explained, Mount, Reader, Readiness, Reload, Reloaded, Status};
 use crate::control::{Daemon, Kind, Refused};
 use crate::fs::session;
 use crate::metrics;
@@ -19,31 +19,30 @@ use crate::sys::link::Link;
 
 /// Shared by the worker's threads and those that answer.
 pub(super) struct Answers {
-    config: PathBuf,
+    pub(super) reloader: Arc<Reloader>,
     memory_is_locked: bool,
     past: Past,
     since: Timestamp,
     link: Arc<Link>,
-    served: Mutex<Vec<Served>>,
     /// Who waits for a successor, each told when there will be none.
     hopeful: Mutex<Vec<oneshot::Sender<String>>>,
 }
 
 impl Answers {
-    pub(super) fn new(config: &Path, memory_is_locked: bool, past: Past, link: Arc<Link>) -> Arc<Self> {
+    pub(super) fn new(
+        reloader: Arc<Reloader>,
+        memory_is_locked: bool,
+        past: Past,
+        link: Arc<Link>,
+    ) -> Arc<Self> {
         Arc::new(Self {
-            config: config.to_owned(),
+            reloader,
             memory_is_locked,
             past,
             since: SystemClock.now(),
             link,
-            served: Mutex::default(),
             hopeful: Mutex::default(),
         })
-    }
-
-    pub(super) fn served(&self) -> MutexGuard<'_, Vec<Served>> {
-        self.served.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The holder has found out that the successor is not fit.
@@ -68,7 +67,7 @@ impl Answers {
     }
 
     fn mounts(&self) -> Vec<Mount> {
-        let mount = |it: &Served| Mount {
+        let mount = |it: &Mounted| Mount {
             at: it.at.clone(),
             files: it.fs.files(),
             nodes: it.fs.nodes_known(),
@@ -76,18 +75,28 @@ impl Answers {
             readers: 0,
             stale_readers: 0,
         };
-        self.served().iter().map(mount).collect()
+        self.reloader.current().mounts.iter().map(mount).collect()
+    }
+}
+
+fn refused(error: ReloadError) -> Refused {
+    let refused = Refused::new(Kind::Invalid, &error);
+    match error.hint() {
+        Some(hint) => refused.hint(hint),
+        None => refused.hint("the old config stays in force"),
     }
 }
 
 impl Daemon for Answers {
     fn status(&self) -> BoxFuture<'_, Status> {
         let mounts = self.mounts();
-        let can_resume = self.served().iter().all(|it| session::can_resume(&it.fs));
+        let current = self.reloader.current();
+        let can_resume = current.mounts.iter().all(|it| session::can_resume(&it.fs));
+        let last_reload = self.reloader.last().map(|Last { at, problem }| Reload { at, problem });
         let status = Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            config: Some(self.config.clone()),
-            generation: 1,
+            config: Some(self.reloader.path().to_owned()),
+            generation: current.generation,
             holder: Some(getppid().as_raw().cast_unsigned()),
             worker: std::process::id(),
             worker_starts: self.past.starts,
@@ -98,19 +107,24 @@ impl Daemon for Answers {
             readiness: self.readiness(),
             mounts,
             providers: Vec::new(),
-            last_reload: None,
+            last_reload,
         };
         Box::pin(async { status })
     }
 
     fn readiness(&self) -> Readiness {
-        Readiness { ready: true, lacks: Vec::new() }
+        let lacks = self.reloader.lacks();
+        Readiness { ready: lacks.is_empty(), lacks }
     }
 
     fn reload(&self) -> BoxFuture<'_, Result<Reloaded, Refused>> {
-        Box::pin(async {
-            self.succeed(Report::Reload).await?;
-            Ok(Reloaded { generation: 1, changes: Vec::new() })
+        let reloader = self.reloader.clone();
+        Box::pin(async move {
+            // Waits for disks.
+            let reload = tokio::task::spawn_blocking(move || reloader.reload());
+            let outcome = reload.await.map_err(|error| Refused::new(Kind::Unavailable, error))?;
+            let Summary { generation, changes } = outcome.map_err(refused)?;
+            Ok(Reloaded { generation, changes })
         })
     }
 

@@ -7,7 +7,8 @@ mod mounts;
 mod socket;
 
 use std::io;
-use std::path::Path;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
@@ -16,19 +17,19 @@ use std::time::Duration;
 use nix::sys::signal::{SigSet, Signal};
 use tracing_appender::non_blocking::WorkerGuard;
 
-use super::assemble::{self, AssembleError, Choice};
-use super::load::{self, LoadError};
-use super::message::{Order, Report};
-use super::plan::{self, PlanError};
+use super::assemble::{self, Choice};
+use super::load::{LoadError, Texts};
+use super::message::{Order, Past, Report};
+use super::reload::{self, Current, Mounts, ReloadError, Reloader};
 use super::serve::Server;
-use crate::broker::Environment;
+use super::{plan, readiness, watch};
+use crate::broker::{Broker, Environment};
+use crate::config::Config;
 use crate::control::BindError;
-use crate::fs::mountpoint::MountError;
-use crate::fs::tree::TreeError;
 use crate::sys::link::Link;
 use crate::sys::{lease, signal};
 use answers::Answers;
-use mounts::{Before, Kept, Means, Planned, Served};
+use mounts::{Before, Kept, Maker, Planned};
 use socket::Socket;
 
 /// What a worker is made of.
@@ -41,15 +42,7 @@ pub struct Setup<'a> {
 #[derive(Debug, thiserror::Error)]
 pub enum WorkerError {
     #[error(transparent)]
-    Load(#[from] LoadError),
-    #[error(transparent)]
-    Plan(#[from] PlanError),
-    #[error(transparent)]
-    Assemble(#[from] AssembleError),
-    #[error(transparent)]
-    Tree(#[from] TreeError),
-    #[error(transparent)]
-    Mount(#[from] MountError),
+    Config(Box<ReloadError>),
     #[error(transparent)]
     Control(#[from] BindError),
     #[error("there is no folder for the control socket: XDG_RUNTIME_DIR is not set")]
@@ -63,15 +56,34 @@ pub enum WorkerError {
 /// How long a successor of a holder that comes back is waited for.
 const DESERTED: Duration = Duration::from_secs(30);
 
+/// How often it is looked whether a secret is there that is waited for.
+const LOOK_SOON: Duration = Duration::from_secs(1);
+/// And whether it still is.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
+
 /// Everything is built, nothing is served.
 pub struct Worker {
     link: Arc<Link>,
     server: Server,
+    path: PathBuf,
+    choice: Choice,
+    first: First,
+    past: Past,
+}
+
+/// What a worker begins with.
+struct First {
+    /// What is on disk.
+    tried: Option<Texts>,
+    /// Why that could not be used.
+    problem: Option<String>,
+    texts: Texts,
+    config: Config,
+    broker: Arc<Broker>,
     planned: Vec<Planned>,
     /// What no mount of the config takes over.
-    left: Vec<Kept>,
+    left: Vec<Arc<Kept>>,
     socket: Socket,
-    answers: Arc<Answers>,
 }
 
 /// What a worker waits for.
@@ -91,23 +103,16 @@ impl Worker {
             .map_err(io::Error::from)?;
         lease::ignore_lease_breaks();
         signal::survive_broken_pipe();
-        let Before { mut kept, control, past } = mounts::receive(&link)?;
-        let config = load::read(setup.config)?;
-        let plans = plan::of_config(&config)?;
+        let before = mounts::receive(&link)?;
         let server = Server::start(setup.log)?;
         if !server.memory_is_locked {
             tracing::warn!(
                 "memory could not be locked (no CAP_IPC_LOCK, and a memlock limit): values could be swapped out"
             );
         }
-        // Before the mounts: of two daemons for one config, that is what the second one is told.
-        let socket = Socket::open(&config.control, control)?;
-        let allowed = Environment::Only(config.env_allowed.clone());
-        let broker = Arc::new(assemble::broker(&setup.choice, &config, allowed)?);
-        let planned = plans.into_iter().map(|plan| Planned::new(plan, &broker, &mut kept));
-        let planned = planned.collect::<Result<_, WorkerError>>()?;
-        let answers = Answers::new(setup.config, server.memory_is_locked, past, link.clone());
-        Ok(Self { link, server, planned, left: kept, socket, answers })
+        let (path, choice) = (setup.config.to_owned(), setup.choice);
+        let first = begin(&path, &choice, &before)?;
+        Ok(Self { link, server, path, choice, first, past: before.past })
     }
 
     /// Takes over as soon as the holder says so, and serves until it says stop, or is gone.
@@ -119,15 +124,19 @@ impl Worker {
             Ok(Event::Order(Some(Order::Go))) => {}
             _ => return Ok(()),
         }
-        let Self { link, server, planned, left, socket, answers } = self;
+        let Self { link, server, path, choice, first, past } = self;
+        let First { tried, problem, texts, config, broker, planned, left, socket } = first;
         left.into_iter().for_each(|kept| kept.take_away(&link));
-        let means = Means { server: &server, link: &link, tell: &tell };
-        for planned in planned {
-            let served = planned.serve(&means)?;
-            answers.served().push(served);
-        }
-        Report::Status(status(&answers.served())).send(&link)?;
+        let maker = Maker { pool: server.pool(), link: link.clone(), tell };
+        let serve = |planned: Planned| planned.serve(&maker).map_err(WorkerError::from);
+        let mounts = planned.into_iter().map(serve).collect::<Result<_, _>>()?;
+        maker.keep(&texts);
         Report::Serving.send(&link)?;
+        let current = Current { generation: 1, config: Arc::new(config), broker, mounts };
+        let reloader = Arc::new(Reloader::new(path, choice, Box::new(maker), tried, problem, current));
+        watch::start(reloader.clone())?;
+        server.pool().spawn(keep_looking(reloader.clone(), link.clone()));
+        let answers = Answers::new(reloader, server.memory_is_locked, past, link.clone());
         let socket = socket.answer(answers.clone(), &link)?;
         let is_over = wait(&events, &link, &answers);
         if is_over {
@@ -153,8 +162,48 @@ impl Worker {
     }
 }
 
+/// From the config on disk; if that has a mistake, from the one that was in force before.
+fn begin(path: &Path, choice: &Choice, before: &Before) -> Result<First, WorkerError> {
+    let on_disk = Texts::read(path).map_err(ReloadError::from);
+    let tried = on_disk.as_ref().ok().cloned();
+    let error = match on_disk.map_err(WorkerError::from).and_then(|texts| build(texts, choice, before)) {
+        Ok(first) => return Ok(First { tried, ..first }),
+        Err(error) => error,
+    };
+    match (before.config.clone().map(|texts| build(texts, choice, before)), error) {
+        (Some(Ok(first)), WorkerError::Config(error)) => {
+            let problem = Some(error.to_string());
+            reload::report(&Err(*error));
+            Ok(First { tried, problem, ..first })
+        }
+        (_, error) => Err(error),
+    }
+}
+
+fn build(texts: Texts, choice: &Choice, before: &Before) -> Result<First, WorkerError> {
+    let config = texts.parse().map_err(LoadError::from).map_err(ReloadError::from)?;
+    let plans = plan::of_config(&config).map_err(ReloadError::from)?;
+    // Before the mounts: of two daemons for one config, that is what the second one is told.
+    let control = before.control.as_ref().map(OwnedFd::try_clone).transpose()?;
+    let socket = Socket::open(&config.control, control)?;
+    let allowed = Environment::Only(config.env_allowed.clone());
+    let broker = assemble::broker(choice, &config, allowed).map_err(ReloadError::from)?;
+    let broker = Arc::new(broker);
+    let planned = plans.into_iter().map(|plan| Planned::new(plan, &broker, &before.mounts));
+    let planned: Vec<_> = planned.collect::<Result<_, _>>()?;
+    let is_left = |kept: &&Arc<Kept>| !planned.iter().any(|it| it.takes_over(kept));
+    let left = before.mounts.iter().filter(is_left).cloned().collect();
+    Ok(First { tried: None, problem: None, texts, config, broker, planned, left, socket })
+}
+
+impl From<ReloadError> for WorkerError {
+    fn from(error: ReloadError) -> Self {
+        Self::Config(Box::new(error))
+    }
+}
+
 /// Answers whether that is the end of the daemon.
-fn wait(events: &Receiver<Event>, link: &Link, answers: &Answers) -> bool {
+fn wait(events: &Receiver<Event>, link: &Arc<Link>, answers: &Answers) -> bool {
     let mut stays = false;
     for event in events {
         match event {
@@ -167,9 +216,10 @@ fn wait(events: &Receiver<Event>, link: &Link, answers: &Answers) -> bool {
             }
             Event::Order(None) => return false,
             Event::Order(Some(Order::Refused(why))) => answers.refuse(&why),
+            Event::Order(Some(Order::Reload)) => reload_aside(answers.reloader.clone(), link.clone()),
             Event::Order(Some(_)) => {}
             Event::Ended(number) => {
-                answers.served().retain(|it| it.number != number);
+                answers.reloader.ended(&number);
                 mounts::forget(link, &number);
             }
         }
@@ -177,7 +227,32 @@ fn wait(events: &Receiver<Event>, link: &Link, answers: &Answers) -> bool {
     false
 }
 
-fn status(served: &[Served]) -> String {
-    let files: usize = served.iter().map(|it| it.fs.files()).sum();
-    format!("mounts: {}, files: {files}", served.len())
+/// In a thread of its own: a disk that does not answer keeps nobody from stopping us.
+fn reload_aside(reloader: Arc<Reloader>, link: Arc<Link>) {
+    let reload = move || {
+        // What came of it is in the log.
+        let _ = reloader.reload();
+        let _ = Report::Reloaded.send(&link);
+    };
+    if let Err(error) = thread::Builder::new().name("secretfs-reload".to_owned()).spawn(reload) {
+        tracing::error!(%error, "config_reload_failed: the old config stays");
+    }
+}
+
+/// The holder hears when all is there that the config waits for, and whenever that changes.
+async fn keep_looking(reloader: Arc<Reloader>, link: Arc<Link>) {
+    let (mut was_ready, mut known) = (false, None);
+    loop {
+        let lacks = readiness::lacks(&reloader.current()).await;
+        let is_ready = lacks.is_empty();
+        if known.as_ref() != Some(&lacks) {
+            reloader.found_lacking(lacks.clone());
+            known = Some(lacks);
+        }
+        if is_ready && !was_ready {
+            was_ready = true;
+            let _ = Report::Ready.send(&link);
+        }
+        tokio::time::sleep(if is_ready { LOOK_AGAIN } else { LOOK_SOON }).await;
+    }
 }

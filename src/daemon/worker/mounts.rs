@@ -12,9 +12,11 @@ use std::sync::mpsc::Sender;
 use nix::unistd::geteuid;
 
 use super::super::holder::{device_of, name_of};
-use super::super::message::{CONTROL, DEVICE, LEDGER, Order, Past, Report};
+use super::super::load::Texts;
+use super::super::message::{CONFIG, CONTROL, DEVICE, LEDGER, Order, Past, Report};
 use super::super::plan::Plan;
-use super::super::serve::Server;
+use super::super::reload::{Mounted, Mounts, ReloadError};
+use super::super::serve::Pool;
 use super::{Event, WorkerError};
 use crate::broker::Broker;
 use crate::fs::mountpoint::{self, MountError};
@@ -32,38 +34,33 @@ pub(super) struct Kept {
     ledger: Option<OwnedFd>,
 }
 
+/// What there was before this worker.
+pub(super) struct Before {
+    /// The config that was in force.
+    pub(super) config: Option<Texts>,
+    pub(super) mounts: Vec<Arc<Kept>>,
+    pub(super) control: Option<OwnedFd>,
+    pub(super) past: Past,
+}
+
 /// A mount of the config, about to be served.
 pub(super) struct Planned {
     plan: Plan,
     broker: Arc<Broker>,
     fs: Arc<SecretFs>,
-    kept: Option<Kept>,
+    kept: Option<Arc<Kept>>,
 }
 
-pub(super) struct Served {
-    pub(super) at: PathBuf,
-    /// The device number.
-    pub(super) number: String,
-    pub(super) fs: Arc<SecretFs>,
-}
-
-/// What serving a mount needs.
-pub(super) struct Means<'a> {
-    pub(super) server: &'a Server,
-    pub(super) link: &'a Link,
-    pub(super) tell: &'a Sender<Event>,
-}
-
-/// What there was before this worker.
-pub(super) struct Before {
-    pub(super) kept: Vec<Kept>,
-    pub(super) control: Option<OwnedFd>,
-    pub(super) past: Past,
+/// Makes mounts, and has them served.
+pub(super) struct Maker {
+    pub(super) pool: Pool,
+    pub(super) link: Arc<Link>,
+    pub(super) tell: Sender<Event>,
 }
 
 /// Hears it from the holder.
 pub(super) fn receive(link: &Link) -> Result<Before, WorkerError> {
-    let (mut kept, mut ledgers, mut control) = (Vec::new(), Vec::new(), None);
+    let (mut kept, mut ledgers, mut control, mut config) = (Vec::new(), Vec::new(), None, None);
     let past = loop {
         match Order::receive(link)? {
             Some(Order::Kept(name, device)) if name.starts_with(DEVICE) => {
@@ -71,6 +68,7 @@ pub(super) fn receive(link: &Link) -> Result<Before, WorkerError> {
             }
             Some(Order::Kept(name, ledger)) if name.starts_with(LEDGER) => ledgers.push((name, ledger)),
             Some(Order::Kept(name, socket)) if name == CONTROL => control = Some(socket),
+            Some(Order::Kept(name, texts)) if name == CONFIG => config = Texts::kept(texts).ok(),
             Some(Order::Prepare(past)) => break past,
             Some(_) => {}
             None => return Err(WorkerError::Deserted),
@@ -82,7 +80,7 @@ pub(super) fn receive(link: &Link) -> Result<Before, WorkerError> {
             kept.ledger = Some(ledger);
         }
     }
-    Ok(Before { kept, control, past })
+    Ok(Before { config, mounts: kept.into_iter().map(Arc::new).collect(), control, past })
 }
 
 /// A mount is gone: nobody needs to keep it.
@@ -93,7 +91,7 @@ pub(super) fn forget(link: &Link, number: &str) {
 }
 
 impl Kept {
-    pub(super) fn take_away(self, link: &Link) {
+    pub(super) fn take_away(&self, link: &Link) {
         if let Err(error) = mountpoint::take_away(&self.number) {
             tracing::warn!(%error, device = self.number, "a mount could not be taken away");
         }
@@ -103,50 +101,61 @@ impl Kept {
 
 impl Planned {
     /// Judges the place, unless what is there is to be taken over.
-    pub(super) fn new(plan: Plan, broker: &Arc<Broker>, kept: &mut Vec<Kept>) -> Result<Self, WorkerError> {
+    pub(super) fn new(plan: Plan, broker: &Arc<Broker>, kept: &[Arc<Kept>]) -> Result<Self, ReloadError> {
         let fs = filesystem(&plan, broker)?;
-        let ours = kept.iter().position(|it| mountpoint::is_ours_with(&plan.at, &it.number));
-        let kept = ours.map(|index| kept.swap_remove(index));
+        let kept = kept.iter().find(|it| mountpoint::is_ours_with(&plan.at, &it.number)).cloned();
         if kept.is_none() {
-            make_in_own_folder(&plan.at);
-            mountpoint::prepare(&plan.at)?;
+            prepare(&plan.at)?;
         }
         Ok(Self { plan, broker: broker.clone(), fs, kept })
     }
 
+    pub(super) fn takes_over(&self, kept: &Arc<Kept>) -> bool {
+        self.kept.as_ref().is_some_and(|own| Arc::ptr_eq(own, kept))
+    }
+
     /// From now on the mount answers. Its predecessor is dead.
-    pub(super) fn serve(mut self, means: &Means<'_>) -> Result<Served, WorkerError> {
+    pub(super) fn serve(mut self, maker: &Maker) -> Result<Mounted, ReloadError> {
         if let Some(kept) = self.kept.take() {
-            match self.resume(&kept, means) {
+            match self.resume(&kept, maker) {
                 Ok(()) => {
                     metrics::get().resumes.of(["ok"]).inc();
-                    return Ok(Served { at: self.plan.at, number: kept.number, fs: self.fs });
+                    return Ok(Mounted { at: self.plan.at, device: kept.number.clone(), fs: self.fs });
                 }
                 Err(error) => {
                     let at = self.plan.at.display();
                     tracing::warn!(%at, %error, "the mount cannot be gone on with: it is made anew, open handles end");
                     metrics::get().resumes.of(["remounted"]).inc();
-                    kept.take_away(means.link);
+                    kept.take_away(&maker.link);
                     self.fs = filesystem(&self.plan, &self.broker)?;
                 }
             }
         }
-        self.mount(means)
+        maker.mount(&self.plan.at, &self.fs)
     }
 
-    fn resume(&self, kept: &Kept, means: &Means<'_>) -> io::Result<()> {
+    fn resume(&self, kept: &Kept, maker: &Maker) -> io::Result<()> {
         let nothing = || io::Error::other("nothing was left to go on with");
         let ledger = Ledger::adopt(kept.ledger.as_ref().ok_or_else(nothing)?.try_clone()?)?;
-        let (device, ended) = (kept.device.try_clone()?, self.ended(&kept.number, means));
-        means.server.resume(self.fs.clone(), &ledger, device, ended)
+        let (device, ended) = (kept.device.try_clone()?, maker.ended(&self.plan.at, &kept.number));
+        maker.pool.resume(self.fs.clone(), &ledger, device, ended)
+    }
+}
+
+impl Mounts for Maker {
+    fn prepare(&self, at: &Path) -> Result<(), MountError> {
+        prepare(at)
     }
 
     /// The holder has the descriptors before anybody is answered: from then on the mount outlives us.
-    fn mount(self, means: &Means<'_>) -> Result<Served, WorkerError> {
-        let device = self.make()?;
-        let number = mountpoint::device_at(&self.plan.at);
+    fn mount(&self, at: &Path, fs: &Arc<SecretFs>) -> Result<Mounted, ReloadError> {
+        let device = match geteuid().is_root() {
+            true => mountpoint::mount_direct(at),
+            false => mountpoint::mount_by_helper(at),
+        }?;
+        let number = mountpoint::device_at(at);
         let keep = |prefix, descriptor: BorrowedFd<'_>| {
-            Report::Keep(name_of(prefix, &number), descriptor.try_clone_to_owned()?).send(means.link)
+            Report::Keep(name_of(prefix, &number), descriptor.try_clone_to_owned()?).send(&self.link)
         };
         let ledger = Ledger::create().unwrap_or_else(|error| {
             tracing::warn!(%error, "nothing can be kept for a successor: open handles end with this worker");
@@ -154,25 +163,41 @@ impl Planned {
         });
         ledger.descriptor().map_or(Ok(()), |descriptor| keep(LEDGER, descriptor))?;
         keep(DEVICE, device.as_fd())?;
-        let ended = self.ended(&number, means);
-        means.server.serve(self.fs.clone(), &ledger, device, ended)?;
-        Ok(Served { at: self.plan.at, number, fs: self.fs })
+        self.pool.serve(fs.clone(), &ledger, device, self.ended(at, &number))?;
+        Ok(Mounted { at: at.to_owned(), device: number, fs: fs.clone() })
     }
 
-    fn make(&self) -> Result<OwnedFd, MountError> {
-        match geteuid().is_root() {
-            true => mountpoint::mount_direct(&self.plan.at),
-            false => mountpoint::mount_by_helper(&self.plan.at),
+    fn keep(&self, texts: &Texts) {
+        let kept = texts.keep().and_then(|kept| Report::Keep(CONFIG.to_owned(), kept).send(&self.link));
+        if let Err(error) = kept {
+            tracing::warn!(%error, "the config is not kept for a successor");
         }
     }
 
-    fn ended(&self, number: &str, means: &Means<'_>) -> impl FnOnce(io::Result<()>) + Send + 'static {
-        let (tell, at, number) = (means.tell.clone(), self.plan.at.clone(), number.to_owned());
+    fn tell(&self, status: &str) {
+        let _ = Report::Status(status.to_owned()).send(&self.link);
+    }
+
+    fn unmount(&self, mounted: &Mounted) {
+        if let Err(error) = mountpoint::take_away(&mounted.device) {
+            tracing::error!(%error, at = %mounted.at.display(), "is still mounted, with nothing in it");
+        }
+    }
+}
+
+impl Maker {
+    fn ended(&self, at: &Path, number: &str) -> impl FnOnce(io::Result<()>) + Send + 'static {
+        let (tell, at, number) = (self.tell.clone(), at.to_owned(), number.to_owned());
         move |outcome| {
             tracing::info!(at = %at.display(), ?outcome, "the mount has ended");
             let _ = tell.send(Event::Ended(number));
         }
     }
+}
+
+fn prepare(at: &Path) -> Result<(), MountError> {
+    make_in_own_folder(at);
+    mountpoint::prepare(at)
 }
 
 /// The folder for what lasts until the next boot is ours: who mounts in there need not make each

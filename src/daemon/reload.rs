@@ -1,0 +1,352 @@
+//! A reload: the config is read and judged as a whole, and then takes the place of the old one in
+//! all mounts at once; or something in it is wrong, and the old one stays in full. Uses every layer
+//! below.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use super::assemble::{self, AssembleError, Choice};
+use super::load::{LoadError, Texts};
+use super::plan::{self, Plan, PlanError};
+use jiff::Timestamp;
+
+use crate::broker::{Broker, Environment};
+use crate::clock::{Clock, SystemClock};
+use crate::config::Config;
+use crate::fs::mountpoint::MountError;
+use crate::fs::tree::TreeError;
+use crate::fs::{Change, SecretFs};
+use crate::metrics;
+use crate::secret::Reference;
+
+/// One config in force, with all that was made of it. Never changes.
+#[derive(Clone)]
+pub struct Current {
+    /// Counted from 1.
+    pub generation: u64,
+    pub config: Arc<Config>,
+    pub broker: Arc<Broker>,
+    pub mounts: Vec<Mounted>,
+}
+
+#[derive(Clone)]
+pub struct Mounted {
+    pub at: PathBuf,
+    /// The number of its device, which no other mount has.
+    pub device: String,
+    pub fs: Arc<SecretFs>,
+}
+
+/// Makes mounts, and takes them away, for who serves them.
+pub trait Mounts: Send + Sync {
+    /// Judges the place.
+    fn prepare(&self, at: &Path) -> Result<(), MountError>;
+
+    fn mount(&self, at: &Path, fs: &Arc<SecretFs>) -> Result<Mounted, ReloadError>;
+
+    /// For a successor that cannot use what is on disk.
+    fn keep(&self, texts: &Texts);
+
+    /// What the service manager shows of us.
+    fn tell(&self, status: &str);
+
+    /// Who has something of it open does not keep it from going.
+    fn unmount(&self, mounted: &Mounted);
+}
+
+/// What a reload has done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Summary {
+    pub generation: u64,
+    /// A line each, none if nothing is different.
+    pub changes: Vec<String>,
+}
+
+/// What became of the last reload.
+#[derive(Clone, Debug)]
+pub struct Last {
+    pub at: Timestamp,
+    /// Why the old config stays.
+    pub problem: Option<String>,
+}
+
+/// Why the old config stays.
+#[derive(Debug, thiserror::Error)]
+pub enum ReloadError {
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    #[error(transparent)]
+    Assemble(#[from] AssembleError),
+    #[error(transparent)]
+    Tree(#[from] TreeError),
+    #[error(transparent)]
+    Mount(#[from] MountError),
+    #[error(transparent)]
+    System(#[from] std::io::Error),
+}
+
+/// The config of a running daemon.
+pub struct Reloader {
+    path: PathBuf,
+    choice: Choice,
+    mounts: Box<dyn Mounts>,
+    current: RwLock<Arc<Current>>,
+    /// The texts that were tried last. Held during a reload: there is one at a time.
+    tried: Mutex<Option<Texts>>,
+    /// Guards what is not there of what the config waits for, as it was found last.
+    lacks: Mutex<Vec<String>>,
+    last: Mutex<Option<Last>>,
+}
+
+/// What a config would change, judged.
+struct Next<'a> {
+    config: Arc<Config>,
+    broker: Arc<Broker>,
+    kept: Vec<(&'a Mounted, Change<'a>)>,
+    added: Vec<(PathBuf, Arc<SecretFs>)>,
+    removed: Vec<&'a Mounted>,
+}
+
+impl Current {
+    fn has(&self, device: &str) -> bool {
+        self.mounts.iter().any(|mounted| mounted.device == device)
+    }
+}
+
+impl Reloader {
+    /// `tried` is what is known to be on disk, and `problem` why that is not the current one.
+    pub fn new(
+        path: PathBuf,
+        choice: Choice,
+        mounts: Box<dyn Mounts>,
+        tried: Option<Texts>,
+        problem: Option<String>,
+        current: Current,
+    ) -> Self {
+        let tried = Mutex::new(tried);
+        let last = problem.map(|problem| Last { at: SystemClock.now(), problem: Some(problem) });
+        let unasked = |reference: &Reference| format!("`{reference}`: not asked for yet");
+        let lacks = Mutex::new(current.config.ready.iter().map(unasked).collect());
+        count(&current);
+        Self {
+            path,
+            choice,
+            mounts,
+            current: RwLock::new(Arc::new(current)),
+            tried,
+            lacks,
+            last: Mutex::new(last),
+        }
+    }
+
+    pub fn current(&self) -> Arc<Current> {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What is not there of what the config names under `ready:`, a line each.
+    pub fn lacks(&self) -> Vec<String> {
+        self.lacks.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub fn found_lacking(&self, lacks: Vec<String>) {
+        if !lacks.is_empty() {
+            tracing::warn!(lacks = lacks.join("; "), "not_ready");
+        }
+        *self.lacks.lock().unwrap_or_else(PoisonError::into_inner) = lacks;
+        self.tell_status();
+    }
+
+    /// Takes the config as it is now. May wait for a disk.
+    pub fn reload(&self) -> Result<Summary, ReloadError> {
+        let tried = self.turn();
+        self.try_texts(tried, Texts::read(&self.path))
+    }
+
+    /// The same if its text is another than when it was tried last; the log says what came of it.
+    pub fn reload_if_edited(&self) {
+        let tried = self.turn();
+        let texts = Texts::read(&self.path);
+        if texts.as_ref().ok() != tried.as_ref() {
+            let _ = self.try_texts(tried, texts);
+        }
+    }
+
+    /// When a reload was tried last, and why the old config stayed if it did.
+    pub fn last(&self) -> Option<Last> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Somebody has taken this mount away. The next reload makes it again.
+    pub fn ended(&self, device: &str) {
+        let mut place = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        let mounts = place.mounts.iter().filter(|mounted| mounted.device != device).cloned().collect();
+        *place = Arc::new(Current { mounts, ..Current::clone(&place) });
+    }
+
+    fn turn(&self) -> MutexGuard<'_, Option<Texts>> {
+        self.tried.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn try_texts(
+        &self,
+        mut tried: MutexGuard<'_, Option<Texts>>,
+        texts: Result<Texts, LoadError>,
+    ) -> Result<Summary, ReloadError> {
+        *tried = texts.as_ref().ok().cloned();
+        let outcome = texts.map_err(ReloadError::from).and_then(|texts| self.take(&texts));
+        report(&outcome);
+        let problem = outcome.as_ref().err().map(ToString::to_string);
+        let last = Last { at: SystemClock.now(), problem };
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(last);
+        self.tell_status();
+        outcome
+    }
+
+    fn take(&self, texts: &Texts) -> Result<Summary, ReloadError> {
+        let config = texts.parse().map_err(LoadError::from)?;
+        let before = self.current();
+        let next = self.judge(&before, config)?;
+        let changes = next.changes(&before);
+        if changes.is_empty() {
+            return Ok(Summary { generation: before.generation, changes });
+        }
+        let generation = before.generation + 1;
+        let current = self.commit(generation, next)?;
+        count(&current);
+        self.replace(&before, current);
+        self.mounts.keep(texts);
+        Ok(Summary { generation, changes })
+    }
+
+    /// All that can be wrong with a config is found here; nothing has changed yet.
+    fn judge<'a>(&self, before: &'a Current, config: Config) -> Result<Next<'a>, ReloadError> {
+        let plans = plan::of_config(&config)?;
+        let broker = self.broker(before, &config)?;
+        let is_planned = |mounted: &&Mounted| plans.iter().any(|plan| plan.at == mounted.at);
+        let removed = before.mounts.iter().filter(|mounted| !is_planned(mounted)).collect();
+        let (mut kept, mut added) = (Vec::new(), Vec::new());
+        for Plan { at, layout } in plans {
+            match before.mounts.iter().find(|mounted| mounted.at == at) {
+                Some(mounted) => kept.push((mounted, layout)),
+                None => {
+                    self.mounts.prepare(&at)?;
+                    added.push((at, SecretFs::new(broker.clone(), layout)?));
+                }
+            }
+        }
+        let change =
+            |(mounted, layout): (&'a Mounted, _)| Ok((mounted, mounted.fs.prepare(broker.clone(), layout)?));
+        let kept = kept.into_iter().map(change).collect::<Result<_, TreeError>>()?;
+        Ok(Next { config: Arc::new(config), broker, kept, added, removed })
+    }
+
+    /// That of before if values come from the same places: what it has fetched is still good.
+    fn broker(&self, before: &Current, config: &Config) -> Result<Arc<Broker>, AssembleError> {
+        if config.has_same_values(&before.config) {
+            return Ok(before.broker.clone());
+        }
+        let allowed = Environment::Only(config.env_allowed.clone());
+        Ok(Arc::new(assemble::broker(&self.choice, config, allowed)?))
+    }
+
+    /// New mounts come first, since the machine may refuse them. The rest cannot fail.
+    fn commit(&self, generation: u64, next: Next<'_>) -> Result<Current, ReloadError> {
+        let mut mounts = self.mount_all(&next.added)?;
+        for (mounted, change) in next.kept {
+            change.commit();
+            mounts.push(mounted.clone());
+        }
+        for mounted in next.removed {
+            mounted.fs.withdraw();
+            self.mounts.unmount(mounted);
+        }
+        mounts.sort_by(|one, other| one.at.cmp(&other.at));
+        Ok(Current { generation, config: next.config, broker: next.broker, mounts })
+    }
+
+    /// What has ended while it was made is not in it.
+    fn replace(&self, before: &Current, mut next: Current) {
+        let mut place = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        next.mounts.retain(|mounted| !before.has(&mounted.device) || place.has(&mounted.device));
+        *place = Arc::new(next);
+    }
+
+    fn tell_status(&self) {
+        let (current, lacks) = (self.current(), self.lacks());
+        let files: usize = current.mounts.iter().map(|it| it.fs.files()).sum();
+        let mounts = format!("mounts: {}, files: {files}", current.mounts.len());
+        let lacks =
+            if lacks.is_empty() { String::new() } else { format!("; not ready: {}", lacks.join("; ")) };
+        self.mounts.tell(&(mounts + &lacks));
+    }
+
+    /// All of them or none.
+    fn mount_all(&self, added: &[(PathBuf, Arc<SecretFs>)]) -> Result<Vec<Mounted>, ReloadError> {
+        let mut mounts = Vec::new();
+        for (at, fs) in added {
+            match self.mounts.mount(at, fs) {
+                Ok(mounted) => mounts.push(mounted),
+                Err(error) => {
+                    mounts.iter().for_each(|mounted| self.mounts.unmount(mounted));
+                    return Err(error);
+                }
+            }
+        }
+        Ok(mounts)
+    }
+}
+
+impl Next<'_> {
+    fn changes(&self, before: &Current) -> Vec<String> {
+        let added =
+            self.added.iter().map(|(at, fs)| format!("mounted {}: {} files", at.display(), fs.files()));
+        let removed = self.removed.iter().map(|mounted| format!("unmounted {}", mounted.at.display()));
+        let changed = self.kept.iter().filter(|(_, change)| change.is_of_files());
+        let changed = changed
+            .map(|(mounted, change)| format!("changed {}: {} files", mounted.at.display(), change.files()));
+        let values =
+            (!Arc::ptr_eq(&self.broker, &before.broker)).then(|| "values come from other places".to_owned());
+        let mut changes: Vec<_> = added.chain(removed).chain(changed).chain(values).collect();
+        if changes.is_empty() && !self.config.has_same_settings(&before.config) {
+            changes.push("settings of the daemon".to_owned());
+        }
+        changes
+    }
+}
+
+impl ReloadError {
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Load(error) => error.hint(),
+            Self::Plan(PlanError::Config(error)) => error.hint.clone(),
+            Self::Assemble(AssembleError::Store(error)) => error.hint(),
+            _ => None,
+        }
+    }
+}
+
+fn count(current: &Current) {
+    metrics::get().generation.set(current.generation as i64);
+}
+
+/// For the log and the figures: who has asked may not be there, and nobody has for an edit.
+pub(super) fn report(outcome: &Result<Summary, ReloadError>) {
+    let reloads = &metrics::get().reloads;
+    match outcome {
+        Ok(Summary { generation, changes }) => {
+            reloads.of(["ok"]).inc();
+            tracing::info!(generation, changes = changes.join("; "), "config_reloaded");
+        }
+        Err(error) => {
+            reloads.of(["failed"]).inc();
+            let hint = error.hint().map(|hint| format!(" (try: {hint})")).unwrap_or_default();
+            tracing::error!("config_reload_failed: the old config stays: {error}{hint}");
+        }
+    }
+}

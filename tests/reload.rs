@@ -1,0 +1,376 @@
+//! The daemon's config is changed while it serves: by a signal, by an edit, with and without a
+//! mistake, and what its readers see of it.
+
+mod common;
+
+use std::fs::{self, File};
+use std::io::{Read, Seek, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use common::{Daemon, TestDaemon, USER, eventually};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+const ONE: &str = "mounts:\n- {at: mnt, templates: templates}\n";
+
+fn one_file() -> TestDaemon {
+    TestDaemon::new().secret("k", "v1").template("f.tpl", "k=<< secrets.k >>\n")
+}
+
+/// How often the log says that a config was taken, or was not.
+fn reloads(daemon: &Daemon) -> (usize, usize) {
+    let said = daemon.stderr();
+    (said.matches("config_reloaded").count(), said.matches("config_reload_failed").count())
+}
+
+/// Writes the config and waits until the daemon has noticed by itself.
+#[track_caller]
+fn edit(daemon: &Daemon, yaml: &str) {
+    let before = reloads(daemon);
+    daemon.config(yaml);
+    eventually("a reload after the edit", || (reloads(daemon) != before).then_some(()));
+}
+
+/// The first line of the log that says so.
+fn logged(daemon: &Daemon, words: &str) -> String {
+    let said = daemon.stderr();
+    let from = said.find(words).unwrap_or_else(|| panic!("`{words}` is not in the log:\n{said}"));
+    said[from..].lines().take(4).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn an_edit_of_the_config_is_noticed() {
+    let daemon = one_file().start();
+    assert_eq!(daemon.path("f").metadata().unwrap().mode() & 0o777, 0o400);
+    edit(&daemon, &ONE.replace("}", ", mode: \"0440\", format: json, verify: false}"));
+    assert_eq!(daemon.path("f").metadata().unwrap().mode() & 0o777, 0o440);
+    assert_eq!(daemon.read("f"), "k=\"v1\"\n");
+    assert_eq!(daemon.worker_pid(), daemon.workers()[0], "the same worker serves");
+}
+
+/// A signal for who does not trust edits, or where none is seen.
+#[test]
+fn a_signal_has_the_config_read_at_once() {
+    let daemon = one_file().start();
+    daemon.config(&ONE.replace("}", ", mode: \"0440\"}"));
+    daemon.signal(Signal::SIGHUP);
+    let start = Instant::now();
+    eventually("the new mode", || (daemon.path("f").metadata().ok()?.mode() & 0o777 == 0o440).then_some(()));
+    assert!(start.elapsed() < Duration::from_secs(1));
+}
+
+/// Who asks for it is told what came of it.
+#[test]
+fn a_command_reloads_and_says_what_is_different() {
+    let daemon = one_file().start();
+    let reload = || daemon.run(&["reload", "--socket", "run/control.sock"]);
+    let generation = || {
+        let status = common::stdout_of(&daemon.run(&["status", "--json", "--socket", "run/control.sock"]));
+        let status: serde_json::Value = serde_json::from_str(&status).unwrap();
+        (status["generation"].as_u64(), status["last_reload"]["problem"].as_str().map(str::to_owned))
+    };
+    assert_eq!(
+        (common::stdout_of(&reload()), generation()),
+        ("reloaded: generation 1\n".into(), (Some(1), None))
+    );
+    daemon.config("mounts:\n- {at: mnt, templates: templates, mod: \"0440\"}\n");
+    let refused = reload();
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!(refused.status.code(), Some(78), "{said}");
+    assert!(said.contains("secretfs.yaml:3:35: unknown key `mod`"), "{said}");
+    assert!(said.contains("try: did you mean `mode`?"), "{said}");
+    let (number, problem) = generation();
+    assert!(number == Some(1) && problem.unwrap().contains("unknown key `mod`"));
+    daemon.config("mounts:\n- {at: mnt, templates: templates, mode: \"0440\"}\n");
+    assert!(reload().status.success());
+    assert_eq!(generation(), (Some(2), None));
+    assert_eq!(daemon.path("f").metadata().unwrap().mode() & 0o777, 0o440);
+}
+
+/// Fault 38. Each of them is found before anything is changed.
+#[test]
+fn a_config_with_a_mistake_changes_nothing() {
+    let daemon = one_file();
+    for folder in ["full/of", "more", "x"] {
+        fs::create_dir_all(daemon.folder().join(folder)).unwrap();
+    }
+    let daemon = daemon.start();
+    let good = ONE.replace("}", ", mode: \"0444\"}");
+    for (mistake, says) in [
+        ("stor: x\n", "secretfs.yaml:4:1: unknown key `stor`"),
+        ("secrets: {a: nix:b}\n", "no provider is named `nix`"),
+        ("- {at: more, templates: nowhere}\n", "nowhere"),
+        ("- {at: full, templates: templates}\n", "full"),
+        ("- {at: missing, templates: templates}\n", "missing"),
+        ("- {at: mnt, templates: templates}\n", "two mounts at"),
+        ("- {at: x, templates: templates, owner: no-such-user}\n", "there is no user `no-such-user`"),
+        ("  files: {g: {}}\n", "no template"),
+    ] {
+        let (taken, failed) = reloads(&daemon);
+        let config = match mistake.starts_with("  ") {
+            true => format!("mounts:\n- at: mnt\n  templates: templates\n  mode: \"0444\"\n{mistake}"),
+            false => format!("{good}{mistake}"),
+        };
+        daemon.config(&config);
+        daemon.signal(Signal::SIGHUP);
+        eventually(mistake, || (reloads(&daemon) == (taken, failed + 1)).then_some(()));
+        let said = daemon.stderr();
+        let line = said.rmatch_indices("config_reload_failed").next().map(|(at, _)| &said[at..]).unwrap();
+        assert!(line.contains(says), "{mistake}: {line}");
+        assert_eq!(daemon.read("f"), "k=v1\n");
+        assert_eq!(daemon.path("f").metadata().unwrap().mode() & 0o777, 0o400, "{mistake}");
+        assert_eq!(daemon.mounts().len(), 1, "{mistake}: {:?}", daemon.mounts());
+    }
+    // The control: without a mistake it is taken.
+    edit(&daemon, &good);
+    assert_eq!(daemon.path("f").metadata().unwrap().mode() & 0o777, 0o444);
+}
+
+#[test]
+fn a_mistake_is_told_once_however_often_the_folder_changes() {
+    let daemon = one_file().start();
+    edit(&daemon, "mounts: [\n");
+    for name in ["a", "b", "c"] {
+        fs::write(daemon.folder().join(name), "").unwrap();
+        thread::sleep(Duration::from_millis(500));
+    }
+    assert_eq!(reloads(&daemon), (0, 1), "{}", daemon.stderr());
+    assert!(logged(&daemon, "config_reload_failed").contains("the old config stays"));
+}
+
+#[test]
+fn mounts_come_and_go() {
+    let daemon = one_file();
+    let at = |name: &str| daemon.folder().join(name);
+    fs::create_dir(at("more")).unwrap();
+    let daemon = daemon.start();
+    let more = daemon.folder().join("more");
+    edit(&daemon, &format!("{ONE}- {{at: more, templates: templates}}\n"));
+    assert_eq!(fs::read_to_string(more.join("f")).unwrap(), "k=v1\n");
+    daemon.store().set("k", "v2");
+    assert_eq!(fs::read_to_string(more.join("f")).unwrap(), "k=v2\n");
+    // Who has something of it open keeps it from nothing, and is cut off.
+    let mut open = File::open(more.join("f")).unwrap();
+    edit(&daemon, ONE);
+    assert_eq!(daemon.mounts().len(), 1, "{:?}", daemon.mounts());
+    assert!(!more.join("f").exists());
+    let error = open.read(&mut [0; 8]).expect_err("it is not of the config any more");
+    assert_eq!(error.raw_os_error(), Some(libc::EACCES));
+    assert_eq!(daemon.read("f"), "k=v2\n");
+    // Elsewhere is another mount.
+    edit(&daemon, "mounts:\n- {at: more, templates: templates}\n");
+    assert_eq!(fs::read_to_string(more.join("f")).unwrap(), "k=v2\n");
+    assert!(!daemon.path("f").exists());
+}
+
+#[test]
+fn what_is_open_is_cut_off_only_where_the_right_is_lost() {
+    let daemon = one_file().template("g.tpl", "g\n");
+    chown(daemon.folder().join("mnt"), Some(USER), Some(USER)).unwrap();
+    let daemon = daemon.start();
+    let open = |name: &str| File::open(daemon.path(name)).unwrap();
+    let (mut kept, mut gone) = (open("f"), open("g"));
+    let read = |file: &mut File| {
+        let mut text = String::new();
+        file.rewind().unwrap();
+        file.read_to_string(&mut text).map(|_| text).map_err(|error| error.raw_os_error())
+    };
+    assert_eq!(read(&mut gone), Ok("g\n".to_owned()));
+    fs::remove_file(daemon.folder().join("templates/g.tpl")).unwrap();
+    daemon.store().set("k", "v2");
+    edit(&daemon, &ONE.replace("}", ", mode: \"0404\"}"));
+    assert_eq!(read(&mut kept), Ok("k=v1\n".to_owned()), "what was open stays as it was");
+    assert_eq!(read(&mut gone), Err(Some(libc::EACCES)));
+    assert_eq!(daemon.read("f"), "k=v2\n");
+}
+
+#[test]
+fn values_may_come_from_elsewhere() {
+    let start = one_file().env("ELSEWHERE", "from the environment").secret("other", "o1");
+    let daemon = start.template("e.tpl", "<< env.ELSEWHERE >>\n").start();
+    assert_eq!(daemon.errno("e"), libc::EIO, "the config allows no variable");
+    edit(&daemon, &format!("{ONE}env: [ELSEWHERE]\nsecrets: {{k: store:other}}\n"));
+    assert_eq!((daemon.read("f"), daemon.read("e")), ("k=o1\n".into(), "from the environment\n".into()));
+    edit(&daemon, &format!("{ONE}secrets: {{k: env:ELSEWHERE}}\n"));
+    assert_eq!(daemon.read("f"), "k=from the environment\n");
+    assert_eq!(daemon.errno("e"), libc::EIO);
+    edit(&daemon, ONE);
+    assert_eq!(daemon.read("f"), "k=v1\n");
+}
+
+#[test]
+fn the_config_may_lie_in_several_files() {
+    let daemon = one_file();
+    let folder = daemon.folder().to_owned();
+    let more = |name: &str, text: &str| {
+        fs::create_dir_all(folder.join("conf.d")).unwrap();
+        let beside = folder.join("beside");
+        fs::write(&beside, text).unwrap();
+        fs::rename(beside, folder.join("conf.d").join(name)).unwrap();
+    };
+    fs::create_dir(folder.join("more")).unwrap();
+    let daemon = daemon.start();
+    let wait = |before| eventually("a reload", || (reloads(&daemon) != before).then_some(()));
+    let before = reloads(&daemon);
+    more("app.yaml", "mounts:\n- {at: ../more, templates: ../templates}\n");
+    wait(before);
+    assert_eq!(fs::read_to_string(folder.join("more/f")).unwrap(), "k=v1\n");
+    // What an editor leaves is not read; a mistake has its own place.
+    let before = reloads(&daemon);
+    more(".hidden.yaml", "nonsense: [\n");
+    more("note.txt", "nonsense: [\n");
+    more("zzz.yaml", "mounts:\n- {at: ../more, templates: ../templates}\n");
+    wait(before);
+    assert_eq!(reloads(&daemon), (before.0, before.1 + 1));
+    let line = logged(&daemon, "config_reload_failed");
+    assert!(
+        line.contains("conf.d/zzz.yaml:2:8: two mounts at") && line.contains("conf.d/app.yaml:2:8"),
+        "{line}"
+    );
+    // What everybody may write is nobody's.
+    let before = reloads(&daemon);
+    fs::set_permissions(folder.join("conf.d/zzz.yaml"), fs::Permissions::from_mode(0o666)).unwrap();
+    more("zzz2.yaml", "# nothing\n");
+    wait(before);
+    assert!(daemon.stderr().contains("zzz.yaml belongs to another user, or everybody may write to it"));
+    let before = reloads(&daemon);
+    fs::remove_dir_all(folder.join("conf.d")).unwrap();
+    wait(before);
+    assert_eq!(daemon.mounts().len(), 1, "{:?}", daemon.mounts());
+}
+
+/// A worker that starts while the config has a mistake serves what the one before has served.
+#[test]
+fn a_mistake_in_the_config_outlives_no_worker() {
+    let daemon = one_file().start();
+    edit(&daemon, &ONE.replace("}", ", mode: \"0444\"}"));
+    edit(&daemon, "mounts: [\n");
+    daemon.kill_worker();
+    daemon.await_log("the worker serves", 2);
+    assert_eq!(daemon.read("f"), "k=v1\n");
+    assert_eq!(daemon.path("f").metadata().unwrap().mode() & 0o777, 0o444);
+    edit(&daemon, ONE);
+    assert_eq!(daemon.path("f").metadata().unwrap().mode() & 0o777, 0o400);
+}
+
+/// A service manager that hears what it is told.
+struct Manager(UnixDatagram);
+
+impl Manager {
+    fn at(path: &Path) -> Self {
+        let socket = UnixDatagram::bind(path).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        Self(socket)
+    }
+
+    /// All that is told until this.
+    #[track_caller]
+    fn until(&self, words: &str) -> Vec<String> {
+        let mut told = Vec::new();
+        let mut buffer = [0; 4096];
+        while told.last().is_none_or(|text: &String| !text.contains(words)) {
+            let length =
+                self.0.recv(&mut buffer).unwrap_or_else(|error| panic!("{words}: {error}; {told:?}"));
+            told.push(String::from_utf8_lossy(&buffer[..length]).into_owned());
+        }
+        told
+    }
+}
+
+#[test]
+fn it_is_ready_when_what_it_waits_for_is_there() {
+    let config = format!("{ONE}ready: [k, late.part, \"env:SOON\"]\nproviders: {{env: {{type: env}}}}\n");
+    let start = one_file().config(&config).env("SOON", "now");
+    let folder = start.folder().to_owned();
+    let manager = Manager::at(&folder.join("notify"));
+    let start = start.env("NOTIFY_SOCKET", folder.join("notify").to_str().unwrap());
+    let others = thread::spawn(move || {
+        let told = manager.until("not ready");
+        assert!(told.last().unwrap().contains("there is no secret `late.part`"), "{told:?}");
+        assert!(!told.concat().contains("READY=1"), "{told:?}");
+        // What it can serve, it serves meanwhile.
+        let file = fs::read_to_string(folder.join("mnt/f")).unwrap();
+        let mut set = Command::new(env!("CARGO_BIN_EXE_secretfs"));
+        set.arg("--store").arg(folder.join("store")).arg("--key-file").arg(folder.join("master.key"));
+        let mut set = set.args(["set", "late.part"]).stdin(Stdio::piped()).spawn().unwrap();
+        set.stdin.take().unwrap().write_all(b"here").unwrap();
+        assert!(set.wait().unwrap().success());
+        manager.until("READY=1");
+        (manager, file)
+    });
+    let daemon = start.start();
+    let (manager, file) = others.join().unwrap();
+    assert_eq!(file, "k=v1\n");
+    assert!(daemon.stderr().contains("not_ready"), "{}", daemon.stderr());
+    // A reload is told from its begin to its end.
+    daemon.signal(Signal::SIGHUP);
+    let told = manager.until("RELOADING=1");
+    assert!(told.last().unwrap().contains("MONOTONIC_USEC="), "{told:?}");
+    manager.until("READY=1");
+}
+
+/// Files of 1,000, of which each reload changes how one half is shown; nobody sees it fail.
+#[test]
+fn many_files_are_reloaded_under_load() {
+    let count = 1_000;
+    let mut start = TestDaemon::new().secret("k", "v");
+    for index in 0..count {
+        start = start.template(&format!("{index}.tpl"), "<< secrets.k >>\n");
+    }
+    let files = |format: &str| {
+        let file = |index| format!("    \"{index}\": {{format: {format}, verify: false}}\n");
+        let files: String = (0..count / 2).map(file).collect();
+        format!("mounts:\n- at: mnt\n  templates: templates\n  files:\n{files}")
+    };
+    let (text, json) = (files("text"), files("json"));
+    let daemon = start.config(&text).start();
+    let names: Vec<String> = (0..count).step_by(7).map(|index| index.to_string()).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let readers = daemon.readers(4, &names, |_, bytes| [&b"v\n"[..], b"\"v\"\n"].contains(&bytes));
+    let start = Instant::now();
+    let rounds = if common::long() { 100 } else { 10 };
+    for round in 0..rounds {
+        let before = reloads(&daemon);
+        daemon.config(if round % 2 == 0 { &json } else { &text });
+        daemon.signal(Signal::SIGHUP);
+        eventually("a reload", || (reloads(&daemon).0 > before.0).then_some(()));
+    }
+    let took = start.elapsed() / rounds;
+    let tally = readers.stop();
+    println!("{} reads, longest {:?}; a reload takes {took:?}", tally.reads, tally.longest);
+    tally.expect_clean();
+    assert_eq!(daemon.read("1"), "v\n");
+}
+
+/// Fault 37: more edits than the kernel keeps events for. That it is so many is the control: the log
+/// says that events were lost.
+#[test]
+fn edits_of_which_events_are_lost_are_seen() {
+    let daemon = one_file().template("gone.tpl", "gone\n").start();
+    assert_eq!(daemon.read("gone"), "gone\n");
+    let limit = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap();
+    let limit: usize = limit.trim().parse().unwrap();
+    let worker = Pid::from_raw(daemon.worker_pid() as i32);
+    kill(worker, Signal::SIGSTOP).unwrap();
+    let templates = daemon.folder().join("templates");
+    // Two by turns: the same event twice in a row is one.
+    let noise = ["x", "y"].map(|name| File::create(templates.join(name)).unwrap());
+    for index in 0..=limit {
+        noise[index % 2].set_permissions(fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    daemon.template("f.tpl", "new k=<< secrets.k >>\n");
+    daemon.template("came.tpl", "came\n");
+    fs::remove_file(templates.join("gone.tpl")).unwrap();
+    kill(worker, Signal::SIGCONT).unwrap();
+    let start = Instant::now();
+    assert_eq!(daemon.read("f"), "new k=v1\n");
+    assert_eq!(daemon.read("came"), "came\n");
+    assert_eq!(daemon.errno("gone"), libc::ENOENT);
+    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+    eventually("the log", || daemon.stderr().contains("more edits than inotify tells of").then_some(()));
+}
