@@ -247,3 +247,31 @@ fn a_render_that_fails_prints_nothing_and_says_why() {
     assert_eq!(not_text.status.code(), Some(65), "{not_text:?}");
     assert_eq!(store.run(&["render", "-", "--format", "jsn"]).status.code(), Some(64));
 }
+
+#[test]
+fn what_only_a_daemon_does_is_judged_too() {
+    let store = store();
+    write(&store, "t/a.env.tpl", "A=<< secrets.token >>\n");
+    std::fs::create_dir(store.folder().join("m")).unwrap();
+    let config = |program: &str, name: &str| {
+        format!(
+            "mounts:\n- at: m\n  templates: t\n  files: {{a.env: {{on_change: {{command: [{program}]}}}}}}\nready: [{name}]\n"
+        )
+    };
+    write(&store, "config.yaml", &config("./after", "token.valeu"));
+    write(&store, "conf.d/more.yaml", "ready: [api_key, nope]\n");
+    let output = store.run(&["--config", "config.yaml", "check"]);
+    let said = squeezed(&output);
+    assert_eq!(output.status.code(), Some(78), "{said}");
+    for line in [
+        "config.yaml:4:40 ./after is no program that can be run",
+        "token.valeu store config.yaml:5:9 the secret `token` has no field `valeu`; did you mean `value`?",
+        "nope store conf.d/more.yaml:1:18 there is no secret `nope`",
+    ] {
+        assert!(said.contains(line), "{line}\n{said}");
+    }
+    // A folder may be named, and what is right is.
+    write(&store, "config.yaml", &config("/bin/true", "token"));
+    write(&store, "conf.d/more.yaml", "ready: [api_key]\n");
+    says(&store.run(&["--config", ".", "check"]), 0, "1 template: 0 faults, 0 missing, 0 notes\n");
+}

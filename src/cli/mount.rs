@@ -104,6 +104,11 @@ fn plans(config: &Config, args: &Args) -> Result<Vec<Plan>, Failure> {
     if !geteuid().is_root() && names_owners {
         warn("owner and group give nobody else access: a mount that root has not made is its user's alone");
     }
+    if args.templates.is_none() && plan::needs_daemon(config) {
+        warn(
+            "`ready` and `on_change` are for secretfs daemon; nothing is waited for and nothing follows a change",
+        );
+    }
     Ok(plans)
 }
 

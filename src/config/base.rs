@@ -67,7 +67,9 @@ impl Base<'_> {
     fn command(&self, mut words: Vec<String>) -> Result<Action, String> {
         match words.first_mut() {
             Some(program) if program.contains('/') => {
-                *program = self.path(PathBuf::from(&*program)).to_string_lossy().into_owned();
+                let path = self.path(PathBuf::from(&*program)).to_string_lossy().into_owned();
+                // Beside a config that was named without a folder: still no name to look for in PATH.
+                *program = if path.contains('/') { path } else { format!("./{path}") };
             }
             Some(program) if !program.is_empty() => {}
             _ => return Err("`command` names no program".to_owned()),

@@ -160,7 +160,7 @@ impl Config {
         let mut secrets = BTreeMap::new();
         for (file, text) in files {
             let root = raw::Root::parse(file, text)?;
-            config.parts.add(file, text, config.mounts.len());
+            config.parts.add(file, text, [("mounts", config.mounts.len()), ("ready", config.ready.len())]);
             config.add(root, &Base(file.parent().unwrap_or(Path::new(""))), &mut secrets)?;
         }
         config.add_own_providers()?;

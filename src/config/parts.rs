@@ -15,13 +15,16 @@ pub(super) struct Parts(Vec<Part>);
 struct Part {
     file: PathBuf,
     text: String,
-    /// The number of its first mount among all.
-    first_mount: usize,
+    /// The numbers that its lists' first items have among all.
+    firsts: Firsts,
 }
 
+/// By the list's name.
+pub(super) type Firsts = [(&'static str, usize); 2];
+
 impl Parts {
-    pub(super) fn add(&mut self, file: &Path, text: &str, first_mount: usize) {
-        self.0.push(Part { file: file.to_owned(), text: text.to_owned(), first_mount });
+    pub(super) fn add(&mut self, file: &Path, text: &str, firsts: Firsts) {
+        self.0.push(Part { file: file.to_owned(), text: text.to_owned(), firsts });
     }
 
     pub(super) fn files(&self) -> impl Iterator<Item = &Path> {
@@ -88,12 +91,23 @@ impl Parts {
 
     /// The first file that says something at this path.
     fn find(&self, path: &[&str]) -> Option<(&Part, Place)> {
-        if let ["mounts", index, rest @ ..] = path {
-            let index: usize = index.parse().ok()?;
-            let part = self.0.iter().rfind(|part| part.first_mount <= index)?;
-            let index = (index - part.first_mount).to_string();
-            return Some((part, locate(&part.text, &[&["mounts", &index], rest].concat())?));
+        if let [list, index, rest @ ..] = path
+            && let Ok(index) = index.parse::<usize>()
+            && let Some((part, first)) = self
+                .0
+                .iter()
+                .filter_map(|part| Some((part, part.first(list)?)))
+                .rfind(|(_, first)| *first <= index)
+        {
+            let index = (index - first).to_string();
+            return Some((part, locate(&part.text, &[&[*list, &index], rest].concat())?));
         }
         self.0.iter().find_map(|part| Some((part, locate(&part.text, path)?)))
+    }
+}
+
+impl Part {
+    fn first(&self, list: &str) -> Option<usize> {
+        self.firsts.iter().find(|(name, _)| *name == list).map(|(_, first)| *first)
     }
 }

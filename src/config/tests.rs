@@ -216,6 +216,8 @@ fn several_files_are_one_config() {
     assert_eq!(config.files().count(), 3);
     let error = config.error_at(&["mounts", "2", "owner"], "who?").to_string();
     assert!(error.starts_with("/etc/app/conf.d/b.yaml:8:33: who?"), "{error}");
+    let error = config.error_at(&["ready", "0"], "none").to_string();
+    assert!(error.starts_with("/etc/app/conf.d/b.yaml:2:9: none"), "{error}");
     let error = config.error_at(&["mounts", "0", "at"], "where?").to_string();
     assert!(error.starts_with("/etc/app/config.yaml:5:8: where?"), "{error}");
 }

@@ -56,6 +56,12 @@ pub fn names_owners(config: &Config) -> bool {
     all.any(|it| it.owner.is_some() || it.group.is_some())
 }
 
+/// Whether something is wanted that only a daemon does.
+pub fn needs_daemon(config: &Config) -> bool {
+    let mut files = config.mounts.iter().flat_map(|mount| mount.files.values());
+    !config.ready.is_empty() || files.any(|file| file.on_change.is_some())
+}
+
 /// A mount below a folder of templates would be read by its own server, which waits for itself.
 fn apart(plans: Vec<Plan>) -> Result<Vec<Plan>, PlanError> {
     let folders: Vec<PathBuf> =

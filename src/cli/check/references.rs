@@ -31,12 +31,13 @@ pub(super) fn look_up(
 ) -> Result<(), Failure> {
     let (mounted, own): (Vec<_>, Vec<_>) = compiled.iter().partition(|(subject, _)| subject.is_mounted);
     let variables = if is_whole { variables(config)? } else { Vec::new() };
+    let waited_for = if is_whole { waited_for(config)? } else { Vec::new() };
     let mut doors = Doors { common, config, report };
-    doors.judge(Environment::Only(config.env_allowed.clone()), &mounted, &[])?;
+    doors.judge(Environment::Only(config.env_allowed.clone()), &mounted, &waited_for)?;
     doors.judge(Environment::All, &own, &variables)
 }
 
-/// A variable of a profile.
+/// A single value that is asked for: a variable of a profile, or what is waited for.
 struct Variable {
     place: Place,
     readings: Readings,
@@ -50,6 +51,15 @@ fn variables(config: &Config) -> Result<Vec<Variable>, Failure> {
             let error = config.error_at(&["profiles", profile, "env", name], "");
             Ok(Variable { place: Place::from(&error), readings: Readings::of(text)? })
         })
+        .collect()
+}
+
+/// What the daemon waits for before it says that it is ready.
+fn waited_for(config: &Config) -> Result<Vec<Variable>, Failure> {
+    let place = |index: usize| Place::from(&config.error_at(&["ready", &index.to_string()], ""));
+    let numbered = config.ready.iter().enumerate();
+    numbered
+        .map(|(index, it)| Ok(Variable { place: place(index), readings: Readings::of(&it.to_string())? }))
         .collect()
 }
 

@@ -1,11 +1,13 @@
 //! What a config says that can be known to be wrong only here: users that nobody knows, files
-//! without a template.
+//! without a template, programs that are not there.
 
 use std::collections::BTreeSet;
+use std::fs::Metadata;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::report::Report;
-use crate::config::{Config, FileOptions, Mount};
+use crate::config::{Action, Config, FileOptions, Mount, Reaction};
 use crate::daemon::plan::{Unknown, spec};
 use crate::nearest::nearest;
 
@@ -21,6 +23,9 @@ pub(super) fn judge(config: &Config, report: &mut Report) {
             if entry.template.is_none() {
                 judge_template(config, &place, mount, path, report);
             }
+            if let Some(reaction) = &entry.on_change {
+                judge_program(config, &place, reaction, report);
+            }
         }
     }
 }
@@ -31,6 +36,17 @@ fn judge_accounts(config: &Config, place: &[&str], options: &FileOptions, report
         [FileOptions { owner, ..FileOptions::default() }, FileOptions { group, ..FileOptions::default() }];
     for Unknown { option, problem } in each.iter().filter_map(|it| spec(it).err()) {
         report.add(config.error_at(&[place, &[option]].concat(), problem).into());
+    }
+}
+
+/// What is run when the file changes can be run. One without a path is looked for when it is.
+fn judge_program(config: &Config, place: &[&str], reaction: &Reaction, report: &mut Report) {
+    let Action::Command(words) = &reaction.action else { return };
+    let Some(program) = words.first().filter(|program| program.contains('/')) else { return };
+    let is_fit = |meta: Metadata| meta.is_file() && meta.permissions().mode() & 0o111 != 0;
+    if !Path::new(program).metadata().is_ok_and(is_fit) {
+        let problem = format!("{program} is no program that can be run");
+        report.add(config.error_at(&[place, &["on_change", "command"]].concat(), problem).into());
     }
 }
 
