@@ -314,26 +314,33 @@ fn it_is_ready_when_what_it_waits_for_is_there() {
     manager.until("READY=1");
 }
 
-/// Files of 1,000, of which each reload changes how one half is shown; nobody sees it fail.
+/// Fault 39. Of 1,000 files each reload changes how one half is shown, and of which secret all are:
+/// nobody sees it fail, or sees something of both.
 #[test]
 fn many_files_are_reloaded_under_load() {
     let count = 1_000;
-    let mut start = TestDaemon::new().secret("k", "v");
+    let mut start = TestDaemon::new().secret("k", "v").secret("other", "w");
     for index in 0..count {
         start = start.template(&format!("{index}.tpl"), "<< secrets.k >>\n");
     }
-    let files = |format: &str| {
+    let files = |format: &str, secret: &str| {
         let file = |index| format!("    \"{index}\": {{format: {format}, verify: false}}\n");
         let files: String = (0..count / 2).map(file).collect();
-        format!("mounts:\n- at: mnt\n  templates: templates\n  files:\n{files}")
+        format!(
+            "secrets: {{k: store:{secret}}}\nmounts:\n- at: mnt\n  templates: templates\n  files:\n{files}"
+        )
     };
-    let (text, json) = (files("text"), files("json"));
+    let (text, json) = (files("text", "k"), files("json", "other"));
     let daemon = start.config(&text).start();
     let names: Vec<String> = (0..count).step_by(7).map(|index| index.to_string()).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let readers = daemon.readers(4, &names, |_, bytes| [&b"v\n"[..], b"\"v\"\n"].contains(&bytes));
+    let is_right = move |name: &str, bytes: &[u8]| match name.parse::<usize>().unwrap() < count / 2 {
+        true => [&b"v\n"[..], b"\"w\"\n"].contains(&bytes),
+        false => [&b"v\n"[..], b"w\n"].contains(&bytes),
+    };
+    let readers = daemon.readers(4, &names, is_right);
     let start = Instant::now();
-    let rounds = if common::long() { 100 } else { 10 };
+    let rounds = if common::long() { 400 } else { 40 };
     for round in 0..rounds {
         let before = reloads(&daemon);
         daemon.config(if round % 2 == 0 { &json } else { &text });

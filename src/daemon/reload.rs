@@ -312,7 +312,9 @@ impl Next<'_> {
             .map(|(mounted, change)| format!("changed {}: {} files", mounted.at.display(), change.files()));
         let values =
             (!Arc::ptr_eq(&self.broker, &before.broker)).then(|| "values come from other places".to_owned());
-        let mut changes: Vec<_> = added.chain(removed).chain(changed).chain(values).collect();
+        let control = (self.config.control != before.config.control)
+            .then(|| "the control socket: as it was, until the next start".to_owned());
+        let mut changes: Vec<_> = added.chain(removed).chain(changed).chain(values).chain(control).collect();
         if changes.is_empty() && !self.config.has_same_settings(&before.config) {
             changes.push("settings of the daemon".to_owned());
         }

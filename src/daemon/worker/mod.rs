@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{SigSet, Signal};
 use tracing_appender::non_blocking::WorkerGuard;
@@ -241,18 +241,22 @@ fn reload_aside(reloader: Arc<Reloader>, link: Arc<Link>) {
 
 /// The holder hears when all is there that the config waits for, and whenever that changes.
 async fn keep_looking(reloader: Arc<Reloader>, link: Arc<Link>) {
-    let (mut was_ready, mut known) = (false, None);
+    let (mut was_ready, mut known, mut looked) = (false, None, None);
     loop {
-        let lacks = readiness::lacks(&reloader.current()).await;
-        let is_ready = lacks.is_empty();
-        if known.as_ref() != Some(&lacks) {
-            reloader.found_lacking(lacks.clone());
-            known = Some(lacks);
+        let current = reloader.current();
+        let is_recent =
+            |(generation, at): (u64, Instant)| generation == current.generation && at.elapsed() < LOOK_AGAIN;
+        if !looked.is_some_and(is_recent) || known.as_ref().is_some_and(|it: &Vec<_>| !it.is_empty()) {
+            let lacks = readiness::lacks(&current).await;
+            if lacks.is_empty() && !was_ready {
+                was_ready = true;
+                let _ = Report::Ready.send(&link);
+            }
+            if known.as_ref() != Some(&lacks) {
+                reloader.found_lacking(lacks.clone());
+            }
+            (known, looked) = (Some(lacks), Some((current.generation, Instant::now())));
         }
-        if is_ready && !was_ready {
-            was_ready = true;
-            let _ = Report::Ready.send(&link);
-        }
-        tokio::time::sleep(if is_ready { LOOK_AGAIN } else { LOOK_SOON }).await;
+        tokio::time::sleep(LOOK_SOON).await;
     }
 }
