@@ -87,6 +87,11 @@ impl Resolver {
         self
     }
 
+    /// The provider of this name, for another resolver to go on with.
+    pub fn provider(&self, name: &str) -> Option<Arc<dyn Provider>> {
+        self.providers.iter().find(|named| named.name == name).map(|named| named.provider.clone())
+    }
+
     /// Names that live elsewhere (`secrets:` of the config).
     pub fn mapping(mut self, mapped: BTreeMap<String, Reference>) -> Self {
         self.mapped = mapped;

@@ -6,6 +6,7 @@ mod error;
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::Arc;
 
 use hmac::{Hmac, KeyInit, Mac};
 use jiff::Timestamp;
@@ -13,7 +14,7 @@ use sha2::Sha256;
 
 use crate::caller::Caller;
 use crate::policy::{Access, Decision, Door, Grant, Ownership, Policy};
-use crate::provider::{Pulse, unhurried};
+use crate::provider::{Provider, Pulse, unhurried};
 use crate::resolver::{Basis, Resolved, Resolver};
 use crate::secret::{SecretBytes, SecretKey};
 use crate::template::{Inputs, Reader, Rendered, Template};
@@ -55,6 +56,15 @@ pub struct Versions(pub Vec<(SecretKey, u64)>);
 impl Broker {
     pub fn new(policy: Policy, resolver: Resolver, salt_key: SecretBytes, environment: Environment) -> Self {
         Self { policy, resolver, salt_key, environment }
+    }
+
+    /// A provider that another broker goes on with, and with it what it has fetched.
+    pub fn provider(&self, name: &str) -> Option<Arc<dyn Provider>> {
+        self.resolver.provider(name)
+    }
+
+    pub fn salt_key(&self) -> SecretBytes {
+        SecretBytes::copy_of(self.salt_key.expose())
     }
 
     /// Whether the caller may have these secrets through this door.

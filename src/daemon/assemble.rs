@@ -86,13 +86,50 @@ pub fn broker_and(
     environment: Environment,
     unnamed: &BTreeSet<String>,
 ) -> Result<Broker, AssembleError> {
+    assemble(choice, config, environment, unnamed, None)
+}
+
+/// What an earlier config has led to. A later one goes on with those providers of which it says
+/// nothing else: they keep what they have fetched, and a store that is open stays so.
+pub struct Before<'a> {
+    pub config: &'a Config,
+    pub broker: &'a Broker,
+}
+
+impl Before<'_> {
+    pub fn broker(
+        &self,
+        choice: &Choice,
+        config: &Config,
+        environment: Environment,
+    ) -> Result<Broker, AssembleError> {
+        assemble(choice, config, environment, &BTreeSet::new(), Some(self))
+    }
+
+    fn provider(&self, name: &str, config: &Config) -> Option<Arc<dyn Provider>> {
+        let is_same = self.config.store == config.store
+            && self.config.providers.get(name) == config.providers.get(name);
+        is_same.then(|| self.broker.provider(name)).flatten()
+    }
+}
+
+fn assemble(
+    choice: &Choice,
+    config: &Config,
+    environment: Environment,
+    unnamed: &BTreeSet<String>,
+    before: Option<&Before<'_>>,
+) -> Result<Broker, AssembleError> {
+    let kept = |name: &str| before?.provider(name, config);
     let default = config.sources.from.as_deref().unwrap_or(STORE);
     let clock = Arc::new(SystemClock);
-    let env: Arc<dyn Provider> = Arc::new(EnvProvider::new(clock.now()));
+    let env = kept(ENV).unwrap_or_else(|| Arc::new(EnvProvider::new(clock.now())));
     let is_env = config.providers.get(default) == Some(&ProviderKind::Env);
-    let (local, salt) = match is_env && !choice.store_path(&config.store).exists() {
-        true => (None, random_key()?),
-        false => {
+    let is_elsewhere = is_env && !choice.store_path(&config.store).exists();
+    let (local, salt) = match (kept(STORE), before) {
+        (Some(store), Some(before)) => (Some(store), before.broker.salt_key()),
+        _ if is_elsewhere => (None, random_key()?),
+        _ => {
             let store = Arc::new(choice.open_store(&config.store, Access::Read)?);
             let namespace = choice.namespace()?;
             if matches!(environment, Environment::All) {

@@ -252,7 +252,8 @@ impl Reloader {
             return Ok(before.broker.clone());
         }
         let allowed = Environment::Only(config.env_allowed.clone());
-        Ok(Arc::new(assemble::broker(&self.choice, config, allowed)?))
+        let before = assemble::Before { config: &before.config, broker: &before.broker };
+        Ok(Arc::new(before.broker(&self.choice, config, allowed)?))
     }
 
     /// New mounts come first, since the machine may refuse them. The rest cannot fail.
