@@ -106,6 +106,35 @@ fn a_restart_fails_no_read() {
     assert_eq!(said.matches("leaves the mounts to the next start").count(), 3, "{said}");
 }
 
+/// A config with a mistake fails the command, and changes nothing.
+#[test]
+fn a_reload_fails_no_read() {
+    let (app, transcript) = under_load(
+        UNIT,
+        &format!(
+            "config=$(systemctl show --property ExecStart --value secretfs.service | grep -o '[^ ]*config.yaml' | head -n 1)
+             for mode in 0440 0400 0444; do
+                 sed -i '/mode:/d' $config
+                 echo \"    mode: \\\"$mode\\\"\" >> $config
+                 systemctl reload secretfs.service
+                 stat --format 'is now %a' {FILE}
+                 sleep 0.3
+             done
+             echo 'stor: x' >> $config
+             fails systemctl reload secretfs.service
+             systemctl is-active secretfs.service
+             stat --format 'stays %a' {FILE}"
+        ),
+    );
+    for words in ["is now 440", "is now 400", "is now 444", "stays 444"] {
+        assert!(transcript.output.contains(words), "{words}: {}", transcript.output);
+    }
+    let app = expect_no_failure((app, transcript));
+    let said = app.machine.output_of("service");
+    assert!(said.contains("config.yaml:8:1: unknown key `stor`"), "{said}");
+    assert!(said.contains("try: did you mean `store`?"), "{said}");
+}
+
 /// The control: without the manager's copies a restart is seen.
 #[test]
 fn without_kept_descriptors_a_restart_fails_reads() {
