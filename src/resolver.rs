@@ -1,16 +1,22 @@
-//! From a grant to values: finds the provider of each key, asks each provider once, and remembers
-//! on what the answers rest, so that freshness can be asked later. Uses `provider` and `policy`.
+//! From a grant to values: finds the provider of each key, asks all providers at the same time and
+//! each once, and remembers on what the answers rest, so that freshness can be asked later.
+//! Uses `provider` and `policy`.
+
+mod together;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use jiff::Timestamp;
 
 use crate::nearest::nearest;
 use crate::policy::Grant;
-use crate::provider::{Batch, Provider, ProviderError, Pulse};
+use crate::provider::{AsOf, Batch, Provider, ProviderError, Pulse};
 use crate::secret::{Absent, Answer, FieldName, Reference, SecretBytes, SecretKey, SecretVersion};
+use crate::sys::uptime::Uptime;
+use together::all;
 
 /// The providers by name, and where a name without a provider is to be found.
 pub struct Resolver {
@@ -25,7 +31,12 @@ pub struct Resolver {
 struct Named {
     name: String,
     provider: Arc<dyn Provider>,
+    /// Being tended, perhaps for longer than anybody waits.
+    is_tended: Arc<AtomicBool>,
 }
+
+/// How long all providers together are tended, for who waits.
+const TENDING: Duration = Duration::from_millis(100);
 
 /// Answers by key, as of the moments in `basis`.
 #[derive(Default)]
@@ -48,8 +59,14 @@ struct Ground {
     provider: usize,
     /// Taken before the answer, so that a change in between is noticed.
     pulse: Pulse,
-    as_of: u64,
+    as_of: AsOf,
     keys: Vec<SecretKey>,
+}
+
+/// Why a basis is not renewed.
+enum Stop {
+    Changed,
+    Failed(ResolveError),
 }
 
 #[derive(Clone, Debug, thiserror::Error)]
@@ -76,14 +93,13 @@ impl ResolveError {
 impl Resolver {
     /// `default` answers for every name that has no provider of its own.
     pub fn new(default: &str, provider: Arc<dyn Provider>) -> Self {
-        let first = Named { name: default.to_owned(), provider };
         static MADE: AtomicU64 = AtomicU64::new(0);
         let id = MADE.fetch_add(1, Ordering::Relaxed) + 1;
-        Self { id, providers: vec![first], default: 0, mapped: BTreeMap::new() }
+        Self { id, providers: vec![Named::new(default, provider)], default: 0, mapped: BTreeMap::new() }
     }
 
     pub fn with(mut self, name: &str, provider: Arc<dyn Provider>) -> Self {
-        self.providers.push(Named { name: name.to_owned(), provider });
+        self.providers.push(Named::new(name, provider));
         self
     }
 
@@ -103,14 +119,12 @@ impl Resolver {
         if let Some(key) = keys.iter().find(|key| !grant.covers(key)) {
             return Err(ResolveError::NotGranted(key.clone()));
         }
+        let wanted = self.by_provider(keys)?;
+        let answered = all(wanted.iter().map(|(&provider, wanted)| self.ask(provider, wanted))).await?;
         let mut resolved = Resolved::default();
         resolved.basis.resolver = self.id;
-        for (provider, wanted) in self.by_provider(keys)? {
-            let named = &self.providers[provider];
-            let asked: Vec<SecretKey> = wanted.iter().map(|want| want.at_provider.clone()).collect();
-            let pulse = named.provider.pulse();
-            let batch = named.provider.fetch(&asked).await.map_err(|error| named.failed(error))?;
-            resolved.basis.grounds.push(Ground { provider, pulse, as_of: batch.as_of, keys: asked });
+        for (wanted, (ground, batch)) in wanted.into_values().zip(answered) {
+            resolved.basis.grounds.push(ground);
             resolved.take(wanted, batch);
         }
         Ok(resolved)
@@ -132,14 +146,37 @@ impl Resolver {
         Ok(resolved)
     }
 
+    async fn ask(&self, provider: usize, wanted: &[Want]) -> Result<(Ground, Batch), ResolveError> {
+        let named = &self.providers[provider];
+        let keys: Vec<SecretKey> = wanted.iter().map(|want| want.at_provider.clone()).collect();
+        let pulse = named.provider.pulse();
+        let batch = named.provider.fetch(&keys).await.map_err(|error| named.failed(error))?;
+        Ok((Ground { provider, pulse, as_of: batch.as_of, keys }, batch))
+    }
+
     /// Whether nothing can have changed since: costs one pulse per provider.
     pub fn is_still(&self, basis: &Basis) -> bool {
         self.has_resolved(basis)
             && !basis.has_expired()
-            && basis.grounds.iter().all(|ground| {
-                matches!(ground.pulse, Pulse::Still(_))
-                    && self.providers[ground.provider].provider.pulse() == ground.pulse
-            })
+            && basis.grounds.iter().all(|ground| self.stands(ground))
+    }
+
+    fn stands(&self, ground: &Ground) -> bool {
+        matches!(ground.pulse, Pulse::Still(_))
+            && ground.as_of.until.is_none_or(|until| Uptime::now() < until)
+            && self.providers[ground.provider].provider.pulse() == ground.pulse
+    }
+
+    /// Which answers are older than they should be, because their provider does not answer.
+    pub fn staleness(&self, basis: &Basis) -> Option<String> {
+        if !self.has_resolved(basis) {
+            return None;
+        }
+        let stale = basis.grounds.iter().filter_map(|ground| {
+            let age = Uptime::now().since(ground.as_of.stale_since?).as_secs();
+            Some(format!("{}: not confirmed for {age} s", self.providers[ground.provider].name))
+        });
+        Some(stale.collect::<Vec<_>>().join(", ")).filter(|text| !text.is_empty())
     }
 
     pub fn has_resolved(&self, basis: &Basis) -> bool {
@@ -151,20 +188,24 @@ impl Resolver {
         if !self.has_resolved(basis) || basis.has_expired() {
             return Ok(None);
         }
-        let mut renewed = basis.clone();
-        for ground in &mut renewed.grounds {
-            let named = &self.providers[ground.provider];
-            let pulse = named.provider.pulse();
-            if pulse == ground.pulse && matches!(pulse, Pulse::Still(_)) {
-                continue;
-            }
-            match named.provider.unchanged(&ground.keys, ground.as_of).await {
-                Ok(Some(as_of)) => (ground.pulse, ground.as_of) = (pulse, as_of),
-                Ok(None) => return Ok(None),
-                Err(error) => return Err(named.failed(error)),
-            }
+        match all(basis.grounds.iter().map(|ground| self.renewed(ground))).await {
+            Ok(grounds) => Ok(Some(Basis { grounds, ..*basis })),
+            Err(Stop::Changed) => Ok(None),
+            Err(Stop::Failed(error)) => Err(error),
         }
-        Ok(Some(renewed))
+    }
+
+    async fn renewed(&self, ground: &Ground) -> Result<Ground, Stop> {
+        if self.stands(ground) {
+            return Ok(ground.clone());
+        }
+        let named = &self.providers[ground.provider];
+        let pulse = named.provider.pulse();
+        match named.provider.unchanged(&ground.keys, ground.as_of.moment).await {
+            Ok(Some(as_of)) => Ok(Ground { pulse, as_of, ..ground.clone() }),
+            Ok(None) => Err(Stop::Changed),
+            Err(error) => Err(Stop::Failed(named.failed(error))),
+        }
     }
 
     /// The pulses of all providers now: equal and still means that nothing happened in between.
@@ -173,12 +214,17 @@ impl Resolver {
     }
 
     /// To be called each second by who keeps the providers. A failure shows at the next fetch.
+    /// One that takes its time keeps nobody from the others.
     pub async fn tend(&self) {
-        for named in &self.providers {
-            if let Err(error) = named.provider.tend().await {
-                tracing::warn!(provider = named.name, %error, "needs attention");
-            }
-        }
+        let mut tended: tokio::task::JoinSet<()> = self.providers.iter().filter_map(Named::tend).collect();
+        let all = async { while tended.join_next().await.is_some() {} };
+        let _ = tokio::time::timeout(TENDING, all).await;
+        tended.detach_all();
+    }
+
+    /// Has all providers wipe what is too old. To be called each second; never waits.
+    pub fn sweep(&self) {
+        self.providers.iter().for_each(|named| named.provider.sweep());
     }
 
     /// Every name that a reference without a provider can mean, as far as the providers answer.
@@ -240,6 +286,24 @@ struct Want {
 }
 
 impl Named {
+    fn new(name: &str, provider: Arc<dyn Provider>) -> Self {
+        Self { name: name.to_owned(), provider, is_tended: Arc::default() }
+    }
+
+    /// `None`: the last time is not over.
+    fn tend(&self) -> Option<impl Future<Output = ()> + Send + 'static> {
+        if self.is_tended.swap(true, Ordering::AcqRel) {
+            return None;
+        }
+        let (name, provider, is_tended) = (self.name.clone(), self.provider.clone(), self.is_tended.clone());
+        Some(async move {
+            if let Err(error) = provider.tend().await {
+                tracing::warn!(provider = name, %error, "needs attention");
+            }
+            is_tended.store(false, Ordering::Release);
+        })
+    }
+
     fn failed(&self, error: ProviderError) -> ResolveError {
         ResolveError::Provider { provider: self.name.clone(), error }
     }

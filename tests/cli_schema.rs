@@ -68,6 +68,7 @@ fn both_know_the_same_keys() {
         (&schema["$defs"]["File"], "mounts: [{at: a, templates: t, files: {f: {zzzz: 1}}}]"),
         (&schema["$defs"]["Profile"], "profiles: {p: {zzzz: 1}}"),
         (&schema["$defs"]["Provider"], "providers: {p: {zzzz: 1}}"),
+        (&schema["$defs"]["Cache"], "providers: {p: {cache: {zzzz: 1}}}"),
         (&schema["$defs"]["StoreMap"], "store: {zzzz: 1}"),
         (&schema["$defs"]["Key"], "store: {key: {zzzz: 1}}"),
         (&schema["$defs"]["OnChange"], "mounts: [{at: a, templates: t, files: {f: {on_change: {zzzz: 1}}}}]"),

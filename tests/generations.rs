@@ -20,7 +20,7 @@ use secretfs::fs::SecretFs;
 use secretfs::fs::errno::Errno;
 use secretfs::fs::tree::{Layout, ROOT, Spec};
 use secretfs::policy::{Ownership, Policy};
-use secretfs::provider::{Batch, BoxFuture, Provider, ProviderError, Pulse};
+use secretfs::provider::{AsOf, Batch, BoxFuture, Provider, ProviderError, Pulse};
 use secretfs::resolver::Resolver;
 use secretfs::secret::{Answer, FieldName, SecretBytes, SecretKey, SecretType, SecretVersion};
 use secretfs::template::{Format, Syntax};
@@ -53,7 +53,7 @@ impl Provider for Says {
         self.asked.fetch_add(1, Ordering::Relaxed);
         Box::pin(async move {
             tokio::time::sleep(Duration::from_millis(1)).await;
-            Ok(Batch { answers: keys.iter().map(|_| self.answer()).collect(), as_of: 0 })
+            Ok(Batch { answers: keys.iter().map(|_| self.answer()).collect(), as_of: AsOf::moment(0) })
         })
     }
 
@@ -73,8 +73,8 @@ impl Provider for Says {
         &'a self,
         _: &'a [SecretKey],
         since: u64,
-    ) -> BoxFuture<'a, Result<Option<u64>, ProviderError>> {
-        Box::pin(async move { Ok(Some(since)) })
+    ) -> BoxFuture<'a, Result<Option<AsOf>, ProviderError>> {
+        Box::pin(async move { Ok(Some(AsOf::moment(since))) })
     }
 }
 

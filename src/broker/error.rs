@@ -58,7 +58,10 @@ impl Error {
             Self::Resolve(ResolveError::Provider { error, .. }) => match error {
                 ProviderError::Sealed(_) => Class::NoKey,
                 ProviderError::Corrupt(_) => Class::Tampered,
-                ProviderError::Unavailable(_) => Class::Failed,
+                ProviderError::Timeout(_) => Class::Timeout,
+                ProviderError::Unavailable(_) | ProviderError::Invalid(_) | ProviderError::TooLarge(_) => {
+                    Class::Failed
+                }
             },
             Self::Timeout(_) => Class::Timeout,
             Self::Environment { .. } | Self::Disk(_) | Self::Resolve(_) | Self::Internal(_) => Class::Failed,

@@ -136,6 +136,16 @@ impl Broker {
         self.resolver.pulses()
     }
 
+    /// Which values are older than they should be, because their provider does not answer.
+    pub fn staleness(&self, basis: &Basis) -> Option<String> {
+        self.resolver.staleness(basis)
+    }
+
+    /// Wipes what the providers have kept for long enough. To be called each second; never waits.
+    pub fn sweep(&self) {
+        self.resolver.sweep();
+    }
+
     /// To be called each second by who keeps a broker: mends what the providers' pulses miss.
     pub async fn tend(&self) {
         self.resolver.tend().await;

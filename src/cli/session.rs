@@ -20,7 +20,7 @@ pub fn caller() -> Caller {
 
 /// Waits without starting a thread: the store answers in this one.
 pub fn wait<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(|error| Failure::new(exit::OS, error))?.block_on(work)
 }
 

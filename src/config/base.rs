@@ -22,6 +22,20 @@ impl Base<'_> {
         self.0.join(path.strip_prefix("./").unwrap_or(&path))
     }
 
+    /// A program with a `/` in it is a path; any other is looked for where programs are.
+    pub(super) fn program(&self, program: String) -> String {
+        if !program.contains('/') {
+            return program;
+        }
+        let path = self.path(program.into());
+        // Where the folder has no name, it must not be looked for elsewhere.
+        if path.components().count() == 1 {
+            format!("./{}", path.display())
+        } else {
+            path.display().to_string()
+        }
+    }
+
     pub(super) fn store(&self, store: raw::Store) -> StoreConfig {
         StoreConfig {
             path: store.path.map(|path| self.path(path)),
@@ -66,12 +80,7 @@ impl Base<'_> {
 
     fn command(&self, mut words: Vec<String>) -> Result<Action, String> {
         match words.first_mut() {
-            Some(program) if program.contains('/') => {
-                let path = self.path(PathBuf::from(&*program)).to_string_lossy().into_owned();
-                // Beside a config that was named without a folder: still no name to look for in PATH.
-                *program = if path.contains('/') { path } else { format!("./{path}") };
-            }
-            Some(program) if !program.is_empty() => {}
+            Some(program) if !program.is_empty() => *program = self.program(std::mem::take(program)),
             _ => return Err("`command` names no program".to_owned()),
         }
         Ok(Action::Command(words))

@@ -5,6 +5,7 @@ mod base;
 mod error;
 mod parts;
 mod place;
+mod provider;
 mod raw;
 mod reaction;
 mod scalar;
@@ -21,6 +22,7 @@ use base::{Base, Fault};
 pub use error::ConfigError;
 use parts::Parts;
 pub use place::Place;
+pub use provider::{Keeping, Limits, Program, ProviderConfig, Remote, RemoteSource};
 pub use reaction::{Action, Reaction, Signal, Unit};
 pub use schema::schema;
 
@@ -40,7 +42,7 @@ pub struct Config {
     pub env_allowed: BTreeSet<String>,
     /// The providers by name: `store`, and those that the config names. What it does not name, a
     /// mount does not ask: the daemon's environment is not every template's.
-    pub providers: BTreeMap<String, ProviderKind>,
+    pub providers: BTreeMap<String, ProviderConfig>,
     /// What has to be there before the daemon says that it is ready.
     pub ready: Vec<Reference>,
     pub control: ControlConfig,
@@ -68,12 +70,6 @@ pub struct Sources {
     /// The provider of every name that is not in `map`; the store if there is none.
     pub from: Option<String>,
     pub map: BTreeMap<SecretName, Reference>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ProviderKind {
-    Store,
-    Env,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -128,7 +124,8 @@ pub struct Profile {
 /// Names that live elsewhere, as they are written.
 type Secrets = BTreeMap<SecretName, scalar::Word<scalar::ReferenceText>>;
 
-const OWN_PROVIDERS: [(&str, ProviderKind); 2] = [("store", ProviderKind::Store), ("env", ProviderKind::Env)];
+const OWN_PROVIDERS: [(&str, ProviderConfig); 2] =
+    [("store", ProviderConfig::Store), ("env", ProviderConfig::Env)];
 
 impl FileOptions {
     /// These options, and the defaults where these say nothing.
@@ -209,7 +206,13 @@ impl Config {
         self.ready.extend(root.ready.into_iter().map(|reference| reference.0.parsed));
         let profiles = root.profiles.0.into_iter().map(|(name, it)| (name.0, base.profile(it)));
         self.parts.merge("profiles", &mut self.profiles, profiles)?;
-        let providers = root.providers.0.into_iter().map(|(name, it)| (name.0, it.r#type.0));
+        let judged = |(name, it): (scalar::Label, _)| {
+            let judged = ProviderConfig::judge(it, |program| base.program(program));
+            let judged =
+                judged.map_err(|(key, problem)| self.error_at(&["providers", &name.0, key], problem));
+            Ok((name.0, judged?))
+        };
+        let providers = root.providers.0.into_iter().map(judged).collect::<Result<Vec<_>, ConfigError>>()?;
         self.parts.merge("providers", &mut self.providers, providers)?;
         self.parts.merge("secrets", secrets, root.secrets.0)
     }
@@ -240,7 +243,7 @@ impl Config {
                 return Err(self.error_at(&["providers", name], problem));
             }
         }
-        self.providers.insert("store".to_owned(), ProviderKind::Store);
+        self.providers.insert("store".to_owned(), ProviderConfig::Store);
         Ok(())
     }
 
@@ -266,7 +269,7 @@ impl Config {
             return Ok(());
         }
         if let Some((_, kind)) = OWN_PROVIDERS.iter().find(|(own, _)| *own == name) {
-            self.providers.insert(name.to_owned(), *kind);
+            self.providers.insert(name.to_owned(), kind.clone());
             return Ok(());
         }
         let own = OWN_PROVIDERS.iter().map(|(own, _)| *own);

@@ -10,11 +10,13 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::error::ConfigError;
+use super::provider::ProviderType;
 use super::reaction::{Argument, Signal, Unit};
 use super::scalar::{
-    Backend, FilePath, Given, KeySource, Label, Loopback, Mode, ReferenceText, Scalar, Table, Variable, Word,
+    Backend, Bytes, Count, FieldsForm, FilePath, Given, KeySource, Label, Loopback, Mode, ReferenceText,
+    Scalar, Status, Table, Variable, Word,
 };
-use super::{Account, FileOptions, ProviderKind};
+use super::{Account, FileOptions};
 use crate::secret::SecretName;
 use crate::template::{Dialect, Format, Syntax};
 
@@ -178,8 +180,26 @@ pub(super) struct Profile {
 #[derive(serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a map with its `type`")]
 pub(super) struct Provider {
-    /// What it is: the embedded store, or the daemon's environment
-    pub(super) r#type: Word<ProviderKind>,
+    /// What it is: the embedded store, the daemon's environment, or exec: a program that prints a secret
+    pub(super) r#type: Word<ProviderType>,
+    /// exec: the program and its arguments; a secret's path takes the place of `{path}`, else it is the last one
+    #[serde(default)]
+    pub(super) command: Option<Vec<Word<Argument>>>,
+    /// exec: the program's environment, beside PATH, HOME and the like
+    #[serde(default)]
+    pub(super) env: Option<Table<Variable, Word<Argument>>>,
+    /// exec: json, if the program prints an object of fields (default: it prints a value)
+    #[serde(default)]
+    pub(super) fields: Given<FieldsForm>,
+    /// exec: the exit status that means: there is no such secret (default: 44)
+    #[serde(default)]
+    pub(super) not_found_status: Given<Status>,
+    /// How long an answer may take, with all tries (default: 4s)
+    #[serde(default)]
+    pub(super) timeout: Given<Duration>,
+    /// How many questions may be under way (default: 16)
+    #[serde(default)]
+    pub(super) concurrency: Given<Count>,
     /// Where it is
     #[serde(default, rename = "address")]
     pub(super) _address: Later,
@@ -187,8 +207,23 @@ pub(super) struct Provider {
     #[serde(default, rename = "auth")]
     pub(super) _auth: Later,
     /// What is kept, and for how long
-    #[serde(default, rename = "cache")]
-    pub(super) _cache: Later,
+    #[serde(default)]
+    pub(super) cache: Option<Cache>,
+}
+
+#[derive(Default, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default, expecting = "a map of settings: ttl, max_stale, …")]
+pub(super) struct Cache {
+    /// How long an answer is good (default: 1m)
+    pub(super) ttl: Given<Duration>,
+    /// How much longer it is served, and marked, if the provider does not answer (default: not at all)
+    pub(super) max_stale: Given<Duration>,
+    /// How long it is good that there is no such secret (default: 5s)
+    pub(super) negative_ttl: Given<Duration>,
+    /// The most that is kept (default: 16MiB)
+    pub(super) size: Given<Bytes>,
+    /// The paths that are asked for each time
+    pub(super) no_cache: Vec<Word<Argument>>,
 }
 
 #[derive(Default, serde::Deserialize, JsonSchema)]

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, Visitor};
 
-use super::{Account, OWN_PROVIDERS, ProviderKind};
+use super::Account;
+use super::provider::ProviderType;
 use crate::nearest::nearest;
 use crate::secret::{Namespace, Reference, SecretName};
 use crate::template::{Dialect, Format, Syntax};
@@ -319,28 +320,84 @@ impl Scalar for Loopback {
 }
 
 /// Providers that are designed and not built.
-const LATER_PROVIDERS: &[&str] = &[
-    "file",
-    "vault",
-    "aws-sm",
-    "aws-ssm",
-    "azure-kv",
-    "gcp-sm",
-    "1password",
-    "kubernetes",
-    "etcd",
-    "multi",
-    "exec",
-];
+const LATER_PROVIDERS: &[&str] =
+    &["file", "vault", "aws-sm", "aws-ssm", "azure-kv", "gcp-sm", "1password", "kubernetes", "etcd", "multi"];
 
-impl Scalar for ProviderKind {
+impl Scalar for ProviderType {
     const EXPECTED: &'static str = "the type of a provider";
 
     fn judge(text: &str) -> Result<Self, String> {
-        let found = OWN_PROVIDERS.iter().find(|(name, _)| *name == text).map(|(_, kind)| *kind);
-        found.ok_or_else(|| {
-            choice(text, "provider type", &OWN_PROVIDERS.map(|(name, _)| name), LATER_PROVIDERS)
-        })
+        let found = Self::ALL.iter().find(|(name, _)| *name == text).map(|(_, kind)| *kind);
+        found.ok_or_else(|| choice(text, "provider type", &Self::ALL.map(|(name, _)| name), LATER_PROVIDERS))
+    }
+}
+
+/// How many of something.
+pub(super) struct Count(pub(super) usize);
+
+impl Count {
+    pub(super) const MOST: usize = 1_000;
+}
+
+impl Scalar for Count {
+    const EXPECTED: &'static str = "a number from 1 to 1000";
+
+    fn judge(text: &str) -> Result<Self, String> {
+        let count = text.parse().ok().filter(|count| (1..=Self::MOST).contains(count));
+        count.map(Self).ok_or_else(|| format!("`{text}` is not {}", Self::EXPECTED))
+    }
+}
+
+/// The exit status of a program that has not succeeded.
+pub(super) struct Status(pub(super) u8);
+
+impl Scalar for Status {
+    const EXPECTED: &'static str = "an exit status from 1 to 255";
+
+    fn judge(text: &str) -> Result<Self, String> {
+        let status = text.parse().ok().filter(|status| *status > 0);
+        status.map(Self).ok_or_else(|| format!("`{text}` is not {}", Self::EXPECTED))
+    }
+}
+
+/// An amount of memory.
+pub(super) struct Bytes(pub(super) usize);
+
+impl Scalar for Bytes {
+    const EXPECTED: &'static str = "a size like 64KiB or 16MiB";
+
+    fn judge(text: &str) -> Result<Self, String> {
+        let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+        let (number, unit) = text.split_at(digits);
+        let bytes = match unit.trim_start() {
+            "KiB" => 1 << 10,
+            "MiB" => 1 << 20,
+            "GiB" => 1 << 30,
+            _ => 0,
+        };
+        let total = number.parse::<usize>().ok().and_then(|number| number.checked_mul(bytes));
+        total
+            .filter(|total| *total > 0)
+            .map(Self)
+            .ok_or_else(|| format!("`{text}` is not {}", Self::EXPECTED))
+    }
+}
+
+/// How a program prints more than one field.
+pub(super) struct FieldsForm;
+
+impl FieldsForm {
+    pub(super) const NAMES: [&str; 1] = ["json"];
+}
+
+impl Scalar for FieldsForm {
+    const EXPECTED: &'static str = "the name of a form";
+
+    fn judge(text: &str) -> Result<Self, String> {
+        match Self::NAMES.contains(&text) {
+            true => Ok(Self),
+            false => Err(choice(text, "form of fields", &Self::NAMES, &[])),
+        }
     }
 }
 

@@ -8,12 +8,14 @@ use std::time::Duration;
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
+use super::Account;
+use super::provider::ProviderType;
 use super::raw::{Later, Root, Store, StoreMap};
 use super::reaction::{Argument, Signal, Unit};
 use super::scalar::{
-    Backend, FilePath, Given, KeySource, Label, Loopback, Mode, ReferenceText, Scalar, Table, Variable, Word,
+    Backend, Bytes, Count, FieldsForm, FilePath, Given, KeySource, Label, Loopback, Mode, ReferenceText,
+    Scalar, Status, Table, Variable, Word,
 };
-use super::{Account, OWN_PROVIDERS, ProviderKind};
 use crate::secret::{Namespace, SecretName};
 use crate::template::{Dialect, Format, Syntax};
 
@@ -55,7 +57,11 @@ looks! {
     Format: one_of(Format::names());
     Dialect: one_of(Dialect::names());
     Syntax: one_of(Syntax::names());
-    ProviderKind: one_of(OWN_PROVIDERS.map(|(name, _)| name));
+    ProviderType: one_of(ProviderType::ALL.map(|(name, _)| name));
+    FieldsForm: one_of(FieldsForm::NAMES);
+    Count: json_schema!({"type": "integer", "minimum": 1, "maximum": Count::MOST});
+    Status: json_schema!({"type": "integer", "minimum": 1, "maximum": u8::MAX});
+    Bytes: json_schema!({"type": "string", "pattern": "^0*[1-9][0-9]* *[KMG]iB$", "examples": ["16MiB"]});
     Backend: one_of(Backend::NAMES);
     KeySource: one_of(KeySource::NAMES);
     bool: json_schema!({"type": "boolean"});

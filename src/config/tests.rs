@@ -257,6 +257,46 @@ fn a_mistake_is_said_to_be_in_its_own_file() {
 }
 
 #[test]
+fn a_program_is_a_provider_with_limits_and_a_memory() {
+    let config = parse(
+        "providers:\n  p: {type: exec, command: [./get, -x], timeout: 2s, cache: {max_stale: 1h, size: 1MiB}}\n  \
+         q: {type: exec, command: [get], fields: json, not_found_status: 1, cache: {no_cache: [otp]}}\n",
+    );
+    let config = config.unwrap();
+    let remote = |name: &str| match &config.providers[name] {
+        ProviderConfig::Remote(remote) => remote.clone(),
+        other => panic!("{other:?}"),
+    };
+    let Remote { source: RemoteSource::Exec(program), limits, keeping } = remote("p");
+    assert_eq!(program.command, ["/etc/app/get", "-x"]);
+    assert_eq!((program.prints_json, program.not_found_status), (false, 44));
+    assert_eq!((limits.timeout, limits.concurrency), (Duration::from_secs(2), 16));
+    assert_eq!((keeping.max_stale, keeping.size), (Some(Duration::from_secs(3_600)), 1 << 20));
+    assert_eq!(keeping.ttl, Keeping::default().ttl);
+    let Remote { source: RemoteSource::Exec(program), keeping, .. } = remote("q");
+    assert_eq!(program.command, ["get"], "looked for where programs are");
+    assert_eq!((program.prints_json, program.not_found_status), (true, 1));
+    assert!(keeping.max_stale.is_none() && keeping.no_cache.contains("otp"));
+}
+
+#[test]
+fn settings_that_a_provider_does_not_take_are_located() {
+    for (text, says) in [
+        ("providers:\n  p: {type: exec}\n", "2:13: the type exec needs a `command`"),
+        ("providers:\n  p: {type: env, command: [a]}\n", "2:27: a provider of this type takes no `command`"),
+        ("providers:\n  p: {type: exec, command: [a], cache: {tll: 1s}}\n", "unknown key `tll`\n"),
+        (
+            "providers:\n  p: {type: exec, command: [a], cache: {size: 5}}\n",
+            "2:47: providers.p.cache.size: `5` is not a size like",
+        ),
+        ("providers:\n  p: {type: exce, command: [a]}\n", "did you mean `exec`?"),
+    ] {
+        let refusal = refusal(text);
+        assert!(refusal.contains(says), "{text}: {refusal}");
+    }
+}
+
+#[test]
 fn a_broken_document_is_located() {
     for text in ["a: [", "a: b: c\n", "mounts:\n\t- at: x\n", "- 1\n", "x", "&a [*a, *a]"] {
         assert!(refusal(text).starts_with("/etc/app/secretfs.yaml:"), "{text}: {}", refusal(text));

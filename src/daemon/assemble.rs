@@ -6,11 +6,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::broker::{Broker, Environment};
+use crate::cache::Cache;
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, ProviderKind, StoreConfig};
+use crate::config::{Config, ProviderConfig, Remote, RemoteSource, StoreConfig};
 use crate::nearest::nearest;
 use crate::policy::Policy;
-use crate::provider::{EnvProvider, LocalStore, Nowhere, Provider};
+use crate::provider::{EnvProvider, ExecProvider, LocalStore, Nowhere, Provider};
 use crate::resolver::Resolver;
 use crate::secret::{NameError, Namespace, SecretBytes};
 use crate::store::{Access, EnvKey, KeySources, Store, StoreError};
@@ -124,8 +125,8 @@ fn assemble(
     let default = config.sources.from.as_deref().unwrap_or(STORE);
     let clock = Arc::new(SystemClock);
     let env = kept(ENV).unwrap_or_else(|| Arc::new(EnvProvider::new(clock.now())));
-    let is_env = config.providers.get(default) == Some(&ProviderKind::Env);
-    let is_elsewhere = is_env && !choice.store_path(&config.store).exists();
+    let kind = config.providers.get(default).unwrap_or(&ProviderConfig::Store);
+    let is_elsewhere = *kind != ProviderConfig::Store && !choice.store_path(&config.store).exists();
     let (local, salt) = match (kept(STORE), before) {
         (Some(store), Some(before)) => (Some(store), before.broker.salt_key()),
         _ if is_elsewhere => (None, random_key()?),
@@ -141,21 +142,34 @@ fn assemble(
             (Some(local), salt)
         }
     };
-    let first = local.as_ref().filter(|_| !is_env).unwrap_or(&env).clone();
+    let provider = |name: &str, kind: &ProviderConfig| match kind {
+        ProviderConfig::Store => local.clone(),
+        ProviderConfig::Env => Some(env.clone()),
+        ProviderConfig::Remote(remote) => {
+            Some(kept(name).unwrap_or_else(|| provider_of(name, remote, &salt)))
+        }
+    };
+    let first = provider(default, kind).unwrap_or_else(|| env.clone());
     let mut resolver = Resolver::new(default, first);
     let mut providers = config.providers.clone();
     if matches!(environment, Environment::All) {
         // The caller's own environment holds nothing that is news to the caller.
-        providers.insert(ENV.to_owned(), ProviderKind::Env);
+        providers.insert(ENV.to_owned(), ProviderConfig::Env);
     }
     for (name, kind) in providers.iter().filter(|(name, _)| *name != default) {
-        let provider = if *kind == ProviderKind::Env { Some(&env) } else { local.as_ref() };
-        resolver = provider.into_iter().fold(resolver, |resolver, it| resolver.with(name, it.clone()));
+        resolver = provider(name, kind).into_iter().fold(resolver, |resolver, it| resolver.with(name, it));
     }
     let nowhere = |resolver: Resolver, name: &String| resolver.with(name, Arc::new(Nowhere));
     resolver = unnamed.iter().fold(resolver, nowhere);
     let mapped = config.sources.map.iter().map(|(name, it)| (name.to_string(), it.clone())).collect();
     Ok(Broker::new(Policy::by_mode(), resolver.mapping(mapped), salt, environment))
+}
+
+/// A provider elsewhere, with its memory in front of it.
+fn provider_of(name: &str, remote: &Remote, key: &SecretBytes) -> Arc<dyn Provider> {
+    let RemoteSource::Exec(program) = &remote.source;
+    let upstream = Arc::new(ExecProvider::new(program.clone(), SecretBytes::copy_of(key.expose())));
+    Arc::new(Cache::new(name, upstream, remote.limits.clone(), remote.keeping.clone()))
 }
 
 /// Without a store there is no key to keep: salts last as long as this process.

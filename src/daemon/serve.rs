@@ -75,5 +75,5 @@ impl Pool {
 }
 
 fn runtime() -> io::Result<Runtime> {
-    Builder::new_multi_thread().worker_threads(4).thread_name("secretfs-pool").enable_time().build()
+    Builder::new_multi_thread().worker_threads(4).thread_name("secretfs-pool").enable_all().build()
 }

@@ -18,7 +18,7 @@ use tokio::runtime::Handle;
 use super::errno::Errno;
 use super::nodes::NodeId;
 use super::wire::{self, Agreement, Notice, RESENT};
-use super::{Attr, Kernel, REASON, Reply, SecretFs};
+use super::{Attr, Kernel, REASON, Reply, STALE, SecretFs};
 use crate::caller::Caller;
 
 pub struct Adapter {
@@ -173,13 +173,18 @@ impl Filesystem for Adapter {
     }
 
     fn getxattr(&self, _: &Request, node: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
-        let value = if name == REASON { self.fs.reason(node.0) } else { Err(Errno::NODATA) };
+        let value = match name.to_str() {
+            Some(REASON) => self.fs.reason(node.0),
+            Some(STALE) => self.fs.staleness(node.0),
+            _ => Err(Errno::NODATA),
+        };
         answer_xattr(value.map(String::into_bytes), size, reply);
     }
 
     fn listxattr(&self, _: &Request, node: INodeNo, size: u32, reply: ReplyXattr) {
-        let names = if self.fs.reason(node.0).is_ok() { format!("{REASON}\0") } else { String::new() };
-        answer_xattr(Ok(names.into_bytes()), size, reply);
+        let there = [(REASON, self.fs.reason(node.0)), (STALE, self.fs.staleness(node.0))];
+        let names = there.iter().filter(|(_, text)| text.is_ok()).map(|(name, _)| format!("{name}\0"));
+        answer_xattr(Ok(names.collect::<String>().into_bytes()), size, reply);
     }
 
     /// Never ENOSYS, which would switch the call off for the whole mount.

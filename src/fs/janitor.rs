@@ -1,45 +1,49 @@
 //! What happens without a request, each second: what a lookup missed is healed, pages are dropped,
 //! and snapshots that nobody used for a minute are wiped. Costs what changed, and a small piece
-//! of the rest in turn. Uses the tables.
+//! of the rest in turn. A disk or a provider that does not answer keeps back its own files only.
+//! Uses the tables.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use tokio::task::JoinSet;
+use tokio::time::timeout_at;
+
 use super::SecretFs;
-use super::nodes::{NodeId, Place};
+use super::nodes::Place;
 use super::snapshot::Snapshot;
-use crate::provider::Pulse;
+use crate::provider::{Pulse, unhurried};
 
 const PERIOD: Duration = Duration::from_secs(1);
 /// How much of the time the janitor may take at most, where there is very much to look at.
 const SHARE: u32 = 10;
 /// Places held against the disk in a second, and at once.
 const PIECE: usize = 256;
+/// How long a round waits for its checks; one that takes longer goes on by itself.
+const PATIENCE: Duration = Duration::from_millis(100);
 
-/// How far the janitor has looked.
+/// Where a walk over all places has come to, a piece at a time.
 #[derive(Default)]
-struct Rounds {
-    /// Where the providers stood when everything was held against them.
-    pulses: Option<(u64, Vec<Pulse>)>,
-    /// The last place that was looked at in turn.
+struct Walk {
     last: Option<Place>,
+}
+
+/// Checks that were begun, at most one of a place.
+#[derive(Default)]
+struct Checks {
+    running: JoinSet<Place>,
+    places: HashSet<Place>,
 }
 
 impl SecretFs {
     /// Runs as long as the filesystem is used elsewhere.
     pub async fn keep_house(self: Arc<Self>) {
-        let weak = Arc::downgrade(&self);
+        let house = Arc::downgrade(&self);
         self.keep_sweeping();
-        let mut rounds = Rounds::default();
-        let mut pause = PERIOD;
-        loop {
-            tokio::time::sleep(pause).await;
-            let Some(this) = weak.upgrade() else { return };
-            let start = Instant::now();
-            this.heal(&mut rounds).await;
-            pause = PERIOD.max(start.elapsed() * (SHARE - 1));
-        }
+        tokio::spawn(Self::keep_templates(house.clone()));
+        Self::keep_values(house).await;
     }
 
     /// A thread of its own: values are wiped in time whatever a disk or a provider does, and
@@ -59,8 +63,20 @@ impl SecretFs {
         thread.spawn(sweep).expect("one thread at the start");
     }
 
+    /// Waits for the templates' disk, and for nothing else.
+    async fn keep_templates(house: Weak<Self>) {
+        let (mut walk, mut checks, mut pause) = (Walk::default(), Checks::default(), PERIOD);
+        loop {
+            tokio::time::sleep(pause).await;
+            let Some(this) = house.upgrade() else { return };
+            let start = Instant::now();
+            this.heal_templates(&mut walk, &mut checks).await;
+            pause = PERIOD.max(start.elapsed() * (SHARE - 1));
+        }
+    }
+
     /// Finds what no lookup has asked for: nodes that the kernel holds are told of a change.
-    async fn heal(self: &Arc<Self>, rounds: &mut Rounds) {
+    async fn heal_templates(self: &Arc<Self>, walk: &mut Walk, checks: &mut Checks) {
         let this = self.clone();
         let looked = tokio::task::spawn_blocking(move || {
             this.look_at_folders();
@@ -69,80 +85,96 @@ impl SecretFs {
             }
         });
         let _ = looked.await;
-        self.heal_edited().await;
-        let now = self.now();
-        now.broker.tend().await;
-        let pulses = (now.number, now.broker.pulses());
-        if rounds.pulses.as_ref() != Some(&pulses) || pulses.1.contains(&Pulse::Moving) {
-            self.heal_all().await;
-            rounds.pulses = Some(pulses);
-        }
-        self.heal_piece(rounds).await;
-    }
-
-    async fn heal_edited(self: &Arc<Self>) {
         for file in self.edited() {
             let places = self.nodes().places_of(file);
-            self.check(places, true).await;
+            self.check_on_disk(places, checks).await;
+        }
+        // What inotify does not tell of: a template on a network.
+        self.check_on_disk(walk.piece(self), checks).await;
+        checks.settle().await;
+    }
+
+    /// Waits for no provider.
+    async fn keep_values(house: Weak<Self>) {
+        let (mut walk, mut checks, mut pause) = (Walk::default(), Checks::default(), PERIOD);
+        let mut seen = None;
+        loop {
+            tokio::time::sleep(pause).await;
+            let Some(this) = house.upgrade() else { return };
+            let start = Instant::now();
+            let now = this.now();
+            now.broker.tend().await;
+            let pulses = (now.number, now.broker.pulses());
+            if seen.as_ref() != Some(&pulses) || pulses.1.contains(&Pulse::Moving) {
+                let all_done = this.heal_all(&mut checks).await;
+                seen = all_done.then_some(pulses);
+            } else {
+                // What time alone has changed.
+                checks.begin(&this, walk.piece(&this)).await;
+            }
+            checks.settle().await;
+            pause = PERIOD.max(start.elapsed() * (SHARE - 1));
         }
     }
 
-    /// A provider has moved: every snapshot is asked whether it still holds.
-    async fn heal_all(self: &Arc<Self>) {
-        let mut last = None;
+    /// A provider has moved: every snapshot is asked whether it still holds. No means that some
+    /// were passed over, because too many wait for an answer.
+    async fn heal_all(self: &Arc<Self>, checks: &mut Checks) -> bool {
+        let (mut last, mut all_done) = (None, true);
         loop {
             let places = self.nodes().places_after(last.as_ref(), PIECE);
-            let Some((place, _)) = places.last() else { return };
+            let Some((place, _)) = places.last() else { return all_done };
             last = Some(place.clone());
-            self.check(places, false).await;
+            all_done &= checks.begin(self, places).await;
             tokio::task::yield_now().await;
         }
     }
 
-    /// Some more of all places, also against the disk: what inotify does not tell of (a template
-    /// on a network), and what time alone has changed.
-    async fn heal_piece(self: &Arc<Self>, rounds: &mut Rounds) {
-        let mut places = self.nodes().places_after(rounds.last.as_ref(), PIECE);
-        if places.is_empty() && rounds.last.is_some() {
-            places = self.nodes().places_after(None, PIECE);
-        }
-        rounds.last = places.last().map(|(place, _)| place.clone());
-        self.check(places, true).await;
-    }
-
-    /// Lets go of those that are not what their file would be now.
-    async fn check(self: &Arc<Self>, places: Vec<(Place, Arc<Snapshot>)>, on_disk: bool) {
-        if on_disk {
-            self.load_again(&places).await;
-        }
-        let mut changed: Vec<NodeId> = Vec::new();
-        for (place, snapshot) in places {
-            if !self.still_holds(&place, &snapshot).await {
-                // Whoever asks next is told what is wrong.
-                changed.extend(self.nodes().retire(&place));
-            }
-        }
-        let Some(kernel) = self.kernel.get().filter(|_| !changed.is_empty()) else { return };
-        crate::provider::unhurried(|| changed.into_iter().for_each(|node| kernel.forget_content(node)));
-    }
-
-    async fn load_again(&self, places: &[(Place, Arc<Snapshot>)]) {
+    async fn check_on_disk(self: &Arc<Self>, places: Vec<(Place, Arc<Snapshot>)>, checks: &mut Checks) {
         let tree = self.now().tree.clone();
         let files: Vec<_> = places.iter().filter_map(|(place, _)| tree.file(place.file).cloned()).collect();
         let load = move || files.iter().for_each(|file| drop(file.source.load()));
         let _ = tokio::task::spawn_blocking(load).await;
+        checks.begin(self, places).await;
+    }
+
+    /// Lets go of a snapshot that is not what its file would be now: whoever asks next is told
+    /// what is wrong.
+    async fn check(self: Arc<Self>, place: Place, snapshot: Arc<Snapshot>) -> Place {
+        if !self.still_holds(&place, &snapshot).await {
+            let changed = {
+                let mut nodes = self.nodes();
+                // Somebody may have rendered it anew meanwhile.
+                if nodes.is_current(&place, &snapshot) { nodes.retire(&place) } else { None }
+            };
+            if let (Some(node), Some(kernel)) = (changed, self.kernel.get()) {
+                unhurried(|| kernel.forget_content(node));
+            }
+        }
+        place
+    }
+
+    /// What is certain without asking: it still is what its file would be, or it is not.
+    fn surely_holds(&self, place: &Place, snapshot: &Snapshot) -> Option<bool> {
+        let now = self.now();
+        let Some(loaded) = now.tree.file(place.file).and_then(|file| file.source.last()) else {
+            return Some(false);
+        };
+        let Ok(template) = &loaded.template else { return Some(false) };
+        if snapshot.rests_on(template, |basis| now.broker.is_still(basis)) {
+            return Some(true);
+        }
+        snapshot.basis(template).is_none().then_some(false)
     }
 
     async fn still_holds(&self, place: &Place, snapshot: &Snapshot) -> bool {
-        let now = self.now();
-        let Some(loaded) = now.tree.file(place.file).and_then(|file| file.source.last()) else {
-            return false;
-        };
-        let Ok(template) = &loaded.template else { return false };
-        if snapshot.rests_on(template, |basis| now.broker.is_still(basis)) {
-            return true;
+        if let Some(holds) = self.surely_holds(place, snapshot) {
+            return holds;
         }
-        let Some(basis) = snapshot.basis(template) else { return false };
+        let now = self.now();
+        let loaded = now.tree.file(place.file).and_then(|file| file.source.last());
+        let template = loaded.as_ref().and_then(|loaded| loaded.template.as_ref().ok());
+        let Some(basis) = template.and_then(|template| snapshot.basis(template)) else { return false };
         match now.broker.recheck(&basis).await {
             Ok(Some(basis)) => {
                 snapshot.rebase(basis);
@@ -153,6 +185,7 @@ impl SecretFs {
     }
 
     fn sweep(&self) {
+        self.now().broker.sweep();
         let now = Instant::now();
         self.sets.sweep(now);
         let sweep = self.nodes().sweep(now);
@@ -167,6 +200,54 @@ impl SecretFs {
             let is_idle = self.nodes().places_of(place.file).is_empty();
             if let Some(file) = tree.file(place.file).filter(|_| is_idle) {
                 file.source.unload();
+            }
+        }
+    }
+}
+
+impl Walk {
+    /// Some more of all places.
+    fn piece(&mut self, fs: &SecretFs) -> Vec<(Place, Arc<Snapshot>)> {
+        let mut places = fs.nodes().places_after(self.last.as_ref(), PIECE);
+        if places.is_empty() && self.last.is_some() {
+            places = fs.nodes().places_after(None, PIECE);
+        }
+        self.last = places.last().map(|(place, _)| place.clone());
+        places
+    }
+}
+
+impl Checks {
+    /// Checks those that are not certain, each by itself. No means that some were passed over:
+    /// so many wait for an answer that the next round has to see to them.
+    async fn begin(&mut self, fs: &Arc<SecretFs>, places: Vec<(Place, Arc<Snapshot>)>) -> bool {
+        let mut all_begun = true;
+        for (place, snapshot) in places {
+            if fs.surely_holds(&place, &snapshot) == Some(true) || self.places.contains(&place) {
+                continue;
+            }
+            if self.running.len() >= PIECE {
+                self.settle().await;
+            }
+            if self.running.len() >= PIECE {
+                all_begun = false;
+                continue;
+            }
+            self.places.insert(place.clone());
+            self.running.spawn(fs.clone().check(place, snapshot));
+        }
+        all_begun
+    }
+
+    /// Waits a moment for those that are under way.
+    async fn settle(&mut self) {
+        let until = tokio::time::Instant::now() + PATIENCE;
+        while let Ok(Some(done)) = timeout_at(until, self.running.join_next()).await {
+            match done {
+                Ok(place) => drop(self.places.remove(&place)),
+                // It has panicked, and does not say which it was.
+                Err(_) if self.running.is_empty() => self.places.clear(),
+                Err(_) => {}
             }
         }
     }

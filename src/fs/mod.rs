@@ -10,6 +10,7 @@ pub mod handle;
 mod inherit;
 mod janitor;
 mod listing;
+mod loading;
 pub mod mountpoint;
 pub mod nodes;
 mod open;
@@ -41,6 +42,7 @@ use generation::{Generation, Generations};
 use handle::Handles;
 use inherit::Agreed;
 use listing::Listings;
+use loading::Loading;
 use nodes::{Content, FIRST_NODE, NodeId, Nodes, Place, View};
 use render::Flights;
 use sets::Sets;
@@ -56,6 +58,7 @@ pub struct SecretFs {
     listings: Listings,
     flights: Flights,
     sets: Sets,
+    loading: Loading,
     deadlines: Deadlines,
     /// Held while a node takes another snapshot.
     adopting: tokio::sync::Mutex<()>,
@@ -97,6 +100,8 @@ pub struct Attr {
 
 /// The extended attribute that holds the reason for an errno.
 pub const REASON: &str = "user.secretfs.error";
+/// The extended attribute of a file with old values, whose provider does not answer.
+pub const STALE: &str = "user.secretfs.stale";
 
 impl SecretFs {
     pub fn new(broker: Arc<Broker>, layout: Layout) -> Result<Arc<Self>, tree::TreeError> {
@@ -107,6 +112,7 @@ impl SecretFs {
             listings: Listings::default(),
             flights: Flights::default(),
             sets: Sets::default(),
+            loading: Loading::default(),
             deadlines: Deadlines::start(),
             adopting: tokio::sync::Mutex::default(),
             edits: Edits::default(),
@@ -311,6 +317,15 @@ impl SecretFs {
             Some(Content::Failed(_, failure)) => Ok(failure.error.to_string()),
             _ => Err(Errno::NODATA),
         }
+    }
+
+    /// The text of [`STALE`]: which provider has not confirmed its values, and for how long.
+    pub fn staleness(&self, id: u64) -> Result<String, Errno> {
+        let snapshot = match self.nodes().get(id).map(|node| &node.content) {
+            Some(Content::Filled(_, snapshot)) => snapshot.clone(),
+            _ => return Err(Errno::NODATA),
+        };
+        snapshot.ask(|basis| self.now().broker.staleness(basis)).ok_or(Errno::NODATA)
     }
 
     fn nodes(&self) -> MutexGuard<'_, Nodes> {

@@ -17,7 +17,7 @@ use super::{Attr, Generation, SecretFs, empty, filled};
 use crate::broker::{Broker, Error, Rendering};
 use crate::caller::Caller;
 use crate::policy::Grant;
-use crate::provider::{Pulse, unhurried};
+use crate::provider::Pulse;
 use crate::sys::peer;
 use crate::template::{Reader, Template};
 
@@ -171,7 +171,7 @@ impl SecretFs {
 
     async fn rendered(&self, caller: &Caller, now: Arc<Generation>, file: &Arc<File>) -> InTime {
         let unknown = Place { file: file.id, view: View::Real };
-        let prepared = self.prepare_job(caller, now, file).map_err(|error| (unknown, error))?;
+        let prepared = self.prepare_job(caller, now, file).await.map_err(|error| (unknown, error))?;
         let Some(job) = prepared else { return Ok(None) };
         match self.snapshot(&job).await {
             Ok((node, snapshot)) => Ok(Some(Wanted { node, snapshot, place: job.place })),
@@ -180,13 +180,13 @@ impl SecretFs {
     }
 
     /// Loads the template and asks policy. `None`: the caller may not read the file.
-    fn prepare_job(
+    async fn prepare_job(
         &self,
         caller: &Caller,
         now: Arc<Generation>,
         file: &Arc<File>,
     ) -> Result<Option<Job>, Error> {
-        let loaded = file.source.ready().unwrap_or_else(|| unhurried(|| file.source.load()));
+        let loaded = self.load(&file.source).await;
         let template = match &loaded.template {
             Ok(template) => template.clone(),
             // Who could not read the file learns nothing about its template.
@@ -211,13 +211,13 @@ impl SecretFs {
         }))
     }
 
-    pub(super) async fn load_in_time(&self, file: &Arc<File>) -> Result<(), Error> {
-        let (limit, file) = (file.spec.deadline, file.clone());
+    pub(super) async fn load_in_time(self: &Arc<Self>, file: &Arc<File>) -> Result<(), Error> {
+        let (limit, file, this) = (file.spec.deadline, file.clone(), self.clone());
         let (tell, told) = oneshot::channel();
         let late = Err(Error::Timeout(limit));
         let answer = self.deadlines.answer_within(limit, late, |loaded| drop(tell.send(loaded)));
-        tokio::task::spawn_blocking(move || {
-            file.source.load();
+        work(async move {
+            this.load(&file.source).await;
             answer(Ok(()));
         });
         told.await.unwrap_or(Err(Error::Internal("loading failed")))

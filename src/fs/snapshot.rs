@@ -125,6 +125,11 @@ impl Snapshot {
         origin.as_ref().is_some_and(|it| Arc::ptr_eq(&it.template, template) && is_still(&it.basis))
     }
 
+    /// What is to be known of the basis, whatever the template is by now.
+    pub fn ask<T>(&self, of_basis: impl FnOnce(&Basis) -> Option<T>) -> Option<T> {
+        of_basis(&self.origin().as_ref()?.basis)
+    }
+
     /// Takes the newer basis of a rendering with the same content.
     pub fn renew(&self, newer: &Self) {
         let newer = newer.origin().clone();

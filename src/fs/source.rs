@@ -20,6 +20,8 @@ pub struct Source {
     doubts: AtomicU64,
     /// Held while the file is looked at: one who asks compiles it for all.
     loading: Mutex<()>,
+    /// Waited for before that, without a thread.
+    turn: tokio::sync::Mutex<()>,
     /// Guards the last outcome, and how many doubts there were when it was looked for.
     loaded: Mutex<Option<(u64, Arc<Loaded>)>>,
 }
@@ -65,7 +67,14 @@ impl Trusted {
 
 impl Source {
     pub fn new(place: Trusted, options: Options) -> Self {
-        Self { place, options, doubts: AtomicU64::new(0), loading: Mutex::new(()), loaded: Mutex::new(None) }
+        Self {
+            place,
+            options,
+            doubts: AtomicU64::new(0),
+            loading: Mutex::new(()),
+            turn: tokio::sync::Mutex::default(),
+            loaded: Mutex::new(None),
+        }
     }
 
     pub fn path(&self) -> &Path {
@@ -74,6 +83,16 @@ impl Source {
 
     pub fn place(&self) -> &Trusted {
         &self.place
+    }
+
+    /// The folder from which on the template is trusted.
+    pub fn folder(&self) -> &Arc<Path> {
+        &self.place.from
+    }
+
+    /// For who is about to load it and would wait for others who do.
+    pub async fn turn(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.turn.lock().await
     }
 
     /// What is loaded, if nothing hints that it changed. Never blocks on the disk.

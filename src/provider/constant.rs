@@ -1,7 +1,7 @@
 //! Providers whose answers never change while the process lives: they have no state to be asked
 //! about, and cannot fail. Uses the trait only.
 
-use super::{Batch, BoxFuture, Provider, ProviderError, Pulse};
+use super::{AsOf, Batch, BoxFuture, Provider, ProviderError, Pulse};
 use crate::secret::{Answer, SecretKey};
 
 pub(super) trait Constant: Send + Sync {
@@ -12,7 +12,7 @@ pub(super) trait Constant: Send + Sync {
 impl<T: Constant> Provider for T {
     fn fetch<'a>(&'a self, keys: &'a [SecretKey]) -> BoxFuture<'a, Result<Batch, ProviderError>> {
         let answers = keys.iter().map(|key| self.answer(key)).collect();
-        Box::pin(async { Ok(Batch { answers, as_of: 0 }) })
+        Box::pin(async { Ok(Batch { answers, as_of: AsOf::moment(0) }) })
     }
 
     fn names(&self) -> BoxFuture<'_, Result<Vec<String>, ProviderError>> {
@@ -32,7 +32,7 @@ impl<T: Constant> Provider for T {
         &'a self,
         _keys: &'a [SecretKey],
         since: u64,
-    ) -> BoxFuture<'a, Result<Option<u64>, ProviderError>> {
-        Box::pin(async move { Ok(Some(since)) })
+    ) -> BoxFuture<'a, Result<Option<AsOf>, ProviderError>> {
+        Box::pin(async move { Ok(Some(AsOf::moment(since))) })
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
-use super::{Batch, BoxFuture, Provider, ProviderError, Pulse, unhurried};
+use super::{AsOf, Batch, BoxFuture, Provider, ProviderError, Pulse, unhurried};
 use crate::clock::Clock;
 use crate::secret::{Absent, Namespace, SecretKey, SecretName};
 use crate::store::{Store, StoreError};
@@ -66,14 +66,15 @@ impl Provider for LocalStore {
         &'a self,
         keys: &'a [SecretKey],
         since: u64,
-    ) -> BoxFuture<'a, Result<Option<u64>, ProviderError>> {
+    ) -> BoxFuture<'a, Result<Option<AsOf>, ProviderError>> {
         // What is no name stays missing.
         let names: Vec<_> = keys.iter().filter_map(|key| SecretName::parse(&key.path).ok()).collect();
         Box::pin(async move {
-            match self.store.surely_unchanged(&self.namespace, &names, since) {
-                Some(as_of) => Ok(Some(as_of)),
-                None => self.ask(|store| store.unchanged(&self.namespace, &names, since)).await,
-            }
+            let moment = match self.store.surely_unchanged(&self.namespace, &names, since) {
+                Some(moment) => Some(moment),
+                None => self.ask(|store| store.unchanged(&self.namespace, &names, since)).await?,
+            };
+            Ok(moment.map(AsOf::moment))
         })
     }
 }
@@ -92,7 +93,7 @@ impl LocalStore {
                 None => Err(Absent::Missing),
             })
             .collect();
-        Ok(Batch { answers, as_of: reading.as_of })
+        Ok(Batch { answers, as_of: AsOf::moment(reading.as_of) })
     }
 }
 

@@ -7,13 +7,16 @@ use std::pin::Pin;
 use tokio::runtime::{Handle, RuntimeFlavor};
 
 use crate::secret::{Answer, SecretKey};
+use crate::sys::uptime::Uptime;
 
 mod constant;
 mod env;
+mod exec;
 mod local;
 mod nowhere;
 
 pub use env::EnvProvider;
+pub use exec::ExecProvider;
 pub use local::LocalStore;
 pub use nowhere::Nowhere;
 
@@ -25,6 +28,11 @@ pub trait Provider: Send + Sync {
     /// Answers every key, in order, all as of one moment. `Err` means that the provider *failed*
     /// and nothing is known; that a secret is *absent* is an answer.
     fn fetch<'a>(&'a self, keys: &'a [SecretKey]) -> BoxFuture<'a, Result<Batch, ProviderError>>;
+
+    /// How many keys one question of it can hold; more are several questions.
+    fn largest_batch(&self) -> usize {
+        usize::MAX
+    }
 
     /// All names, for `list` and for "did you mean". Never on the path of an open that succeeds.
     fn names(&self) -> BoxFuture<'_, Result<Vec<String>, ProviderError>>;
@@ -40,13 +48,16 @@ pub trait Provider: Send + Sync {
         Box::pin(async { Ok(()) })
     }
 
+    /// Wipes what is too old to be kept. Called each second; never waits.
+    fn sweep(&self) {}
+
     /// Whether any of these may have changed after `since`, the `as_of` of an earlier batch.
     /// Answers with the moment up to which it has looked, or `None` if there was a change.
     fn unchanged<'a>(
         &'a self,
         keys: &'a [SecretKey],
         since: u64,
-    ) -> BoxFuture<'a, Result<Option<u64>, ProviderError>>;
+    ) -> BoxFuture<'a, Result<Option<AsOf>, ProviderError>>;
 }
 
 /// Does work that may take a while (the disk, a long rendering) without keeping a thread of the
@@ -60,8 +71,26 @@ pub fn unhurried<T>(work: impl FnOnce() -> T) -> T {
 /// Answers to the keys of one fetch, in their order.
 pub struct Batch {
     pub answers: Vec<Answer>,
-    /// The moment that the answers belong to, in the provider's own counting.
-    pub as_of: u64,
+    pub as_of: AsOf,
+}
+
+/// The moment that answers belong to, and how long they are good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AsOf {
+    /// In the provider's own counting.
+    pub moment: u64,
+    /// From when on the provider has to be asked, even if its pulse is the same.
+    pub until: Option<Uptime>,
+    /// Some answers are older than they should be, because their source does not answer: since
+    /// when nobody has confirmed the oldest.
+    pub stale_since: Option<Uptime>,
+}
+
+impl AsOf {
+    /// As good as the pulse of that moment.
+    pub fn moment(moment: u64) -> Self {
+        Self { moment, until: None, stale_since: None }
+    }
 }
 
 /// A provider's word on its own state. Two equal `Still` mean: nothing has changed between.
@@ -81,6 +110,35 @@ pub enum ProviderError {
     /// What is stored does not authenticate, or is not what was written.
     #[error("{0}")]
     Corrupt(String),
+    /// It has failed, at once: to ask again may help.
     #[error("{0}")]
     Unavailable(String),
+    /// It has not answered in time.
+    #[error("{0}")]
+    Timeout(String),
+    /// It has answered, and nobody can use that.
+    #[error("{0}")]
+    Invalid(String),
+    /// It has answered more than it may.
+    #[error("{0}")]
+    TooLarge(String),
+}
+
+impl ProviderError {
+    /// One word, for logs and metrics.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Sealed(_) => "sealed",
+            Self::Corrupt(_) => "corrupt",
+            Self::Unavailable(_) => "unavailable",
+            Self::Timeout(_) => "timeout",
+            Self::Invalid(_) => "decode",
+            Self::TooLarge(_) => "too_large",
+        }
+    }
+
+    /// The provider itself is down, as far as one can tell.
+    pub fn is_outage(&self) -> bool {
+        matches!(self, Self::Unavailable(_) | Self::Timeout(_))
+    }
 }

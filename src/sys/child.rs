@@ -1,11 +1,15 @@
 //! A forked child and what becomes of it. Uses nix and `link`.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::RawFd;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Command, ExitStatus};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nix::errno::Errno;
-use nix::sys::signal::Signal;
-use nix::sys::wait::waitpid;
+use nix::sys::signal::{Signal, killpg};
+use nix::sys::wait::{Id, WaitPidFlag, waitid, waitpid};
 use nix::unistd::{ForkResult, Pid, fork as fork_process, getpid, getppid, setsid};
 
 use super::environ;
@@ -101,15 +105,61 @@ pub fn reap() -> Option<News> {
     let flags = libc::WNOHANG | libc::WUNTRACED | libc::WCONTINUED;
     let mut status = 0;
     loop {
+        // Held until the status is where its waiter finds it.
+        let mut awaited = awaited();
         // SAFETY: the kernel writes one integer. (nix refuses the statuses of real-time signals.)
         let pid = unsafe { libc::waitpid(-1, &raw mut status, flags) };
         match pid {
             0 => return None,
             -1 if Errno::last() == Errno::EINTR => {}
             -1 => return None,
+            pid if awaited.contains_key(&pid) => {
+                if libc::WIFEXITED(status) || libc::WIFSIGNALED(status) {
+                    // What is left of its group still keeps the number.
+                    let _ = killpg(Pid::from_raw(pid), Signal::SIGKILL);
+                    awaited.insert(pid, Some(ExitStatus::from_raw(status)));
+                }
+            }
             pid => return Some(News::of(Pid::from_raw(pid), status)),
         }
     }
+}
+
+/// Children that somebody in this process waits for by their own number, and how they ended if
+/// [`reap`] has met them first.
+static AWAITED: Mutex<BTreeMap<i32, Option<ExitStatus>>> = Mutex::new(BTreeMap::new());
+
+/// Starts a program that [`reap_one`] will reap, whatever else reaps the children of this process.
+pub fn spawn(command: &mut Command) -> io::Result<Child> {
+    let mut awaited = awaited();
+    let child = command.spawn()?;
+    awaited.insert(child.id() as i32, None);
+    Ok(child)
+}
+
+/// Waits for a child of [`spawn`] and reaps it. Blocks until it has ended.
+pub fn reap_one(child: &mut Child) -> io::Result<ExitStatus> {
+    let pid = child.id() as i32;
+    // Waits without reaping, so that the table need not be held meanwhile.
+    let _ = waitid(Id::Pid(Pid::from_raw(pid)), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT);
+    let mut awaited = awaited();
+    match awaited.remove(&pid).flatten() {
+        Some(status) => Ok(status),
+        None => child.wait(),
+    }
+}
+
+/// Kills all that is left of the process group that a child of [`spawn`] leads.
+pub fn end_group(child: &Child) {
+    // The number cannot have become another's as long as the child is not reaped.
+    let pid = child.id() as i32;
+    if awaited().get(&pid) == Some(&None) {
+        let _ = killpg(Pid::from_raw(pid), Signal::SIGKILL);
+    }
+}
+
+fn awaited() -> MutexGuard<'static, BTreeMap<i32, Option<ExitStatus>>> {
+    AWAITED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl News {

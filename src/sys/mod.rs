@@ -11,11 +11,13 @@ pub mod namespace;
 pub mod peer;
 pub mod probe;
 pub mod process;
+pub mod program;
 pub mod ready;
 pub mod region;
 pub mod signal;
 pub mod spare;
 mod unswapped;
+pub mod uptime;
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};

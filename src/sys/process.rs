@@ -44,6 +44,12 @@ impl Process {
     }
 }
 
+impl AsRawFd for Process {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
 impl AsFd for Process {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()

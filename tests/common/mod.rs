@@ -8,6 +8,7 @@ pub mod http;
 mod keyboard;
 mod map;
 mod mount;
+pub mod programmed;
 pub mod programs;
 pub mod ready;
 mod running;

@@ -19,7 +19,7 @@ use secretfs::fs::tree::{Layout, Spec};
 use secretfs::fs::{SecretFs, mountpoint, session};
 use secretfs::ledger::Ledger;
 use secretfs::policy::{Ownership, Policy};
-use secretfs::provider::{Batch, BoxFuture, Provider, ProviderError, Pulse};
+use secretfs::provider::{AsOf, Batch, BoxFuture, Provider, ProviderError, Pulse};
 use secretfs::resolver::Resolver;
 use secretfs::secret::{FieldName, SecretBytes, SecretKey, SecretType, SecretVersion};
 use secretfs::template::Syntax;
@@ -230,7 +230,7 @@ impl Provider for Turning {
                     expires_at: None,
                 }))
             };
-            Ok(Batch { answers: keys.iter().map(|_| answer()).collect(), as_of: number })
+            Ok(Batch { answers: keys.iter().map(|_| answer()).collect(), as_of: AsOf::moment(number) })
         })
     }
 
@@ -250,7 +250,7 @@ impl Provider for Turning {
         &'a self,
         _: &'a [SecretKey],
         since: u64,
-    ) -> BoxFuture<'a, Result<Option<u64>, ProviderError>> {
-        Box::pin(async move { Ok((read_number(&self.0) == since).then_some(since)) })
+    ) -> BoxFuture<'a, Result<Option<AsOf>, ProviderError>> {
+        Box::pin(async move { Ok((read_number(&self.0) == since).then_some(AsOf::moment(since))) })
     }
 }

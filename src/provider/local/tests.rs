@@ -58,14 +58,14 @@ async fn answers(provider: LocalStore) {
             Err(Absent::Missing),
         ]
     );
-    assert_eq!(provider.pulse(), Pulse::Still(batch.as_of));
+    assert_eq!(provider.pulse(), Pulse::Still(batch.as_of.moment));
     assert_eq!(provider.names().await.unwrap(), ["a", "b/c", "old"]);
     provider.health().await.unwrap();
     put(&provider, "b/c", None);
-    assert_ne!(provider.pulse(), Pulse::Still(batch.as_of));
-    let unchanged = provider.unchanged(&keys[..3], batch.as_of).await.unwrap();
-    assert_eq!(unchanged.map(Pulse::Still), Some(provider.pulse()));
-    assert_eq!(provider.unchanged(&keys, batch.as_of).await.unwrap(), None);
+    assert_ne!(provider.pulse(), Pulse::Still(batch.as_of.moment));
+    let unchanged = provider.unchanged(&keys[..3], batch.as_of.moment).await.unwrap();
+    assert_eq!(unchanged.map(|as_of| Pulse::Still(as_of.moment)), Some(provider.pulse()));
+    assert_eq!(provider.unchanged(&keys, batch.as_of.moment).await.unwrap(), None);
 }
 
 #[test]

@@ -1,0 +1,152 @@
+//! Asking a provider: one question at a time for each secret, so many at once, within a time, twice
+//! more if it fails at once. Goes on when those who wait for it have gone. Uses `table`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
+
+use super::table::{Flight, Told};
+use super::{Inner, Need};
+use crate::provider::{Batch, ProviderError};
+use crate::secret::SecretKey;
+use crate::sys::uptime::Uptime;
+
+/// What a question comes to.
+pub(super) type Landing = Result<Told, ProviderError>;
+
+/// How somebody gets an answer.
+pub(super) enum Seat {
+    /// There is nothing to wait for.
+    None(Told),
+    Aboard {
+        landing: watch::Receiver<Option<Landing>>,
+        began: Uptime,
+        /// What would do if this takes too long.
+        old: Option<Told>,
+    },
+}
+
+/// A question that is about to be asked, and who is told.
+type Begun = (SecretKey, watch::Sender<Option<Landing>>);
+
+/// How often a provider is asked again that has failed at once.
+const RETRIES: u32 = 2;
+/// Between two tries, at least, at the first.
+const PAUSE: Duration = Duration::from_millis(50);
+
+impl Inner {
+    /// For each key what is known, or a seat on the flight that finds out.
+    pub(super) fn board(self: &Arc<Self>, keys: &[SecretKey], what: Need) -> Vec<Seat> {
+        let now = Uptime::now();
+        let mut begun: Vec<Begun> = Vec::new();
+        let mut table = self.table();
+        let seat = |key: &SecretKey| {
+            if let Some(told) = table.fresh(key, what, now) {
+                return Seat::None(told);
+            }
+            let old = table.old(key, what, now);
+            // One that was lost has nobody who could still land it.
+            let under_way = table.flights.get(key).filter(|flight| flight.landing.has_changed().is_ok());
+            let Flight { began, landing } = under_way.cloned().unwrap_or_else(|| {
+                let (sender, landing) = watch::channel(None);
+                let flight = Flight { began: now, landing };
+                table.flights.insert(key.clone(), flight.clone());
+                begun.push((key.clone(), sender));
+                flight
+            });
+            Seat::Aboard { landing, began, old }
+        };
+        let seats: Vec<Seat> = keys.iter().map(seat).collect();
+        drop(table);
+        self.count(&seats, begun.len());
+        self.take_off(begun);
+        seats
+    }
+
+    fn count(&self, seats: &[Seat], begun: usize) {
+        let hits = seats.iter().filter(|seat| matches!(seat, Seat::None(_))).count();
+        let answers = [("hit", hits), ("miss", begun), ("joined", seats.len() - hits - begun)];
+        for (answer, count) in answers.into_iter().filter(|(_, count)| *count > 0) {
+            crate::metrics::get().cache_answers.of([&self.name, answer]).inc_by(count as u64);
+        }
+    }
+
+    fn take_off(self: &Arc<Self>, mut begun: Vec<Begun>) {
+        while !begun.is_empty() {
+            let batch = begun.split_off(begun.len().saturating_sub(self.upstream.largest_batch().max(1)));
+            tokio::spawn(self.clone().fly(batch));
+        }
+    }
+
+    async fn fly(self: Arc<Self>, begun: Vec<Begun>) {
+        let (keys, tell): (Vec<_>, Vec<_>) = begun.into_iter().unzip();
+        let outcome = self.ask(&keys).await;
+        for (landing, tell) in self.land(&keys, outcome).into_iter().zip(tell) {
+            tell.send_replace(Some(landing));
+        }
+    }
+
+    fn land(&self, keys: &[SecretKey], outcome: Result<Batch, ProviderError>) -> Vec<Landing> {
+        let now = Uptime::now();
+        let mut table = self.table();
+        keys.iter().for_each(|key| drop(table.flights.remove(key)));
+        match outcome {
+            Ok(batch) => {
+                keys.iter().zip(&batch.answers).map(|(key, it)| Ok(table.land(key, it, now))).collect()
+            }
+            Err(error) => keys.iter().map(|_| Err(error.clone())).collect(),
+        }
+    }
+
+    async fn ask(&self, keys: &[SecretKey]) -> Result<Batch, ProviderError> {
+        let end = Instant::now() + self.limits.timeout;
+        let mut tries = 0;
+        loop {
+            let outcome = self.ask_once(keys, end).await;
+            tries += 1;
+            let pause = (PAUSE + jitter()) * tries;
+            let is_over = tries > RETRIES || Instant::now() + pause >= end;
+            match outcome {
+                Err(ProviderError::Unavailable(_)) if !is_over => tokio::time::sleep(pause).await,
+                outcome => return outcome,
+            }
+        }
+    }
+
+    async fn ask_once(&self, keys: &[SecretKey], end: Instant) -> Result<Batch, ProviderError> {
+        let turn = timeout_at(end, self.turns.acquire()).await;
+        let _turn = turn.map_err(|_| self.late("is busy with other questions"))?;
+        self.breaker.admit(keys, Uptime::now())?;
+        let asked = timeout_at(end, self.upstream.fetch(keys)).await;
+        let outcome = asked.unwrap_or_else(|_| Err(self.late("has not answered")));
+        let metrics = crate::metrics::get();
+        metrics.provider_calls.of([&self.name]).inc();
+        if let Err(error) = &outcome {
+            metrics.provider_errors.of([&self.name, error.kind()]).inc();
+            tracing::warn!(provider = self.name, kind = error.kind(), %error, "provider_error");
+        }
+        self.breaker.heed(keys, outcome.as_ref().err(), Uptime::now());
+        outcome
+    }
+
+    /// Bounds what no flight does.
+    pub(super) async fn within_time<T>(
+        &self,
+        work: impl Future<Output = Result<T, ProviderError>>,
+    ) -> Result<T, ProviderError> {
+        let worked = tokio::time::timeout(self.limits.timeout, work).await;
+        worked.unwrap_or_else(|_| Err(self.late("has not answered")))
+    }
+
+    fn late(&self, how: &str) -> ProviderError {
+        ProviderError::Timeout(format!("it {how} within {:?}", self.limits.timeout))
+    }
+}
+
+/// Up to a second pause, so that those who failed together do not come back together.
+fn jitter() -> Duration {
+    let random = getrandom::u32().unwrap_or_default();
+    PAUSE.mul_f64(f64::from(random) / f64::from(u32::MAX))
+}

@@ -1,0 +1,213 @@
+//! What stands between the readers and a provider elsewhere, itself a provider: keeps answers for a
+//! while, asks once however many want to know, and says so when it has to serve an old answer.
+//! Uses `provider`; its parts are `table` (what is kept), `breaker` and `flight` (how it is asked).
+
+mod breaker;
+mod flight;
+mod table;
+
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+
+use crate::config::{Keeping, Limits};
+use crate::provider::{AsOf, Batch, BoxFuture, Provider, ProviderError, Pulse};
+use crate::secret::{Absent, SecretKey};
+use crate::sys::uptime::Uptime;
+use breaker::Breaker;
+use flight::Seat;
+use table::{Table, Told};
+
+/// A provider, with a memory in front of it. Freshness, as readers see it:
+///
+/// * within its time to live an answer costs one pulse;
+/// * after that the next one who asks waits until the provider has confirmed or changed it;
+/// * with `max_stale`, if the provider fails or lets wait, the old answer is given and marked;
+/// * a change that anybody meets moves the pulse, so that all files with that secret hear of it.
+///
+/// Times are the machine's own clock, so that setting the date makes nothing younger, and a night
+/// asleep makes it older.
+pub struct Cache(Arc<Inner>);
+
+struct Inner {
+    name: String,
+    upstream: Arc<dyn Provider>,
+    limits: Limits,
+    keeping: Keeping,
+    /// Guards the bookkeeping; held for no call.
+    table: Mutex<Table>,
+    turns: Semaphore,
+    breaker: Breaker,
+}
+
+/// How long a reader waits for a provider where an old answer would do.
+const PATIENCE: Duration = Duration::from_millis(250);
+
+impl Cache {
+    /// `name` is the provider's in the config.
+    pub fn new(name: &str, upstream: Arc<dyn Provider>, limits: Limits, keeping: Keeping) -> Self {
+        Self(Arc::new(Inner {
+            name: name.to_owned(),
+            upstream,
+            turns: Semaphore::new(limits.concurrency),
+            table: Mutex::new(Table::new(keeping.clone())),
+            breaker: Breaker::new(name),
+            limits,
+            keeping,
+        }))
+    }
+}
+
+impl Inner {
+    /// What is known of each key in the end, asked for where it is not known well enough.
+    async fn tell(self: &Arc<Self>, keys: &[SecretKey], what: Need) -> Result<Vec<Told>, ProviderError> {
+        let mut told = Vec::with_capacity(keys.len());
+        for (key, seat) in keys.iter().zip(self.board(keys, what)) {
+            told.push(self.land_with(key, seat).await?);
+        }
+        Ok(told)
+    }
+
+    /// The landing of a flight, or an old answer in place of one that takes too long or fails.
+    async fn land_with(&self, key: &SecretKey, seat: Seat) -> Result<Told, ProviderError> {
+        let (mut landing, began, old) = match seat {
+            Seat::None(told) => return Ok(told),
+            Seat::Aboard { landing, began, old } => (landing, began, old),
+        };
+        let lost = || Err(ProviderError::Unavailable("the question was lost".to_owned()));
+        let landed = async {
+            match landing.wait_for(Option::is_some).await {
+                Ok(landed) => landed.clone().expect("waited until it is there"),
+                Err(_) => lost(),
+            }
+        };
+        let Some(old) = old else { return landed.await };
+        let patience = PATIENCE.saturating_sub(Uptime::now().since(began));
+        match tokio::time::timeout(patience, landed).await {
+            Ok(Ok(told)) => Ok(told),
+            Ok(Err(error)) => Ok(self.stale(key, old, &error.to_string())),
+            Err(_) => Ok(self.stale(key, old, "no answer yet")),
+        }
+    }
+
+    fn stale(&self, key: &SecretKey, old: Told, why: &str) -> Told {
+        crate::metrics::get().cache_answers.of([&self.name, "stale"]).inc();
+        if self.table().tell_stale(key) {
+            let age = Uptime::now().since(old.checked).as_secs();
+            tracing::warn!(provider = self.name, secret = %key, age, why, "stale: an old answer is served");
+        }
+        Told { is_stale: true, ..old }
+    }
+
+    /// The moment that these belong to, all together.
+    fn as_of(&self, keys: &[SecretKey], told: &[Told]) -> AsOf {
+        let table = self.table();
+        let each = || keys.iter().zip(told);
+        let moment = each().map(|(key, told)| table.moment_of(key, told)).min();
+        let until = each().map(|(key, told)| match told.is_stale {
+            // Asked again by whoever comes next.
+            true => told.checked,
+            false => told.checked + self.keeping.time_of(key, &told.absent),
+        });
+        let stale_since = told.iter().filter(|told| told.is_stale).map(|told| told.checked).min();
+        AsOf { moment: moment.unwrap_or_else(|| table.moment()), until: until.min(), stale_since }
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().expect("nothing panics while it holds this")
+    }
+}
+
+/// What is asked for: the values, or only whether they have changed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Need {
+    Values,
+    Changes,
+}
+
+/// An answer that is asked for each time is good for the open that asked, whose lookup and open
+/// are two questions.
+const ONE_OPEN: Duration = Duration::from_millis(100);
+
+impl Keeping {
+    fn keeps(&self, key: &SecretKey) -> bool {
+        !self.no_cache.contains(&key.path)
+    }
+
+    /// How long an answer is good.
+    fn time_of(&self, key: &SecretKey, absent: &Option<Absent>) -> Duration {
+        match absent {
+            _ if !self.keeps(key) => ONE_OPEN,
+            None => self.ttl,
+            Some(_) => self.negative_ttl,
+        }
+    }
+
+    /// How long an answer may be served at all.
+    fn longest_of(&self, key: &SecretKey, absent: &Option<Absent>) -> Duration {
+        let time = self.time_of(key, absent);
+        match absent {
+            None if self.keeps(key) => time + self.max_stale.unwrap_or_default(),
+            _ => time,
+        }
+    }
+}
+
+impl Provider for Cache {
+    fn fetch<'a>(&'a self, keys: &'a [SecretKey]) -> BoxFuture<'a, Result<Batch, ProviderError>> {
+        Box::pin(async move {
+            let mut told = self.0.tell(keys, Need::Values).await?;
+            let as_of = self.0.as_of(keys, &told);
+            let answers = told.iter_mut().map(|told| told.answer.take().unwrap_or(Err(Absent::Missing)));
+            Ok(Batch { answers: answers.collect(), as_of })
+        })
+    }
+
+    fn names(&self) -> BoxFuture<'_, Result<Vec<String>, ProviderError>> {
+        Box::pin(self.0.within_time(self.0.upstream.names()))
+    }
+
+    fn health(&self) -> BoxFuture<'_, Result<(), ProviderError>> {
+        Box::pin(async {
+            self.0.breaker.health()?;
+            self.0.within_time(self.0.upstream.health()).await
+        })
+    }
+
+    /// Moves with each change of an answer that was known.
+    fn pulse(&self) -> Pulse {
+        Pulse::Still(self.0.table().changes())
+    }
+
+    fn tend(&self) -> BoxFuture<'_, Result<(), ProviderError>> {
+        Box::pin(self.0.within_time(self.0.upstream.tend()))
+    }
+
+    fn sweep(&self) {
+        let mut table = self.0.table();
+        let wiped = table.sweep(Uptime::now());
+        let (left, pushed_out) = (table.answers(), table.pushed_out());
+        // Wiped outside the lock.
+        drop(table);
+        drop(wiped);
+        let metrics = crate::metrics::get();
+        metrics.cache_entries.of([&self.0.name]).set(left as i64);
+        metrics.cache_evictions.of([&self.0.name]).inc_by(pushed_out);
+    }
+
+    fn unchanged<'a>(
+        &'a self,
+        keys: &'a [SecretKey],
+        since: u64,
+    ) -> BoxFuture<'a, Result<Option<AsOf>, ProviderError>> {
+        Box::pin(async move {
+            if !self.0.table().knows_all(keys, since) {
+                return Ok(None);
+            }
+            let told = self.0.tell(keys, Need::Changes).await?;
+            let is_same = told.iter().all(|told| told.changed <= since);
+            Ok(is_same.then(|| self.0.as_of(keys, &told)))
+        })
+    }
+}

@@ -1,0 +1,274 @@
+//! What is known of each secret of a provider: the answer as long as it may be kept, and after
+//! that only enough to tell whether it has changed. Pure bookkeeping; moments are arguments.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, OnceLock};
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use tokio::sync::watch;
+
+use super::Need;
+use super::flight::Landing;
+use crate::config::Keeping;
+use crate::secret::{Absent, Answer, SecretKey, SecretVersion};
+use crate::sys::uptime::Uptime;
+
+/// What a reader is told.
+#[derive(Clone)]
+pub(super) struct Told {
+    /// Unless only changes are asked for.
+    pub(super) answer: Option<Answer>,
+    pub(super) absent: Option<Absent>,
+    /// The moment of its last change.
+    pub(super) changed: u64,
+    /// When the provider has said so last.
+    pub(super) checked: Uptime,
+    /// It is too old, and the provider does not answer.
+    pub(super) is_stale: bool,
+}
+
+pub(super) struct Table {
+    keeping: Keeping,
+    records: HashMap<SecretKey, Record>,
+    /// The secrets whose answers are kept, by their last use.
+    uses: BTreeMap<u64, SecretKey>,
+    pub(super) flights: HashMap<SecretKey, Flight>,
+    /// Counts answers that were not the ones that were known.
+    moment: u64,
+    /// Counts those of them that took the place of a known one.
+    changes: u64,
+    used: u64,
+    /// The size of all answers that are kept.
+    size: usize,
+    /// Answers that had to go for others.
+    pushed_out: u64,
+}
+
+struct Record {
+    answer: Option<Answer>,
+    absent: Option<Absent>,
+    print: [u8; 32],
+    changed: u64,
+    checked: Uptime,
+    size: usize,
+    last_use: u64,
+    is_told_stale: bool,
+}
+
+/// A question that is under way.
+#[derive(Clone)]
+pub(super) struct Flight {
+    pub(super) began: Uptime,
+    pub(super) landing: watch::Receiver<Option<Landing>>,
+}
+
+/// Records without an answer, beyond which they are forgotten. Then a secret is taken for changed.
+const MOST_RECORDS: usize = 100_000;
+/// What an answer takes beside its values.
+const OVERHEAD: usize = 256;
+
+impl Table {
+    pub(super) fn new(keeping: Keeping) -> Self {
+        Self {
+            keeping,
+            records: HashMap::new(),
+            uses: BTreeMap::new(),
+            flights: HashMap::new(),
+            moment: 0,
+            changes: 0,
+            used: 0,
+            size: 0,
+            pushed_out: 0,
+        }
+    }
+
+    /// What is known and young enough.
+    pub(super) fn fresh(&mut self, key: &SecretKey, what: Need, now: Uptime) -> Option<Told> {
+        let record = self.records.get(key)?;
+        let is_fresh = now.since(record.checked) < self.keeping.time_of(key, &record.absent);
+        let suffices = what == Need::Changes || record.answer.is_some();
+        if !(is_fresh && suffices) {
+            return None;
+        }
+        self.touch(key);
+        Some(self.records[key].told())
+    }
+
+    /// What may be served if the provider does not answer: never that there is none.
+    pub(super) fn old(&mut self, key: &SecretKey, what: Need, now: Uptime) -> Option<Told> {
+        self.keeping.max_stale?;
+        let record = self.records.get(key)?;
+        let age = now.since(record.checked);
+        let suffices = what == Need::Changes || record.answer.is_some();
+        let may_be = record.absent.is_none() && age < self.keeping.longest_of(key, &record.absent);
+        if !(may_be && suffices) {
+            return None;
+        }
+        self.touch(key);
+        Some(self.records[key].told())
+    }
+
+    /// The provider has answered.
+    pub(super) fn land(&mut self, key: &SecretKey, answer: &Answer, now: Uptime) -> Told {
+        let print = print_of(answer);
+        let known = self.records.get(key).map(|record| (record.print == print, record.changed));
+        let changed = match known {
+            Some((true, changed)) => changed,
+            _ => {
+                self.moment += 1;
+                self.changes += u64::from(known.is_some());
+                self.moment
+            }
+        };
+        let absent = answer.as_ref().err().cloned();
+        let told = Told {
+            answer: Some(answer.clone()),
+            absent: absent.clone(),
+            changed,
+            checked: now,
+            is_stale: false,
+        };
+        self.forget_answer(key);
+        let record = Record {
+            answer: None,
+            absent,
+            print,
+            changed,
+            checked: now,
+            size: 0,
+            last_use: 0,
+            is_told_stale: false,
+        };
+        self.records.insert(key.clone(), record);
+        self.keep(key, answer);
+        told
+    }
+
+    /// Keeps the answer, in place of those that were not used for longest.
+    fn keep(&mut self, key: &SecretKey, answer: &Answer) {
+        let size = OVERHEAD + answer.as_ref().map_or(0, size_of);
+        if !self.keeping.keeps(key) || size > self.keeping.size {
+            return;
+        }
+        while self.size + size > self.keeping.size
+            && let Some((_, oldest)) = self.uses.first_key_value()
+        {
+            let oldest = oldest.clone();
+            self.forget_answer(&oldest);
+            self.pushed_out += 1;
+        }
+        self.used += 1;
+        let Some(record) = self.records.get_mut(key) else { return };
+        (record.answer, record.size, record.last_use) = (Some(answer.clone()), size, self.used);
+        self.uses.insert(self.used, key.clone());
+        self.size += size;
+    }
+
+    fn touch(&mut self, key: &SecretKey) {
+        let Some(record) = self.records.get_mut(key).filter(|record| record.answer.is_some()) else { return };
+        self.uses.remove(&record.last_use);
+        self.used += 1;
+        record.last_use = self.used;
+        self.uses.insert(self.used, key.clone());
+    }
+
+    /// Lets go of an answer. Its values are wiped with the last snapshot or reader that has them.
+    fn forget_answer(&mut self, key: &SecretKey) -> Option<Answer> {
+        let record = self.records.get_mut(key)?;
+        let answer = record.answer.take()?;
+        self.uses.remove(&record.last_use);
+        self.size -= record.size;
+        Some(answer)
+    }
+
+    /// Lets go of all answers that are too old to be served, for the caller to drop.
+    pub(super) fn sweep(&mut self, now: Uptime) -> Vec<Answer> {
+        let is_over = |(key, record): (&SecretKey, &Record)| {
+            let over = now.since(record.checked) >= self.keeping.longest_of(key, &record.absent);
+            (over && record.answer.is_some()).then(|| key.clone())
+        };
+        let over: Vec<_> = self.records.iter().filter_map(is_over).collect();
+        let wiped = over.iter().filter_map(|key| self.forget_answer(key)).collect();
+        if self.records.len() > MOST_RECORDS {
+            self.records.retain(|_, record| record.answer.is_some());
+        }
+        wiped
+    }
+
+    /// Whether none of these is known to have changed after that moment.
+    pub(super) fn knows_all(&self, keys: &[SecretKey], since: u64) -> bool {
+        keys.iter().all(|key| self.records.get(key).is_some_and(|record| record.changed <= since))
+    }
+
+    /// The moment of an answer: now, unless there is a newer one already.
+    pub(super) fn moment_of(&self, key: &SecretKey, told: &Told) -> u64 {
+        let is_last = self.records.get(key).is_some_and(|record| record.changed == told.changed);
+        if is_last { self.moment } else { told.changed }
+    }
+
+    pub(super) fn moment(&self) -> u64 {
+        self.moment
+    }
+
+    pub(super) fn changes(&self) -> u64 {
+        self.changes
+    }
+
+    pub(super) fn answers(&self) -> usize {
+        self.uses.len()
+    }
+
+    /// How many had to go since the last call.
+    pub(super) fn pushed_out(&mut self) -> u64 {
+        std::mem::take(&mut self.pushed_out)
+    }
+
+    /// Whether this is the first time since the provider has answered.
+    pub(super) fn tell_stale(&mut self, key: &SecretKey) -> bool {
+        self.records.get_mut(key).is_some_and(|record| !std::mem::replace(&mut record.is_told_stale, true))
+    }
+}
+
+impl Record {
+    fn told(&self) -> Told {
+        Told {
+            answer: self.answer.clone(),
+            absent: self.absent.clone(),
+            changed: self.changed,
+            checked: self.checked,
+            is_stale: false,
+        }
+    }
+}
+
+fn size_of(version: &Arc<SecretVersion>) -> usize {
+    version.fields.iter().map(|(name, value)| name.as_str().len() + value.len()).sum()
+}
+
+/// Tells one answer from another, without keeping it.
+fn print_of(answer: &Answer) -> [u8; 32] {
+    let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(print_key()).expect("any length is a key");
+    match answer {
+        Err(absent) => mac.update(absent.to_string().as_bytes()),
+        Ok(version) => {
+            let SecretVersion { kind, fields, version, created_at, updated_at, expires_at } = &**version;
+            mac.update(format!("{kind:?} {version} {created_at} {updated_at} {expires_at:?}").as_bytes());
+            for (name, value) in fields {
+                mac.update(format!(" {name} {} ", value.len()).as_bytes());
+                mac.update(value.expose());
+            }
+        }
+    }
+    mac.finalize().into_bytes().into()
+}
+
+/// A key of this process only: a plain hash of a short value could be guessed.
+fn print_key() -> &'static [u8; 32] {
+    static KEY: OnceLock<[u8; 32]> = OnceLock::new();
+    KEY.get_or_init(|| {
+        let mut key = [0; 32];
+        getrandom::fill(&mut key).expect("the kernel has random bytes");
+        key
+    })
+}

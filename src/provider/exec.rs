@@ -1,0 +1,193 @@
+//! Any program as a provider (`type: exec`): it gets a secret's path as its last argument and prints
+//! the value. Uses `sys` to run it. What it says on stderr is shown to nobody: it may hold a value.
+//!
+//! | the program | the answer |
+//! |---|---|
+//! | ends with status 0 | what it printed; one final newline of a single line is dropped |
+//! | ends with `not_found_status` (44) | there is no such secret |
+//! | ends otherwise, or cannot be started | it has failed |
+//!
+//! With `fields: json` it prints one object, `{"field": "value", …}`. Cutting it off kills it and
+//! all of its process group.
+
+mod fields;
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::process::{Command, ExitStatus};
+use std::sync::{Arc, Mutex};
+
+use hmac::{Hmac, KeyInit, Mac};
+use jiff::Timestamp;
+use nix::unistd::{AccessFlags, access};
+use sha2::Sha256;
+
+use super::{AsOf, Batch, BoxFuture, Provider, ProviderError, Pulse};
+use crate::config::Program;
+use crate::secret::{Absent, Answer, SecretBytes, SecretKey, SecretType, SecretVersion};
+use crate::sys::program::{self, Ended};
+
+/// The most bytes that a program may print.
+const LARGEST: usize = 1 << 20;
+/// Where the path goes, if not behind all other arguments.
+const PATH: &str = "{path}";
+/// What a program finds of the daemon's environment: nothing that could hold a key.
+const INHERITED: [&str; 9] =
+    ["PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "TMPDIR", "XDG_RUNTIME_DIR"];
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+pub struct ExecProvider {
+    program: Program,
+    /// Makes versions out of values, the same in each process.
+    version_key: SecretBytes,
+    /// The version of each secret that was met last, and when it was met first.
+    met: Mutex<HashMap<String, (u64, Timestamp)>>,
+}
+
+impl ExecProvider {
+    pub fn new(program: Program, version_key: SecretBytes) -> Self {
+        Self { program, version_key, met: Mutex::default() }
+    }
+
+    async fn ask(&self, key: &SecretKey) -> Result<Answer, ProviderError> {
+        // A program knows no versions, and takes what begins with a dash for an option.
+        if key.version.is_some() || key.path.starts_with('-') || key.path.contains('\0') {
+            return Ok(Err(Absent::Missing));
+        }
+        let ended = program::run(&mut self.command(&key.path), LARGEST).await;
+        match ended.map_err(|error| self.failed(format!("cannot be run: {error}")))? {
+            Ended::TooLarge => Err(ProviderError::TooLarge(self.says("printed more than 1 MiB"))),
+            Ended::With(status, _) if status.code() == Some(self.program.not_found_status.into()) => {
+                Ok(Err(Absent::Missing))
+            }
+            Ended::With(status, printed) if status.success() => self.answer(&key.path, &printed).map(Ok),
+            Ended::With(status, _) => Err(self.failed(how_it_ended(status))),
+        }
+    }
+
+    fn command(&self, path: &str) -> Command {
+        let words = &self.program.command;
+        let mut command = Command::new(&words[0]);
+        command.args(words[1..].iter().map(|word| word.replace(PATH, path)));
+        if !words.iter().any(|word| word.contains(PATH)) {
+            command.arg(path);
+        }
+        command.env_clear().env("PATH", DEFAULT_PATH);
+        command.envs(INHERITED.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
+        command.envs(&self.program.env);
+        command
+    }
+
+    fn answer(&self, path: &str, printed: &[u8]) -> Result<Arc<SecretVersion>, ProviderError> {
+        let fields = match self.program.prints_json {
+            true => fields::of_json(printed).map_err(|why| ProviderError::Invalid(self.says(&why)))?,
+            false => fields::of_text(printed),
+        };
+        let (version, since) = self.meet(path, self.version_of(&fields));
+        let kind = if self.program.prints_json { SecretType::Custom } else { SecretType::Plain };
+        Ok(Arc::new(SecretVersion {
+            kind,
+            fields,
+            version,
+            created_at: since,
+            updated_at: since,
+            expires_at: None,
+        }))
+    }
+
+    /// The program tells none: equal values have equal versions, in every process with this store.
+    fn version_of(&self, fields: &fields::Fields) -> u64 {
+        let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(self.version_key.expose())
+            .expect("any length is a key");
+        for (name, value) in fields {
+            mac.update(&(name.as_str().len() as u64).to_le_bytes());
+            mac.update(name.as_str().as_bytes());
+            mac.update(&(value.len() as u64).to_le_bytes());
+            mac.update(value.expose());
+        }
+        let digest: [u8; 32] = mac.finalize().into_bytes().into();
+        let number = digest[..6].iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
+        1 + number
+    }
+
+    /// When this version was met first.
+    fn meet(&self, path: &str, version: u64) -> (u64, Timestamp) {
+        let mut met = self.met.lock().expect("nothing panics while it holds this");
+        match met.get(path) {
+            Some(known) if known.0 == version => *known,
+            _ => {
+                let new = (version, Timestamp::now());
+                met.insert(path.to_owned(), new);
+                new
+            }
+        }
+    }
+
+    fn failed(&self, how: String) -> ProviderError {
+        ProviderError::Unavailable(self.says(&how))
+    }
+
+    fn says(&self, how: &str) -> String {
+        format!("`{}` {how}", self.program.command[0])
+    }
+
+    fn can_be_found(&self) -> bool {
+        let name = &self.program.command[0];
+        let is_program = |path: &Path| path.is_file() && access(path, AccessFlags::X_OK).is_ok();
+        if name.contains('/') {
+            return is_program(Path::new(name));
+        }
+        let path = self.program.env.get("PATH").map(Into::into);
+        let path = path.or_else(|| std::env::var_os("PATH")).unwrap_or_else(|| DEFAULT_PATH.into());
+        std::env::split_paths(&path).any(|folder| is_program(&folder.join(name)))
+    }
+}
+
+fn how_it_ended(status: ExitStatus) -> String {
+    match status.code() {
+        Some(code) => format!("ended with status {code} (what it says on stderr is not shown)"),
+        None => format!("was ended by a {status}"),
+    }
+}
+
+impl Provider for ExecProvider {
+    fn fetch<'a>(&'a self, keys: &'a [SecretKey]) -> BoxFuture<'a, Result<Batch, ProviderError>> {
+        Box::pin(async move {
+            let mut answers = Vec::with_capacity(keys.len());
+            for key in keys {
+                answers.push(self.ask(key).await?);
+            }
+            Ok(Batch { answers, as_of: AsOf::moment(0) })
+        })
+    }
+
+    fn largest_batch(&self) -> usize {
+        1
+    }
+
+    fn names(&self) -> BoxFuture<'_, Result<Vec<String>, ProviderError>> {
+        Box::pin(async { Err(ProviderError::Invalid(self.says("cannot be asked which secrets there are"))) })
+    }
+
+    fn health(&self) -> BoxFuture<'_, Result<(), ProviderError>> {
+        Box::pin(async {
+            match self.can_be_found() {
+                true => Ok(()),
+                false => Err(self.failed("is no program that can be run".to_owned())),
+            }
+        })
+    }
+
+    /// Nothing is known without asking.
+    fn pulse(&self) -> Pulse {
+        Pulse::Moving
+    }
+
+    fn unchanged<'a>(
+        &'a self,
+        _keys: &'a [SecretKey],
+        _since: u64,
+    ) -> BoxFuture<'a, Result<Option<AsOf>, ProviderError>> {
+        Box::pin(async { Ok(None) })
+    }
+}

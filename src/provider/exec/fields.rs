@@ -1,0 +1,127 @@
+//! What a program has printed, as the fields of a secret. Errors say what is wrong, never what is
+//! there. Pure.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, Error, MapAccess, Visitor};
+
+use crate::secret::{FieldName, SecretBytes};
+
+pub(super) type Fields = BTreeMap<FieldName, SecretBytes>;
+
+/// The most fields of one secret.
+const MOST: usize = 64;
+
+/// The value as `secretfs set` reads it: a single line without its newline, anything else as it is.
+pub(super) fn of_text(printed: &[u8]) -> Fields {
+    let line = printed.strip_suffix(b"\n").filter(|line| !line.contains(&b'\n'));
+    BTreeMap::from([(FieldName::value(), SecretBytes::copy_of(line.unwrap_or(printed)))])
+}
+
+/// `{"field": "value", …}`: every value is a text.
+pub(super) fn of_json(printed: &[u8]) -> Result<Fields, String> {
+    let fields = serde_json::from_slice::<Object>(printed).map_err(|error| {
+        let (line, column) = (error.line(), error.column());
+        format!("printed no JSON object of texts (line {line}, column {column})")
+    })?;
+    match fields.0.len() {
+        0 => Err("printed an object without a field".to_owned()),
+        1..=MOST => Ok(fields.0),
+        _ => Err(format!("printed more than {MOST} fields")),
+    }
+}
+
+struct Object(Fields);
+
+struct Text(SecretBytes);
+
+struct ObjectVisitor;
+
+impl<'de> Visitor<'de> for ObjectVisitor {
+    type Value = Object;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object, A::Error> {
+        let mut fields = Fields::new();
+        while let Some(name) = map.next_key::<String>()? {
+            let name = FieldName::parse(&name).map_err(|_| A::Error::custom("a field's name"))?;
+            let Text(value) = map.next_value()?;
+            if fields.insert(name, value).is_some() || fields.len() > MOST {
+                return Err(A::Error::custom("a field that is given twice, or too many"));
+            }
+        }
+        Ok(Object(fields))
+    }
+}
+
+impl<'de> Deserialize<'de> for Object {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(ObjectVisitor)
+    }
+}
+
+struct TextVisitor;
+
+impl Visitor<'_> for TextVisitor {
+    type Value = Text;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a text")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Text, E> {
+        Ok(Text(SecretBytes::copy_of(text.as_bytes())))
+    }
+}
+
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(TextVisitor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_line_loses_its_newline_and_nothing_else_is_touched() {
+        for (printed, value) in
+            [("a\n", "a"), ("a", "a"), ("", ""), ("\n", ""), ("a\n\n", "a\n\n"), ("a\nb\n", "a\nb\n")]
+        {
+            assert!(of_text(printed.as_bytes())["value"].same_as(value.as_bytes()), "{printed:?}");
+        }
+    }
+
+    #[test]
+    fn an_object_of_texts_gives_fields() {
+        let fields = of_json(br#" {"user": "a", "pass": "x\u0000\n"} "#).ok().unwrap();
+        assert!(fields["user"].same_as(b"a") && fields["pass"].same_as(b"x\0\n"));
+    }
+
+    #[test]
+    fn what_is_wrong_is_never_quoted() {
+        let many =
+            format!("{{{}}}", Vec::from_iter((0..65).map(|n| format!("\"a{n}\": \"31337\""))).join(","));
+        for printed in [
+            "",
+            "31337",
+            "{}",
+            "<html>31337",
+            r#"{"a": 31337}"#,
+            r#"{"a": {"b": "31337"}}"#,
+            r#"{"a": "31337", "a": "31337"}"#,
+            r#"{"31337!": "b"}"#,
+            r#"{"a": "31337"} 31337"#,
+            &many,
+        ] {
+            let Err(why) = of_json(printed.as_bytes()) else { panic!("{printed}") };
+            assert!(!why.contains("31337"), "{why}");
+        }
+    }
+}
