@@ -1,5 +1,5 @@
 //! A mount outlives the process that serves it: what that one has left becomes this one's, before
-//! the first request is read. Uses the tables and the ledger.
+//! the first request is read. Uses the tables, the ledger and the metrics.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use super::nodes::NodeId;
 use super::snapshot::Snapshot;
 use super::wire::Agreement;
 use crate::ledger::{Kind, Ledger, Record};
+use crate::metrics;
 
 /// What the mount began with, and where it is kept.
 pub(super) struct Agreed {
@@ -25,7 +26,7 @@ impl SecretFs {
             return;
         }
         if let Some(kept) = ledger.take(Kind::Session).pop()
-            && let Some(agreement) = Agreement::of(&kept.words)
+            && let Some(agreement) = Agreement::of(&kept)
         {
             let _ = self.agreed.set(Agreed { agreement, _record: Some(kept.record) });
         }
@@ -38,8 +39,8 @@ impl SecretFs {
             .collect();
         self.nodes().inherit(ledger);
         for handle in ledger.take(Kind::Handle).into_iter().filter_map(Inherited::of) {
-            if let Some(snapshot) = snapshots.get(&handle.snapshot) {
-                self.reopen(handle, snapshot);
+            if self.reopen(handle, &snapshots).is_none() {
+                metrics::get().handles_lost.inc();
             }
         }
         self.nodes().inherited();
@@ -55,10 +56,9 @@ impl SecretFs {
         self.agreed.get().map(|agreed| agreed.agreement)
     }
 
-    fn reopen(&self, handle: Inherited, snapshot: &Arc<Snapshot>) {
-        if self.nodes().reopen(handle.node, snapshot) {
-            self.handles.restore(handle, snapshot.clone());
-        }
+    fn reopen(&self, handle: Inherited, snapshots: &HashMap<u64, Arc<Snapshot>>) -> Option<()> {
+        let snapshot = snapshots.get(&handle.snapshot)?;
+        self.nodes().reopen(handle.node, snapshot).then(|| self.handles.restore(handle, snapshot.clone()))
     }
 
     /// The kernel does not know this node any more: nobody has it open either.

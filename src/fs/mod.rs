@@ -143,6 +143,15 @@ impl SecretFs {
         self.handles.count()
     }
 
+    pub fn open_handles(&self) -> usize {
+        self.handles.count()
+    }
+
+    /// Those that the kernel holds, and those that are ready for it.
+    pub fn known_nodes(&self) -> usize {
+        self.nodes().count()
+    }
+
     /// LOOKUP: finds the caller's view and its current snapshot, so that the size is exact.
     /// Replies at once, or from the pool within the file's deadline.
     pub fn lookup(

@@ -98,8 +98,10 @@ pub struct Nodes {
     bare: HashMap<FileId, NodeId>,
     steps: Steps,
     visits: Visits,
-    /// Inherited nodes that the kernel may have forgotten.
+    /// Inherited nodes that the kernel may have forgotten: asked by the next sweep, or the one
+    /// after, since it says so before it has.
     doubted: Vec<NodeId>,
+    doubted_later: Vec<NodeId>,
     ledger: Ledger,
 }
 
@@ -305,7 +307,7 @@ impl Nodes {
         if let Some(node) = self.nodes.get_mut(&id) {
             node.lookups = node.lookups.saturating_sub(count);
             if node.is_inherited {
-                self.doubted.push(id);
+                self.doubted_later.push(id);
             }
             self.drop_if_unused(id);
         }

@@ -12,8 +12,9 @@ use tokio::runtime::Handle;
 
 use super::SecretFs;
 use super::fuse::{Adapter, Told};
-use super::wire::{self, Notice};
+use super::wire::{self, Agreement, Notice};
 use crate::ledger::Ledger;
+use crate::metrics;
 use crate::sys;
 
 /// They never block, so a few are enough; more would only share the same work.
@@ -36,6 +37,7 @@ pub fn serve(
 
 /// Goes on with a mount that another process has served, which has ended, by what it has kept.
 /// Its readers are answered as if nothing had been; what it has not answered comes again.
+/// `Unsupported`: this cannot be gone on with, and the filesystem is as it was.
 pub fn resume(
     fs: Arc<SecretFs>,
     ledger: &Ledger,
@@ -43,8 +45,9 @@ pub fn resume(
     pool: Handle,
     ended: impl FnOnce(io::Result<()>) + Send + 'static,
 ) -> io::Result<JoinHandle<()>> {
+    let agreement =
+        Agreement::left_in(ledger).filter(|it| it.can_resend()).ok_or(io::ErrorKind::Unsupported)?;
     fs.inherit(ledger);
-    let agreement = fs.agreement().filter(|_| can_resume(&fs)).ok_or(io::ErrorKind::Unsupported)?;
     // fuser begins by being asked INIT, which a mount asks once: it is asked by a socket, which
     // then becomes the device.
     let (kernel, ours) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
@@ -53,12 +56,13 @@ pub fn resume(
     sys::redirect(session.as_fd(), device.as_fd())?;
     // Before anything is read: all that is unanswered is then the other process's.
     wire::notify(device.as_fd(), Notice::Resend)?;
+    metrics::get().resends.inc();
     run(fs, session, pool, ended)
 }
 
 /// Whether another process can go on with this mount: kernels before 6.9 send nothing again.
 pub fn can_resume(fs: &SecretFs) -> bool {
-    fs.ledger().keeps() && fs.agreement().is_some_and(wire::Agreement::can_resend)
+    fs.ledger().keeps() && fs.agreement().is_some_and(Agreement::can_resend)
 }
 
 fn session(fs: &Arc<SecretFs>, device: OwnedFd, pool: &Handle) -> io::Result<Session<Adapter>> {

@@ -1,6 +1,6 @@
 //! The few messages of the FUSE protocol that `fuser` does not know: what is told to the kernel,
 //! and the first request again, for who serves a mount that another process has begun.
-//! Uses nix; linux/fuse.h has the numbers.
+//! Uses nix and the ledger; linux/fuse.h has the numbers.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -9,6 +9,7 @@ use nix::errno::Errno;
 use nix::unistd::write;
 
 use super::nodes::NodeId;
+use crate::ledger::{Kept, Kind, Ledger};
 
 /// What is told to the kernel without being asked.
 #[derive(Clone, Copy, Debug)]
@@ -71,8 +72,13 @@ impl Agreement {
         [self.version.0.into(), self.version.1.into(), self.flags]
     }
 
-    pub(super) fn of(words: &[u64]) -> Option<Self> {
-        let &[major, minor, flags] = words else { return None };
+    /// What the process before has agreed on.
+    pub(super) fn left_in(ledger: &Ledger) -> Option<Self> {
+        ledger.left(Kind::Session, |kept| Self::of(kept.first()?))
+    }
+
+    pub(super) fn of(kept: &Kept) -> Option<Self> {
+        let [major, minor, flags] = *kept.words else { return None };
         Some(Self { version: (u32::try_from(major).ok()?, u32::try_from(minor).ok()?), flags })
     }
 

@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use zeroize::Zeroizing;
 
 use super::Kind;
-use crate::sys::region::{PIECE_WORDS, Region};
+use crate::sys::region::{PIECE, PIECE_WORDS, Region};
 
 const BLOCK: usize = 32;
 const BLOCKS: usize = PIECE_WORDS / BLOCK;
@@ -76,20 +76,24 @@ impl Blocks {
         &self.region
     }
 
+    pub(super) fn bytes(&self) -> usize {
+        self.free().pieces.iter().filter(|piece| piece.has_memory).count() * PIECE
+    }
+
     pub(super) fn write(&self, kind: Kind, id: u64, words: &[u64], bytes: &[u8]) -> Option<Box<[u32]>> {
         let shape = Shape { kind, words: words.len(), bytes: bytes.len() };
         let blocks = self.take(shape.blocks())?;
         let mut content = words.iter().copied().chain(as_words(bytes));
         for (at, &block) in blocks.iter().enumerate() {
             let place = place(&self.region, block)?;
-            place[NEXT].store(blocks.get(at + 1).copied().unwrap_or(0).into(), Ordering::Relaxed);
+            store(&place[NEXT], blocks.get(at + 1).copied().unwrap_or(0).into());
             for (word, value) in place[CONTENT..].iter().zip(content.by_ref()) {
-                word.store(value, Ordering::Relaxed);
+                store(word, value);
             }
         }
         let first = place(&self.region, blocks[0])?;
-        first[ID].store(id, Ordering::Relaxed);
-        first[SHAPE].store(shape.encode(), Ordering::Release);
+        store(&first[ID], id);
+        store(&first[SHAPE], shape.encode());
         Some(blocks)
     }
 
@@ -97,7 +101,7 @@ impl Blocks {
         if let Some(place) = place(&self.region, blocks[0])
             && word < CAPACITY
         {
-            place[CONTENT + word].store(value, Ordering::Release);
+            store(&place[CONTENT + word], value);
         }
     }
 
@@ -255,7 +259,17 @@ fn place(region: &Region, block: u32) -> Option<&[AtomicU64]> {
 }
 
 fn wipe(region: &Region, block: u32) {
-    place(region, block).into_iter().flatten().for_each(|word| word.store(0, Ordering::Release));
+    place(region, block).into_iter().flatten().for_each(|word| store(word, 0));
+}
+
+/// In this order, and through here alone: what a process does before it dies is then the first so
+/// many of these.
+fn store(word: &AtomicU64, value: u64) {
+    #[cfg(test)]
+    if super::tests::is_dead() {
+        return;
+    }
+    word.store(value, Ordering::Release);
 }
 
 fn as_words(bytes: &[u8]) -> impl Iterator<Item = u64> {

@@ -1,7 +1,9 @@
 //! What a successor needs of a process that may die at any moment: records in shared memory, each
-//! there whole or not at all. Nothing here makes a system call but to grow. Uses `sys`.
+//! there whole or not at all. Nothing here makes a system call but to grow. Uses `sys` and `metrics`.
 
 mod blocks;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -11,6 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use zeroize::Zeroizing;
 
+use crate::metrics;
 use crate::sys::region::Region;
 use blocks::{Blocks, Found};
 
@@ -142,8 +145,17 @@ impl Ledger {
     /// Keeps words, the first few of which can be changed later, and bytes. `None`: it cannot be
     /// kept, and ends with this process.
     pub fn keep(&self, kind: Kind, id: u64, words: &[u64], bytes: &[u8]) -> Option<Record> {
-        let blocks = self.0.blocks.as_ref()?.write(kind, id, words, bytes)?;
-        Some(Record { of: self.0.clone(), blocks })
+        let written = self.0.blocks.as_ref()?.write(kind, id, words, bytes);
+        if written.is_none() {
+            metrics::get().ledger_full.inc();
+        }
+        Some(Record { of: self.0.clone(), blocks: written? })
+    }
+
+    /// Looks at what the process before has left of this kind.
+    pub fn left<T>(&self, kind: Kind, look: impl FnOnce(&[Kept]) -> T) -> T {
+        let left = self.0.left.lock().unwrap_or_else(PoisonError::into_inner);
+        look(left.get(&kind).map_or(&[], Vec::as_slice))
     }
 
     /// What the process before has left of this kind, once.
@@ -168,8 +180,14 @@ impl Ledger {
         self.0.numbers.claimed.fetch_max(most, Ordering::AcqRel);
     }
 
+    /// For fingerprints that every process makes alike.
     pub fn key(&self) -> &[u8; 32] {
         &self.0.key
+    }
+
+    /// The memory that it takes.
+    pub fn bytes(&self) -> usize {
+        self.0.blocks.as_ref().map_or(0, Blocks::bytes)
     }
 
     /// Gives memory back that no record needs. To be called each second or so.

@@ -39,12 +39,17 @@ impl Region {
     /// A new one, all zeros, of one piece.
     pub fn create() -> io::Result<Self> {
         let (file, kind) = unswapped::file(MOST.get())?;
+        Self::begin(file, kind)
+    }
+
+    fn begin(file: OwnedFd, kind: Kind) -> io::Result<Self> {
         let region = Self::map(file, kind)?;
         region.grow()?;
         Ok(region)
     }
 
-    /// The one behind a descriptor that another process has made.
+    /// The one behind a descriptor that another process has made: as much of it as can be kept out
+    /// of swap.
     pub fn adopt(file: OwnedFd) -> io::Result<Self> {
         let size = usize::try_from(fstat(&file)?.st_size).unwrap_or(0);
         if size == 0 || size > MOST.get() || !size.is_multiple_of(PIECE) {
@@ -52,11 +57,10 @@ impl Region {
         }
         let kind = unswapped::kind_of(&file)?;
         let region = Self::map(file, kind)?;
-        for piece in 0..size / PIECE {
-            region.hold(piece)?;
-        }
-        region.words.store(size / size_of::<u64>(), Ordering::Release);
-        Ok(region)
+        let pieces = (0..size / PIECE).take_while(|&piece| region.hold(piece).is_ok()).count();
+        region.words.store(pieces * PIECE_WORDS, Ordering::Release);
+        ftruncate(&region.file, (pieces * PIECE) as libc::off_t)?;
+        if pieces == 0 { Err(Errno::ENOMEM.into()) } else { Ok(region) }
     }
 
     fn map(file: OwnedFd, kind: Kind) -> io::Result<Self> {
@@ -124,5 +128,86 @@ impl Drop for Region {
     fn drop(&mut self) {
         // SAFETY: exactly what `map` has mapped, and nobody has a reference into it any more.
         let _ = unsafe { munmap(self.start, MOST.get()) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use nix::sys::memfd::{MFdFlags, memfd_create};
+
+    use super::*;
+
+    fn memfd() -> Region {
+        Region::begin(memfd_create(c"secretfs", MFdFlags::MFD_CLOEXEC).unwrap(), Kind::Locked).unwrap()
+    }
+
+    /// What `/proc/self/smaps` says of the mapping of this region.
+    fn seen(region: &Region, field: &str) -> String {
+        let start = format!("{:x}-", region.start.as_ptr().addr());
+        let maps = fs::read_to_string("/proc/self/smaps").unwrap();
+        // A part that is locked is listed by itself, as the first.
+        let own = maps.lines().skip_while(|line| !line.starts_with(&start));
+        own.filter_map(|line| line.strip_prefix(field)).next().unwrap().trim().to_owned()
+    }
+
+    #[test]
+    fn what_one_has_written_the_next_finds() {
+        for region in [Region::create().unwrap(), memfd()] {
+            region.grow().unwrap();
+            region.words()[7].store(1, Ordering::Relaxed);
+            region.words()[PIECE_WORDS + 7].store(2, Ordering::Relaxed);
+            let next = Region::adopt(region.as_fd().try_clone_to_owned().unwrap()).unwrap();
+            assert_eq!(next.words().len(), 2 * PIECE_WORDS);
+            let word = |at: usize| next.words()[at].load(Ordering::Relaxed);
+            assert_eq!((word(7), word(PIECE_WORDS + 7), word(8)), (1, 2, 0));
+        }
+    }
+
+    #[test]
+    fn no_core_dump_shows_it_and_nothing_of_it_is_swapped() {
+        let root = nix::unistd::geteuid().is_root();
+        for region in [Region::create().unwrap(), memfd()] {
+            region.words()[7].store(1, Ordering::Relaxed);
+            let flags = seen(&region, "VmFlags:");
+            assert!(flags.split(' ').any(|flag| flag == "dd"), "{flags}");
+            match region.kind {
+                Kind::Filesystem => assert!(root, "only root has a filesystem of its own"),
+                Kind::Locked => assert!(flags.split(' ').any(|flag| flag == "lo"), "{flags}"),
+            }
+        }
+    }
+
+    #[test]
+    fn memory_that_was_given_back_is_gone_and_comes_back_as_zeros() {
+        for region in [Region::create().unwrap(), memfd()] {
+            region.grow().unwrap();
+            region.words().iter().for_each(|word| word.store(7, Ordering::Relaxed));
+            let blocks = || fstat(&region).unwrap().st_blocks;
+            let before = blocks();
+            assert!(region.release(1));
+            assert!(blocks() <= before - (PIECE / 512) as i64);
+            region.hold(1).unwrap();
+            assert!(region.words()[PIECE_WORDS..].iter().all(|word| word.load(Ordering::Relaxed) == 0));
+        }
+    }
+
+    #[test]
+    fn what_is_no_region_is_refused() {
+        let file = |size: u64| {
+            let file = tempfile::tempfile().unwrap();
+            file.set_len(size).unwrap();
+            OwnedFd::from(file)
+        };
+        for descriptor in [
+            file(0),
+            file(100),
+            file(PIECE as u64 * 2 + 8),
+            file(1 << 40),
+            fs::File::open("/dev/null").unwrap().into(),
+        ] {
+            assert!(Region::adopt(descriptor).is_err());
+        }
     }
 }

@@ -47,7 +47,10 @@ impl Tally {
     }
 
     fn fault(&self, way: Way, what: impl fmt::Display) {
-        self.faults.lock().unwrap().push(format!("{way:?}: {what}"));
+        let mut faults = self.faults.lock().unwrap();
+        if faults.len() < 20 {
+            faults.push(format!("{way:?}: {what}"));
+        }
     }
 
     fn took(&self, time: Duration) {
@@ -83,10 +86,22 @@ pub(crate) fn race(held: &Held, bound: &Path, ways: &[Way], drive: impl FnOnce()
                 thread::sleep(Duration::from_millis(3));
             }
         });
+        let _end = End(held, &is_over);
         drive();
-        is_over.store(true, Ordering::Release);
     });
     tally
+}
+
+/// Lets everybody end; if the test has failed, also those who wait for nobody.
+struct End<'a>(&'a Held, &'a AtomicBool);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.1.store(true, Ordering::Release);
+        if thread::panicking() {
+            self.0.abort();
+        }
+    }
 }
 
 fn judge(held: &Held, bound: &Path, way: Way, round: usize, tally: &Tally) {

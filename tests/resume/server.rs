@@ -34,8 +34,11 @@ pub(crate) const SLOW: Duration = Duration::from_millis(400);
 pub(crate) struct Held {
     folder: tempfile::TempDir,
     device: OwnedFd,
-    ledger: Option<Ledger>,
+    ledger: Option<OwnedFd>,
     number: File,
+    /// Who the servers are.
+    user: u32,
+    _guard: Server,
 }
 
 /// A process that serves it.
@@ -43,7 +46,7 @@ pub(crate) struct Server(Child);
 
 impl Held {
     /// Mounts files that show the number, and `slow`, which takes its time for that.
-    pub(crate) fn new(ledger: Option<Ledger>, files: usize) -> Self {
+    pub(crate) fn new(ledger: Option<&Ledger>, files: usize) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))
             .expect("chmod");
@@ -61,7 +64,35 @@ impl Held {
         let number = number.expect("a file");
         number.write_all_at(&1u64.to_ne_bytes(), 0).expect("written");
         let device = mountpoint::mount_direct(&folder.path().join("mnt")).expect("root mounts");
-        Self { folder, device, ledger, number }
+        let guard = guard(&folder.path().join("mnt"));
+        let ledger =
+            ledger.and_then(Ledger::descriptor).map(|it| it.try_clone_to_owned().expect("a descriptor"));
+        Self { folder, device, ledger, number, user: 0, _guard: guard }
+    }
+
+    /// Served by a user who may do nothing that others may not.
+    pub(crate) fn by(mut self, user: u32) -> Self {
+        let owner = format!("{user}:{user}");
+        let mut chown = Command::new("chown");
+        chown.args(["-R", &owner, "number", "templates"]).current_dir(self.folder.path());
+        assert!(chown.status().expect("chown").success());
+        self.user = user;
+        self
+    }
+
+    pub(crate) fn device(&self) -> &OwnedFd {
+        &self.device
+    }
+
+    /// What no server has in its hands any more.
+    pub(crate) fn ledger(&self) -> Ledger {
+        Ledger::adopt(self.ledger.as_ref().and_then(|it| it.try_clone().ok()).expect("a ledger"))
+            .expect("adopted")
+    }
+
+    /// The memory behind it.
+    pub(crate) fn kept_bytes(&self) -> u64 {
+        nix::sys::stat::fstat(self.ledger.as_ref().expect("a ledger")).expect("fstat").st_blocks as u64 * 512
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -87,13 +118,13 @@ impl Held {
 
     pub(crate) fn try_serve(&self, how: &str) -> Option<Server> {
         let device = self.device.try_clone().expect("a descriptor");
-        let ledger = self.ledger.as_ref().and_then(Ledger::descriptor);
-        let ledger = ledger.map(|it| it.try_clone_to_owned().expect("a descriptor"));
+        let ledger = self.ledger.as_ref().map(|it| it.try_clone().expect("a descriptor"));
         let given = |it: &OwnedFd| it.as_raw_fd().to_string();
         let order = [
             how.to_owned(),
             given(&device),
             ledger.as_ref().map_or("-1".to_owned(), given),
+            self.user.to_string(),
             self.folder.path().display().to_string(),
         ];
         let mut command = Command::new(std::env::current_exe().expect("this program"));
@@ -147,15 +178,33 @@ impl Drop for Server {
     }
 }
 
+/// Ends the mount when this thread ends, however that comes: a process that has the device and
+/// waits for its own mount cannot be killed.
+fn guard(at: &Path) -> Server {
+    let script = "trap 'umount -f \"$0\"; umount -l \"$0\"; exit' TERM; while :; do sleep 0.2; done";
+    let mut guard = Command::new("sh");
+    guard.args(["-c", script]).arg(at).stdout(Stdio::null()).stderr(Stdio::null());
+    // SAFETY: prctl(2) with two integers is safe after fork.
+    unsafe {
+        guard.pre_exec(|| match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM) {
+            0 => Ok(()),
+            _ => Err(std::io::Error::last_os_error()),
+        })
+    };
+    Server(guard.spawn().expect("a shell"))
+}
+
 /// The other side of [`Held::serve`]: serves until it is killed.
 pub(crate) fn serve() {
     let order = std::env::var(ORDER).expect("only to be run by the tests that need it");
-    let words: Vec<&str> = order.splitn(4, ':').collect();
+    let words: Vec<&str> = order.splitn(5, ':').collect();
     let descriptor = |word: &str| word.parse().ok().filter(|it| *it >= 0);
     // SAFETY: these are ours alone, given by the process that started this one.
     let own = |it: i32| unsafe { OwnedFd::from_raw_fd(it) };
     let device = own(descriptor(words[1]).expect("a device"));
-    let folder = Path::new(words[3]);
+    let folder = Path::new(words[4]);
+    let user = nix::unistd::Uid::from_raw(words[3].parse().expect("a uid"));
+    nix::unistd::setresuid(user, user, user).expect("setresuid");
     let ledger =
         descriptor(words[2]).map_or_else(Ledger::none, |it| Ledger::adopt(own(it)).expect("adopted"));
     let pool = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_time().build().unwrap();

@@ -82,6 +82,7 @@ impl Nodes {
             _ => return false,
         };
         node.handles += 1;
+        node.has_pages = false;
         node.content = Content::Filled(place, snapshot.clone());
         true
     }

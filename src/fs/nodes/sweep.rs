@@ -29,7 +29,9 @@ impl Nodes {
     /// Once a second: forgets old steps, finds pages to drop, wipes what nobody used for a minute.
     pub fn sweep(&mut self, now: Instant) -> Sweep {
         self.steps.forget_old(now);
-        let mut sweep = Sweep { doubted: std::mem::take(&mut self.doubted), ..Sweep::default() };
+        let later = std::mem::take(&mut self.doubted_later);
+        let doubted = std::mem::replace(&mut self.doubted, later);
+        let mut sweep = Sweep { doubted, ..Sweep::default() };
         while let Some(&Reverse((at, id))) = self.visits.peek()
             && at <= now
         {
