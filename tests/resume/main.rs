@@ -120,8 +120,9 @@ fn race(held: &Held, time: Duration) {
         let end = Instant::now() + time;
         while Instant::now() < end {
             thread::sleep(Duration::from_millis(20 + kills * 7 % 100));
+            let next = held.prepare("next");
             server.end();
-            server = held.serve("next");
+            server = next.go().expect("it goes on");
             kills += 1;
         }
     });

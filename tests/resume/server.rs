@@ -3,12 +3,12 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,6 +43,12 @@ pub(crate) struct Held {
 
 /// A process that serves it.
 pub(crate) struct Server(Child);
+
+/// A process that waits for the one before to end.
+pub(crate) struct Prepared {
+    server: Server,
+    said: BufReader<ChildStdout>,
+}
 
 impl Held {
     /// Mounts files that show the number, and `slow`, which takes its time for that.
@@ -117,6 +123,12 @@ impl Held {
     }
 
     pub(crate) fn try_serve(&self, how: &str) -> Option<Server> {
+        self.prepare(how).go()
+    }
+
+    /// Before the one before is ended: while nobody serves, a reader's mapping that waits can keep
+    /// this whole process from starting another.
+    pub(crate) fn prepare(&self, how: &str) -> Prepared {
         let device = self.device.try_clone().expect("a descriptor");
         let ledger = self.ledger.as_ref().map(|it| it.try_clone().expect("a descriptor"));
         let given = |it: &OwnedFd| it.as_raw_fd().to_string();
@@ -138,12 +150,12 @@ impl Held {
                 Ok(())
             })
         };
-        let mut child = command.stdout(Stdio::piped()).spawn().expect("this program can be started again");
-        let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines().map_while(Result::ok);
-        let serves = lines.any(|line| line.ends_with("it serves"));
-        let server = Server(child);
-        std::thread::spawn(move || lines.for_each(|line| println!("server: {line}")));
-        serves.then_some(server)
+        let command = command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().expect("this program can be started again");
+        let said = BufReader::new(child.stdout.take().expect("piped"));
+        let mut prepared = Prepared { server: Server(child), said };
+        assert!(prepared.says("it is ready"));
+        prepared
     }
 
     /// Ends the mount with all who wait for it.
@@ -151,6 +163,18 @@ impl Held {
         let at = self.path("");
         let _ = umount2(&at, MntFlags::MNT_FORCE);
         let _ = umount2(&at, MntFlags::MNT_DETACH);
+    }
+}
+
+impl Prepared {
+    pub(crate) fn go(mut self) -> Option<Server> {
+        let mut stdin = self.server.0.stdin.take().expect("piped");
+        stdin.write_all(b"go\n").expect("it waits for that");
+        self.says("it serves").then_some(self.server)
+    }
+
+    fn says(&mut self, words: &str) -> bool {
+        self.said.by_ref().lines().map_while(Result::ok).any(|line| line.ends_with(words))
     }
 }
 
@@ -205,11 +229,14 @@ pub(crate) fn serve() {
     let folder = Path::new(words[4]);
     let user = nix::unistd::Uid::from_raw(words[3].parse().expect("a uid"));
     nix::unistd::setresuid(user, user, user).expect("setresuid");
-    let ledger =
-        descriptor(words[2]).map_or_else(Ledger::none, |it| Ledger::adopt(own(it)).expect("adopted"));
     let pool = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_time().build().unwrap();
     let fs = filesystem(folder);
-    let ended = |outcome| println!("ended: {outcome:?}");
+    println!("it is ready");
+    std::io::stdin().read_line(&mut String::new()).unwrap();
+    let ledger =
+        descriptor(words[2]).map_or_else(Ledger::none, |it| Ledger::adopt(own(it)).expect("adopted"));
+    // Nobody reads what is said here.
+    let ended = |_| ();
     let serving = match words[0] {
         "first" => session::serve(fs, &ledger, device, pool.handle().clone(), ended),
         "next" => session::resume(fs, &ledger, device, pool.handle().clone(), ended),
