@@ -7,19 +7,18 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Mutex;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use common::{Mounted, TestMount, long, stdout_of, tool};
-use secretfs::secret::{FieldName, Namespace, SecretBytes, SecretName, SecretType};
-use secretfs::store::{Access, Edit, EnvKey, KeySources, NewVersion, Stamp, Store};
+use common::{Mounted, TestMount, Writer, long, stdout_of, tool};
+use secretfs::secret::SecretType;
 
 /// After this time no process sees what was before.
 const OVER: Duration = Duration::from_millis(1_050);
 
 /// Files `a` and `b` of two secrets, which a writer changes in one transaction; `c` is of no set.
-fn mount(options: &str) -> (Mounted, Writer) {
+fn mount(options: &str) -> (Mounted, Rotation) {
     let config = format!(
         "mounts:\n- at: mnt\n  templates: templates\n  mode: \"0444\"\n  files:\n    a: {{{options}}}\n    b: {{{options}}}\n"
     );
@@ -27,65 +26,43 @@ fn mount(options: &str) -> (Mounted, Writer) {
         .template("a.tpl", "<< secrets.a >>")
         .template("b.tpl", "<< secrets.b >>")
         .template("c.tpl", "<< secrets.b >>");
-    Writer::start(mount, &config, Values::Two)
+    Rotation::start(mount, &config, None)
 }
 
 /// The same of the fields of one secret.
-fn mount_typed(kind: SecretType) -> (Mounted, Writer) {
+fn mount_typed(kind: SecretType) -> (Mounted, Rotation) {
     let config = "mounts:\n- at: mnt\n  templates: templates\n  mode: \"0444\"\n";
     let mount = TestMount::new()
         .template("a.tpl", "<< secrets.tls.cert >>")
         .template("b.tpl", "<< secrets.tls.key >>")
         .template("mixed.tpl", "<< secrets.tls.key >> << secrets.other >>");
-    Writer::start(mount, config, Values::Typed(kind))
+    Rotation::start(mount, config, Some(kind))
 }
 
-enum Values {
-    Two,
-    Typed(SecretType),
+/// Writes everything in one transaction; each number has a length of its own.
+struct Rotation {
+    writer: Writer,
+    /// `None`: of two secrets.
+    kind: Option<SecretType>,
 }
 
-struct Writer {
-    store: Store,
-    values: Values,
-}
-
-impl Writer {
-    fn start(mount: TestMount, config: &str, values: Values) -> (Mounted, Self) {
+impl Rotation {
+    fn start(mount: TestMount, config: &str, kind: Option<SecretType>) -> (Mounted, Self) {
         let mount = mount.secret("other", "1").config(config).env("SECRETFS_LOG", "info");
-        let sources = KeySources::of_process(Some(mount.folder().join("master.key")), EnvKey::default());
-        let store = Store::open(&mount.folder().join("store"), Access::Write, &sources).unwrap();
-        let writer = Self { store, values };
-        writer.write(1);
-        (mount.start(), writer)
+        let rotation = Self { writer: Writer::of(mount.store()), kind };
+        rotation.write(1);
+        (mount.start(), rotation)
     }
 
-    /// Everything in one transaction; each number has a length of its own.
     fn write(&self, number: u64) {
-        let value =
-            |name: &str| (FieldName::parse(name).unwrap(), SecretBytes::copy_of(text(number).as_bytes()));
-        let version = |names: &[&str]| NewVersion {
-            fields: names.iter().map(|name| value(name)).collect(),
-            expires_at: None,
-        };
-        let stamp = Stamp { now: jiff::Timestamp::now(), by: "test".into() };
-        let written = self.store.change(&Namespace::default(), stamp, |change| {
-            let mut put = |name, fields: &[&str], kind| {
-                let edit = Edit { kind: Some(kind), ..Edit::default() };
-                change.put(&SecretName::parse(name).unwrap(), version(fields), &edit)
-            };
-            match self.values {
-                Values::Two => {
-                    put("a", &["value"], SecretType::Plain)?;
-                    put("b", &["value"], SecretType::Plain)?;
-                }
-                Values::Typed(kind) => {
-                    put("tls", &["cert", "key"], kind)?;
-                }
+        let text = text(number);
+        match self.kind {
+            Some(kind) => self.writer.put(&[("tls", kind, &[("cert", &text), ("key", &text)])]),
+            None => {
+                let value = &[("value", &*text)];
+                self.writer.put(&["a", "b"].map(|name| (name, SecretType::Plain, &value[..])));
             }
-            Ok::<_, secretfs::store::StoreError>(())
-        });
-        written.unwrap();
+        }
     }
 }
 
@@ -117,15 +94,15 @@ fn elsewhere(mounted: &Mounted, name: &str) -> u64 {
 
 #[test]
 fn a_process_sees_a_set_as_of_one_commit_and_then_what_is_new() {
-    let (mounted, writer) = mount("set: pair");
+    let (mounted, rotation) = mount("set: pair");
     assert_eq!(numbers(&mounted, &["a"]), [1]);
-    writer.write(2);
+    rotation.write(2);
     assert_eq!(numbers(&mounted, &["b", "a", "c"]), [1, 1, 2], "`c` is of no set");
     assert_eq!((elsewhere(&mounted, "a"), elsewhere(&mounted, "b")), (2, 2), "another process");
     let thread = std::thread::scope(|scope| scope.spawn(|| number(&mounted.path("b"))).join().unwrap());
     assert_eq!(thread, 1, "a thread of the same process");
     sleep(OVER);
-    writer.write(3);
+    rotation.write(3);
     assert_eq!(numbers(&mounted, &["b", "a"]), [3, 3], "the next open is new");
     let is_told = || ["a@1", "b@1", "a@3", "b@3"].iter().all(|it| mounted.stderr().contains(it));
     let patience = Instant::now() + Duration::from_secs(5);
@@ -137,17 +114,17 @@ fn a_process_sees_a_set_as_of_one_commit_and_then_what_is_new() {
 
 #[test]
 fn without_a_set_the_next_open_is_new_at_once() {
-    let (mounted, writer) = mount("");
+    let (mounted, rotation) = mount("");
     assert_eq!(numbers(&mounted, &["a"]), [1]);
-    writer.write(2);
+    rotation.write(2);
     assert_eq!(numbers(&mounted, &["b", "a"]), [2, 2]);
 }
 
 #[test]
 fn certificates_and_ssh_keys_make_a_set_of_their_files() {
-    let (mounted, writer) = mount_typed(SecretType::Certificate);
+    let (mounted, rotation) = mount_typed(SecretType::Certificate);
     assert_eq!(numbers(&mounted, &["a"]), [1]);
-    writer.write(2);
+    rotation.write(2);
     mounted.store().set("other", "2");
     assert_eq!(numbers(&mounted, &["b"]), [1]);
     assert_eq!(mounted.read("mixed"), format!("{} 2", text(1)), "what else a file has is current");
@@ -160,15 +137,15 @@ fn certificates_and_ssh_keys_make_a_set_of_their_files() {
 /// The control: other types make none.
 #[test]
 fn other_secrets_make_no_set() {
-    let (mounted, writer) = mount_typed(SecretType::Custom);
+    let (mounted, rotation) = mount_typed(SecretType::Custom);
     assert_eq!(numbers(&mounted, &["a"]), [1]);
-    writer.write(2);
+    rotation.write(2);
     assert_eq!(numbers(&mounted, &["b"]), [2]);
 }
 
 #[test]
 fn a_program_that_takes_the_place_of_another_goes_on_with_its_set() {
-    let (mounted, writer) = mount("set: pair");
+    let (mounted, rotation) = mount("set: pair");
     let mut shell = Command::new("/bin/sh");
     shell
         .args(["-c", "read -r line <a; echo \"$line\"; read -r line; exec cat b"])
@@ -177,7 +154,7 @@ fn a_program_that_takes_the_place_of_another_goes_on_with_its_set() {
     let mut said = BufReader::new(shell.stdout.take().unwrap());
     let mut first = String::new();
     said.read_line(&mut first).unwrap();
-    writer.write(2);
+    rotation.write(2);
     writeln!(shell.stdin.take().unwrap()).unwrap();
     let mut second = String::new();
     said.read_to_string(&mut second).unwrap();
@@ -188,7 +165,7 @@ fn a_program_that_takes_the_place_of_another_goes_on_with_its_set() {
 /// There is no path that could be looked up again.
 #[test]
 fn bound_files_are_of_one_version_too() {
-    let (mounted, writer) = mount("set: pair");
+    let (mounted, rotation) = mount("set: pair");
     let folder = tempfile::tempdir().unwrap();
     let bound = ["a", "b"].map(|name| {
         let at = folder.path().join(name);
@@ -200,7 +177,7 @@ fn bound_files_are_of_one_version_too() {
     });
     let _unbind = Unbind(bound.to_vec());
     let first = fs::read_to_string(&bound[0]).unwrap();
-    writer.write(2);
+    rotation.write(2);
     let second = fs::read_to_string(&bound[1]).unwrap();
     assert_eq!((&*first, &*second), (&*text(1), &*text(1)));
     sleep(OVER);
@@ -220,11 +197,11 @@ impl Drop for Unbind {
 
 #[test]
 fn a_set_with_a_broken_member_serves_the_others() {
-    let (mounted, writer) = mount("set: pair");
+    let (mounted, rotation) = mount("set: pair");
     mounted.template("b.tpl", "<< secrets.b");
     assert_eq!(numbers(&mounted, &["a"]), [1]);
     assert_eq!(mounted.errno("b"), libc::EIO);
-    writer.write(2);
+    rotation.write(2);
     sleep(OVER);
     mounted.template("b.tpl", "<< secrets.b >>");
     assert_eq!(numbers(&mounted, &["b", "a"]), [2, 2]);
@@ -241,19 +218,13 @@ struct Seen {
 }
 
 /// Loads `a` and `b` as fast as it goes, while both are rotated together as fast as it goes.
-fn race(mounted: &Mounted, writer: &Writer, time: Duration) -> Seen {
-    let is_over = AtomicBool::new(false);
-    let written = std::sync::Mutex::new(vec![(Instant::now(), 1)]);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            for number in 2.. {
-                if is_over.load(Ordering::Relaxed) {
-                    return;
-                }
-                writer.write(number);
-                written.lock().unwrap().push((Instant::now(), number));
-            }
-        });
+fn race(mounted: &Mounted, rotation: &Rotation, time: Duration) -> Seen {
+    let written = Mutex::new(vec![(Instant::now(), 1)]);
+    let write = |number| {
+        rotation.write(number);
+        written.lock().unwrap().push((Instant::now(), number));
+    };
+    let load = || {
         let mut seen = Seen::default();
         let start = Instant::now();
         while start.elapsed() < time {
@@ -265,17 +236,17 @@ fn race(mounted: &Mounted, writer: &Writer, time: Duration) -> Seen {
             let least = written.lock().unwrap().iter().rev().find(before).map_or(0, |(_, number)| *number);
             seen.stale += u64::from(pair[0] < least || pair[1] < least);
         }
-        is_over.store(true, Ordering::Relaxed);
-        seen.written = written.lock().unwrap().len() as u64;
         seen
-    })
+    };
+    let (seen, written) = Writer::while_writing(write, load);
+    Seen { written, ..seen }
 }
 
 #[test]
 fn pairs_always_match_while_both_are_rotated() {
     let time = Duration::from_secs(if long() { 60 } else { 6 });
-    for (mounted, writer) in [mount("set: pair"), mount_typed(SecretType::Certificate)] {
-        let seen = race(&mounted, &writer, time);
+    for (mounted, rotation) in [mount("set: pair"), mount_typed(SecretType::Certificate)] {
+        let seen = race(&mounted, &rotation, time);
         println!("with a set: {seen:?}");
         assert!(seen.loads > 100 && seen.written > 50, "too little happened to mean anything: {seen:?}");
         assert_eq!((seen.mismatched, seen.stale), (0, 0), "{seen:?}");
@@ -285,8 +256,8 @@ fn pairs_always_match_while_both_are_rotated() {
 /// The control.
 #[test]
 fn without_a_set_some_pairs_do_not_match() {
-    let (mounted, writer) = mount("");
-    let seen = race(&mounted, &writer, Duration::from_secs(3));
+    let (mounted, rotation) = mount("");
+    let seen = race(&mounted, &rotation, Duration::from_secs(3));
     println!("without: {seen:?}");
     assert!(seen.mismatched > 0 && seen.stale == 0, "{seen:?}");
 }

@@ -141,8 +141,8 @@ enum Command {
     Man(man::Args),
     /// Print the JSON Schema of the config
     Schema(schema::Args),
-    /// Say how a mount ends
-    #[command(hide = true, alias = "umount")]
+    /// Take a mount away, or say who uses it
+    #[command(alias = "umount")]
     Unmount(unmount::Args),
 }
 
@@ -206,7 +206,7 @@ fn dispatch(cli: Cli) -> Result<u8, Failure> {
         Command::Completions(args) => completions::run(args),
         Command::Man(args) => man::run(args),
         Command::Schema(args) => schema::run(args),
-        Command::Unmount(args) => unmount::run(args),
+        Command::Unmount(args) => unmount::run(args, common),
     }
 }
 

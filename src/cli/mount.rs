@@ -75,11 +75,7 @@ pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
     lease::ignore_lease_breaks();
     signal::survive_broken_pipe();
     let server = Server::start(log::start_serving()).map_err(system)?;
-    if !server.memory_is_locked {
-        tracing::warn!(
-            "memory could not be locked (no CAP_IPC_LOCK, and a memlock limit): values could be swapped out"
-        );
-    }
+    server.warn();
     let filesystems = filesystems(common, &config, &plans)?;
     let mut made = Made { way, mounts: Vec::new() };
     let outcome = make(&plans, &filesystems, &server, &tell, &mut made).map(|()| {

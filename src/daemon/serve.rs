@@ -10,7 +10,7 @@ use tracing_appender::non_blocking::WorkerGuard;
 
 use crate::fs::{SecretFs, session};
 use crate::ledger::Ledger;
-use crate::sys::hardening;
+use crate::sys::{hardening, namespace};
 
 /// Where filesystems are served.
 #[derive(Clone)]
@@ -32,6 +32,21 @@ impl Server {
         hardening::forbid_dumps()?;
         let memory_is_locked = hardening::lock_memory();
         Ok(Self { runtime: runtime()?, memory_is_locked, _log: log })
+    }
+
+    /// Says what is weaker here than elsewhere.
+    pub fn warn(&self) {
+        if !self.memory_is_locked {
+            tracing::warn!(
+                "memory could not be locked (no CAP_IPC_LOCK, and a memlock limit): values could be swapped out"
+            );
+        }
+        if !namespace::is_first_of_pids() {
+            tracing::warn!(
+                "runs in a pid namespace of its own: readers outside of it are unknown, and denied \
+                 (a container needs the host's pid namespace: --pid=host)"
+            );
+        }
     }
 
     pub fn pool(&self) -> Pool {

@@ -1,11 +1,9 @@
 //! Putting the filesystem at a place and taking it away: the checks, mount(2) for root, and
 //! `fusermount3` for everybody else. Uses nix.
 
-use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -17,13 +15,14 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::sys::statfs::{FUSE_SUPER_MAGIC, statfs};
 use nix::unistd::{getegid, geteuid};
 
+use super::mounts::{self, topmost};
 use crate::sys::link;
 
 /// A type of our own, so that a mount of ours can be told from a foreign one.
 pub const FS_TYPE: &str = "fuse.secretfs";
 const DEVICE: &str = "/dev/fuse";
 const DEVICE_NUMBER: libc::dev_t = libc::makedev(10, 229);
-const HELPER: &str = "fusermount3";
+pub(super) const HELPER: &str = "fusermount3";
 
 #[derive(Debug, thiserror::Error)]
 pub enum MountError {
@@ -151,7 +150,7 @@ pub fn helper_is_there() -> bool {
 pub fn unmount(at: &Path, way: Way, device: &str) -> io::Result<()> {
     match topmost(at) {
         None => return Ok(()),
-        Some(entry) if entry.device == device => {}
+        Some(mount) if mount.device == device => {}
         Some(_) => return Err(io::Error::other("something else is mounted over it")),
     }
     match way {
@@ -189,94 +188,28 @@ pub fn abort(device: &str) {
 
 /// Whether this place has a mount of ours with this device number on top.
 pub fn is_ours_with(at: &Path, device: &str) -> bool {
-    topmost(at).is_some_and(|entry| entry.kind == FS_TYPE && entry.device == device)
+    topmost(at).is_some_and(|mount| mount.is_ours() && mount.device == device)
 }
 
 /// The device number of what is mounted at this place on top. Asks no filesystem.
 pub fn device_at(at: &Path) -> String {
-    topmost(at).map(|entry| entry.device).unwrap_or_default()
+    topmost(at).map(|mount| mount.device).unwrap_or_default()
 }
 
 /// Whether a mount of ours has this file in its tree; one that was bound to its own place is none.
 pub fn is_served(file: &Path) -> bool {
     let is_fuse = statfs(file).is_ok_and(|it| it.filesystem_type() == FUSE_SUPER_MAGIC);
-    is_fuse
-        && topmost(file).is_none()
-        && file.ancestors().find_map(topmost).is_some_and(|it| it.kind == FS_TYPE)
-}
-
-/// A line of `/proc/self/mountinfo` (proc_pid_mountinfo(5)).
-struct Entry {
-    device: String,
-    kind: String,
-    at: PathBuf,
-}
-
-/// The mount that is on top of all at this place: the last one that is listed.
-fn topmost(at: &Path) -> Option<Entry> {
-    let at = canonical(at);
-    entries().into_iter().rev().find(|entry| entry.at == at)
+    is_fuse && topmost(file).is_none() && file.ancestors().find_map(topmost).is_some_and(|it| it.is_ours())
 }
 
 /// Where a mount of ours is seen in this namespace.
 fn places_of(device: &str) -> Vec<PathBuf> {
-    let ours = entries().into_iter().filter(|entry| entry.device == device && entry.kind == FS_TYPE);
-    ours.map(|entry| entry.at).collect()
-}
-
-fn entries() -> Vec<Entry> {
-    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    mounts.lines().filter_map(Entry::parse).collect()
-}
-
-impl Entry {
-    fn parse(line: &str) -> Option<Self> {
-        let (left, right) = line.split_once(" - ")?;
-        let mut left = left.split(' ').skip(2);
-        let (device, place) = (left.next()?, left.nth(1)?);
-        Some(Self {
-            device: device.to_owned(),
-            kind: right.split(' ').next().unwrap_or_default().to_owned(),
-            at: OsString::from_vec(unescaped(place)).into(),
-        })
-    }
-}
-
-/// The path as the kernel lists it. The last part is not looked at: what is mounted there may be
-/// dead, or ours.
-fn canonical(at: &Path) -> PathBuf {
-    let parent = at.parent().and_then(|parent| parent.canonicalize().ok());
-    match (parent, at.file_name()) {
-        (Some(parent), Some(name)) => parent.join(name),
-        _ => at.to_owned(),
-    }
-}
-
-/// Blanks, tabs, newlines and backslashes are listed as three octal digits.
-fn unescaped(text: &str) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&first, after)) = rest.split_first() {
-        let octal = (first == b'\\')
-            .then(|| after.get(..3))
-            .flatten()
-            .and_then(|digits| std::str::from_utf8(digits).ok());
-        match octal.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = &after[3..];
-            }
-            None => {
-                bytes.push(first);
-                rest = after;
-            }
-        }
-    }
-    bytes
+    let ours = mounts::of("self").into_iter().filter(|mount| mount.is_ours() && mount.device == device);
+    ours.map(|mount| mount.at).collect()
 }
 
 fn is_ours(at: &Path) -> bool {
-    topmost(at).is_some_and(|entry| entry.kind == FS_TYPE)
+    topmost(at).is_some_and(|mount| mount.is_ours())
 }
 
 fn system(path: &Path, error: io::Error) -> MountError {

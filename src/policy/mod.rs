@@ -46,6 +46,11 @@ impl Policy {
     /// Judges one access. `in_group` answers whether the caller has a supplementary group; it is
     /// asked only when the verdict hangs on it.
     pub fn evaluate(&self, caller: &Caller, in_group: &dyn Fn(u32) -> bool, access: &Access<'_>) -> Decision {
+        if access.door == Door::Mount && caller.pid == 0 {
+            return Decision::Denied(Denial::new(
+                "its process, of which a foreign pid namespace tells nothing",
+            ));
+        }
         let readable = access.file.is_none_or(|file| file.allows(caller, in_group, 0o4));
         if readable {
             Decision::Granted(Grant::new(access.keys))
@@ -97,6 +102,15 @@ mod tests {
         assert!(!allows(0o040, 10, 20, &[20]), "the owner's class comes first");
         assert!(!allows(0o404, 11, 20, &[]), "the group's class comes before others");
         assert!(allows(0o404, 11, 1, &[]));
+    }
+
+    #[test]
+    fn who_is_unknown_reads_nothing() {
+        let file = Ownership { uid: 0, gid: 0, mode: 0o444 };
+        let caller = Caller { uid: 0, gid: 0, pid: 0 };
+        let access = Access { door: Door::Mount, file: Some(file), keys: &[] };
+        let decision = Policy::by_mode().evaluate(&caller, &|_| true, &access);
+        assert!(matches!(decision, Decision::Denied(_)));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -28,6 +29,14 @@ pub enum NamespaceError {
 const SWITCH_MAX: &str = "user.max_user_namespaces";
 const SWITCH_DEBIAN: &str = "kernel.unprivileged_userns_clone";
 const SWITCH_APPARMOR: &str = "kernel.apparmor_restrict_unprivileged_userns";
+
+/// The inode of the pid namespace that the machine has begun with (PROC_PID_INIT_INO).
+const FIRST_PIDS: u64 = 0xEFFF_FFFC;
+
+/// Whether every process of the machine can be known here.
+pub fn is_first_of_pids() -> bool {
+    fs::metadata("/proc/self/ns/pid").is_ok_and(|meta| meta.ino() == FIRST_PIDS)
+}
 
 impl NamespaceError {
     /// What to do.

@@ -19,6 +19,7 @@ pub mod template;
 pub mod terminal;
 mod tools;
 pub mod transcript;
+mod writer;
 
 pub use daemon::{Daemon, Readers, TestDaemon, eventually};
 pub use keyboard::Keyboard;
@@ -29,6 +30,7 @@ pub use shared_node::{SharedNode, serve};
 pub use store::{TestStore, copy_program};
 pub use systemd::{Machine, Transcript};
 pub use tools::{go, library, long, node_modules, python, tool, tools};
+pub use writer::Writer;
 
 use std::process::Output;
 

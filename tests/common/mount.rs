@@ -38,6 +38,10 @@ impl TestMount {
         self.store.folder()
     }
 
+    pub fn store(&self) -> &TestStore {
+        &self.store
+    }
+
     #[track_caller]
     pub fn secret(self, name: &str, value: impl AsRef<[u8]>) -> Self {
         self.store.set(name, value);

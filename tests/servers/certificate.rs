@@ -51,6 +51,11 @@ impl Certificate {
         self.fields_with_key_of(self)
     }
 
+    /// The same, for a store that is written without a command.
+    pub(crate) fn pair(&self) -> [(&str, &str); 2] {
+        [("cert", &self.cert), ("key", &self.key)]
+    }
+
     /// What a server must refuse, if the key is another's.
     pub(crate) fn fields_with_key_of(&self, other: &Self) -> Value {
         json!({"cert": self.cert, "key": other.key})

@@ -8,6 +8,7 @@ mod common;
 mod haproxy;
 mod mariadb;
 mod nginx;
+mod pairs;
 mod postgres;
 mod redis;
 mod server;

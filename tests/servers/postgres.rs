@@ -23,13 +23,13 @@ const FILES: &[(&str, &str)] = &[
 ];
 
 /// A cluster of its own, in which `app` may log in with TLS and a password only.
-struct Cluster {
+pub(crate) struct Cluster {
     folder: tempfile::TempDir,
     port: u16,
 }
 
 impl Cluster {
-    fn make(mounted: &Mounted) -> Self {
+    pub(crate) fn make(mounted: &Mounted) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let user = nix::unistd::User::from_name("postgres").unwrap().expect("its package makes this user");
         chown(folder.path(), Some(user.uid.as_raw()), Some(user.gid.as_raw())).unwrap();
@@ -64,7 +64,7 @@ impl Cluster {
         command
     }
 
-    fn start(&self) -> Server {
+    pub(crate) fn start(&self) -> Server {
         let log = self.folder.path().join("log");
         Server::start(&mut self.server(), &log).when(|| self.as_admin("select 1").status.success())
     }
@@ -73,6 +73,11 @@ impl Cluster {
         let mut command = as_user("postgres");
         command.arg(tool("pg_ctl")).arg("reload").arg("-D").arg(self.data());
         stdout_of(&command.output().unwrap());
+    }
+
+    /// It has done what it was told before.
+    pub(crate) fn answers(&self) {
+        stdout_of(&self.as_admin("select 1"));
     }
 
     fn as_admin(&self, sql: &str) -> Output {

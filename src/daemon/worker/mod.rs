@@ -105,11 +105,7 @@ impl Worker {
         signal::survive_broken_pipe();
         let before = mounts::receive(&link)?;
         let server = Server::start(setup.log)?;
-        if !server.memory_is_locked {
-            tracing::warn!(
-                "memory could not be locked (no CAP_IPC_LOCK, and a memlock limit): values could be swapped out"
-            );
-        }
+        server.warn();
         let (path, choice) = (setup.config.to_owned(), setup.choice);
         let first = begin(&path, &choice, &before)?;
         Ok(Self { link, server, path, choice, first, past: before.past })

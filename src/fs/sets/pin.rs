@@ -20,13 +20,13 @@ pub(super) struct Pin<M> {
     first: FileId,
     last: FileId,
     last_look: Instant,
-    /// The longest time between two looks.
-    longest_pause: Duration,
+    /// After the one that it began with.
+    looks: u32,
 }
 
 impl<M> Pin<M> {
     pub(super) fn begin(moment: Arc<M>, file: FileId, now: Instant) -> Self {
-        Self { moment, began: now, first: file, last: file, last_look: now, longest_pause: Duration::ZERO }
+        Self { moment, began: now, first: file, last: file, last_look: now, looks: 0 }
     }
 
     /// The process looks for a file. No means that the pin is over for it.
@@ -37,7 +37,7 @@ impl<M> Pin<M> {
             return false;
         }
         (self.last, self.last_look) = (file, now);
-        self.longest_pause = self.longest_pause.max(pause);
+        self.looks += 1;
         true
     }
 
@@ -46,9 +46,13 @@ impl<M> Pin<M> {
     }
 
     /// The first file again after another one, or, where one file is all that is read (OpenSSL reads
-    /// one with certificate and key twice), after a pause as between two readings before.
+    /// one with certificate and key twice), after a pause that is longer than the others.
     fn begins_anew(&self, file: FileId, pause: Duration) -> bool {
-        file == self.first && (self.last != file || pause * 2 >= self.longest_pause)
+        file == self.first && (self.last != file || self.usual_pause().is_some_and(|usual| pause > usual))
+    }
+
+    fn usual_pause(&self) -> Option<Duration> {
+        (self.last_look - self.began).checked_div(self.looks)
     }
 }
 
