@@ -59,13 +59,21 @@ impl Nodes {
         }
         let now = Instant::now();
         self.steps.resume(now);
-        let mut restored: BTreeMap<NodeId, Option<Node>> = BTreeMap::new();
+        let mut restored: BTreeMap<NodeId, Node> = BTreeMap::new();
         for kept in kept {
-            let node = content(&kept).map(|content| Node::inherited(content, kept.record, now));
-            // A node that is there twice was changing; nobody had it open.
-            restored.entry(kept.id).and_modify(|twice| *twice = None).or_insert(node);
+            let Some(content) = content(&kept) else { continue };
+            let node = match restored.remove(&kept.id) {
+                None => Node::inherited(content, Some(kept.record), now),
+                // It was changing, and nobody had it open: it is there, and holds neither.
+                Some(_twice) => {
+                    let content = content.unknown();
+                    let record = keep(ledger, kept.id, &content);
+                    Node::inherited(content, record, now)
+                }
+            };
+            restored.insert(kept.id, node);
         }
-        for (id, node) in restored.into_iter().filter_map(|(id, node)| Some((id, node?))) {
+        for (id, node) in restored {
             self.nodes.insert(id, node);
             self.doubted.push(id);
             self.plan(id, now + PAGES_AGE);
@@ -124,9 +132,65 @@ impl Nodes {
     }
 }
 
+impl Content {
+    /// The same place, with bytes that nobody knows.
+    fn unknown(self) -> Self {
+        match self {
+            Self::Wiped(place, _) => Self::Wiped(place, Fingerprint::NONE),
+            other => other,
+        }
+    }
+}
+
 impl Node {
-    fn inherited(content: Content, record: Record, now: Instant) -> Self {
+    fn inherited(content: Content, record: Option<Record>, now: Instant) -> Self {
         // What was closed just before left its pages.
-        Self { record: Some(record), is_inherited: true, has_pages: true, ..Self::new(content, now) }
+        Self { record, is_inherited: true, has_pages: true, ..Self::new(content, now) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place() -> Place {
+        Place { file: 7, view: View::Reader("of one".into()) }
+    }
+
+    fn wiped(print: u64) -> Content {
+        Content::Wiped(place(), Fingerprint::from_words([print; 4]))
+    }
+
+    /// What a process finds that comes after one with these records, and leaves to the next.
+    fn inherited(records: &[Content]) -> (Ledger, Vec<String>) {
+        let ledger = Ledger::create().unwrap();
+        records.iter().for_each(|content| std::mem::forget(keep(&ledger, 9, content)));
+        let mut seen = Vec::new();
+        let mut last = ledger;
+        for _ in 0..2 {
+            last = Ledger::adopt(last.descriptor().unwrap().try_clone_to_owned().unwrap()).unwrap();
+            let mut nodes = Nodes::default();
+            nodes.inherit(&last);
+            seen.push(match nodes.get(9).map(|node| &node.content) {
+                Some(Content::Wiped(at, print)) if *at == place() => format!("{:?}", print.to_words()[0]),
+                Some(Content::Bare(7)) => "bare".to_owned(),
+                _ => "nothing".to_owned(),
+            });
+            std::mem::forget(nodes);
+        }
+        (last, seen)
+    }
+
+    #[test]
+    fn a_node_is_what_it_was() {
+        assert_eq!(inherited(&[wiped(5)]).1, ["5", "5"]);
+        assert_eq!(inherited(&[Content::Bare(7)]).1, ["bare", "bare"]);
+    }
+
+    /// A bound file has no other name: without its node it could never be opened again.
+    #[test]
+    fn a_node_that_was_changing_is_there_and_holds_nothing() {
+        assert_eq!(inherited(&[wiped(5), wiped(6)]).1, ["0", "0"]);
+        assert_eq!(inherited(&[wiped(5), wiped(6), wiped(7)]).1, ["0", "0"]);
     }
 }
