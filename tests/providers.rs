@@ -6,6 +6,7 @@ mod common;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use common::Mounted;
@@ -208,6 +209,45 @@ fn a_hung_provider_costs_its_own_files_a_deadline_and_no_other_file_anything() {
             assert!(start.elapsed() < Duration::from_millis(900), "{:?}", start.elapsed());
         }
     });
+}
+
+/// The figure, loosely: what it is on a machine of its own, `benches/run hung` tells.
+#[test]
+fn one_hung_file_among_a_hundred_does_not_slow_the_others() {
+    let mut programmed = Programmed::new("sleep 4249").settings("timeout: 1s").secret("key", "value");
+    programmed = programmed.file("hung", "<< secret('p:a') >>");
+    for number in 0..99 {
+        programmed = programmed.file(&format!("f{number}"), &format!("{number} << secrets.key >>"));
+    }
+    let mount = programmed.start();
+    let files: Vec<_> = (0..99).map(|number| mount.path(&format!("f{number}"))).collect();
+    let p99 = || {
+        let read = |file| {
+            let start = Instant::now();
+            fs::read(file).unwrap();
+            start.elapsed()
+        };
+        let mut times: Vec<_> = (0..30).flat_map(|_| &files).map(read).collect();
+        times.sort();
+        times[times.len() * 99 / 100]
+    };
+    // The first time all are rendered.
+    p99();
+    let (idle, hung) = (p99(), mount.path("hung"));
+    let is_over = AtomicBool::new(false);
+    let beside = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                assert!(fs::read(&hung).is_err(), "it hangs");
+            }
+        });
+        std::thread::sleep(Duration::from_millis(100));
+        let beside = p99();
+        is_over.store(true, Ordering::Relaxed);
+        beside
+    });
+    println!("p99 of 99 files: {idle:?} idle, {beside:?} beside a hung one");
+    assert!(beside < idle * 4 + Duration::from_millis(2), "{idle:?} idle, {beside:?} beside a hung one");
 }
 
 /// A node that somebody watches hears of a new value in the store while another provider hangs.

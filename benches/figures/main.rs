@@ -4,6 +4,7 @@
 #[path = "../../tests/common/mod.rs"]
 mod common;
 mod exec;
+mod hung;
 mod idle;
 mod measure;
 mod reads;
@@ -22,11 +23,13 @@ struct Figure {
     is_long: bool,
 }
 
-const FIGURES: [Figure; 5] = [
+const FIGURES: [Figure; 7] = [
     Figure { name: "reads", fill_in: reads::warm, is_long: false },
     Figure { name: "cold", fill_in: reads::cold, is_long: false },
     Figure { name: "exec", fill_in: exec::exec, is_long: false },
     Figure { name: "scale", fill_in: scale::scale, is_long: false },
+    Figure { name: "hung", fill_in: hung::hung, is_long: false },
+    Figure { name: "crowd", fill_in: hung::crowd, is_long: false },
     Figure { name: "million", fill_in: scale::million, is_long: true },
 ];
 

@@ -26,6 +26,11 @@ impl Samples {
         self.0[0]
     }
 
+    /// The sample that so many of a hundred do not exceed.
+    pub(crate) fn of_hundred(&self, count: usize) -> Duration {
+        self.0[(self.0.len() * count / 100).min(self.0.len() - 1)]
+    }
+
     pub(crate) fn median(&self) -> Duration {
         self.0[self.0.len() / 2]
     }
