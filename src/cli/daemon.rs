@@ -1,14 +1,16 @@
 //! `secretfs daemon`: all mounts of a config, served until it is told to stop. This process holds
 //! them; another one, started from the same command line, does the work. May use every layer.
 
-use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::report::Failure;
 use super::{Common, config, exit, log, mount};
 use crate::daemon::holder::{Holder, Launch};
+use crate::daemon::load;
 use crate::daemon::message::Report;
+use crate::daemon::probe;
 use crate::daemon::reload::ReloadError;
 use crate::daemon::worker::{Setup, Worker, WorkerError};
 use crate::sys::link::Link;
@@ -19,9 +21,19 @@ pub struct Args {
     /// Do the work, for the holder that is at the other end of stdin
     #[arg(long, hide = true)]
     worker: bool,
+    /// Read mounts, for the holder that is at the other end of stdin; else those of the config, and
+    /// end what hangs
+    #[arg(long, hide = true)]
+    probe: bool,
+    /// How long a mount may hang
+    #[arg(long, hide = true, value_name = "SECONDS", default_value_t = 30)]
+    patience: u64,
 }
 
 pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
+    if args.probe {
+        return probe(&found(common)?, Duration::from_secs(args.patience));
+    }
     mount::refuse_deploy(common)?;
     let config = found(common)?;
     match args.worker {
@@ -41,10 +53,21 @@ fn hold(common: &Common) -> Result<u8, Failure> {
     log::start_holding();
     hardening::forbid_dumps().map_err(system)?;
     signal::survive_broken_pipe();
-    let worker = OsString::from("--worker");
-    let arguments = std::env::args_os().skip(1).chain([worker]).collect();
+    let arguments = std::env::args_os().skip(1).collect();
     let holder = Holder::new(Launch { arguments, key: common.env_key.clone() }).map_err(system)?;
     holder.run().map_err(system)
+}
+
+fn probe(config: &Path, patience: Duration) -> Result<u8, Failure> {
+    log::start_holding();
+    // A config that cannot be read now may be again.
+    let places = || load::read(config).map(|it| it.mounts.into_iter().map(|mount| mount.at).collect());
+    let link = Link::of_stdin().map_err(system)?;
+    match link.is_socket() {
+        true => probe::work_for(&link).map_err(system)?,
+        false => probe::watch_over(|| places().unwrap_or_default(), patience).map_err(system)?,
+    }
+    Ok(exit::OK)
 }
 
 fn work(common: &Common, config: PathBuf) -> Result<u8, Failure> {

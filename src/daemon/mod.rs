@@ -6,6 +6,7 @@ pub mod holder;
 pub mod load;
 pub mod message;
 pub mod plan;
+pub mod probe;
 pub mod readiness;
 pub mod reload;
 pub mod serve;

@@ -58,7 +58,7 @@ pub enum Way {
 /// Checks the place, and frees it from a dead mount of our own. Never touches a foreign one.
 pub fn prepare(at: &Path) -> Result<(), MountError> {
     let meta = match fs::symlink_metadata(at) {
-        Err(error) if error.raw_os_error() == Some(libc::ENOTCONN) && is_ours(at) => {
+        Err(error) if is_dead(&error) && is_ours(at) => {
             umount2(at, MntFlags::MNT_DETACH).map_err(|errno| system(at, errno.into()))?;
             return prepare(at);
         }
@@ -186,6 +186,16 @@ pub fn abort(device: &str) {
     }
 }
 
+/// A place where a mount of ours is seen.
+pub fn place_of(device: &str) -> Option<PathBuf> {
+    places_of(device).into_iter().next()
+}
+
+/// The device number of the mount of ours at this place, whoever serves it. Asks no filesystem.
+pub fn ours_at(at: &Path) -> Option<String> {
+    topmost(at).filter(|entry| entry.kind == FS_TYPE).map(|entry| entry.device)
+}
+
 /// Whether this place has a mount of ours with this device number on top.
 pub fn is_ours_with(at: &Path, device: &str) -> bool {
     topmost(at).is_some_and(|mount| mount.is_ours() && mount.device == device)
@@ -206,6 +216,11 @@ pub fn is_served(file: &Path) -> bool {
 fn places_of(device: &str) -> Vec<PathBuf> {
     let ours = mounts::of("self").into_iter().filter(|mount| mount.is_ours() && mount.device == device);
     ours.map(|mount| mount.at).collect()
+}
+
+/// Nobody serves it; or its server has ended while we asked.
+fn is_dead(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOTCONN | libc::ECONNABORTED))
 }
 
 fn is_ours(at: &Path) -> bool {

@@ -16,6 +16,8 @@ use crate::template::{LARGEST_TEMPLATE, Options, Template};
 pub struct Source {
     place: Trusted,
     options: Options,
+    /// There is no file.
+    is_fixed: bool,
     /// How often something hinted that the file may have changed.
     doubts: AtomicU64,
     /// Held while the file is looked at: one who asks compiles it for all.
@@ -70,11 +72,26 @@ impl Source {
         Self {
             place,
             options,
+            is_fixed: false,
             doubts: AtomicU64::new(0),
             loading: Mutex::new(()),
             turn: tokio::sync::Mutex::default(),
             loaded: Mutex::new(None),
         }
+    }
+
+    /// One that lies nowhere and never changes.
+    pub fn fixed(name: &str, text: &str) -> Self {
+        let source = Self::new(Trusted::new(Path::new(name), Path::new("").into()), Options::default());
+        let template =
+            Template::compile(name, text, source.options).map(Arc::new).map_err(broker::Error::from);
+        let loaded = Loaded { template, edited: SystemTime::now(), stamp: None };
+        *source.last_place() = Some((0, Arc::new(loaded)));
+        Self { is_fixed: true, ..source }
+    }
+
+    pub fn is_fixed(&self) -> bool {
+        self.is_fixed
     }
 
     pub fn path(&self) -> &Path {
@@ -104,11 +121,17 @@ impl Source {
 
     /// The file may have changed.
     pub fn doubt(&self) {
+        if self.is_fixed {
+            return;
+        }
         self.doubts.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Looks at the file, and compiles it anew if it is another. Blocks.
     pub fn load(&self) -> Arc<Loaded> {
+        if let Some(loaded) = self.last().filter(|_| self.is_fixed) {
+            return loaded;
+        }
         let _one = self.loading.lock().unwrap_or_else(PoisonError::into_inner);
         // Counted first: a doubt that comes while the file is read must not be lost, and until it
         // is read nobody may take what was there before for current.
@@ -124,6 +147,9 @@ impl Source {
 
     /// Gives the memory back until somebody asks again.
     pub fn unload(&self) {
+        if self.is_fixed {
+            return;
+        }
         *self.last_place() = None;
     }
 

@@ -13,6 +13,8 @@ use std::time::{Duration, SystemTime};
 
 use sha2::{Digest, Sha256};
 
+use nix::unistd::{getegid, geteuid};
+
 use super::source::{Source, Trusted};
 use crate::policy::Ownership;
 use crate::secret::Namespace;
@@ -25,6 +27,9 @@ pub type DirId = u64;
 
 pub const ROOT: DirId = 1;
 pub const SUFFIX: &str = ".tpl";
+/// A file in the root of each mount that is not listed, for who asks whether the mount answers. It
+/// takes every step of an open but that to a provider.
+pub const PROBE: &str = ".secretfs-probe";
 
 /// What is served, and how: one folder of templates, options for all, options for single files.
 #[derive(Clone, PartialEq)]
@@ -71,6 +76,8 @@ pub struct Dir {
     pub parent: DirId,
     /// By name.
     pub entries: Vec<(OsString, Entry)>,
+    /// Found by its name only.
+    unlisted: Option<(OsString, Entry)>,
     pub mtime: SystemTime,
 }
 
@@ -105,6 +112,7 @@ impl Tree {
         found.sort();
         let mut tree = Self { dirs: HashMap::new(), files: HashMap::new(), by_template: Vec::new(), folders };
         tree.add_dir(Path::new(""));
+        tree.add_probe(previous);
         for (path, (spec, template)) in &layout.files {
             let listed = || found.binary_search_by(|(known, _)| known.cmp(path)).ok().map(|at| &found[at].1);
             let template = template.as_ref().or_else(listed).ok_or_else(|| TreeError::NoTemplate {
@@ -149,11 +157,11 @@ impl Tree {
     }
 
     pub fn len(&self) -> usize {
-        self.files.len()
+        self.by_template.len()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.files.is_empty()
+        self.by_template.is_empty()
     }
 
     /// The folders to be watched: of templates, and those where single templates lie.
@@ -177,6 +185,15 @@ impl Tree {
         self.files.insert(id, file);
     }
 
+    fn add_probe(&mut self, previous: Option<&Self>) {
+        let id = number_of(Path::new(PROBE));
+        let before = previous.and_then(|tree| tree.files.get(&id)).filter(|file| file.source.is_fixed());
+        let probe = before.cloned().unwrap_or_else(|| Arc::new(File::probe(id)));
+        let root = self.dirs.get_mut(&ROOT).expect("it was just added");
+        root.unlisted = Some((PROBE.into(), Entry::File(id)));
+        self.files.insert(id, probe);
+    }
+
     fn add_dir(&mut self, path: &Path) -> DirId {
         let id = if path == Path::new("") { ROOT } else { ROOT + 1 + (number_of(path) >> 13) };
         if self.dirs.contains_key(&id) {
@@ -191,8 +208,10 @@ impl Tree {
             }
             None => ROOT,
         };
-        self.dirs
-            .insert(id, Dir { path: path.into(), parent, entries: Vec::new(), mtime: SystemTime::now() });
+        self.dirs.insert(
+            id,
+            Dir { path: path.into(), parent, entries: Vec::new(), unlisted: None, mtime: SystemTime::now() },
+        );
         id
     }
 
@@ -207,7 +226,7 @@ impl Tree {
                 return Err(TreeError::Twice(dir.path.join(name)));
             }
         }
-        self.by_template = self.files.values().cloned().collect();
+        self.by_template = self.files.values().filter(|file| !file.source.is_fixed()).cloned().collect();
         self.by_template.sort_unstable_by(|one, other| one.source.path().cmp(other.source.path()));
         self.add_lone_folders();
         Ok(self)
@@ -230,8 +249,10 @@ impl Tree {
 
 impl Dir {
     pub fn entry(&self, name: &OsStr) -> Option<&Entry> {
-        let at = self.entries.binary_search_by(|(known, _)| known.as_os_str().cmp(name)).ok()?;
-        Some(&self.entries[at].1)
+        let listed = self.entries.binary_search_by(|(known, _)| known.as_os_str().cmp(name)).ok();
+        let listed = listed.map(|at| &self.entries[at]);
+        let unlisted = || self.unlisted.as_ref().filter(|(known, _)| known == name);
+        listed.or_else(unlisted).map(|(_, entry)| entry)
     }
 }
 
@@ -246,6 +267,16 @@ fn number_of(path: &Path) -> u64 {
 }
 
 impl File {
+    /// For the mount's own user; says which process answers.
+    fn probe(id: FileId) -> Self {
+        let ownership = Ownership { uid: geteuid().as_raw(), gid: getegid().as_raw(), mode: 0o400 };
+        let deadline = Duration::from_secs(5);
+        let (format, syntax) = (Some(Format::Text), Syntax::Angle);
+        let spec = Spec { ownership, format, dialect: None, syntax, verify: false, deadline, set: None };
+        let source = Source::fixed(PROBE, &format!("worker {}\n", std::process::id()));
+        Self { id, path: Path::new(PROBE).into(), spec, source }
+    }
+
     fn new(id: FileId, path: Arc<Path>, place: Trusted, spec: Spec) -> Self {
         let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
         let format = Format::chosen(spec.format, spec.dialect, name);

@@ -10,6 +10,7 @@ use nix::sys::socket::{
     AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, sendmsg,
     socketpair,
 };
+use nix::sys::stat::fstat;
 
 /// One end.
 pub struct Link(OwnedFd);
@@ -29,6 +30,12 @@ impl Link {
         let link = io::stdin().as_fd().try_clone_to_owned()?;
         nix::unistd::dup2_stdin(File::open("/dev/null")?)?;
         Ok(Self(link))
+    }
+
+    /// Whether there is somebody at the other end at all.
+    pub fn is_socket(&self) -> bool {
+        let kind = fstat(&self.0).map(|meta| meta.st_mode & libc::S_IFMT);
+        kind == Ok(libc::S_IFSOCK)
     }
 
     pub fn send(&self, message: &[u8]) -> io::Result<()> {

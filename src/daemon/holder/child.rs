@@ -23,6 +23,7 @@ use crate::sys::ready;
 
 /// What a worker is started with.
 pub struct Launch {
+    /// Of this program, but for what tells a worker and a prober.
     pub arguments: Vec<OsString>,
     /// Taken out of our own environment; a worker takes it out of its own.
     pub key: EnvKey,
@@ -61,7 +62,7 @@ impl Launch {
     pub fn start(&self, program: &Path, kept: &Kept, past: Past) -> io::Result<Worker> {
         let (ours, theirs) = Link::pair()?;
         let mut command = Command::new(program);
-        command.args(&self.arguments).stdin(Stdio::from(OwnedFd::from(theirs)));
+        command.args(&self.arguments).arg("--worker").stdin(Stdio::from(OwnedFd::from(theirs)));
         // Keys at a terminal are for the holder, which decides.
         command.process_group(0);
         for name in ready::OWN_VARIABLES {

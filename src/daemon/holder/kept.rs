@@ -76,6 +76,11 @@ impl Kept {
         }
     }
 
+    /// The device numbers of the mounts.
+    pub fn mounts(&self) -> Vec<String> {
+        self.devices().map(device_of).collect()
+    }
+
     fn devices(&self) -> impl Iterator<Item = &str> {
         self.held.keys().map(String::as_str).filter(|name| name.starts_with(DEVICE))
     }

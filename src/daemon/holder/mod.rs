@@ -6,6 +6,7 @@ mod child;
 mod kept;
 mod renew;
 mod succession;
+mod watch;
 
 use std::io;
 use std::os::fd::AsFd;
@@ -25,6 +26,7 @@ use crate::sys::process::Process;
 use crate::sys::ready;
 use child::{SAME, Stage, Worker};
 use kept::Kept;
+use watch::Watch;
 
 pub struct Holder {
     launch: Launch,
@@ -39,13 +41,16 @@ pub struct Holder {
     /// Whether the coming one was asked for, to be the program on disk.
     is_upgrade: bool,
     past: Past,
+    watch: Watch,
     /// Workers in a row that did not last.
     failures: u32,
     /// When the next one is started if there is none.
     next_start: Instant,
     /// Since when nobody answers.
     silent_since: Instant,
-    /// Whether all mounts have answered once, and all that the config waits for was there.
+    /// Whether a worker has found all that the config waits for.
+    is_provided: bool,
+    /// Whether all mounts have answered since.
     is_ready: bool,
 }
 
@@ -97,11 +102,13 @@ impl Holder {
             orphan: if serving.is_none() { kept.copy(WORKER)?.map(Process::kept) } else { None },
             kept,
             signals: SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?,
+            is_provided: serving.is_some(),
             is_ready: serving.is_some(),
             serving,
             coming: None,
             is_upgrade: false,
             past,
+            watch: Watch::default(),
             failures: 0,
             next_start: now,
             silent_since: now,
@@ -114,44 +121,50 @@ impl Holder {
         loop {
             self.start_if_due();
             self.give_up_if_due();
+            self.look_if_due();
             match self.wait()? {
                 Event::Time => {}
                 Event::Signal(Signal::SIGHUP) => self.reload(),
                 Event::Signal(Signal::SIGUSR2) => self.upgrade(),
                 Event::Signal(Signal::SIGUSR1) if ready::is_asked() => return Ok(self.leave()),
                 Event::Signal(signal) => return Ok(self.stop(signal)),
-                Event::Coming => {
+                Event::Said(Source::Coming) => {
                     if let Some(status) = self.hear_coming() {
                         return Ok(status);
                     }
                 }
-                Event::Serving => self.hear_serving(),
+                Event::Said(Source::Prober) => self.watch.hear(),
+                Event::Said(_) => self.hear_serving(),
             }
         }
     }
 
     /// The next thing that happens. A worker that serves is heard last: its successor goes first.
     fn wait(&self) -> io::Result<Event> {
-        let workers = [&self.coming, &self.serving];
-        let mut watched = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
-        let links = workers.into_iter().flatten().map(|it| PollFd::new(it.as_fd(), PollFlags::POLLIN));
-        watched.extend(links);
+        let watched = [
+            (Source::Signals, Some(self.signals.as_fd())),
+            (Source::Coming, self.coming.as_ref().map(AsFd::as_fd)),
+            (Source::Prober, self.watch.link()),
+            (Source::Serving, self.serving.as_ref().map(AsFd::as_fd)),
+        ];
+        let watched = watched.into_iter().filter_map(|(source, it)| Some((source, it?)));
+        let (sources, mut watched): (Vec<_>, Vec<_>) =
+            watched.map(|(source, it)| (source, PollFd::new(it, PollFlags::POLLIN))).unzip();
         let timeout = PollTimeout::try_from(self.due().saturating_duration_since(Instant::now()));
         match poll(&mut watched, timeout.unwrap_or(PollTimeout::MAX)) {
-            Err(nix::errno::Errno::EINTR) | Ok(0) => return Ok(Event::Time),
-            Err(errno) => return Err(errno.into()),
-            Ok(_) => {}
-        }
-        let is_ready = |index: usize| watched.get(index).is_some_and(|it| it.any() == Some(true));
-        if is_ready(0) {
-            let signal =
-                self.signals.read_signal()?.and_then(|it| Signal::try_from(it.ssi_signo as i32).ok());
-            return Ok(signal.map_or(Event::Time, Event::Signal));
-        }
-        match self.coming {
-            Some(_) if is_ready(1) => Ok(Event::Coming),
-            _ => Ok(Event::Serving),
-        }
+            Err(nix::errno::Errno::EINTR) => return Ok(Event::Time),
+            outcome => outcome?,
+        };
+        let ready = watched.iter().position(|it| it.any() == Some(true)).map(|at| sources[at]);
+        Ok(match ready {
+            None => Event::Time,
+            Some(Source::Signals) => {
+                let signal = self.signals.read_signal()?;
+                let signal = signal.and_then(|it| Signal::try_from(it.ssi_signo.cast_signed()).ok());
+                signal.map_or(Event::Time, Event::Signal)
+            }
+            Some(source) => Event::Said(source),
+        })
     }
 
     /// When something is to be done though nothing happens.
@@ -160,7 +173,30 @@ impl Holder {
         let start = (self.serving.is_none() && self.coming.is_none()).then_some(self.next_start);
         let silence = (self.serving.is_none() && self.kept.has_mounts()).then(|| self.silent_since + SILENCE);
         let preparation = self.coming.as_ref().map(|it| it.since + PREPARATION);
-        [start, silence, preparation].into_iter().flatten().min().unwrap_or(now + PREPARATION)
+        let look = self.serving.is_some().then(|| self.watch.due());
+        [start, silence, preparation, look].into_iter().flatten().min().unwrap_or(now + PREPARATION)
+    }
+
+    /// Asks whether the mounts answer, and replaces a worker that leaves one without an answer.
+    fn look_if_due(&mut self) {
+        let Some(serving) = &self.serving else { return };
+        let mounts = self.kept.mounts();
+        if let Some(device) = self.watch.overdue(serving.since) {
+            tracing::error!(
+                worker = serving.pid.as_raw(),
+                device,
+                "a mount gets no answer: the worker is replaced"
+            );
+            return self.bury_serving(Duration::ZERO);
+        }
+        if !self.is_ready && self.is_provided && self.watch.all_answer(&mounts) {
+            self.is_ready = true;
+            tell("READY=1");
+            say_ready();
+        }
+        if self.watch.round(&self.launch, &mounts) && ready::watchdog().is_some() {
+            tell("WATCHDOG=1");
+        }
     }
 
     fn start_if_due(&mut self) {
@@ -222,7 +258,7 @@ impl Holder {
         match worker.hear() {
             Some(Report::Upgrade) => self.upgrade(),
             Some(report) => self.note(report),
-            None => self.bury_serving(),
+            None => self.bury_serving(ENDING),
         }
     }
 
@@ -231,7 +267,7 @@ impl Holder {
             Report::Keep(name, descriptor) => self.kept.keep(name, descriptor),
             Report::Drop(name) => self.kept.forget(&name),
             Report::Status(text) => tell(&format!("STATUS={text}")),
-            Report::Ready => self.is_ready_now(),
+            Report::Ready => self.is_provided = true,
             Report::Reloaded => tell("READY=1"),
             Report::Failed(_) | Report::Prepared | Report::Serving | Report::Upgrade => {}
         }
@@ -252,14 +288,7 @@ impl Holder {
             // Its predecessor may have died over a reload.
             tell("READY=1");
         }
-    }
-
-    fn is_ready_now(&mut self) {
-        if !self.is_ready {
-            self.is_ready = true;
-            tell("READY=1");
-            say_ready();
-        }
+        self.watch.begin_anew();
     }
 
     fn bury_coming(&mut self) -> Option<u8> {
@@ -283,11 +312,12 @@ impl Holder {
         None
     }
 
-    fn bury_serving(&mut self) {
+    /// Gives it so long to end by itself.
+    fn bury_serving(&mut self, patience: Duration) {
         let Some(worker) = self.serving.take() else { return };
         self.silent_since = Instant::now();
         let (pid, lasted) = (worker.pid.as_raw(), worker.since.elapsed() >= LASTED);
-        let status = worker.end(ENDING, || self.kept.abort());
+        let status = worker.end(patience, || self.kept.abort());
         tracing::error!(worker = pid, %status, "the worker has ended; another one takes over");
         if lasted {
             self.failures = 0;
@@ -315,9 +345,10 @@ impl Holder {
 
     /// Ends only to come back: the manager has a copy of all descriptors, and the worker serves on
     /// until its successor takes over.
-    fn leave(self) -> u8 {
+    fn leave(mut self) -> u8 {
         tracing::info!("leaves the mounts to the next start");
         tell("STOPPING=1");
+        self.watch.end();
         match &self.serving {
             Some(serving) => serving.tell(&Order::Stay),
             None => tracing::warn!("nobody serves until then"),
@@ -329,6 +360,7 @@ impl Holder {
     fn stop(mut self, signal: Signal) -> u8 {
         tracing::info!(%signal, "stops");
         tell("STOPPING=1");
+        self.watch.end();
         if let Some(orphan) = self.orphan.take() {
             child::end(&orphan, || {});
         }
@@ -345,7 +377,14 @@ impl Holder {
 enum Event {
     Time,
     Signal(Signal),
+    Said(Source),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Source {
+    Signals,
     Coming,
+    Prober,
     Serving,
 }
 

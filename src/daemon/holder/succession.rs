@@ -59,7 +59,8 @@ impl Holder {
     }
 
     /// The worker runs what is on disk now; so shall we.
-    pub(super) fn renew(&self) {
+    pub(super) fn renew(&mut self) {
+        self.watch.end();
         let (Some(worker), Ok(program)) = (&self.serving, Launch::on_disk()) else { return };
         let worker = (worker.pid, worker.as_fd());
         let error = renew::become_new(&program, &self.launch.key, self.past, worker, self.kept.all());

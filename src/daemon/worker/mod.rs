@@ -26,6 +26,7 @@ use super::{plan, readiness, watch};
 use crate::broker::{Broker, Environment};
 use crate::config::Config;
 use crate::control::BindError;
+use crate::fs::mountpoint;
 use crate::sys::link::Link;
 use crate::sys::{lease, signal};
 use answers::Answers;
@@ -214,6 +215,13 @@ fn wait(events: &Receiver<Event>, link: &Arc<Link>, answers: &Answers) -> bool {
             Event::Order(Some(Order::Refused(why))) => answers.refuse(&why),
             Event::Order(Some(Order::Reload)) => reload_aside(answers.reloader.clone(), link.clone()),
             Event::Order(Some(_)) => {}
+            Event::Ended(number) if mountpoint::place_of(&number).is_some() => {
+                tracing::error!(
+                    device = number,
+                    "a connection was ended; the next worker makes the mount anew"
+                );
+                return false;
+            }
             Event::Ended(number) => {
                 answers.reloader.ended(&number);
                 mounts::forget(link, &number);

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::geteuid;
 
 use super::super::holder::{device_of, name_of};
@@ -135,6 +136,10 @@ impl Planned {
     }
 
     fn resume(&self, kept: &Kept, maker: &Maker) -> io::Result<()> {
+        let mut device = [PollFd::new(kept.device.as_fd(), PollFlags::empty())];
+        if poll(&mut device, PollTimeout::ZERO)? > 0 {
+            return Err(io::Error::other("its connection was ended"));
+        }
         let nothing = || io::Error::other("nothing was left to go on with");
         let ledger = Ledger::adopt(kept.ledger.as_ref().ok_or_else(nothing)?.try_clone()?)?;
         let (device, ended) = (kept.device.try_clone()?, maker.ended(&self.plan.at, &kept.number));

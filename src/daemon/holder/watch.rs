@@ -1,0 +1,138 @@
+//! Whether the mounts answer, as a prober sees it from outside: what readiness waits for, what the
+//! manager's watchdog is told, and when a worker that is there but does not answer has to go.
+//! Uses `probe`.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::super::probe::Outcome;
+use super::child::{Launch, SAME};
+use crate::sys::link::Link;
+use crate::sys::ready;
+
+#[derive(Default)]
+pub(super) struct Watch {
+    prober: Option<Prober>,
+    /// By device number.
+    probes: BTreeMap<String, Probe>,
+    last_round: Option<Instant>,
+}
+
+struct Prober {
+    child: Child,
+    link: Link,
+}
+
+/// One mount.
+#[derive(Default)]
+struct Probe {
+    /// Since when an answer is waited for.
+    asked: Option<Instant>,
+    answered: Option<Instant>,
+    failing: Option<Instant>,
+}
+
+/// Between two probes of a mount.
+pub(super) const PERIOD: Duration = Duration::from_secs(2);
+/// A worker that leaves a mount without an answer for this long is replaced.
+const PATIENCE: Duration = Duration::from_secs(8);
+
+impl Launch {
+    /// Starts what reads our mounts, in a process group of its own.
+    fn start_prober(&self) -> io::Result<Prober> {
+        let (ours, theirs) = Link::pair()?;
+        let mut command = Command::new(SAME);
+        command.args(&self.arguments).arg("--probe").stdin(Stdio::from(OwnedFd::from(theirs)));
+        command.process_group(0);
+        for name in ready::OWN_VARIABLES {
+            command.env_remove(name);
+        }
+        Ok(Prober { child: command.spawn()?, link: ours })
+    }
+}
+
+impl Watch {
+    pub(super) fn link(&self) -> Option<BorrowedFd<'_>> {
+        self.prober.as_ref().map(|prober| prober.link.as_fd())
+    }
+
+    /// When the next round is due.
+    pub(super) fn due(&self) -> Instant {
+        self.last_round.map_or_else(Instant::now, |last| last + PERIOD)
+    }
+
+    /// A worker has taken over: all mounts have to prove themselves.
+    pub(super) fn begin_anew(&mut self) {
+        self.probes.values_mut().for_each(|probe| (probe.answered, probe.failing) = (None, None));
+        self.last_round = None;
+    }
+
+    /// Asks for all mounts that are not being read, if it is time. Answers whether it was.
+    pub(super) fn round(&mut self, launch: &Launch, devices: &[String]) -> bool {
+        if self.last_round.is_some_and(|last| last.elapsed() < PERIOD) {
+            return false;
+        }
+        self.last_round = Some(Instant::now());
+        self.probes.retain(|device, _| devices.contains(device));
+        if self.prober.is_none() {
+            match launch.start_prober() {
+                Ok(prober) => self.prober = Some(prober),
+                Err(error) => tracing::error!(%error, "nobody can look whether the mounts answer"),
+            }
+        }
+        devices.iter().for_each(|device| self.ask(device));
+        true
+    }
+
+    fn ask(&mut self, device: &str) {
+        let Some(prober) = &self.prober else { return };
+        let probe = self.probes.entry(device.to_owned()).or_default();
+        if probe.asked.is_none() && prober.link.send(device.as_bytes()).is_ok() {
+            probe.asked = Some(Instant::now());
+        }
+    }
+
+    /// To be called when the link can be read.
+    pub(super) fn hear(&mut self) {
+        let Some(prober) = &self.prober else { return };
+        let Ok(Some((text, _))) = prober.link.receive() else { return self.end() };
+        let Some(Outcome { device, failure }) = Outcome::parse(&text) else { return };
+        let Some(probe) = self.probes.get_mut(&device) else { return };
+        probe.asked = None;
+        match failure {
+            None => (probe.answered, probe.failing) = (Some(Instant::now()), None),
+            Some(failure) => {
+                tracing::warn!(device, failure, "a mount did not answer as it should");
+                probe.failing.get_or_insert_with(Instant::now);
+            }
+        }
+    }
+
+    /// Whether all of them have answered the present worker's readers.
+    pub(super) fn all_answer(&self, devices: &[String]) -> bool {
+        let answers = |device| self.probes.get(device).is_some_and(|it: &Probe| it.answered.is_some());
+        devices.iter().all(answers)
+    }
+
+    /// A mount that has not answered for too long, of a worker that serves since `since`.
+    pub(super) fn overdue(&self, since: Instant) -> Option<&str> {
+        let is_overdue = |probe: &Probe| {
+            let waits = [probe.asked, probe.failing].into_iter().flatten();
+            waits.into_iter().any(|it| it.max(since).elapsed() >= PATIENCE)
+        };
+        self.probes.iter().find(|(_, probe)| is_overdue(probe)).map(|(device, _)| device.as_str())
+    }
+
+    /// Ends the prober, which never waits for a mount itself.
+    pub(super) fn end(&mut self) {
+        if let Some(mut prober) = self.prober.take() {
+            let _ = prober.child.kill();
+            let _ = prober.child.wait();
+        }
+        self.probes.values_mut().for_each(|probe| probe.asked = None);
+    }
+}
