@@ -1,12 +1,14 @@
 //! `secretfs daemon`: all mounts of a config, served until it is told to stop. This process holds
 //! them; another one, started from the same command line, does the work. May use every layer.
 
+use std::ffi::CStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::report::Failure;
 use super::{Common, config, exit, log, mount};
+use crate::daemon::assemble::Choice;
 use crate::daemon::holder::{Holder, Launch};
 use crate::daemon::load;
 use crate::daemon::message::Report;
@@ -62,6 +64,7 @@ fn probe(config: &Path, patience: Duration) -> Result<u8, Failure> {
     log::start_holding();
     // A config that cannot be read now may be again.
     let places = || load::read(config).map(|it| it.mounts.into_iter().map(|mount| mount.at).collect());
+    call_ourselves(c"secretfs-probe");
     let link = Link::of_stdin().map_err(system)?;
     match link.is_socket() {
         true => probe::work_for(&link).map_err(system)?,
@@ -71,8 +74,13 @@ fn probe(config: &Path, patience: Duration) -> Result<u8, Failure> {
 }
 
 fn work(common: &Common, config: PathBuf) -> Result<u8, Failure> {
+    call_ourselves(c"secretfs-worker");
     let link = Arc::new(Link::of_stdin().map_err(system)?);
-    let setup = Setup { config: &config, choice: common.choice(), log: log::start_serving() };
+    let setup = Setup {
+        config: &config,
+        choice: Choice { waits_for_key: true, ..common.choice() },
+        log: log::start_serving(),
+    };
     let outcome = Worker::prepare(link.clone(), setup).and_then(Worker::run);
     outcome.map(|()| exit::OK).map_err(|error| {
         let failure = Failure::from(error);
@@ -109,6 +117,11 @@ impl From<ReloadError> for Failure {
             ReloadError::System(error) => system(error),
         }
     }
+}
+
+/// Started by way of /proc/self/exe, we would be listed as `exe`.
+fn call_ourselves(name: &CStr) {
+    let _ = nix::sys::prctl::set_name(name);
 }
 
 fn system(error: impl std::fmt::Display) -> Failure {

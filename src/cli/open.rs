@@ -18,6 +18,7 @@ impl Common {
             key_file: self.key_file.clone(),
             namespace: self.namespace.clone(),
             env_key: self.env_key.clone(),
+            waits_for_key: false,
         }
     }
 }

@@ -11,12 +11,12 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, ProviderConfig, Remote, RemoteSource, StoreConfig};
 use crate::nearest::nearest;
 use crate::policy::Policy;
-use crate::provider::{EnvProvider, ExecProvider, LocalStore, Nowhere, Provider};
+use crate::provider::{EnvProvider, ExecProvider, LocalStore, Nowhere, Provider, Sealed};
 use crate::resolver::Resolver;
 use crate::secret::{NameError, Namespace, SecretBytes};
 use crate::store::{Access, EnvKey, KeySources, Store, StoreError};
 
-const STORE: &str = "store";
+pub const STORE: &str = "store";
 const ENV: &str = "env";
 const DEFAULT_STORE: &str = ".secretfs";
 
@@ -27,6 +27,8 @@ pub struct Choice {
     pub key_file: Option<PathBuf>,
     pub namespace: Option<String>,
     pub env_key: EnvKey,
+    /// Whether a store without its key is served as one that fails, until the key comes.
+    pub waits_for_key: bool,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -130,17 +132,24 @@ fn assemble(
     let (local, salt) = match (kept(STORE), before) {
         (Some(store), Some(before)) => (Some(store), before.broker.salt_key()),
         _ if is_elsewhere => (None, random_key()?),
-        _ => {
-            let store = Arc::new(choice.open_store(&config.store, Access::Read)?);
-            let namespace = choice.namespace()?;
-            if matches!(environment, Environment::All) {
-                // A mount waits for a namespace that is still to come; a command does not.
-                check_namespace(&store, &namespace)?;
+        _ => match choice.open_store(&config.store, Access::Read) {
+            Err(error @ StoreError::Sealed(_)) if choice.waits_for_key => {
+                tracing::error!(%error, "the store is sealed: its readers get ENOKEY until its key is there");
+                let sealed: Arc<dyn Provider> = Arc::new(Sealed::new(error));
+                (Some(sealed), random_key()?)
             }
-            let salt = SecretBytes::copy_of(store.salt_key().expose());
-            let local: Arc<dyn Provider> = Arc::new(LocalStore::new(store, namespace, clock));
-            (Some(local), salt)
-        }
+            opened => {
+                let store = Arc::new(opened?);
+                let namespace = choice.namespace()?;
+                if matches!(environment, Environment::All) {
+                    // A mount waits for a namespace that is still to come; a command does not.
+                    check_namespace(&store, &namespace)?;
+                }
+                let salt = SecretBytes::copy_of(store.salt_key().expose());
+                let local: Arc<dyn Provider> = Arc::new(LocalStore::new(store, namespace, clock));
+                (Some(local), salt)
+            }
+        },
     };
     let provider = |name: &str, kind: &ProviderConfig| match kind {
         ProviderConfig::Store => local.clone(),

@@ -14,11 +14,13 @@ mod env;
 mod exec;
 mod local;
 mod nowhere;
+mod sealed;
 
 pub use env::EnvProvider;
 pub use exec::ExecProvider;
 pub use local::LocalStore;
 pub use nowhere::Nowhere;
+pub use sealed::Sealed;
 
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 

@@ -5,6 +5,9 @@ use std::fs;
 use super::common::{Machine, TestStore, Transcript, copy_program, stdout_of};
 
 pub(crate) const UNIT: &str = include_str!("../../systemd/secretfs.service");
+const PROBE_UNIT: &str = include_str!("../../systemd/secretfs-probe.service");
+/// For a service that reads the file as its environment.
+const DROP_IN: &str = include_str!("../../systemd/example.service.d/secretfs.conf");
 pub(crate) const FILE: &str = "/run/secretfs/app/app.env";
 /// By file in the mount: the ready template.
 const TEMPLATES: [(&str, &str); 2] = [
@@ -42,14 +45,19 @@ impl App {
         );
         fs::write(folder.join("config.yaml"), config).expect("a config");
         let place = |path: &str| folder.join(path).display().to_string();
-        let unit = unit.replace("/usr/bin/secretfs", &place("secretfs"));
-        let unit = unit.replace("/etc/secretfs/config.yaml", &place("config.yaml"));
-        // What a booted machine has and this one has not: targets, and the sockets they bring.
-        let unit = unit.replace("[Unit]\n", "[Unit]\nDefaultDependencies=no\n");
-        let said = format!("[Service]\nStandardError=append:{}\n", place("service.output"));
-        let unit = unit.replace("[Service]\n", &said);
+        let installed = |unit: &str, output: &str| {
+            let unit = unit.replace("/usr/bin/secretfs", &place("secretfs"));
+            let unit = unit.replace("/etc/secretfs/config.yaml", &place("config.yaml"));
+            // What a booted machine has and this one has not: targets, and the sockets they bring.
+            let unit = unit.replace("[Unit]\n", "[Unit]\nDefaultDependencies=no\n");
+            unit.replace("[Service]\n", &format!("[Service]\nStandardError=append:{}\n", place(output)))
+        };
+        // A test is not that patient.
+        let probe = PROBE_UNIT.replace("daemon --probe", "daemon --probe --patience 3");
         machine = machine
-            .unit("secretfs.service", &unit)
+            .unit("secretfs.service", &installed(unit, "service.output"))
+            .unit("secretfs-probe.service", &installed(&probe, "probe.output"))
+            .unit("legacy.service", &legacy_unit(&folder.display().to_string()))
             .reader("app-reads", "app", &format!("cat {FILE}"))
             .reader("stranger-reads", "stranger", &format!("cat {FILE}"))
             .unit("environment.service", &environment_unit(&folder.display().to_string()))
@@ -77,6 +85,15 @@ fn environment_unit(folder: &str) -> String {
     format!(
         "[Unit]\nDefaultDependencies=no\n[Service]\nType=oneshot\nUser=app\n\
          EnvironmentFile={FILE}\nStandardOutput=append:{folder}/environment.output\n\
+         ExecStart=/bin/sh -c 'echo \"$$DATABASE_PASSWORD\"'\n"
+    )
+}
+
+/// A service with our drop-in; it says nothing of ours itself.
+fn legacy_unit(folder: &str) -> String {
+    let drop_in = DROP_IN.replace("[Unit]\n", "[Unit]\nDefaultDependencies=no\n");
+    format!(
+        "{drop_in}Type=oneshot\nUser=app\nStandardOutput=append:{folder}/legacy.output\n\
          ExecStart=/bin/sh -c 'echo \"$$DATABASE_PASSWORD\"'\n"
     )
 }

@@ -158,3 +158,30 @@ fn pid_1_reads_while_the_worker_is_killed() {
     let app = expect_no_failure((app, transcript));
     assert_eq!(app.machine.output_of("environment"), format!("{PASSWORD}\n").repeat(20));
 }
+
+/// PID 1 itself waits for a file that nobody serves: nobody could start anybody who would, and no
+/// signal reaches it. The unit that watches from outside frees it.
+#[test]
+fn pid_1_is_freed_when_it_waits_for_nobody() {
+    let app = App::new(UNIT);
+    let transcript = app.boot(&format!(
+        "{SETTLE}systemctl start secretfs.service
+         systemctl start environment.service
+         sleep 0.3
+         systemctl kill -s STOP secretfs.service
+         start=$(date +%s)
+         fails systemctl start environment.service
+         echo waited $(($(date +%s) - start)) seconds
+         systemctl kill -s KILL secretfs.service
+         sleep 0.5
+         settle
+         systemctl start environment.service
+         systemctl stop secretfs.service
+         fails mountpoint --quiet /run/secretfs/app"
+    ));
+    transcript.expect_success();
+    println!("{}", transcript.output);
+    assert_eq!(app.machine.output_of("environment"), format!("{PASSWORD}\n").repeat(2));
+    let said = app.machine.output_of("probe");
+    assert!(said.contains("a mount does not answer"), "{said}");
+}

@@ -29,19 +29,36 @@ fn the_machine_runs_units_and_tells_success_from_failure() {
 /// Lower is better; without any hardening it is 9.6.
 #[test]
 fn the_unit_stays_hardened() {
-    let unit = concat!(env!("CARGO_MANIFEST_DIR"), "/systemd/secretfs.service");
     let score = |file: &str| {
         let mut command = Command::new(tool("systemd-analyze"));
         command.args(["security", "--offline=true", "--no-pager", "--threshold=29", file]);
         command.output().expect("systemd-analyze can be started")
     };
-    let output = score(unit);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    for unit in ["secretfs.service", "secretfs-probe.service"] {
+        let output = score(&format!("{}/systemd/{unit}", env!("CARGO_MANIFEST_DIR")));
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    }
     let folder = tempfile::tempdir().expect("a temporary folder");
     let bare = folder.path().join("bare.service");
     let exec_start = UNIT.lines().find(|line| line.starts_with("ExecStart=")).expect("a command");
     fs::write(&bare, format!("[Service]\n{exec_start}\n")).expect("a file");
     assert!(!score(bare.to_str().expect("UTF-8")).status.success(), "the threshold refuses nothing");
+}
+
+/// The order of a boot: who wants the file gets a daemon that serves it first.
+#[test]
+fn a_service_that_wants_the_file_has_the_daemon_started_before_it() {
+    let app = App::new(UNIT);
+    let transcript = app.boot(
+        "systemctl start legacy.service
+         systemctl is-active secretfs.service secretfs-probe.service
+         systemctl restart secretfs.service
+         systemctl stop secretfs.service
+         systemctl is-active secretfs-probe.service && exit 1
+         fails pgrep secretfs",
+    );
+    transcript.expect_success();
+    assert_eq!(app.machine.output_of("legacy"), format!("{PASSWORD}\n"));
 }
 
 #[test]
@@ -129,12 +146,29 @@ fn a_mount_namespace_would_hide_the_mount() {
     assert!(app.machine.output_of("app-reads").contains("No such file"));
 }
 
-/// Without its key the service does not become ready, and its log says what is missing.
+/// Booted without its key, the daemon is there, and each reader is told; nobody waits, PID 1 least
+/// of all. When the key comes, it serves.
 #[test]
-fn a_missing_key_fails_the_start_with_a_reason() {
+fn a_sealed_store_hangs_nobody_and_is_opened_when_its_key_comes() {
     let app = App::new(UNIT);
-    let transcript = app.machine.boot("fails systemctl start secretfs.service");
+    let (folder, store) = (app.machine.folder().display().to_string(), app.store.path());
+    let config = app.machine.folder().join("config.yaml");
+    let text = fs::read_to_string(&config).expect("a file");
+    let late = format!("store: {{path: {}, key: {{source: file, path: {folder}/late}}}}", store.display());
+    fs::write(config, text.replace(&format!("store: {}", store.display()), &late)).expect("a file");
+    let transcript = app.machine.boot(&format!(
+        "systemctl start secretfs.service
+         fails systemctl start app-reads.service
+         fails timeout 10 systemctl start environment.service legacy.service
+         install -m 0400 {folder}/key {folder}/late
+         for try in $(seq 100); do systemctl start environment.service && break; sleep 0.1; done
+         systemctl start app-reads.service
+         systemctl stop secretfs.service
+         fails mountpoint --quiet /run/secretfs/app"
+    ));
     transcript.expect_success();
+    let read = app.machine.output_of("app-reads");
+    assert!(read.contains("Required key not available") && read.contains("s3cret value"), "{read}");
     let said = app.machine.output_of("service");
-    assert!(said.contains("sealed") && said.contains("key"), "{said}");
+    assert!(said.contains("the store is sealed") && said.contains("key is there"), "{said}");
 }

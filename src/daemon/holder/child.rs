@@ -54,6 +54,8 @@ pub struct Worker {
 
 /// The binary that this process runs, even if it was replaced on disk.
 pub(super) const SAME: &str = "/proc/self/exe";
+/// How our processes are listed, whatever path they were started by.
+pub(super) const NAME: &str = "secretfs";
 /// After this long a process that was killed hangs in a request of its own.
 const DEATH: Duration = Duration::from_secs(3);
 
@@ -62,7 +64,7 @@ impl Launch {
     pub fn start(&self, program: &Path, kept: &Kept, past: Past) -> io::Result<Worker> {
         let (ours, theirs) = Link::pair()?;
         let mut command = Command::new(program);
-        command.args(&self.arguments).arg("--worker").stdin(Stdio::from(OwnedFd::from(theirs)));
+        command.arg0(NAME).args(&self.arguments).arg("--worker").stdin(Stdio::from(OwnedFd::from(theirs)));
         // Keys at a terminal are for the holder, which decides.
         command.process_group(0);
         for name in ready::OWN_VARIABLES {

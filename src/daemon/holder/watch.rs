@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::super::probe::Outcome;
-use super::child::{Launch, SAME};
+use super::child::{Launch, NAME, SAME};
 use crate::sys::link::Link;
 use crate::sys::ready;
 
@@ -46,7 +46,7 @@ impl Launch {
     fn start_prober(&self) -> io::Result<Prober> {
         let (ours, theirs) = Link::pair()?;
         let mut command = Command::new(SAME);
-        command.args(&self.arguments).arg("--probe").stdin(Stdio::from(OwnedFd::from(theirs)));
+        command.arg0(NAME).args(&self.arguments).arg("--probe").stdin(Stdio::from(OwnedFd::from(theirs)));
         command.process_group(0);
         for name in ready::OWN_VARIABLES {
             command.env_remove(name);

@@ -5,6 +5,7 @@
 mod answers;
 mod mounts;
 mod socket;
+mod unseal;
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -93,6 +94,8 @@ enum Event {
     Order(Option<Order>),
     /// The mount with this device number.
     Ended(String),
+    /// The store was sealed, and could be opened now.
+    KeyFound,
 }
 
 impl Worker {
@@ -124,15 +127,17 @@ impl Worker {
         let Self { link, server, path, choice, first, past } = self;
         let First { tried, problem, texts, config, broker, planned, left, socket } = first;
         left.into_iter().for_each(|kept| kept.take_away(&link));
-        let maker = Maker { pool: server.pool(), link: link.clone(), tell };
+        let maker = Maker { pool: server.pool(), link: link.clone(), tell: tell.clone() };
         let serve = |planned: Planned| planned.serve(&maker).map_err(WorkerError::from);
         let mounts = planned.into_iter().map(serve).collect::<Result<_, _>>()?;
         maker.keep(&texts);
         Report::Serving.send(&link)?;
         let current = Current { generation: 1, config: Arc::new(config), broker, mounts };
-        let reloader = Arc::new(Reloader::new(path, choice, Box::new(maker), tried, problem, current));
+        let reloader =
+            Arc::new(Reloader::new(path, choice.clone(), Box::new(maker), tried, problem, current));
         watch::start(reloader.clone())?;
         server.pool().spawn(keep_looking(reloader.clone(), link.clone()));
+        server.pool().spawn(unseal::wait_for_key(reloader.clone(), choice, tell));
         let answers = Answers::new(reloader, server.memory_is_locked, past, link.clone());
         let socket = socket.answer(answers.clone(), &link)?;
         let is_over = wait(&events, &link, &answers);
@@ -212,6 +217,10 @@ fn wait(events: &Receiver<Event>, link: &Arc<Link>, answers: &Answers) -> bool {
                 return false;
             }
             Event::Order(None) => return false,
+            Event::KeyFound => {
+                tracing::info!("the store's key is there: the next worker opens it");
+                return false;
+            }
             Event::Order(Some(Order::Refused(why))) => answers.refuse(&why),
             Event::Order(Some(Order::Reload)) => reload_aside(answers.reloader.clone(), link.clone()),
             Event::Order(Some(_)) => {}
