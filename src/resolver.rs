@@ -227,6 +227,20 @@ impl Resolver {
         self.providers.iter().for_each(|named| named.provider.sweep());
     }
 
+    /// Each provider by name, with why a fetch would fail now. One that does not answer in time
+    /// would fail, too.
+    pub async fn health(&self) -> Vec<(String, Option<String>)> {
+        let mut health = Vec::new();
+        for named in &self.providers {
+            let problem = match tokio::time::timeout(PATIENCE, named.provider.health()).await {
+                Ok(answer) => answer.err().map(|error| error.to_string()),
+                Err(_) => Some(format!("no answer within {PATIENCE:?}")),
+            };
+            health.push((named.name.clone(), problem));
+        }
+        health
+    }
+
     /// Every name that a reference without a provider can mean, as far as the providers answer.
     /// Asked only after a failure.
     pub async fn names(&self) -> Vec<String> {
@@ -256,6 +270,11 @@ impl Resolver {
         Ok((provider, at_provider, target.field.clone()))
     }
 
+    pub fn provider_name(&self, key: &SecretKey) -> Option<&str> {
+        let (provider, ..) = self.locate(key).ok()?;
+        Some(&self.providers[provider].name)
+    }
+
     fn provider_of(&self, key: &SecretKey) -> Result<usize, ResolveError> {
         let Some(name) = &key.provider else { return Ok(self.default) };
         self.providers.iter().position(|named| named.name == *name).ok_or_else(|| ResolveError::NoProvider {
@@ -277,6 +296,9 @@ impl Basis {
         self.until.is_some_and(|until| until <= Timestamp::now())
     }
 }
+
+/// For a provider to say how it is.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A key as it was asked for, and as its provider knows it.
 struct Want {

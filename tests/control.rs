@@ -99,12 +99,7 @@ impl Daemon for StandIn {
             file: "/run/app/key.pem".into(),
             opened_at: Timestamp::UNIX_EPOCH,
             stale: Some(stale),
-            references: vec![Held {
-                reference: "tls".into(),
-                provider: "store".into(),
-                held: Some(held),
-                current: Some(2),
-            }],
+            references: vec![Held { reference: "tls".into(), held: Some(held), current: Some(2) }],
             reaction: None,
         };
         Box::pin(async move { vec![reader(20, true, 1), reader(21, false, 2)] })

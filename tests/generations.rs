@@ -158,6 +158,7 @@ fn layout_of(templates: &Path, uid: u32, mode: u16, format: Format) -> Layout {
         syntax: Syntax::Angle,
         verify: true,
         deadline: Duration::from_secs(5),
+        on_change: None,
         set: None,
     };
     let folders = Ownership { uid: 0, gid: 0, mode: 0o555 };

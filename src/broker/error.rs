@@ -44,6 +44,22 @@ pub enum Class {
     Failed,
 }
 
+impl Class {
+    /// As figures and logs call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Denied => "denied",
+            Self::NoKey => "no_key",
+            Self::Expired => "expired",
+            Self::Revoked => "revoked",
+            Self::Tampered => "tampered",
+            Self::Timeout => "timeout",
+            Self::TooLarge => "too_large",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 impl Error {
     pub fn class(&self) -> Class {
         match self {

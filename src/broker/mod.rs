@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use sha2::Sha256;
 
 use crate::caller::Caller;
+use crate::metrics::{self, Gauge};
 use crate::policy::{Access, Decision, Door, Grant, Ownership, Policy};
 use crate::provider::{Provider, Pulse, unhurried};
 use crate::resolver::{Basis, Resolved, Resolver};
@@ -103,6 +104,23 @@ impl Broker {
         reader: Option<&Reader>,
         held: &[&Resolved],
     ) -> Result<Rendering, Error> {
+        let figures = metrics::get();
+        figures.in_flight.inc();
+        // A rendering that nobody waits for any more is dropped where it stands.
+        let _landed = Landed(&figures.in_flight);
+        let rendering = self.render_in_rounds(grant, template, reader, held).await;
+        let outcome = rendering.as_ref().map_or_else(|error| error.class().name(), |_| "ok");
+        figures.renderings.of([outcome]).inc();
+        rendering
+    }
+
+    async fn render_in_rounds(
+        &self,
+        grant: &Grant,
+        template: &Template,
+        reader: Option<&Reader>,
+        held: &[&Resolved],
+    ) -> Result<Rendering, Error> {
         self.check_environment(template)?;
         let mut keys = template.eager().to_vec();
         loop {
@@ -129,6 +147,16 @@ impl Broker {
     /// Asks what [`Broker::is_still`] could not tell. `None`: it has to be rendered anew.
     pub async fn recheck(&self, basis: &Basis) -> Result<Option<Basis>, Error> {
         Ok(self.resolver.recheck(basis).await?)
+    }
+
+    /// The provider that a key is asked of, by its name in the config.
+    pub fn provider_of(&self, key: &SecretKey) -> Option<&str> {
+        self.resolver.provider_name(key)
+    }
+
+    /// Each provider with why a fetch would fail now; none if it would not.
+    pub async fn health(&self) -> Vec<(String, Option<String>)> {
+        self.resolver.health().await
     }
 
     /// The state of all providers: between two equal answers without `Moving` nothing changed.
@@ -201,6 +229,15 @@ impl Broker {
             mac.update(format!("\0{key}\0{version}").as_bytes());
         }
         mac.finalize().into_bytes().into()
+    }
+}
+
+/// One rendering less is under way when it goes.
+struct Landed(&'static Gauge);
+
+impl Drop for Landed {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }
 

@@ -92,7 +92,6 @@ pub struct Reader {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Held {
     pub reference: String,
-    pub provider: String,
     /// None: there was none, and the template went on without it.
     pub held: Option<u64>,
     /// None: there is none now, or it is not known.

@@ -90,6 +90,7 @@ fn plan_mount(config: &Config, index: &str, mount: &Mount) -> Result<Plan, PlanE
         let place = ["files", &path.to_string_lossy()];
         let spec =
             spec(&file.options.merged_over(&mount.defaults)).map_err(|unknown| in_config(&place, unknown))?;
+        let spec = Spec { on_change: file.on_change.clone(), ..spec };
         let template = file.template.as_deref().map(absolute).transpose()?;
         files.insert(path.clone(), (spec, template));
     }
@@ -131,6 +132,7 @@ pub fn spec(options: &FileOptions) -> Result<Spec, Unknown> {
         verify: options.verify.unwrap_or(true),
         set: options.set.as_deref().map(Arc::from),
         deadline: options.deadline.unwrap_or(DEADLINE),
+        on_change: None,
     })
 }
 

@@ -1,11 +1,13 @@
 //! The clock of all requests that cannot be answered at once: one thread, which answers in place of who is
 //! late. A reader that waits in FUSE cannot be killed, so it never depends on a disk or a provider.
-//! Uses std only.
+//! Uses std and `metrics`.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use crate::metrics;
 
 type Late = Box<dyn FnOnce() + Send>;
 
@@ -54,6 +56,7 @@ impl Deadlines {
         let own = answer.clone();
         let deadline = self.within(time, move || {
             if let Some(answer) = take(&own) {
+                metrics::get().deadline_hits.inc();
                 answer(late);
             }
         });

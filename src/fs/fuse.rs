@@ -5,7 +5,8 @@ use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::time::Duration;
+use std::thread::{self, ThreadId};
+use std::time::{Duration, Instant};
 
 use fuser::{
     AccessFlags, Errno as FuseErrno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation,
@@ -20,6 +21,7 @@ use super::nodes::NodeId;
 use super::wire::{self, Agreement, Notice, RESENT};
 use super::{Attr, Kernel, REASON, Reply, STALE, SecretFs};
 use crate::caller::Caller;
+use crate::metrics::{self, Operation, Pace};
 
 pub struct Adapter {
     fs: Arc<SecretFs>,
@@ -63,9 +65,13 @@ impl Filesystem for Adapter {
 
     fn lookup(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let _pool = self.pool.enter();
-        self.fs.lookup(caller(request), parent.0, name, move |outcome| match outcome {
-            Ok(attr) => reply.entry_with_ttls(&ttl(&attr), &NOW, &file_attr(&attr), Generation(0)),
-            Err(errno) => reply.error(errno.into()),
+        let timed = Timed::begin(Operation::Lookup);
+        self.fs.lookup(caller(request), parent.0, name, move |outcome| {
+            timed.answered(&outcome);
+            match outcome {
+                Ok(attr) => reply.entry_with_ttls(&ttl(&attr), &NOW, &file_attr(&attr), Generation(0)),
+                Err(errno) => reply.error(errno.into()),
+            }
         });
     }
 
@@ -74,9 +80,12 @@ impl Filesystem for Adapter {
     }
 
     fn getattr(&self, request: &Request, node: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
-        self.answer(self.fs.getattr(caller(request), node.0), move |outcome| match outcome {
-            Ok(attr) => reply.attr(&ttl(&attr), &file_attr(&attr)),
-            Err(errno) => reply.error(errno.into()),
+        self.answer(self.fs.getattr(caller(request), node.0), move |outcome| {
+            count(Operation::Getattr, &outcome);
+            match outcome {
+                Ok(attr) => reply.attr(&ttl(&attr), &file_attr(&attr)),
+                Err(errno) => reply.error(errno.into()),
+            }
         });
     }
 
@@ -85,12 +94,16 @@ impl Filesystem for Adapter {
         if request.unique().0 & RESENT != 0 {
             self.fs.resent(number);
         }
+        let timed = Timed::begin(Operation::Open);
         let (fs, opened) = (self.fs.clone(), self.fs.open(caller(request), node.0));
-        self.answer(opened, move |outcome| match outcome {
-            Ok(handle) => fs.answer_open(handle, number, || {
-                reply.opened(FileHandle(handle), FopenFlags::FOPEN_DIRECT_IO | FopenFlags::FOPEN_NOFLUSH);
-            }),
-            Err(errno) => reply.error(errno.into()),
+        self.answer(opened, move |outcome| {
+            timed.answered(&outcome);
+            match outcome {
+                Ok(handle) => fs.answer_open(handle, number, || {
+                    reply.opened(FileHandle(handle), FopenFlags::FOPEN_DIRECT_IO | FopenFlags::FOPEN_NOFLUSH);
+                }),
+                Err(errno) => reply.error(errno.into()),
+            }
         });
     }
 
@@ -105,9 +118,12 @@ impl Filesystem for Adapter {
         _: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        self.fs.read(&caller(request), handle.0, offset, size, |outcome| match outcome {
-            Ok(bytes) => reply.data(bytes),
-            Err(errno) => reply.error(errno.into()),
+        self.fs.read(&caller(request), handle.0, offset, size, |outcome| {
+            count(Operation::Read, &outcome);
+            match outcome {
+                Ok(bytes) => reply.data(bytes),
+                Err(errno) => reply.error(errno.into()),
+            }
         });
     }
 
@@ -143,9 +159,12 @@ impl Filesystem for Adapter {
     fn opendir(&self, request: &Request, dir: INodeNo, _: OpenFlags, reply: ReplyOpen) {
         let _pool = self.pool.enter();
         let opened = self.fs.open_dir(caller(request), dir.0);
-        self.answer(opened, move |outcome| match outcome {
-            Ok(handle) => reply.opened(FileHandle(handle), FopenFlags::empty()),
-            Err(errno) => reply.error(errno.into()),
+        self.answer(opened, move |outcome| {
+            count(Operation::Opendir, &outcome);
+            match outcome {
+                Ok(handle) => reply.opened(FileHandle(handle), FopenFlags::empty()),
+                Err(errno) => reply.error(errno.into()),
+            }
         });
     }
 
@@ -231,6 +250,30 @@ impl Kernel for Told {
     fn knows(&self, node: NodeId) -> bool {
         wire::notify(self.device.as_fd(), Notice::DropAttributes(node)).unwrap_or(true)
     }
+}
+
+/// A request whose time to the answer is told.
+struct Timed {
+    operation: Operation,
+    since: Instant,
+    thread: ThreadId,
+}
+
+impl Timed {
+    fn begin(operation: Operation) -> Self {
+        Self { operation, since: Instant::now(), thread: thread::current().id() }
+    }
+
+    fn answered<T>(&self, outcome: &Result<T, Errno>) {
+        count(self.operation, outcome);
+        // Who serves answers at once, or lets others do it.
+        let pace = if thread::current().id() == self.thread { Pace::Ready } else { Pace::Waited };
+        metrics::get().took(self.operation, pace, self.since);
+    }
+}
+
+fn count<T>(operation: Operation, outcome: &Result<T, Errno>) {
+    metrics::get().answered(operation, outcome.as_ref().err().map_or(0, |errno| errno.0));
 }
 
 fn answer_xattr(value: Result<Vec<u8>, Errno>, size: u32, reply: ReplyXattr) {

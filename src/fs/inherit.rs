@@ -44,6 +44,7 @@ impl SecretFs {
             }
         }
         self.nodes().inherited();
+        self.begin_watching(ledger);
     }
 
     /// The mount begins; or goes on, then it stays with what it began with.

@@ -43,6 +43,7 @@ impl SecretFs {
         let house = Arc::downgrade(&self);
         self.keep_sweeping();
         tokio::spawn(Self::keep_templates(house.clone()));
+        tokio::spawn(Self::keep_readers(house.clone()));
         Self::keep_values(house).await;
     }
 
@@ -92,6 +93,18 @@ impl SecretFs {
         // What inotify does not tell of: a template on a network.
         self.check_on_disk(walk.piece(self), checks).await;
         checks.settle().await;
+    }
+
+    /// Waits for each file as long as one of its readers would.
+    async fn keep_readers(house: Weak<Self>) {
+        let mut pause = PERIOD;
+        loop {
+            tokio::time::sleep(pause).await;
+            let Some(this) = house.upgrade() else { return };
+            let start = Instant::now();
+            this.judge_readers().await;
+            pause = PERIOD.max(start.elapsed());
+        }
     }
 
     /// Waits for no provider.
@@ -197,7 +210,7 @@ impl SecretFs {
         let tree = self.now().tree.clone();
         for (place, _) in &sweep.wiped {
             // Nobody reads it: its template can be compiled again.
-            let is_idle = self.nodes().places_of(place.file).is_empty();
+            let is_idle = self.nodes().places_of(place.file).is_empty() && !self.has_readers(place.file);
             if let Some(file) = tree.file(place.file).filter(|_| is_idle) {
                 file.source.unload();
             }

@@ -4,6 +4,7 @@
 mod deadline;
 mod edits;
 pub mod errno;
+pub mod explain;
 pub mod fuse;
 mod generation;
 pub mod handle;
@@ -16,7 +17,9 @@ pub mod mountpoint;
 pub mod mounts;
 pub mod nodes;
 mod open;
+mod reading;
 pub mod render;
+mod request;
 pub mod session;
 mod sets;
 pub mod snapshot;
@@ -27,6 +30,7 @@ pub mod watch;
 mod wire;
 
 use std::ffi::OsStr;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::SystemTime;
 
@@ -35,6 +39,7 @@ use crate::caller::Caller;
 use crate::ledger::Ledger;
 use crate::policy::Ownership;
 use crate::provider::BoxFuture;
+use crate::reactions::Reactions;
 use crate::sys::peer;
 use crate::template::Template;
 use deadline::Deadlines;
@@ -47,6 +52,8 @@ use inherit::Agreed;
 use listing::Listings;
 use loading::Loading;
 use nodes::{Content, FIRST_NODE, NodeId, Nodes, Place, View};
+pub use reading::Told;
+use reading::Watching;
 use render::Flights;
 use sets::Sets;
 use snapshot::Snapshot;
@@ -69,6 +76,9 @@ pub struct SecretFs {
     watch: Watch,
     kernel: OnceLock<Box<dyn Kernel>>,
     ledger: OnceLock<Ledger>,
+    /// Where it is mounted, if its readers are to be known.
+    watched: OnceLock<(PathBuf, Arc<Reactions>)>,
+    watching: OnceLock<Watching>,
     agreed: OnceLock<Agreed>,
 }
 
@@ -122,6 +132,8 @@ impl SecretFs {
             watch: Watch::start(),
             kernel: OnceLock::new(),
             ledger: OnceLock::new(),
+            watched: OnceLock::new(),
+            watching: OnceLock::new(),
             agreed: OnceLock::new(),
         });
         fs.watch_folders(&fs.now().tree);

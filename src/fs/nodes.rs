@@ -114,6 +114,10 @@ impl Nodes {
         self.nodes.get(&id)
     }
 
+    pub(super) fn all(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.values()
+    }
+
     pub fn current(&self, place: &Place) -> Option<&(NodeId, Arc<Snapshot>)> {
         self.current.get(place)
     }

@@ -4,14 +4,17 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
+use tracing::{Instrument, Level};
+
 use super::errno::Errno;
 use super::handle::Handle;
 use super::nodes::{Content, FIRST_NODE, NodeId, Nodes, Place, Reserved, Step};
 use super::sets::Sighting;
 use super::snapshot::Snapshot;
 use super::tree::File;
-use super::{Generation, Reply, SecretFs, tree, view_of};
+use super::{Generation, Reply, SecretFs, request, tree, view_of};
 use crate::caller::Caller;
+use crate::metrics;
 use crate::provider::unhurried;
 use crate::template::Template;
 
@@ -28,17 +31,23 @@ impl SecretFs {
         }
         match self.doubted(id) {
             None => this.open_loaded(caller, id),
-            Some(file) => Reply::Later(Box::pin(async move {
-                this.load_in_time(&file).await.map_err(|error| this.failed(&file, error).errno)?;
-                this.open_loaded(caller, id).finish().await
-            })),
+            Some(file) => {
+                let opened = async move {
+                    this.load_in_time(&file).await.map_err(|error| this.failed(&file, error).errno)?;
+                    this.open_loaded(caller, id).finish().await
+                };
+                Reply::Later(Box::pin(opened.instrument(request::span(&caller))))
+            }
         }
     }
 
     fn open_loaded(self: Arc<Self>, caller: Caller, id: NodeId) -> Reply<u64> {
         match self.open_ready(&caller, id) {
             Some(outcome) => Reply::Now(outcome),
-            None => Reply::Later(Box::pin(async move { self.open_anew(caller, id).await })),
+            None => {
+                let span = request::span(&caller);
+                Reply::Later(Box::pin(async move { self.open_anew(caller, id).await }.instrument(span)))
+            }
         }
     }
 
@@ -68,7 +77,12 @@ impl SecretFs {
         let (place, snapshot) = match &node.content {
             Content::Filled(place, snapshot) => (place.clone(), snapshot.clone()),
             Content::Failed(_, failure) if just_looked => return Some(Err(failure.errno)),
-            Content::Bare(_) if just_looked => return Some(Err(Errno::ACCES)),
+            Content::Bare(file) if just_looked => {
+                let file = *file;
+                drop(nodes);
+                log_denied(&self.now(), caller, file, "the file's owner and mode");
+                return Some(Err(Errno::ACCES));
+            }
             _ if is_unseen => return None,
             _ => return Some(refuse(&mut nodes, id, caller)),
         };
@@ -88,7 +102,7 @@ impl SecretFs {
             return (!is_unseen).then(|| refuse(&mut self.nodes(), id, caller));
         }
         let pinned = self.nodes().pin(id, &snapshot);
-        pinned.then(|| Ok(self.handle(&now, caller, id, snapshot)))
+        pinned.then(|| Ok(self.handle(&now, caller, id, &place, snapshot)))
     }
 
     /// Whether this snapshot is what an OPEN is to see: the current one, or that of its process.
@@ -110,7 +124,15 @@ impl SecretFs {
     }
 
     /// The handle for a snapshot that the node has pinned.
-    fn handle(&self, now: &Generation, caller: &Caller, node: NodeId, snapshot: Arc<Snapshot>) -> u64 {
+    fn handle(
+        &self,
+        now: &Generation,
+        caller: &Caller,
+        node: NodeId,
+        place: &Place,
+        snapshot: Arc<Snapshot>,
+    ) -> u64 {
+        self.note_reader(now, caller, place, &snapshot);
         let (uid, generation) = (caller.uid, AtomicU64::new(now.number));
         self.handles.insert(self.ledger(), Handle { node, snapshot, uid, generation, record: None })
     }
@@ -124,7 +146,7 @@ impl SecretFs {
         match self.rendered_in_time(caller, now.clone(), file.clone()).await {
             Ok(Some(rendered)) => {
                 let snapshot = self.hand_over(id, &file, &rendered.place, rendered.snapshot).await?;
-                Ok(self.handle(&now, &caller, id, snapshot))
+                Ok(self.handle(&now, &caller, id, &rendered.place, snapshot))
             }
             Ok(None) => Err(Errno::ACCES),
             Err((_, error)) => Err(self.failed(&file, error).errno),
@@ -153,7 +175,8 @@ impl SecretFs {
                     tracing::warn!(file = %file.path.display(), "open elsewhere, in another version than the rest of its set");
                     return Err(Errno::STALE);
                 }
-                tracing::info!(node = id, "open elsewhere: serves the snapshot of the open handle");
+                metrics::get().stale_handles.inc();
+                tracing::info!(file = %file.path.display(), "open elsewhere: serves the snapshot of the open handle");
                 Ok(held)
             }
             Reserved::Changed => {
@@ -188,9 +211,18 @@ fn admit(
     match now.judge(caller, &file, &template) {
         Ok(_) => Ok(template),
         Err(denial) => {
-            tracing::info!(file = %file.path.display(), uid = caller.uid, pid = caller.pid, reason = denial.reason, "denied");
+            log_denied(now, caller, file.id, &denial.reason);
             Err(Errno::ACCES)
         }
+    }
+}
+
+/// Costs nothing where nobody wants to know.
+fn log_denied(now: &Generation, caller: &Caller, file: tree::FileId, reason: &str) {
+    if tracing::enabled!(Level::INFO)
+        && let Ok(file) = now.file(file)
+    {
+        request::span(caller).in_scope(|| tracing::info!(file = %file.path.display(), reason, "denied"));
     }
 }
 

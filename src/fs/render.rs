@@ -8,14 +8,16 @@ use std::task::{Context, Waker};
 use std::time::SystemTime;
 
 use tokio::sync::{oneshot, watch};
+use tracing::Instrument;
 
 use super::errno::Errno;
 use super::nodes::{NodeId, Place, View};
 use super::snapshot::{Failure, Snapshot};
 use super::tree::File;
-use super::{Attr, Generation, SecretFs, empty, filled};
+use super::{Attr, Generation, SecretFs, empty, filled, request};
 use crate::broker::{Broker, Error, Rendering};
 use crate::caller::Caller;
+use crate::metrics;
 use crate::policy::Grant;
 use crate::provider::Pulse;
 use crate::sys::peer;
@@ -151,9 +153,11 @@ impl SecretFs {
     ) {
         let (limit, unknown) = (file.spec.deadline, Place { file: file.id, view: View::Real });
         let late = Err((unknown, Error::Timeout(limit)));
-        let answer = self.deadlines.answer_within(limit, late, then);
+        let span = request::span(&caller);
+        let told = span.clone();
+        let answer = self.deadlines.answer_within(limit, late, move |it| told.in_scope(|| then(it)));
         let this = self.clone();
-        work(async move { answer(this.rendered(&caller, now, &file).await) });
+        work(async move { answer(this.rendered(&caller, now, &file).await) }.instrument(span));
     }
 
     /// The same for who awaits it.
@@ -240,6 +244,7 @@ impl SecretFs {
         let (number, sender) = match self.board(job) {
             Seat::Pilot(number, sender) => (number, sender),
             Seat::Passenger(mut outcome) => {
+                metrics::get().coalesced.inc();
                 let landed = outcome.wait_for(Option::is_some).await;
                 let landed = landed.map_err(|_| Error::Internal("the rendering was lost"))?;
                 return landed.clone().expect("waited until it is there");

@@ -1,6 +1,7 @@
 //! A rendering pinned by a node or an open handle, and the record of one that failed.
 //! Uses the broker and the template it came from, and the ledger.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -11,6 +12,7 @@ use super::errno::Errno;
 use crate::broker::{self, Rendering, Versions};
 use crate::ledger::{Kept, Kind, Ledger, Record};
 use crate::policy::Ownership;
+use crate::readers::Edition;
 use crate::resolver::Basis;
 use crate::secret::SecretBytes;
 use crate::template::Template;
@@ -24,6 +26,7 @@ pub struct Snapshot {
     /// What another process has rendered rests on nothing that is known here.
     origin: Mutex<Option<Origin>>,
     print: OnceLock<Fingerprint>,
+    edition: OnceLock<Arc<Edition>>,
     /// For the next process, from the first open on.
     kept: OnceLock<Option<(u64, Record)>>,
 }
@@ -61,7 +64,15 @@ impl Snapshot {
 
     fn of(bytes: SecretBytes, mtime: SystemTime, ownership: Ownership, origin: Option<Origin>) -> Self {
         let origin = Mutex::new(origin);
-        Self { bytes, mtime, ownership, origin, print: OnceLock::new(), kept: OnceLock::new() }
+        Self {
+            bytes,
+            mtime,
+            ownership,
+            origin,
+            print: OnceLock::new(),
+            edition: OnceLock::new(),
+            kept: OnceLock::new(),
+        }
     }
 
     /// What another process has kept, with the number it is known by.
@@ -140,6 +151,21 @@ impl Snapshot {
         if let Some(origin) = &mut *self.origin() {
             origin.basis = basis;
         }
+    }
+
+    /// What readers of it get, without the bytes. The key is always that of the filesystem's
+    /// ledger, so that another process of ours knows it again.
+    pub fn edition(&self, key: &[u8; 32], file: u64, path: &Arc<Path>, view: Arc<str>) -> Arc<Edition> {
+        let make = || {
+            let versions = self.versions();
+            let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(key).expect("any length is a key");
+            mac.update(format!("{versions}\0").as_bytes());
+            mac.update(self.bytes.expose());
+            let print = Fingerprint(mac.finalize().into_bytes().into()).to_words();
+            let versions = versions.0.iter().map(|(key, version)| (key.to_string(), *version)).collect();
+            Arc::new(Edition { file, path: path.clone(), view, print, versions })
+        };
+        self.edition.get_or_init(make).clone()
     }
 
     /// The same under one key only, which is always that of the filesystem's ledger.

@@ -16,6 +16,7 @@ use sha2::{Digest, Sha256};
 use nix::unistd::{getegid, geteuid};
 
 use super::source::{Source, Trusted};
+use crate::config::Reaction;
 use crate::policy::Ownership;
 use crate::secret::Namespace;
 use crate::template::{Dialect, Format, Options, Syntax};
@@ -56,6 +57,8 @@ pub struct Spec {
     pub set: Option<Arc<str>>,
     /// The time within which every request is answered.
     pub deadline: Duration,
+    /// What is done for its readers when it changes.
+    pub on_change: Option<Reaction>,
 }
 
 pub struct File {
@@ -272,7 +275,8 @@ impl File {
         let ownership = Ownership { uid: geteuid().as_raw(), gid: getegid().as_raw(), mode: 0o400 };
         let deadline = Duration::from_secs(5);
         let (format, syntax) = (Some(Format::Text), Syntax::Angle);
-        let spec = Spec { ownership, format, dialect: None, syntax, verify: false, deadline, set: None };
+        let spec =
+            Spec { ownership, format, dialect: None, syntax, verify: false, deadline, set: None, on_change: None };
         let source = Source::fixed(PROBE, &format!("worker {}\n", std::process::id()));
         Self { id, path: Path::new(PROBE).into(), spec, source }
     }

@@ -27,9 +27,17 @@ pub struct Labelled<M, const N: usize> {
 impl<M: Clone + Default, const N: usize> Labelled<M, N> {
     /// The figure of these labels, in the order of their names.
     pub fn of(&self, values: [&str; N]) -> M {
+        self.family.get_or_create_owned(&self.labels(values))
+    }
+
+    fn labels(&self, values: [&str; N]) -> Labels<N> {
         let mut values = values.into_iter();
-        let labels = self.names.map(|name| (name, values.next().unwrap_or_default().to_owned()));
-        self.family.get_or_create_owned(&labels)
+        self.names.map(|name| (name, values.next().unwrap_or_default().to_owned()))
+    }
+
+    /// The same, if there is one.
+    pub fn known(&self, values: [&str; N]) -> Option<M> {
+        self.family.get(&self.labels(values)).map(|metric| metric.clone())
     }
 
     /// Forgets all of them, for those that are measured anew.

@@ -178,7 +178,7 @@ impl Metrics {
             files: b.gauges("files", "Files of a mount", ["mount"]),
             nodes: b.gauges("nodes", "Nodes that are kept for a mount", ["mount"]),
             handles: b.gauges("open_handles", "Open handles of a mount", ["mount"]),
-            secrets: b.gauge("secrets", "Secrets that the files of all mounts refer to"),
+            secrets: b.gauge("secrets", "Secrets that the loaded templates refer to, counted for each mount"),
             ledger_bytes: b.gauges("ledger_bytes", "Memory that holds what a successor needs", ["mount"]),
             ledger_full: b.counter("ledger_full", "Entries that found no room: those handles end with the worker"),
             descriptors_free: b.gauge("descriptors_free", "File descriptors that the worker may still open"),

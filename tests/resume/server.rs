@@ -261,6 +261,7 @@ fn filesystem(folder: &Path) -> Arc<SecretFs> {
         verify: true,
         set: None,
         deadline: Duration::from_secs(5),
+        on_change: None,
     };
     let folders = Ownership { uid: 0, gid: 0, mode: 0o555 };
     let layout = Layout { templates: Some(folder.join("templates")), spec, files: BTreeMap::new(), folders };

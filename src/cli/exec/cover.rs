@@ -100,6 +100,7 @@ impl Cover {
             verify: true,
             set: None,
             deadline: DEADLINE,
+            on_change: None,
         }
     }
 
@@ -123,6 +124,7 @@ pub(super) fn layout(covers: &[Cover]) -> Layout {
             verify: true,
             set: None,
             deadline: DEADLINE,
+            on_change: None,
         },
         files: numbered.map(|(index, it)| (it.name(index), (it.spec(), Some(it.template.clone())))).collect(),
         folders: ownership,

@@ -1,6 +1,6 @@
 //! What the worker answers on the control socket. Uses `control`, `fs` and the link to the holder.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
@@ -8,13 +8,15 @@ use nix::unistd::getppid;
 use tokio::sync::oneshot;
 
 use super::super::message::{Past, Report};
-use super::super::reload::{Last, Mounted, ReloadError, Reloader, Summary};
+use super::super::reload::{Last, ReloadError, Reloader, Summary};
+use super::seen;
 use crate::clock::{Clock, SystemClock};
-use crate::control::wire::{Explained, Mount, Reader, Readiness, Reload, Reloaded, Status};
+use crate::control::wire::{Explained, Mount, Provider, Reader, Readiness, Reload, Reloaded, Status};
 use crate::control::{Daemon, Kind, Refused};
-use crate::fs::session;
+use crate::fs::{SecretFs, session};
 use crate::metrics;
 use crate::provider::BoxFuture;
+use crate::sys::limits;
 use crate::sys::link::Link;
 
 /// Shared by the worker's threads and those that answer.
@@ -66,16 +68,40 @@ impl Answers {
         }
     }
 
+    /// Each mount with its place.
+    fn filesystems(&self) -> Vec<(PathBuf, Arc<SecretFs>)> {
+        self.reloader.current().mounts.iter().map(|it| (it.at.clone(), it.fs.clone())).collect()
+    }
+
     fn mounts(&self) -> Vec<Mount> {
-        let mount = |it: &Mounted| Mount {
-            at: it.at.clone(),
-            files: it.fs.files(),
-            nodes: it.fs.nodes_known(),
-            handles: it.fs.handles_open(),
-            readers: 0,
-            stale_readers: 0,
+        let mount = |(at, fs): (PathBuf, Arc<SecretFs>)| {
+            let (readers, stale_readers) = fs.count_readers();
+            let (files, nodes, handles) = (fs.files(), fs.nodes_known(), fs.handles_open());
+            Mount { at, files, nodes, handles, readers, stale_readers }
         };
-        self.reloader.current().mounts.iter().map(mount).collect()
+        self.filesystems().into_iter().map(mount).collect()
+    }
+
+    /// The mount that the file is in: the innermost.
+    fn mount_of(&self, file: &Path) -> Result<(PathBuf, Arc<SecretFs>), Refused> {
+        let around = self.filesystems().into_iter().filter(|(at, _)| file.starts_with(at));
+        around.max_by_key(|(at, _)| at.components().count()).ok_or_else(|| {
+            let problem = format!("{} is in no mount of this daemon", file.display());
+            Refused::new(Kind::NotFound, problem).hint("secretfs status lists the mounts")
+        })
+    }
+
+    async fn providers(&self) -> Vec<Provider> {
+        let broker = self.reloader.current().broker.clone();
+        let provider = |(name, problem): (String, Option<String>)| {
+            let breaker = metrics::get().breaker_state.known([&name]).map(|state| match state.get() {
+                0 => "closed".to_owned(),
+                1 => "trying".to_owned(),
+                _ => "open".to_owned(),
+            });
+            Provider { name, problem, breaker }
+        };
+        broker.health().await.into_iter().map(provider).collect()
     }
 }
 
@@ -89,27 +115,27 @@ fn refused(error: ReloadError) -> Refused {
 
 impl Daemon for Answers {
     fn status(&self) -> BoxFuture<'_, Status> {
-        let mounts = self.mounts();
-        let current = self.reloader.current();
-        let can_resume = current.mounts.iter().all(|it| session::can_resume(&it.fs));
-        let last_reload = self.reloader.last().map(|Last { at, problem }| Reload { at, problem });
-        let status = Status {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            config: Some(self.reloader.path().to_owned()),
-            generation: current.generation,
-            holder: Some(getppid().as_raw().cast_unsigned()),
-            worker: std::process::id(),
-            worker_starts: self.past.starts,
-            started_at: Timestamp::from_second(self.past.since).unwrap_or(self.since),
-            worker_started_at: self.since,
-            memory_is_locked: self.memory_is_locked,
-            can_resume,
-            readiness: self.readiness(),
-            mounts,
-            providers: Vec::new(),
-            last_reload,
-        };
-        Box::pin(async { status })
+        Box::pin(async {
+            let providers = self.providers().await;
+            let current = self.reloader.current();
+            let last_reload = self.reloader.last().map(|Last { at, problem }| Reload { at, problem });
+            Status {
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                config: Some(self.reloader.path().to_owned()),
+                generation: current.generation,
+                holder: Some(getppid().as_raw().cast_unsigned()),
+                worker: std::process::id(),
+                worker_starts: self.past.starts,
+                started_at: Timestamp::from_second(self.past.since).unwrap_or(self.since),
+                worker_started_at: self.since,
+                memory_is_locked: self.memory_is_locked,
+                can_resume: current.mounts.iter().all(|it| session::can_resume(&it.fs)),
+                readiness: self.readiness(),
+                mounts: self.mounts(),
+                providers,
+                last_reload,
+            }
+        })
     }
 
     fn readiness(&self) -> Readiness {
@@ -133,19 +159,40 @@ impl Daemon for Answers {
     }
 
     fn readers(&self) -> BoxFuture<'_, Vec<Reader>> {
-        Box::pin(async { Vec::new() })
+        Box::pin(async {
+            let mut readers = Vec::new();
+            for (at, fs) in self.filesystems() {
+                readers.extend(fs.readers().await.into_iter().map(|told| seen::reader(&at, told)));
+            }
+            readers
+        })
     }
 
     fn explain<'a>(&'a self, file: &'a Path) -> BoxFuture<'a, Result<Explained, Refused>> {
-        let refused = Refused::new(Kind::NotFound, format!("{} is in no mount", file.display()));
-        Box::pin(async { Err(refused) })
+        Box::pin(async move {
+            let (at, fs) = self.mount_of(file)?;
+            let explained = fs.explain(file.strip_prefix(&at).unwrap_or(file)).await;
+            explained.map(|explained| seen::explained(&at, explained)).ok_or_else(|| {
+                let problem = format!("there is no file {} in the mount {}", file.display(), at.display());
+                Refused::new(Kind::NotFound, problem)
+            })
+        })
     }
 
     fn measure(&self) {
         let figures = metrics::get();
-        let mounts = self.mounts();
+        let (mounts, filesystems) = (self.mounts(), self.filesystems());
         figures.mounts.set(mounts.len() as i64);
         figures.memory_locked.set(self.memory_is_locked.into());
+        figures.descriptors_free.set(limits::free_descriptors().cast_signed());
+        figures.secrets.set(filesystems.iter().map(|(_, fs)| fs.secrets()).sum::<usize>() as i64);
+        let (all, stale) = mounts.iter().fold((0, 0), |(all, stale), mount| {
+            (all + mount.readers as i64, stale + mount.stale_readers as i64)
+        });
+        figures.readers.of(["current"]).set(all - stale);
+        figures.readers.of(["stale"]).set(stale);
+        // A mount that is gone has no figures.
+        [&figures.files, &figures.nodes, &figures.handles].iter().for_each(|figure| figure.clear());
         for mount in mounts {
             let at = mount.at.to_string_lossy();
             figures.files.of([&at]).set(mount.files as i64);

@@ -4,6 +4,7 @@
 
 mod answers;
 mod mounts;
+mod seen;
 mod socket;
 mod unseal;
 
@@ -28,6 +29,7 @@ use crate::broker::{Broker, Environment};
 use crate::config::Config;
 use crate::control::BindError;
 use crate::fs::mountpoint;
+use crate::reactions::Reactions;
 use crate::sys::link::Link;
 use crate::sys::{lease, signal};
 use answers::Answers;
@@ -127,7 +129,8 @@ impl Worker {
         let Self { link, server, path, choice, first, past } = self;
         let First { tried, problem, texts, config, broker, planned, left, socket } = first;
         left.into_iter().for_each(|kept| kept.take_away(&link));
-        let maker = Maker { pool: server.pool(), link: link.clone(), tell: tell.clone() };
+        let maker =
+            Maker { pool: server.pool(), link: link.clone(), tell: tell.clone(), reactions: Reactions::start() };
         let serve = |planned: Planned| planned.serve(&maker).map_err(WorkerError::from);
         let mounts = planned.into_iter().map(serve).collect::<Result<_, _>>()?;
         maker.keep(&texts);

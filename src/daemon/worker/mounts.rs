@@ -24,6 +24,7 @@ use crate::fs::mountpoint::{self, MountError};
 use crate::fs::{SecretFs, tree::TreeError};
 use crate::ledger::Ledger;
 use crate::metrics;
+use crate::reactions::Reactions;
 use crate::sys::link::Link;
 
 /// A mount that outlived the worker that served it.
@@ -57,6 +58,7 @@ pub(super) struct Maker {
     pub(super) pool: Pool,
     pub(super) link: Arc<Link>,
     pub(super) tell: Sender<Event>,
+    pub(super) reactions: Arc<Reactions>,
 }
 
 /// Hears it from the holder.
@@ -143,6 +145,7 @@ impl Planned {
         let nothing = || io::Error::other("nothing was left to go on with");
         let ledger = Ledger::adopt(kept.ledger.as_ref().ok_or_else(nothing)?.try_clone()?)?;
         let (device, ended) = (kept.device.try_clone()?, maker.ended(&self.plan.at, &kept.number));
+        self.fs.watch_readers(&self.plan.at, &maker.reactions);
         maker.pool.resume(self.fs.clone(), &ledger, device, ended)
     }
 }
@@ -168,6 +171,7 @@ impl Mounts for Maker {
         });
         ledger.descriptor().map_or(Ok(()), |descriptor| keep(LEDGER, descriptor))?;
         keep(DEVICE, device.as_fd())?;
+        fs.watch_readers(at, &self.reactions);
         self.pool.serve(fs.clone(), &ledger, device, self.ended(at, &number))?;
         Ok(Mounted { at: at.to_owned(), device: number, fs: fs.clone() })
     }
