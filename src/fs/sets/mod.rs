@@ -86,9 +86,13 @@ impl SecretFs {
         let process = peer::process(caller)?;
         let age = if was_looked { LONGEST + table::LATE } else { LONGEST };
         let shown = self.sets.last_shown(process, place, age);
-        Some(shown.is_some_and(|shown| {
+        let is_seen = shown.is_some_and(|shown| {
             Arc::ptr_eq(&shown.snapshot, snapshot) && (was_looked || still_shows(now, &shown, template))
-        }))
+        });
+        if is_seen {
+            self.sets.opened(process, file.id);
+        }
+        Some(is_seen)
     }
 
     /// The process and its sets, if the file is in any. Nothing is known of a process in a foreign

@@ -12,6 +12,11 @@ pub(super) const LONGEST: Duration = Duration::from_secs(1);
 /// together is not torn apart by the end of a pin that was begun by what was read before.
 const SETTLED: Duration = Duration::from_millis(500);
 
+/// Longer than between two opens of one reading.
+const PAUSE: Duration = Duration::from_millis(100);
+/// So many opens are whole readings, be it of 1, 2, 3, 4, 6 or 12 opens each.
+const WHOLE: u32 = 12;
+
 /// One moment of a set, for one process.
 pub(super) struct Pin<M> {
     pub(super) moment: Arc<M>,
@@ -20,13 +25,13 @@ pub(super) struct Pin<M> {
     first: FileId,
     last: FileId,
     last_look: Instant,
-    /// After the one that it began with.
-    looks: u32,
+    /// How often that one was opened.
+    opens: u32,
 }
 
 impl<M> Pin<M> {
     pub(super) fn begin(moment: Arc<M>, file: FileId, now: Instant) -> Self {
-        Self { moment, began: now, first: file, last: file, last_look: now, looks: 0 }
+        Self { moment, began: now, first: file, last: file, last_look: now, opens: 0 }
     }
 
     /// The process looks for a file. No means that the pin is over for it.
@@ -37,7 +42,6 @@ impl<M> Pin<M> {
             return false;
         }
         (self.last, self.last_look) = (file, now);
-        self.looks += 1;
         true
     }
 
@@ -45,14 +49,16 @@ impl<M> Pin<M> {
         now.saturating_duration_since(self.began)
     }
 
-    /// The first file again after another one, or, where one file is all that is read (OpenSSL reads
-    /// one with certificate and key twice), after a pause that is longer than the others.
-    fn begins_anew(&self, file: FileId, pause: Duration) -> bool {
-        file == self.first && (self.last != file || self.usual_pause().is_some_and(|usual| pause > usual))
+    /// The process has opened a file.
+    pub(super) fn opened(&mut self, file: FileId) {
+        self.opens += u32::from(file == self.first);
     }
 
-    fn usual_pause(&self) -> Option<Duration> {
-        (self.last_look - self.began).checked_div(self.looks)
+    /// The first file again, after another one or after a pause. Where one file is all that is read,
+    /// again and again, a reading may be several opens: OpenSSL opens one with certificate and key twice.
+    fn begins_anew(&self, file: FileId, pause: Duration) -> bool {
+        let is_whole = self.opens > 0 && self.opens.is_multiple_of(WHOLE);
+        file == self.first && (self.last != file || pause >= PAUSE || is_whole)
     }
 }
 
@@ -92,8 +98,20 @@ mod tests {
     }
 
     #[test]
-    fn one_file_that_is_read_twice_each_time_is_told_apart_by_the_pauses() {
+    fn one_file_that_is_read_twice_each_time_is_told_apart_by_pauses() {
         let twice = [(CERT, 0), (CERT, 1), (CERT, 250), (CERT, 251), (CERT, 499), (CERT, 501), (CERT, 750)];
         assert_eq!(looks(&twice), [true, true, true, true, true, false]);
+    }
+
+    #[test]
+    fn without_pauses_it_is_told_apart_by_how_often_it_was_opened() {
+        let start = Instant::now();
+        let mut pin = Pin::begin(Arc::new(()), CERT, start);
+        let mut opens = 0;
+        while pin.look(CERT, start + Duration::from_millis(opens * 7)) {
+            pin.opened(CERT);
+            opens += 1;
+        }
+        assert_eq!((opens, opens % 12), (72, 0), "after half a second");
     }
 }

@@ -120,6 +120,12 @@ impl Sets {
         shown.moments.iter().all(|moment| sight.sees(moment, age, now)).then(|| shown.clone())
     }
 
+    pub(super) fn opened(&self, process: ProcessId, file: FileId) {
+        if let Some(sight) = self.sights().get_mut(&process) {
+            sight.pins.values_mut().for_each(|pin| pin.opened(file));
+        }
+    }
+
     pub(super) fn show(&self, process: ProcessId, place: &Place, shown: Shown) {
         if let Some(sight) = self.sights().get_mut(&process) {
             sight.shown.insert(place.clone(), shown);
