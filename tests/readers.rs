@@ -213,7 +213,8 @@ fn what_happens_is_counted() {
     assert_eq!(daemon.errno("bad"), libc::ENOKEY);
     let all = figures(&daemon);
     let figure = |name: &str| figure(&daemon, name).unwrap_or_else(|| panic!("{name} is not in\n{all}"));
-    assert_eq!(figure("secretfs_requests_total{operation=\"open\",outcome=\"ok\"}"), 3.0);
+    // The daemon looks into its mounts, too.
+    assert!(figure("secretfs_requests_total{operation=\"open\",outcome=\"ok\"}") >= 3.0);
     assert_eq!(figure("secretfs_requests_total{operation=\"open\",outcome=\"ENOKEY\"}"), 1.0);
     assert!(figure("secretfs_renderings_total{outcome=\"ok\"}") >= 1.0);
     assert!(figure("secretfs_renderings_total{outcome=\"no_key\"}") >= 1.0);

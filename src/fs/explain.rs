@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use super::errno::Errno;
 use super::nodes::{Content, Nodes, View};
+use super::render::nobody;
 use super::snapshot::Failure;
 use super::tree::{File, FileId};
 use super::{Generation, SecretFs};
 use crate::broker::Versions;
-use crate::caller::Caller;
 use crate::reactions::Reacted;
 use crate::template::Template;
 
@@ -52,15 +52,12 @@ pub struct Seen {
     pub outcome: Outcome,
 }
 
-/// Root reads everything, and nothing is known of its process: what it gets is current.
-const NOBODY: Caller = Caller { uid: 0, gid: 0, pid: 0 };
-
 impl SecretFs {
     /// `None`: there is no such file. Renders it, within its deadline.
     pub async fn explain(self: &Arc<Self>, path: &Path) -> Option<Explained> {
         let now = self.now();
         let file = now.tree.files().find(|file| *file.path == *path)?.clone();
-        let rendered = self.rendered_in_time(NOBODY, now.clone(), file.clone()).await;
+        let rendered = self.rendered_in_time(nobody(), now.clone(), file.clone()).await;
         let (outcome, versions) = match rendered {
             Ok(Some(wanted)) => (Outcome::Size(wanted.snapshot.size()), wanted.snapshot.versions()),
             Ok(None) => (Outcome::Errno(Errno::ACCES, "denied".to_owned()), Versions::default()),

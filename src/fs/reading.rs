@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
 use super::nodes::{Place, View};
+use super::render::nobody;
 use super::snapshot::Snapshot;
 use super::tree::{File, FileId};
 use super::{Generation, SecretFs};
@@ -168,7 +169,7 @@ impl SecretFs {
         // Everybody's view is rendered for nobody in particular; another for one of its readers.
         let ProcessId { pid, .. } = reading.process;
         let caller = match place.view {
-            View::Real => Caller { uid: 0, gid: 0, pid: 0 },
+            View::Real => nobody(),
             View::Reader(_) => Caller { uid: reading.uid, gid: reading.gid, pid },
         };
         let rendered = self.rendered_in_time(caller, now.clone(), file.clone()).await;

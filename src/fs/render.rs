@@ -132,8 +132,7 @@ impl SecretFs {
         let file = now.file(place.file)?;
         // Everybody's view is kept current for nobody in particular; another can be rendered only
         // for its own reader.
-        let nobody = Caller { uid: 0, gid: 0, pid: std::process::id() };
-        let reader = if place.view == View::Real { nobody } else { caller };
+        let reader = if place.view == View::Real { nobody() } else { caller };
         let Ok(Some(rendered)) = self.rendered_in_time(reader, now, file.clone()).await else {
             return Ok(empty(id, &file));
         };
@@ -320,6 +319,11 @@ impl SecretFs {
         let snapshot = self.snapshot_of(job, rendering);
         (self.nodes().add(&job.place, &snapshot), snapshot)
     }
+}
+
+/// Who reads everything, and is no reader: root, as this process.
+pub(super) fn nobody() -> Caller {
+    Caller { uid: 0, gid: 0, pid: std::process::id() }
 }
 
 /// Does what may block in a thread that may, at once; what has to be waited for, in the pool.

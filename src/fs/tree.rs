@@ -275,8 +275,16 @@ impl File {
         let ownership = Ownership { uid: geteuid().as_raw(), gid: getegid().as_raw(), mode: 0o400 };
         let deadline = Duration::from_secs(5);
         let (format, syntax) = (Some(Format::Text), Syntax::Angle);
-        let spec =
-            Spec { ownership, format, dialect: None, syntax, verify: false, deadline, set: None, on_change: None };
+        let spec = Spec {
+            ownership,
+            format,
+            dialect: None,
+            syntax,
+            verify: false,
+            deadline,
+            set: None,
+            on_change: None,
+        };
         let source = Source::fixed(PROBE, &format!("worker {}\n", std::process::id()));
         Self { id, path: Path::new(PROBE).into(), spec, source }
     }

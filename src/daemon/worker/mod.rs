@@ -129,8 +129,12 @@ impl Worker {
         let Self { link, server, path, choice, first, past } = self;
         let First { tried, problem, texts, config, broker, planned, left, socket } = first;
         left.into_iter().for_each(|kept| kept.take_away(&link));
-        let maker =
-            Maker { pool: server.pool(), link: link.clone(), tell: tell.clone(), reactions: Reactions::start() };
+        let maker = Maker {
+            pool: server.pool(),
+            link: link.clone(),
+            tell: tell.clone(),
+            reactions: Reactions::start(),
+        };
         let serve = |planned: Planned| planned.serve(&maker).map_err(WorkerError::from);
         let mounts = planned.into_iter().map(serve).collect::<Result<_, _>>()?;
         maker.keep(&texts);
