@@ -16,7 +16,7 @@ use super::output;
 
 const VARIABLE: &str = "SECRETFS_LOG";
 /// What goes wrong, and what an operator has asked for, like a reload.
-const SERVING: &str = "warn,secretfs::daemon=info";
+const SERVING: &str = "warn,secretfs::daemon=info,secretfs::reactions=info";
 
 /// Starts the log of a command. With nothing asked for, not even the filter is built: a command
 /// that lives for a millisecond does not pay for it.

@@ -113,9 +113,12 @@ fn command(words: &[String], files: &[&Path], processes: &[ProcessId], limit: Du
     static NUMBER: AtomicU64 = AtomicU64::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let mut command = of_manager("systemd-run");
-    command.args(["--quiet", "--collect", "--wait"]);
+    // It waits for the end of a unit of this type, also where there is no bus but PID 1's own.
+    command.args(["--quiet", "--collect", "--service-type=oneshot"]);
+    // It starts nothing else.
+    command.arg("--property=DefaultDependencies=no");
     command.arg(format!("--unit=secretfs-reaction-{}-{number}", std::process::id()));
-    command.arg(format!("--property=RuntimeMaxSec={}ms", limit.as_millis()));
+    command.arg(format!("--property=TimeoutStartSec={}ms", limit.as_millis()));
     command.args(variables.map(|(name, value)| format!("--setenv={name}={value}")));
     // It expands variables in words, which is not what a list of words means.
     command.arg("--").args(words.iter().map(|word| word.replace('$', "$$")));

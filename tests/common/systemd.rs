@@ -21,6 +21,11 @@ mount -t tmpfs -o mode=0755 tmpfs /var/lib
 mount --bind \"$1\"/passwd /etc/passwd
 mount --bind \"$1\"/console /dev/console
 mkdir -p /run/systemd/system
+# What a unit with default dependencies would start: it cleans /tmp, which is that of us all.
+for unit in systemd-tmpfiles-setup systemd-tmpfiles-setup-dev systemd-tmpfiles-clean systemd-sysctl \\
+    systemd-udevd systemd-udev-trigger systemd-modules-load systemd-random-seed systemd-sysusers; do
+    ln -s /dev/null /run/systemd/system/$unit.service
+done
 cp \"$1\"/units/* /run/systemd/system
 exec env -i container=docker PATH=/usr/sbin:/usr/bin:/sbin:/bin \\
     /lib/systemd/systemd --system --unit=script.service --log-target=console --log-level=warning

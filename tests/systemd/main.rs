@@ -6,6 +6,7 @@ mod common;
 
 mod app;
 mod load;
+mod reactions;
 
 use std::fs;
 use std::process::Command;
