@@ -177,7 +177,8 @@ fn a_mounts_log_has_one_form() {
     assert!(fs::read(mounted.path("a.env")).is_err());
     mounted.stop();
     let log = mounted.stderr();
-    assert!(log.contains("WARN cannot be rendered") && log.contains("INFO"), "{log}");
+    assert!(log.contains("WARN request{id=1 ") && log.contains("}: cannot be rendered"), "{log}");
+    assert!(log.contains("INFO"), "{log}");
     for line in log.lines() {
         let (time, rest) = line.split_at(20);
         assert!(time.parse::<jiff::Timestamp>().is_ok(), "{line}");

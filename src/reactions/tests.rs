@@ -152,7 +152,7 @@ fn a_command_that_hangs_keeps_no_other_back() {
 
 /// A shell that ends with a status of its own when it is told to look again.
 fn told() -> Child {
-    let script = "trap 'exit 7' HUP; echo ready; while :; do sleep 0.05; done";
+    let script = "trap 'exit 7' USR1; echo ready; while :; do sleep 0.05; done";
     let mut child =
         Command::new("sh").args(["-c", script]).stdout(std::process::Stdio::piped()).spawn().unwrap();
     let mut ready = [0; 6];
@@ -166,7 +166,7 @@ fn a_signal_goes_to_who_is_meant_and_to_nobody_else() {
     let process = |child: &Child| identity::running(child.id()).unwrap();
     // The second one has its number only: it started at another time.
     let mistaken = ProcessId { start: 1, ..process(&other) };
-    let text = "mounts:\n- {at: m, templates: t, files: {f: {on_change: {signal: HUP, debounce: 1ms}}}}\n";
+    let text = "mounts:\n- {at: m, templates: t, files: {f: {on_change: {signal: USR1, debounce: 1ms}}}}\n";
     let config = Config::parse(Path::new("/c.yaml"), text).unwrap();
     let reaction = config.mounts[0].files[Path::new("f")].on_change.clone().unwrap();
     let reactions = Reactions::start();
