@@ -5,9 +5,10 @@ mod common;
 
 use std::fs;
 use std::io::Read;
+use std::process::Command;
 use std::time::Duration;
 
-use common::{TestDaemon, eventually, stdout_of};
+use common::{Daemon, TestDaemon, eventually, stdout_of, tool};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -56,6 +57,19 @@ fn what_a_killed_holder_leaves_is_replaced_by_the_next_start() {
     daemon.start_again();
     assert_eq!(daemon.read("f"), "k=v1\n");
     assert_eq!(daemon.mounts().len(), 1, "{:?}", daemon.mounts());
+    assert_eq!(daemon.stderr().matches("stale_mount_cleaned").count(), 1, "{}", daemon.stderr());
+    assert_eq!(figure(&daemon, "secretfs_dead_mounts_replaced_total"), "1");
+}
+
+/// What /metrics says of one figure.
+fn figure(daemon: &Daemon, name: &str) -> String {
+    let socket = daemon.folder().join("run/control.sock");
+    let mut curl = Command::new(tool("curl"));
+    let text = stdout_of(
+        &curl.args(["-sS", "http://secretfs/metrics", "--unix-socket"]).arg(socket).output().unwrap(),
+    );
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    line.unwrap_or_else(|| panic!("no {name} in\n{text}")).trim().to_owned()
 }
 
 #[test]
@@ -148,4 +162,7 @@ fn the_daemon_answers_on_its_socket_whichever_worker_serves() {
     let after = status();
     assert_eq!((&after["worker"], &after["worker_starts"]), (&worker.into(), &2.into()));
     assert_eq!(after["started_at"], before["started_at"]);
+    assert_eq!(figure(&daemon, "secretfs_worker_starts_total{cause=\"start\"}"), "1");
+    assert_eq!(figure(&daemon, "secretfs_worker_starts_total{cause=\"crash\"}"), "1");
+    assert_eq!(figure(&daemon, "secretfs_resumes_total{outcome=\"ok\"}"), "1");
 }

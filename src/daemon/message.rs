@@ -58,6 +58,8 @@ pub struct Past {
     pub upgrades: u64,
     /// Connections ended because nobody served them.
     pub aborts: u64,
+    /// Workers that were there, but answered no more.
+    pub lates: u64,
 }
 
 impl Past {
@@ -66,14 +68,14 @@ impl Past {
         let mut next = || numbers.next().unwrap_or_default();
         let since: i64 = next();
         let mut count = || next().cast_unsigned();
-        Self { since, starts: count(), crashes: count(), upgrades: count(), aborts: count() }
+        Self { since, starts: count(), crashes: count(), upgrades: count(), aborts: count(), lates: count() }
     }
 }
 
 impl fmt::Display for Past {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { since, starts, crashes, upgrades, aborts } = self;
-        write!(f, "{since},{starts},{crashes},{upgrades},{aborts}")
+        let Self { since, starts, crashes, upgrades, aborts, lates } = self;
+        write!(f, "{since},{starts},{crashes},{upgrades},{aborts},{lates}")
     }
 }
 
@@ -171,7 +173,7 @@ mod tests {
 
     #[test]
     fn the_past_survives_the_way() {
-        let past = Past { since: 1_800_000_000, starts: 7, crashes: 3, upgrades: 2, aborts: 1 };
+        let past = Past { since: 1_800_000_000, starts: 7, crashes: 3, upgrades: 2, aborts: 1, lates: 4 };
         assert_eq!(Past::parse(&past.to_string()), past);
         assert_eq!(Past::parse("5,1"), Past { since: 5, starts: 1, ..Past::default() });
         assert_eq!(Past::parse("nonsense"), Past::default());

@@ -16,6 +16,7 @@ use nix::sys::statfs::{FUSE_SUPER_MAGIC, statfs};
 use nix::unistd::{getegid, geteuid};
 
 use super::mounts::{self, topmost};
+use crate::metrics;
 use crate::sys::link;
 
 /// A type of our own, so that a mount of ours can be told from a foreign one.
@@ -60,6 +61,8 @@ pub fn prepare(at: &Path) -> Result<(), MountError> {
     let meta = match fs::symlink_metadata(at) {
         Err(error) if is_dead(&error) && is_ours(at) => {
             umount2(at, MntFlags::MNT_DETACH).map_err(|errno| system(at, errno.into()))?;
+            tracing::warn!(at = %at.display(), "stale_mount_cleaned: it was ours, and nobody served it");
+            metrics::get().dead_mounts.inc();
             return prepare(at);
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {

@@ -187,6 +187,7 @@ impl Holder {
                 device,
                 "a mount gets no answer: the worker is replaced"
             );
+            self.past.lates += 1;
             return self.bury_serving(Duration::ZERO);
         }
         if !self.is_ready && self.is_provided && self.watch.all_answer(&mounts) {

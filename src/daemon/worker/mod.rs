@@ -29,6 +29,7 @@ use crate::broker::{Broker, Environment};
 use crate::config::Config;
 use crate::control::BindError;
 use crate::fs::mountpoint;
+use crate::metrics;
 use crate::reactions::Reactions;
 use crate::sys::link::Link;
 use crate::sys::{lease, signal};
@@ -127,6 +128,7 @@ impl Worker {
             _ => return Ok(()),
         }
         let Self { link, server, path, choice, first, past } = self;
+        count(&past);
         let First { tried, problem, texts, config, broker, planned, left, socket } = first;
         left.into_iter().for_each(|kept| kept.take_away(&link));
         let maker = Maker {
@@ -209,6 +211,17 @@ impl From<ReloadError> for WorkerError {
     fn from(error: ReloadError) -> Self {
         Self::Config(Box::new(error))
     }
+}
+
+/// What happened before this process, for who adds it up.
+fn count(past: &Past) {
+    let figures = metrics::get();
+    let others = past.crashes + past.upgrades;
+    figures.worker_starts.of(["start"]).inc_by(past.starts.saturating_sub(others));
+    figures.worker_starts.of(["crash"]).inc_by(past.crashes);
+    figures.worker_starts.of(["upgrade"]).inc_by(past.upgrades);
+    figures.watchdog_probes.of(["late"]).inc_by(past.lates);
+    figures.aborted_mounts.inc_by(past.aborts);
 }
 
 /// Answers whether that is the end of the daemon.
