@@ -31,7 +31,7 @@ pub async fn lacks(current: &Current) -> Vec<String> {
 /// A dot may part a secret from its field or belong to its name, as on the command line.
 async fn lack(broker: &Arc<Broker>, reference: Reference) -> Option<String> {
     let readings: Vec<_> = reference.dot_as_field().into_iter().chain([reference]).collect();
-    let caller = Caller { uid: 0, gid: 0, pid: 0 };
+    let caller = Caller { uid: 0, gid: 0, pid: std::process::id() };
     match timeout(PATIENCE, broker.values(&caller, Door::Mount, &readings)).await {
         Err(_) => Some(format!("`{}`: no answer within {PATIENCE:?}", readings[readings.len() - 1])),
         Ok(Err(error)) => Some(format!("`{}`: {error}", readings[readings.len() - 1])),
