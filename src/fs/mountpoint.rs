@@ -9,15 +9,16 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+use nix::sys::stat::Mode;
 use nix::sys::statfs::{FUSE_SUPER_MAGIC, statfs};
 use nix::unistd::{getegid, geteuid};
 
 use super::mounts::{self, topmost};
 use crate::metrics;
-use crate::sys::link;
+use crate::sys::{filesystem, link};
 
 /// A type of our own, so that a mount of ours can be told from a foreign one.
 pub const FS_TYPE: &str = "fuse.secretfs";
@@ -56,15 +57,10 @@ pub enum Way {
     Helper,
 }
 
-/// Checks the place, and frees it from a dead mount of our own. Never touches a foreign one.
+/// Checks the place. A dead mount of our own is fit: it is replaced by the one that is made.
 pub fn prepare(at: &Path) -> Result<(), MountError> {
     let meta = match fs::symlink_metadata(at) {
-        Err(error) if is_dead(&error) && is_ours(at) => {
-            umount2(at, MntFlags::MNT_DETACH).map_err(|errno| system(at, errno.into()))?;
-            tracing::warn!(at = %at.display(), "stale_mount_cleaned: it was ours, and nobody served it");
-            metrics::get().dead_mounts.inc();
-            return prepare(at);
-        }
+        Err(error) if is_dead(&error) && is_ours(at) => return Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Err(MountError::Missing(at.to_owned()));
         }
@@ -86,8 +82,21 @@ pub fn prepare(at: &Path) -> Result<(), MountError> {
     Ok(())
 }
 
+/// Frees the place from dead mounts of our own, at the last moment: until then its readers get an
+/// error, where an empty folder would look like a config of defaults.
+fn bury_dead(at: &Path, way: Way) -> Result<(), MountError> {
+    let is_dead = |at| fs::symlink_metadata(at).is_err_and(|error| is_dead(&error));
+    while let Some(dead) = topmost(at).filter(|it| it.is_ours() && is_dead(at)) {
+        unmount(at, way, &dead.device).map_err(|error| system(at, error))?;
+        tracing::warn!(at = %at.display(), "stale_mount_cleaned: it was ours, and nobody served it");
+        metrics::get().dead_mounts.inc();
+    }
+    prepare(at)
+}
+
 /// mount(2): needs CAP_SYS_ADMIN in the namespace that owns the mount.
 pub fn mount_direct(at: &Path) -> Result<OwnedFd, MountError> {
+    bury_dead(at, Way::Direct)?;
     let device = open_device()?;
     let options = format!(
         "fd={},rootmode=40555,user_id={},group_id={},allow_other",
@@ -123,6 +132,7 @@ fn open_device() -> Result<OwnedFd, MountError> {
 
 /// The set-uid helper of libfuse: mounts for us and hands the descriptor over (fusermount3(1)).
 pub fn mount_by_helper(at: &Path) -> Result<OwnedFd, MountError> {
+    bury_dead(at, Way::Helper)?;
     let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC)
         .map_err(|errno| system(at, errno.into()))?;
     fcntl(&theirs, FcntlArg::F_SETFD(FdFlag::empty())).map_err(|errno| system(at, errno.into()))?;
@@ -179,14 +189,27 @@ pub fn take_away(device: &str) -> io::Result<()> {
 /// Ends the connection of a mount: who waits for an answer gets an error. The mount stays, dead.
 pub fn abort(device: &str) {
     let number = device.split_once(':').map_or(device, |(_, minor)| minor);
-    let control = Path::new("/sys/fs/fuse/connections").join(number).join("abort");
-    if fs::write(control, "1").is_ok() {
+    let control = Path::new(number).join("abort");
+    if fs::write(Path::new("/sys/fs/fuse/connections").join(&control), "1").is_ok() {
         return;
     }
-    // Where that filesystem is not mounted. The place may become free by it.
-    for at in places_of(device) {
-        let _ = umount2(&at, MntFlags::MNT_FORCE | MntFlags::UMOUNT_NOFOLLOW);
+    // Where that filesystem is not mounted.
+    if filesystem::unseen(c"fusectl", &[]).and_then(|own| filesystem::write(&own, &control, b"1")).is_ok() {
+        return;
     }
+    for at in places_of(device).into_iter().filter(|at| is_ours_with(at, device)) {
+        // What is in use is not taken away, but its connection ends all the same.
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        if let Ok(_in_use) = nix::fcntl::open(&at, flags, Mode::empty()) {
+            let _ = umount2(&at, MntFlags::MNT_FORCE | MntFlags::UMOUNT_NOFOLLOW);
+        }
+    }
+}
+
+/// Whether nothing that was mounted later is over this mount, or over a folder above it.
+pub fn is_uncovered(at: &Path, device: &str) -> bool {
+    let over = mounts::of("self").into_iter().rfind(|mount| at.starts_with(&mount.at));
+    over.is_some_and(|mount| mount.device == device)
 }
 
 /// A place where a mount of ours is seen.

@@ -5,12 +5,16 @@
 use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::time::Duration;
 
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::socket::sockopt::SendTimeout;
 use nix::sys::socket::{
     AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, sendmsg,
-    socketpair,
+    setsockopt, socketpair,
 };
 use nix::sys::stat::fstat;
+use nix::sys::time::TimeVal;
 
 /// One end.
 pub struct Link(OwnedFd);
@@ -36,6 +40,18 @@ impl Link {
     pub fn is_socket(&self) -> bool {
         let kind = fstat(&self.0).map(|meta| meta.st_mode & libc::S_IFMT);
         kind == Ok(libc::S_IFSOCK)
+    }
+
+    /// From now on nothing is waited for at this end, but an error tells of it (`WouldBlock`).
+    pub fn wait_never(&self) -> io::Result<()> {
+        fcntl(&self.0, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+        Ok(())
+    }
+
+    /// From now on the other end is waited for until it takes a message, but no longer.
+    pub fn wait_at_most(&self, time: Duration) -> io::Result<()> {
+        let time = TimeVal::new(time.as_secs().cast_signed(), 0);
+        Ok(setsockopt(&self.0, SendTimeout, &time)?)
     }
 
     pub fn send(&self, message: &[u8]) -> io::Result<()> {

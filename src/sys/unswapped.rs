@@ -5,13 +5,12 @@ use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 
-use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::stat::Mode;
 use nix::sys::statfs::{FsType, TMPFS_MAGIC, fstatfs};
 
-use super::own;
+use super::filesystem;
 
 /// What keeps it out of swap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,11 +23,6 @@ pub(super) enum Kind {
 
 /// linux/magic.h
 const RAMFS_MAGIC: FsType = FsType(0x8584_58f6);
-/// linux/mount.h
-const FSCONFIG_SET_FLAG: libc::c_uint = 0;
-const FSCONFIG_SET_STRING: libc::c_uint = 1;
-const FSCONFIG_CMD_CREATE: libc::c_uint = 6;
-const CLOEXEC: libc::c_uint = 1;
 
 /// An empty one that can grow to this size.
 pub(super) fn file(most: usize) -> io::Result<(OwnedFd, Kind)> {
@@ -56,40 +50,6 @@ pub(super) fn kind_of(file: &OwnedFd) -> io::Result<Kind> {
 
 /// A file without a name on a filesystem of its own, which is mounted nowhere and ends with it.
 fn on_new(kind: &CStr, options: &[(&CStr, Option<&CStr>)]) -> io::Result<OwnedFd> {
-    // SAFETY: the name is a C string that outlives the call, which answers with a descriptor or -1.
-    let context = opened(unsafe { libc::syscall(libc::SYS_fsopen, kind.as_ptr(), CLOEXEC) })?;
-    for (key, value) in options {
-        configure(
-            &context,
-            if value.is_some() { FSCONFIG_SET_STRING } else { FSCONFIG_SET_FLAG },
-            Some(key),
-            *value,
-        )?;
-    }
-    configure(&context, FSCONFIG_CMD_CREATE, None, None)?;
-    let attributes = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC;
-    // SAFETY: takes a descriptor and two integers, and answers with a descriptor or -1.
-    let mount =
-        opened(unsafe { libc::syscall(libc::SYS_fsmount, context.as_raw_fd(), CLOEXEC, attributes) })?;
     let flags = OFlag::O_TMPFILE | OFlag::O_RDWR | OFlag::O_CLOEXEC;
-    Ok(openat(mount, c".", flags, Mode::S_IRUSR | Mode::S_IWUSR)?)
-}
-
-fn configure(
-    context: &OwnedFd,
-    command: libc::c_uint,
-    key: Option<&CStr>,
-    value: Option<&CStr>,
-) -> io::Result<()> {
-    let text = |it: Option<&CStr>| it.map_or(std::ptr::null(), CStr::as_ptr);
-    let (key, value) = (text(key), text(value));
-    // SAFETY: the descriptor is open, and the strings outlive the call.
-    match unsafe { libc::syscall(libc::SYS_fsconfig, context.as_raw_fd(), command, key, value, 0) } {
-        0 => Ok(()),
-        _ => Err(Errno::last().into()),
-    }
-}
-
-fn opened(answer: libc::c_long) -> io::Result<OwnedFd> {
-    if answer < 0 { Err(Errno::last().into()) } else { Ok(own(answer as i32)) }
+    Ok(openat(filesystem::unseen(kind, options)?, c".", flags, Mode::S_IRUSR | Mode::S_IWUSR)?)
 }
