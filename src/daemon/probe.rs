@@ -33,7 +33,7 @@ struct Reading {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Outcome {
     pub device: String,
-    /// Why it did not work.
+    /// Why it did not work, though there was an answer.
     pub failure: Option<String>,
 }
 
@@ -103,8 +103,12 @@ fn begin(device: &str, readings: &mut Vec<Reading>) -> io::Result<()> {
 }
 
 fn read(device: &str) -> io::Result<()> {
-    let gone = || io::Error::from(io::ErrorKind::NotFound);
-    let text = fs::read(mountpoint::place_of(device).ok_or_else(gone)?.join(PROBE))?;
+    let at = mountpoint::place_of(device).ok_or_else(|| io::Error::other("it is mounted nowhere"))?;
+    // What is over it may hang for reasons of its own.
+    if !mountpoint::is_uncovered(&at, device) {
+        return Err(io::Error::other(format!("something else is mounted over {}", at.display())));
+    }
+    let text = fs::read(at.join(PROBE))?;
     if text.starts_with(b"worker ") { Ok(()) } else { Err(io::Error::other("it holds another text")) }
 }
 

@@ -86,6 +86,15 @@ impl TestDaemon {
         daemon
     }
 
+    /// Starts it and waits until a worker serves, which may lack what the config waits for.
+    #[track_caller]
+    pub fn start_unready(self) -> Daemon {
+        let child = self.command().stdout(Stdio::null()).spawn().expect("secretfs can be started");
+        let daemon = Daemon { store: self.store, child, env: self.env };
+        daemon.await_log("the worker serves", 1);
+        daemon
+    }
+
     /// Starts one that shall be refused, and waits for its end.
     #[track_caller]
     pub fn refused(self) -> Output {

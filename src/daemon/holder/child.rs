@@ -48,8 +48,21 @@ pub struct Worker {
     pub version: u64,
     /// What it said before it ended.
     pub last_words: Option<String>,
+    /// A reload that it was told of and has not reported yet; and whether there shall be another.
+    reload: Option<Again>,
     link: Link,
     process: Process,
+}
+
+type Again = bool;
+
+/// What a worker's link had for us.
+pub enum Said {
+    Report(Report),
+    /// Only what this version does not know.
+    Nothing,
+    /// It is gone.
+    End,
 }
 
 /// The binary that this process runs, even if it was replaced on disk.
@@ -58,6 +71,8 @@ pub(super) const SAME: &str = "/proc/self/exe";
 pub(super) const NAME: &str = "secretfs";
 /// After this long a process that was killed hangs in a request of its own.
 const DEATH: Duration = Duration::from_secs(3);
+/// For a worker that has just begun to take what it is given.
+const HEARING: Duration = Duration::from_secs(5);
 
 impl Launch {
     /// Starts a worker and tells it what was kept.
@@ -79,18 +94,19 @@ impl Launch {
             since: Instant::now(),
             version: kept.version(),
             last_words: None,
+            reload: None,
             link: ours,
             process: Process::of(pid)?,
         };
-        for (name, descriptor) in kept.all() {
-            worker.tell(&Order::Kept(name.to_owned(), descriptor.try_clone_to_owned()?));
+        if let Err(error) = worker.hand_over(kept, past) {
+            worker.end(Duration::ZERO, || {});
+            return Err(error);
         }
-        worker.tell(&Order::Prepare(past));
         Ok(worker)
     }
 
-    /// The binary that is now at the place of ours.
-    pub fn on_disk() -> io::Result<PathBuf> {
+    /// The path of the binary that this process runs, which changes with the file's own.
+    pub fn own_path() -> io::Result<PathBuf> {
         let path = std::fs::read_link(SAME)?.into_os_string().into_string();
         let path = path.map_err(|_| io::Error::other("the path of this program is not UTF-8"))?;
         Ok(path.strip_suffix(" (deleted)").unwrap_or(&path).into())
@@ -102,23 +118,60 @@ impl Worker {
     pub fn inherited(pid: Pid, link: OwnedFd) -> io::Result<Self> {
         let (link, process) = (Link::from(link), Process::of(pid)?);
         let (stage, since) = (Stage::Serving, Instant::now());
-        Ok(Self { pid, stage, since, version: 0, last_words: None, link, process })
+        link.wait_never()?;
+        Ok(Self { pid, stage, since, version: 0, last_words: None, reload: None, link, process })
     }
 
-    /// A worker that cannot be told is dead, which its link says, too.
+    /// What it begins with may be more than fits into the queue at once, so it is waited for: not
+    /// for long, and never again.
+    fn hand_over(&self, kept: &Kept, past: Past) -> io::Result<()> {
+        self.link.wait_at_most(HEARING)?;
+        for (name, descriptor) in kept.all() {
+            Order::Kept(name.to_owned(), descriptor.try_clone_to_owned()?).send(&self.link)?;
+        }
+        Order::Prepare(past).send(&self.link)?;
+        self.link.wait_never()
+    }
+
+    /// A worker that cannot be told is dead, which its link says, too; or it hangs, and has to go.
     pub fn tell(&self, order: &Order) {
-        if let Err(error) = order.send(&self.link) {
-            tracing::debug!(%error, ?order, "the worker was not told");
+        let Err(error) = order.send(&self.link) else { return };
+        tracing::debug!(%error, ?order, "the worker was not told");
+        if error.kind() == io::ErrorKind::WouldBlock {
+            tracing::error!(worker = self.pid.as_raw(), "the worker does not hear us");
+            let _ = self.process.kill(Signal::SIGKILL);
         }
     }
 
-    /// What it says; `None` when it is gone. To be called when the link can be read.
-    pub fn hear(&mut self) -> Option<Report> {
-        let report = Report::receive(&self.link).unwrap_or_default();
-        if let Some(Report::Failed(why)) = &report {
-            self.last_words = Some(why.clone());
+    /// Has it read its config again, once more if it is at it.
+    pub fn reload(&mut self) {
+        if self.reload.is_none() {
+            self.tell(&Order::Reload);
         }
-        report
+        self.reload = Some(self.reload.is_some());
+    }
+
+    /// What it says. To be called when the link can be read.
+    pub fn hear(&mut self) -> Said {
+        let report = match Report::receive(&self.link) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Said::Nothing,
+            other => other.unwrap_or_default(),
+        };
+        match &report {
+            Some(Report::Failed(why)) => self.last_words = Some(why.clone()),
+            Some(Report::Reloaded) if self.reload.take() == Some(true) => self.reload(),
+            _ => {}
+        }
+        report.map_or(Said::End, Said::Report)
+    }
+
+    /// All that it has said already.
+    pub fn rest(&mut self) -> Vec<Report> {
+        let next = || match self.hear() {
+            Said::Report(report) => Some(report),
+            Said::Nothing | Said::End => None,
+        };
+        std::iter::from_fn(next).collect()
     }
 
     pub fn enter(&mut self, stage: Stage) {
@@ -127,7 +180,7 @@ impl Worker {
 
     /// Ends it, if it does not end by itself within that time, and waits until it has. `abort` is
     /// called if it cannot end, since it waits for an answer of its own.
-    pub fn end(self, patience: Duration, abort: impl FnOnce()) -> ExitStatus {
+    pub fn end(&self, patience: Duration, abort: impl FnOnce()) -> ExitStatus {
         if !self.process.is_gone_within(patience) {
             end(&self.process, abort);
         }

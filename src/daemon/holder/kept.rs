@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use super::super::message::DEVICE;
+use super::super::message::{DEVICE, LEDGER};
 use crate::fs::mountpoint;
 use crate::sys::ready;
 
@@ -61,6 +61,7 @@ impl Kept {
             // The manager's copies would keep it alive, and the manager itself may be waiting.
             mountpoint::abort(&device_of(&device));
             self.forget(&device);
+            self.forget(&name_of(LEDGER, &device_of(&device)));
         }
     }
 

@@ -3,6 +3,7 @@
 //! anybody but in `poll`: no config, no network, no value. Uses `message`, `sys` and `mountpoint`.
 
 mod child;
+mod ending;
 mod kept;
 mod renew;
 mod succession;
@@ -10,7 +11,7 @@ mod watch;
 
 use std::io;
 use std::os::fd::AsFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -20,16 +21,18 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 pub use child::Launch;
 pub use kept::{device_of, name_of};
 
-use super::message::{Order, Past, Report};
+use super::message::{Past, Report};
 use crate::clock::{Clock, SystemClock};
 use crate::sys::process::Process;
 use crate::sys::ready;
-use child::{SAME, Stage, Worker};
+use child::{SAME, Said, Stage, Worker};
 use kept::Kept;
 use watch::Watch;
 
 pub struct Holder {
     launch: Launch,
+    /// Where the program was found at the first start, and where another version of it is put.
+    program: PathBuf,
     kept: Kept,
     signals: SignalFd,
     /// Who answers the kernel.
@@ -48,6 +51,8 @@ pub struct Holder {
     next_start: Instant,
     /// Since when nobody answers.
     silent_since: Instant,
+    /// Whether anybody ever served.
+    has_served: bool,
     /// Whether a worker has found all that the config waits for.
     is_provided: bool,
     /// Whether all mounts have answered since.
@@ -66,8 +71,6 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// From the end of a worker's link to its own.
 const ENDING: Duration = Duration::from_secs(1);
-/// The time that an orderly end takes at most.
-const FAREWELL: Duration = Duration::from_secs(5);
 
 const SIGNALS: [Signal; 6] = [
     Signal::SIGTERM,
@@ -88,18 +91,25 @@ impl Holder {
     pub fn new(launch: Launch) -> io::Result<Self> {
         let signals = SigSet::from_iter(SIGNALS);
         signals.thread_block()?;
-        let (serving, kept, past) = match renew::before()? {
+        let (serving, kept, past, program) = match renew::before()? {
             Some(before) => {
                 let worker = Worker::inherited(before.worker, before.link)?;
-                (Some(worker), before.kept, before.past)
+                (Some(worker), before.kept, before.past, before.program)
             }
-            None => (None, ready::kept()?, Past { since: SystemClock.now().as_second(), ..Past::default() }),
+            None => {
+                let past = Past { since: SystemClock.now().as_second(), ..Past::default() };
+                (None, ready::kept()?, past, None)
+            }
         };
         let kept = Kept::of_before(kept);
+        let orphan = if serving.is_none() { kept.copy(WORKER)?.map(Process::kept) } else { None };
+        let orphan = orphan.filter(|it| !it.is_gone_within(Duration::ZERO));
         let now = Instant::now();
         Ok(Self {
             launch,
-            orphan: if serving.is_none() { kept.copy(WORKER)?.map(Process::kept) } else { None },
+            program: program.map_or_else(Launch::own_path, Ok)?,
+            has_served: serving.is_some() || orphan.is_some(),
+            orphan,
             kept,
             signals: SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?,
             is_provided: serving.is_some(),
@@ -134,6 +144,7 @@ impl Holder {
                     }
                 }
                 Event::Said(Source::Prober) => self.watch.hear(),
+                Event::Said(Source::Orphan) => self.bury_orphan(),
                 Event::Said(_) => self.hear_serving(),
             }
         }
@@ -145,6 +156,7 @@ impl Holder {
             (Source::Signals, Some(self.signals.as_fd())),
             (Source::Coming, self.coming.as_ref().map(AsFd::as_fd)),
             (Source::Prober, self.watch.link()),
+            (Source::Orphan, self.orphan.as_ref().map(AsFd::as_fd)),
             (Source::Serving, self.serving.as_ref().map(AsFd::as_fd)),
         ];
         let watched = watched.into_iter().filter_map(|(source, it)| Some((source, it?)));
@@ -171,10 +183,19 @@ impl Holder {
     fn due(&self) -> Instant {
         let now = Instant::now();
         let start = (self.serving.is_none() && self.coming.is_none()).then_some(self.next_start);
-        let silence = (self.serving.is_none() && self.kept.has_mounts()).then(|| self.silent_since + SILENCE);
         let preparation = self.coming.as_ref().map(|it| it.since + PREPARATION);
         let look = self.serving.is_some().then(|| self.watch.due());
-        [start, silence, preparation, look].into_iter().flatten().min().unwrap_or(now + PREPARATION)
+        [start, self.end_of_silence(), preparation, look]
+            .into_iter()
+            .flatten()
+            .min()
+            .unwrap_or(now + PREPARATION)
+    }
+
+    /// When readers have waited for long enough, if nobody serves.
+    fn end_of_silence(&self) -> Option<Instant> {
+        let is_silent = self.serving.is_none() && self.orphan.is_none() && self.kept.has_mounts();
+        is_silent.then(|| self.silent_since + SILENCE)
     }
 
     /// Asks whether the mounts answer, and replaces a worker that leaves one without an answer.
@@ -225,13 +246,16 @@ impl Holder {
     /// What must not last, ends.
     fn give_up_if_due(&mut self) {
         let now = Instant::now();
-        if self.serving.is_none() && self.kept.has_mounts() && now >= self.silent_since + SILENCE {
+        if self.end_of_silence().is_some_and(|end| now >= end) {
             tracing::error!("nobody has served for 10 s: who waits for an answer gets an error");
             self.past.aborts += 1;
             self.kept.abort();
+            self.silent_since = now;
             // What it took over is dead now.
             if let Some(worker) = self.coming.take() {
                 worker.end(Duration::ZERO, || {});
+                self.is_upgrade = false;
+                self.pause();
             }
         }
         let is_overdue = |it: &mut Worker| it.stage != Stage::Serving && now >= it.since + PREPARATION;
@@ -246,10 +270,11 @@ impl Holder {
     /// Answers with an exit status if the very first worker cannot serve.
     fn hear_coming(&mut self) -> Option<u8> {
         match self.coming.as_mut()?.hear() {
-            Some(Report::Prepared) => self.take_over(),
-            Some(Report::Serving) => self.is_served(),
-            Some(report) => self.note(report),
-            None => return self.bury_coming(),
+            Said::Report(Report::Prepared) => self.take_over(),
+            Said::Report(Report::Serving) => self.is_served(),
+            Said::Report(report) => self.note(report),
+            Said::Nothing => {}
+            Said::End => return self.bury_coming(),
         }
         None
     }
@@ -257,9 +282,10 @@ impl Holder {
     fn hear_serving(&mut self) {
         let Some(worker) = &mut self.serving else { return };
         match worker.hear() {
-            Some(Report::Upgrade) => self.upgrade(),
-            Some(report) => self.note(report),
-            None => self.bury_serving(ENDING),
+            Said::Report(Report::Upgrade) => self.upgrade(),
+            Said::Report(report) => self.note(report),
+            Said::Nothing => {}
+            Said::End => self.bury_serving(ENDING),
         }
     }
 
@@ -282,6 +308,7 @@ impl Holder {
             self.kept.keep(WORKER.to_owned(), descriptor);
         }
         self.serving = Some(worker);
+        self.has_served = true;
         if std::mem::take(&mut self.is_upgrade) {
             self.renew();
         }
@@ -297,7 +324,7 @@ impl Holder {
         let (pid, was_going) = (worker.pid.as_raw(), worker.stage == Stage::Going);
         let why = worker.last_words.clone();
         let status = worker.end(ENDING, || {});
-        if !self.is_ready && why.is_some() {
+        if !self.has_served && why.is_some() {
             // What it has made itself; what was there before stays for the next start.
             if was_going {
                 self.kept.take_away();
@@ -311,6 +338,12 @@ impl Holder {
         self.is_upgrade = false;
         self.pause();
         None
+    }
+
+    /// Who served for a holder of before has ended, and nobody has taken over yet.
+    fn bury_orphan(&mut self) {
+        tracing::error!("the worker of before has ended");
+        (self.orphan, self.silent_since) = (None, Instant::now());
     }
 
     /// Gives it so long to end by itself.
@@ -335,42 +368,13 @@ impl Holder {
         self.next_start = Instant::now() + pause;
     }
 
-    fn reload(&self) {
-        if let Some(worker) = &self.serving {
+    fn reload(&mut self) {
+        if let Some(worker) = &mut self.serving {
             if self.is_ready {
                 tell(&ready::reloading());
             }
-            worker.tell(&Order::Reload);
+            worker.reload();
         }
-    }
-
-    /// Ends only to come back: the manager has a copy of all descriptors, and the worker serves on
-    /// until its successor takes over.
-    fn leave(mut self) -> u8 {
-        tracing::info!("leaves the mounts to the next start");
-        tell("STOPPING=1");
-        self.watch.end();
-        match &self.serving {
-            Some(serving) => serving.tell(&Order::Stay),
-            None => tracing::warn!("nobody serves until then"),
-        }
-        0
-    }
-
-    /// Takes all mounts away, then lets the worker end.
-    fn stop(mut self, signal: Signal) -> u8 {
-        tracing::info!(%signal, "stops");
-        tell("STOPPING=1");
-        self.watch.end();
-        if let Some(orphan) = self.orphan.take() {
-            child::end(&orphan, || {});
-        }
-        self.kept.take_away();
-        for worker in [self.coming.take(), self.serving.take()].into_iter().flatten() {
-            worker.tell(&Order::Stop);
-            worker.end(FAREWELL, || {});
-        }
-        0
     }
 }
 
@@ -386,6 +390,7 @@ enum Source {
     Signals,
     Coming,
     Prober,
+    Orphan,
     Serving,
 }
 

@@ -6,7 +6,7 @@ use std::ffi::{CString, OsString};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::unistd::{Pid, execve};
@@ -15,7 +15,7 @@ use super::super::message::Past;
 use crate::store::EnvKey;
 use crate::sys;
 
-/// Where the successor finds what it is: `PID WORKER PAST NAME=NUMBER …`.
+/// Where the successor finds what it is: `PID WORKER PAST NAME=NUMBER … /PROGRAM`.
 pub(in crate::daemon) const VARIABLE: &str = "SECRETFS_HELD";
 const LINK: &str = "link";
 
@@ -24,6 +24,8 @@ pub(super) struct Before {
     pub(super) worker: Pid,
     pub(super) link: OwnedFd,
     pub(super) past: Past,
+    /// Where the program on disk is, if it was told.
+    pub(super) program: Option<PathBuf>,
     pub(super) kept: Vec<(String, OwnedFd)>,
 }
 
@@ -31,6 +33,10 @@ pub(super) struct Before {
 /// anything else opens descriptors.
 pub(super) fn before() -> io::Result<Option<Before>> {
     let Ok(text) = env::var(VARIABLE) else { return Ok(None) };
+    let (text, program) = match text.find(" /") {
+        Some(at) => (&text[..at], Some(PathBuf::from(&text[at + 1..]))),
+        None => (text.as_str(), None),
+    };
     let mut words = text.split(' ');
     let mut number = || words.next().and_then(|word| word.parse::<i32>().ok());
     let (Some(us), Some(worker)) = (number(), number()) else { return Ok(None) };
@@ -48,7 +54,7 @@ pub(super) fn before() -> io::Result<Option<Before>> {
             _ => kept.push((name.to_owned(), descriptor)),
         }
     }
-    Ok(link.map(|link| Before { worker: Pid::from_raw(worker), link, past, kept }))
+    Ok(link.map(|link| Before { worker: Pid::from_raw(worker), link, past, program, kept }))
 }
 
 /// Returns only if it did not work; then nothing has changed.
@@ -73,6 +79,7 @@ fn attempt(program: &Path, key: &EnvKey, who: &str, all: &[(&str, BorrowedFd<'_>
         set_cloexec(*descriptor, false)?;
         held += &format!(" {name}={}", descriptor.as_raw_fd());
     }
+    held += &format!(" {}", program.display());
     let variables = env::vars_os().filter(|(name, _)| name != VARIABLE);
     let variables = variables.map(|(name, value)| [name, value].join(&OsString::from("=")));
     let mut environment = variables.map(|it| c_string(it.into_vec())).collect::<io::Result<Vec<_>>>()?;

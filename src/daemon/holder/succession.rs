@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::super::message::Order;
-use super::child::{self, Launch, SAME, Stage};
+use super::child::{self, SAME, Stage};
 use super::{Holder, renew};
 
 impl Holder {
@@ -19,13 +19,13 @@ impl Holder {
             return self.start_anew();
         }
         if let Some(serving) = self.serving.take() {
-            self.silent_since = Instant::now();
             serving.end(Duration::ZERO, || self.kept.abort());
         }
         if let Some(orphan) = self.orphan.take() {
-            self.silent_since = Instant::now();
             child::end(&orphan, || self.kept.abort());
         }
+        // It has its own time before it is given up.
+        self.silent_since = Instant::now();
         coming.enter(Stage::Going);
         coming.tell(&Order::Go);
         self.coming = Some(coming);
@@ -52,18 +52,15 @@ impl Holder {
     }
 
     fn start_from_disk(&mut self) {
-        match Launch::on_disk() {
-            Ok(program) => self.start(&program),
-            Err(error) => self.refuse(&error.to_string()),
-        }
+        self.start(&self.program.clone());
     }
 
     /// The worker runs what is on disk now; so shall we.
     pub(super) fn renew(&mut self) {
         self.watch.end();
-        let (Some(worker), Ok(program)) = (&self.serving, Launch::on_disk()) else { return };
+        let Some(worker) = &self.serving else { return };
         let worker = (worker.pid, worker.as_fd());
-        let error = renew::become_new(&program, &self.launch.key, self.past, worker, self.kept.all());
+        let error = renew::become_new(&self.program, &self.launch.key, self.past, worker, self.kept.all());
         tracing::error!(%error, "the worker is upgraded, but its holder could not become the new program");
     }
 

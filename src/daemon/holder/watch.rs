@@ -20,6 +20,8 @@ pub(super) struct Watch {
     /// By device number.
     probes: BTreeMap<String, Probe>,
     last_round: Option<Instant>,
+    /// Whether the present prober is there because the one before was left without an answer.
+    is_second: bool,
 }
 
 struct Prober {
@@ -33,13 +35,15 @@ struct Probe {
     /// Since when an answer is waited for.
     asked: Option<Instant>,
     answered: Option<Instant>,
-    failing: Option<Instant>,
+    /// What there was instead of the right answer, which is told once.
+    failure: Option<String>,
 }
 
 /// Between two probes of a mount.
 pub(super) const PERIOD: Duration = Duration::from_secs(2);
-/// A worker that leaves a mount without an answer for this long is replaced.
-const PATIENCE: Duration = Duration::from_secs(8);
+/// A worker that leaves two probers one after the other without an answer, each for this long, is
+/// replaced.
+const PATIENCE: Duration = Duration::from_secs(4);
 
 impl Launch {
     /// Starts what reads our mounts, in a process group of its own.
@@ -67,8 +71,8 @@ impl Watch {
 
     /// A worker has taken over: all mounts have to prove themselves.
     pub(super) fn begin_anew(&mut self) {
-        self.probes.values_mut().for_each(|probe| (probe.answered, probe.failing) = (None, None));
-        self.last_round = None;
+        self.probes.values_mut().for_each(|probe| (probe.answered, probe.failure) = (None, None));
+        (self.last_round, self.is_second) = (None, false);
     }
 
     /// Asks for all mounts that are not being read, if it is time. Answers whether it was.
@@ -104,12 +108,14 @@ impl Watch {
         let Some(probe) = self.probes.get_mut(&device) else { return };
         probe.asked = None;
         match failure {
-            None => (probe.answered, probe.failing) = (Some(Instant::now()), None),
+            None => (probe.answered, probe.failure) = (Some(Instant::now()), None),
+            Some(failure) if probe.failure.as_ref() == Some(&failure) => {}
             Some(failure) => {
-                tracing::warn!(device, failure, "a mount did not answer as it should");
-                probe.failing.get_or_insert_with(Instant::now);
+                tracing::warn!(device, failure, "a mount cannot be read as it should");
+                probe.failure = Some(failure);
             }
         }
+        self.is_second &= self.probes.values().any(|probe| probe.asked.is_some());
     }
 
     /// Whether all of them have answered the present worker's readers.
@@ -118,13 +124,20 @@ impl Watch {
         devices.iter().all(answers)
     }
 
-    /// A mount that has not answered for too long, of a worker that serves since `since`.
-    pub(super) fn overdue(&self, since: Instant) -> Option<&str> {
-        let is_overdue = |probe: &Probe| {
-            let waits = [probe.asked, probe.failing].into_iter().flatten();
-            waits.into_iter().any(|it| it.max(since).elapsed() >= PATIENCE)
-        };
-        self.probes.iter().find(|(_, probe)| is_overdue(probe)).map(|(device, _)| device.as_str())
+    /// A mount that has not answered for too long, of a worker that serves since `since`. Any answer
+    /// is one; and if there is none, another prober asks again first: it may not be the mount that hangs.
+    pub(super) fn overdue(&mut self, since: Instant) -> Option<String> {
+        let is_overdue =
+            |probe: &Probe| probe.asked.is_some_and(|asked| asked.max(since).elapsed() >= PATIENCE);
+        let (device, _) = self.probes.iter().find(|(_, probe)| is_overdue(probe))?;
+        let device = device.clone();
+        if self.is_second {
+            return Some(device);
+        }
+        tracing::warn!(device, "a mount gives no answer: another prober asks again");
+        self.end();
+        (self.last_round, self.is_second) = (None, true);
+        None
     }
 
     /// Ends the prober, which never waits for a mount itself.

@@ -262,13 +262,15 @@ fn wait(events: &Receiver<Event>, link: &Arc<Link>, answers: &Answers) -> bool {
 
 /// In a thread of its own: a disk that does not answer keeps nobody from stopping us.
 fn reload_aside(reloader: Arc<Reloader>, link: Arc<Link>) {
+    let report = link.clone();
     let reload = move || {
         // What came of it is in the log.
         let _ = reloader.reload();
-        let _ = Report::Reloaded.send(&link);
+        let _ = Report::Reloaded.send(&report);
     };
     if let Err(error) = thread::Builder::new().name("secretfs-reload".to_owned()).spawn(reload) {
         tracing::error!(%error, "config_reload_failed: the old config stays");
+        let _ = Report::Reloaded.send(&link);
     }
 }
 

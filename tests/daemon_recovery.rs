@@ -1,0 +1,158 @@
+//! What a daemon comes back from: a time without a worker, a successor that is not fit, a foreign
+//! mount over its own, a worker or a prober that does not answer.
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use common::{Daemon, TestDaemon, TestStore, eventually, stdout_of};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// Longer than readers are let wait, and than a worker may leave them without an answer.
+const LONG: Duration = Duration::from_secs(12);
+
+fn one_file() -> TestDaemon {
+    TestDaemon::new().secret("k", "v1").template("f.tpl", "k=<< secrets.k >>\n")
+}
+
+fn send(pid: u32, signal: Signal) {
+    kill(Pid::from_raw(pid.cast_signed()), signal).unwrap();
+}
+
+fn mount_foreign(at: &Path) {
+    mount(Some("foreign"), at, Some("tmpfs"), MsFlags::empty(), None::<&str>).unwrap();
+    fs::write(at.join("precious"), "x").unwrap();
+}
+
+/// The daemon's process that looks whether mounts answer.
+fn prober(daemon: &Daemon) -> u32 {
+    let path = format!("/proc/{0}/task/{0}/children", daemon.pid());
+    let is_probe =
+        |pid: &u32| fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.ends_with(b"\0--probe\0"));
+    eventually("a prober", || {
+        let children = fs::read_to_string(&path).unwrap_or_default();
+        children.split(' ').filter_map(|pid| pid.parse().ok()).find(is_probe)
+    })
+}
+
+#[test]
+fn after_a_long_time_without_a_worker_the_next_one_serves() {
+    let daemon = one_file().start();
+    let (store, away) = (daemon.folder().join("store"), daemon.folder().join("away"));
+    fs::rename(&store, &away).unwrap();
+    send(daemon.worker_pid(), Signal::SIGKILL);
+    sleep(LONG);
+    assert_eq!(daemon.errno("f"), libc::ENOTCONN, "a dead mount stays one\n{}", daemon.stderr());
+    fs::rename(&away, &store).unwrap();
+    let start = Instant::now();
+    let text = eventually("the file", || fs::read_to_string(daemon.path("f")).ok());
+    assert_eq!(text, "k=v1\n");
+    assert!(start.elapsed() < Duration::from_secs(9), "{:?}", start.elapsed());
+    sleep(LONG);
+    assert_eq!(daemon.read("f"), "k=v1\n");
+    assert_eq!(daemon.mounts().len(), 1);
+}
+
+#[test]
+fn a_foreign_mount_over_ours_survives_the_end_of_the_connection() {
+    let daemon = one_file().start();
+    let (store, away) = (daemon.folder().join("store"), daemon.folder().join("away"));
+    mount_foreign(&daemon.path(""));
+    fs::rename(&store, &away).unwrap();
+    send(daemon.worker_pid(), Signal::SIGKILL);
+    daemon.await_log("who waits for an answer gets an error", 1);
+    assert!(daemon.path("precious").exists(), "{}", daemon.stderr());
+    umount2(&daemon.path(""), MntFlags::empty()).unwrap();
+    assert_eq!(daemon.errno("f"), libc::ENOTCONN);
+    fs::rename(&away, &store).unwrap();
+    eventually("the file", || fs::read_to_string(daemon.path("f")).ok());
+}
+
+#[test]
+fn a_foreign_mount_over_ours_is_no_fault_of_the_worker() {
+    let daemon = one_file().start();
+    let worker = daemon.worker_pid();
+    mount_foreign(&daemon.path(""));
+    sleep(LONG);
+    assert_eq!(daemon.worker_pid(), worker, "{}", daemon.stderr());
+    assert_eq!(daemon.stderr().matches("something else is mounted over").count(), 1, "{}", daemon.stderr());
+    umount2(&daemon.path(""), MntFlags::empty()).unwrap();
+    assert_eq!(daemon.read("f"), "k=v1\n");
+}
+
+#[test]
+fn a_mount_that_was_taken_away_while_it_is_read_is_no_fault_of_the_worker() {
+    let daemon = one_file().start();
+    let worker = daemon.worker_pid();
+    let open = fs::File::open(daemon.path("f")).unwrap();
+    umount2(&daemon.path(""), MntFlags::MNT_DETACH).unwrap();
+    sleep(LONG);
+    assert_eq!(daemon.worker_pid(), worker, "{}", daemon.stderr());
+    assert_eq!(std::io::read_to_string(open).unwrap(), "k=v1\n");
+}
+
+#[test]
+fn a_prober_that_does_not_answer_is_no_fault_of_the_worker() {
+    let daemon = one_file().start();
+    let (worker, old) = (daemon.worker_pid(), prober(&daemon));
+    send(old, Signal::SIGSTOP);
+    sleep(LONG);
+    assert_eq!(daemon.worker_pid(), worker, "{}", daemon.stderr());
+    assert_ne!(prober(&daemon), old);
+}
+
+/// What it is told meanwhile must not stop who tells it.
+#[test]
+fn a_stopped_worker_that_is_told_much_is_replaced() {
+    let mut daemon = one_file().start();
+    let worker = daemon.worker_pid();
+    send(worker, Signal::SIGSTOP);
+    for _ in 0..1500 {
+        daemon.signal(Signal::SIGHUP);
+        sleep(Duration::from_micros(500));
+    }
+    eventually("another worker", || daemon.workers().into_iter().find(|pid| *pid != worker));
+    daemon.await_log("the worker serves", 2);
+    assert_eq!(daemon.read("f"), "k=v1\n");
+    assert!(daemon.stop().success());
+}
+
+/// One that serves, but lacks a secret that the config waits for.
+#[test]
+fn a_successor_that_is_not_fit_ends_nobody_who_serves() {
+    let config = "mounts:\n- {at: mnt, templates: templates}\nready: [missing]\n";
+    let daemon = one_file().config(config).start_unready();
+    assert_eq!(daemon.read("f"), "k=v1\n");
+    let worker = daemon.worker_pid();
+    let (store, away) = (daemon.folder().join("store"), daemon.folder().join("away"));
+    fs::rename(&store, &away).unwrap();
+    daemon.signal(Signal::SIGUSR2);
+    daemon.await_log("the successor is not fit", 1);
+    fs::rename(&away, &store).unwrap();
+    assert_eq!(daemon.worker_pid(), worker);
+    assert_eq!(daemon.read("f"), "k=v1\n");
+}
+
+#[test]
+fn an_upgrade_is_to_the_program_at_the_path_of_the_first_start() {
+    let store = TestStore::new();
+    let program = store.copy_binary();
+    let daemon = TestDaemon::on(store).secret("k", "v1").template("f.tpl", "<< secrets.k >>").start();
+    for (times, aside) in ["one", "two"].into_iter().enumerate() {
+        fs::rename(&program, daemon.folder().join(aside)).unwrap();
+        fs::copy(daemon.folder().join(aside), &program).unwrap();
+        let mut upgrade = Command::new(env!("CARGO_BIN_EXE_secretfs"));
+        upgrade.args(["upgrade", "--socket"]).arg(daemon.folder().join("run/control.sock"));
+        stdout_of(&upgrade.output().unwrap());
+        daemon.await_log("the worker serves", times + 2);
+        let runs = |pid: u32| fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|it| it == program);
+        eventually("the program on disk", || (runs(daemon.pid()) && runs(daemon.worker_pid())).then_some(()));
+    }
+    assert_eq!(daemon.read("f"), "v1");
+}
