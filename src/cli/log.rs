@@ -1,5 +1,8 @@
-//! Where the program's own log goes: to stderr, as far as SECRETFS_LOG asks for it.
+//! Where the program's own log goes, as far as SECRETFS_LOG asks for it: to the journal if stderr
+//! leads there, else to stderr.
 //! Uses tracing-subscriber and tracing-appender.
+
+mod journal;
 
 use std::io::{self, Write};
 use std::os::fd::AsFd;
@@ -30,6 +33,10 @@ pub fn start() {
 /// that anybody waits for a stderr that nobody reads. Ends with the guard.
 pub fn start_serving() -> Option<WorkerGuard> {
     let filter = filter(Some(SERVING))?;
+    if journal::is_wanted() {
+        journal::start(filter);
+        return None;
+    }
     let (writer, guard) =
         NonBlockingBuilder::default().lossy(true).buffered_lines_limit(4_096).finish(io::stderr());
     lines().with_env_filter(filter).with_writer(writer).init();
@@ -39,7 +46,10 @@ pub fn start_serving() -> Option<WorkerGuard> {
 /// Starts the log of who holds mounts: one thread, which waits for nobody. What a stderr does not
 /// take at once is dropped.
 pub fn start_holding() {
-    if let Some(filter) = filter(Some("info")) {
+    let Some(filter) = filter(Some("info")) else { return };
+    if journal::is_wanted() {
+        journal::start(filter);
+    } else {
         lines().with_env_filter(filter).with_writer(|| Unhurried).init();
     }
 }
