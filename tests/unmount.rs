@@ -102,6 +102,7 @@ fn force_ends_whoever_waits_and_whoever_reads() {
     let mut open = File::open(mounted.path("f")).unwrap();
     let daemon = Pid::from_raw(mounted.pid().cast_signed());
     kill(daemon, Signal::SIGSTOP).unwrap();
+    await_stop(mounted.pid());
     let mut reading = open.try_clone().unwrap();
     let reading = std::thread::spawn(move || reading.read(&mut [0]).unwrap_err().raw_os_error());
     let mut waiting = Command::new("cat");
@@ -120,6 +121,19 @@ fn force_ends_whoever_waits_and_whoever_reads() {
     assert!(!is_mounted(&mounted.point()));
     kill(daemon, Signal::SIGCONT).unwrap();
     assert!(mounted.wait().success());
+}
+
+/// Until each of its threads has stopped: a signal takes its time.
+fn await_stop(pid: u32) {
+    let patience = Instant::now() + Duration::from_secs(10);
+    let is_stopped = |thread: fs::DirEntry| {
+        let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        stat.rsplit(") ").next().is_some_and(|state| state.starts_with('T'))
+    };
+    let threads = || fs::read_dir(format!("/proc/{pid}/task")).unwrap().map_while(Result::ok);
+    while !threads().all(is_stopped) {
+        assert!(Instant::now() < patience, "it does not stop");
+    }
 }
 
 /// Until it hangs in openat(2).
