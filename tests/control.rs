@@ -243,6 +243,25 @@ fn what_a_dead_daemon_left_is_replaced() {
     assert!(!path.exists());
 }
 
+/// Anybody may open the folder, and hold a lock on it for good.
+#[test]
+fn nobody_else_can_hold_the_daemon_up() {
+    let folder = folder();
+    let path = folder.path().join("control.sock");
+    let held = fs::File::open(folder.path()).unwrap();
+    held.lock().unwrap();
+    let start = Instant::now();
+    drop(socket::bind(&path).unwrap());
+    assert!(start.elapsed() < Duration::from_secs(2));
+    let lock = folder.path().join("control.sock.lock");
+    assert_eq!(lock.metadata().unwrap().mode() & 0o777, 0o600);
+    // One that root holds is waited for, but not for good.
+    let held = fs::File::open(&lock).unwrap();
+    held.lock().unwrap();
+    let refused = socket::bind(&path).unwrap_err();
+    assert!(matches!(refused, BindError::Locked(ref it) if *it == lock), "{refused}");
+}
+
 #[test]
 fn what_is_not_ours_is_refused_and_stays() {
     let folder = folder();

@@ -131,6 +131,59 @@ fn a_config_with_a_mistake_changes_nothing() {
     assert_eq!(daemon.path("f").metadata().unwrap().mode() & 0o777, 0o444);
 }
 
+/// It says which programs root runs.
+#[test]
+fn a_config_that_somebody_else_could_have_written_is_refused() {
+    let daemon = one_file().start();
+    let folder = daemon.store().folder();
+    let reload = || daemon.run(&["reload", "--socket", "run/control.sock"]);
+    let set_mode = |name: &str, mode| {
+        fs::set_permissions(folder.join(name), fs::Permissions::from_mode(mode)).unwrap();
+    };
+    for (name, open, closed) in [("secretfs.yaml", 0o666, 0o644), (".", 0o777, 0o755)] {
+        set_mode(name, open);
+        let refused = reload();
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(!refused.status.success() && said.contains("others may write to it"), "{name}: {said}");
+        set_mode(name, closed);
+        assert!(reload().status.success(), "the control: {name}");
+    }
+    chown(folder.join("secretfs.yaml"), Some(USER), None).unwrap();
+    assert!(!reload().status.success(), "it is another user's");
+    chown(folder.join("secretfs.yaml"), Some(0), None).unwrap();
+    // Nobody can replace what is root's in a sticky folder.
+    set_mode(".", 0o1777);
+    assert!(reload().status.success());
+}
+
+#[test]
+fn a_config_that_never_ends_holds_no_reload_up() {
+    let daemon = one_file().start();
+    let more = daemon.store().folder().join("conf.d");
+    fs::create_dir(&more).unwrap();
+    nix::unistd::mkfifo(&more.join("x.yaml"), nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
+    let start = Instant::now();
+    let refused = daemon.run(&["reload", "--socket", "run/control.sock"]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && said.contains("no regular file"), "{said}");
+    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+    fs::remove_file(more.join("x.yaml")).unwrap();
+    assert!(daemon.run(&["reload", "--socket", "run/control.sock"]).status.success());
+}
+
+/// Somebody has written a value where it does not belong.
+#[test]
+fn a_line_of_the_config_is_shown_to_who_asks_and_not_in_the_log() {
+    let daemon = one_file().start();
+    daemon.config(&format!("{ONE}pasword: hunter2\n"));
+    let refused = daemon.run(&["reload", "--socket", "run/control.sock"]);
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("hunter2"), "the control");
+    let status = common::stdout_of(&daemon.run(&["status", "--json", "--socket", "run/control.sock"]));
+    assert!(status.contains("unknown key `pasword`") && !status.contains("hunter2"), "{status}");
+    let log = logged(&daemon, "config_reload_failed");
+    assert!(log.contains("secretfs.yaml:4:1: unknown key") && !daemon.stderr().contains("hunter2"), "{log}");
+}
+
 #[test]
 fn a_mistake_is_told_once_however_often_the_folder_changes() {
     let daemon = one_file().start();
@@ -239,7 +292,7 @@ fn the_config_may_lie_in_several_files() {
     fs::set_permissions(folder.join("conf.d/zzz.yaml"), fs::Permissions::from_mode(0o666)).unwrap();
     more("zzz2.yaml", "# nothing\n");
     wait(before);
-    assert!(daemon.stderr().contains("zzz.yaml belongs to another user, or everybody may write to it"));
+    assert!(daemon.stderr().contains("zzz.yaml belongs to another user, or others may write to it"));
     let before = reloads(&daemon);
     fs::remove_dir_all(folder.join("conf.d")).unwrap();
     wait(before);

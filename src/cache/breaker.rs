@@ -44,27 +44,22 @@ impl Breaker {
         Self { provider: provider.to_owned(), streak: Mutex::default() }
     }
 
-    /// Whether to ask for these now.
+    /// Why not to ask for these now, if it must not be.
+    pub(super) fn refuse(&self, keys: &[SecretKey], now: Uptime) -> Result<(), ProviderError> {
+        self.streak().refuse(keys, now)
+    }
+
+    /// Whether to ask for these now, by who does so then.
     pub(super) fn admit(&self, keys: &[SecretKey], now: Uptime) -> Result<(), ProviderError> {
         let mut streak = self.streak();
-        let has_failed = keys.iter().any(|key| streak.failed.contains(key));
-        let failures = streak.failures;
-        let Some(open) = &mut streak.open else { return Ok(()) };
-        if !has_failed {
-            return Ok(());
-        }
-        let left = open.retry_at.since(now);
-        if left.is_zero() {
+        streak.refuse(keys, now)?;
+        let has_failed = streak.has_failed(keys);
+        if let Some(open) = streak.open.as_mut().filter(|_| has_failed) {
             // The one who tries; the next may when this one has failed, or was lost.
             (open.retry_at, open.is_tried) = (now + open.wait, true);
             show(&self.provider, TRYING);
-            return Ok(());
         }
-        Err(ProviderError::Unavailable(format!(
-            "not asked for {:.0} s more: it has failed {failures} times in a row: {}",
-            left.as_secs_f64().ceil(),
-            open.why
-        )))
+        Ok(())
     }
 
     /// Takes note of how it went.
@@ -90,6 +85,24 @@ impl Breaker {
 }
 
 impl Streak {
+    fn has_failed(&self, keys: &[SecretKey]) -> bool {
+        keys.iter().any(|key| self.failed.contains(key))
+    }
+
+    fn refuse(&self, keys: &[SecretKey], now: Uptime) -> Result<(), ProviderError> {
+        let Some(open) = &self.open else { return Ok(()) };
+        let left = open.retry_at.since(now);
+        if left.is_zero() || !self.has_failed(keys) {
+            return Ok(());
+        }
+        Err(ProviderError::Unavailable(format!(
+            "not asked for {:.0} s more: it has failed {} times in a row: {}",
+            left.as_secs_f64().ceil(),
+            self.failures,
+            open.why
+        )))
+    }
+
     fn fail(&mut self, keys: &[SecretKey], error: &ProviderError, now: Uptime, provider: &str) {
         self.failures += 1;
         self.failed.extend(keys.iter().cloned());

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{SemaphorePermit, watch};
 use tokio::time::{Instant, timeout_at};
 
 use super::table::{Flight, Told};
@@ -104,7 +104,10 @@ impl Inner {
         let end = Instant::now() + self.limits.timeout;
         let mut tries = 0;
         loop {
+            // A breaker that refuses will do so again.
+            let turn = self.turn(keys, end).await?;
             let outcome = self.ask_once(keys, end).await;
+            drop(turn);
             tries += 1;
             let pause = (PAUSE + jitter()) * tries;
             let is_over = tries > RETRIES || Instant::now() + pause >= end;
@@ -115,10 +118,16 @@ impl Inner {
         }
     }
 
-    async fn ask_once(&self, keys: &[SecretKey], end: Instant) -> Result<Batch, ProviderError> {
+    /// Who need not ask waits for no turn; who has waited may find that it need not ask now.
+    async fn turn(&self, keys: &[SecretKey], end: Instant) -> Result<SemaphorePermit<'_>, ProviderError> {
+        self.breaker.refuse(keys, Uptime::now())?;
         let turn = timeout_at(end, self.turns.acquire()).await;
-        let _turn = turn.map_err(|_| self.late("is busy with other questions"))?;
+        let turn = turn.map_err(|_| self.late("is busy with other questions"))?;
         self.breaker.admit(keys, Uptime::now())?;
+        Ok(turn.expect("it is never closed"))
+    }
+
+    async fn ask_once(&self, keys: &[SecretKey], end: Instant) -> Result<Batch, ProviderError> {
         let asked = timeout_at(end, self.upstream.fetch(keys)).await;
         let outcome = asked.unwrap_or_else(|_| Err(self.late("has not answered")));
         let metrics = crate::metrics::get();

@@ -95,7 +95,7 @@ impl Inner {
         crate::metrics::get().cache_answers.of([&self.name, "stale"]).inc();
         if self.table().tell_stale(key) {
             let age = Uptime::now().since(old.checked).as_secs();
-            tracing::warn!(provider = self.name, secret = %key, age, why, "stale: an old answer is served");
+            tracing::warn!(provider = self.name, age, why, "stale: an old answer is served");
         }
         Told { is_stale: true, ..old }
     }

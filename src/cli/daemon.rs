@@ -109,6 +109,7 @@ impl From<WorkerError> for Failure {
 impl From<ReloadError> for Failure {
     fn from(error: ReloadError) -> Self {
         match error {
+            ReloadError::Busy => Self::new(exit::OS, error),
             ReloadError::Load(error) => error.into(),
             ReloadError::Plan(error) => error.into(),
             ReloadError::Assemble(error) => error.into(),

@@ -59,6 +59,7 @@ pub fn print_value_json(head: &impl Serialize, value: &[u8]) -> Result<(), Failu
 
 /// A table as text; nothing without rows.
 pub fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> Option<String> {
+    let rows = rows.into_iter().map(|row| row.into_iter().map(|cell| visible(&cell)).collect::<Vec<_>>());
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(head.to_vec()).add_rows(rows);
     for column in table.column_iter_mut() {
@@ -66,6 +67,11 @@ pub fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> Opti
     }
     let lines: Vec<_> = table.lines().map(|line| line.trim_end().to_owned()).collect();
     (table.row_count() > 0).then(|| lines.join("\n") + "\n")
+}
+
+/// A name that somebody else has chosen tells the terminal nothing.
+fn visible(cell: &str) -> String {
+    cell.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
 pub fn to_terminal() -> bool {

@@ -44,13 +44,17 @@ impl ConfigError {
     }
 }
 
+impl ConfigError {
+    /// Without the line, which may hold a value.
+    pub fn in_brief(&self) -> String {
+        let place = self.place.map(|place| format!(":{}:{}", place.line, place.column));
+        format!("{}{}: {}", self.file.display(), place.unwrap_or_default(), self.problem)
+    }
+}
+
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.file.display())?;
-        if let Some(place) = self.place {
-            write!(f, ":{}:{}", place.line, place.column)?;
-        }
-        write!(f, ": {}", self.problem)?;
+        f.write_str(&self.in_brief())?;
         match &self.excerpt {
             Some(excerpt) => write!(f, "\n{excerpt}"),
             None => Ok(()),

@@ -26,6 +26,8 @@ const CONNECTIONS: usize = 32;
 const SILENCE: Duration = Duration::from_secs(5);
 /// Of one connection, whatever it is about.
 const LONGEST: Duration = Duration::from_secs(150);
+/// The same of one that anybody on this machine can have: one question each.
+const LONGEST_OF_ANYBODY: Duration = Duration::from_secs(5);
 /// Between two attempts to listen on an address that a predecessor may still have.
 const AGAIN: Duration = Duration::from_millis(250);
 
@@ -77,7 +79,7 @@ async fn serve_socket(socket: StdListener, routes: Router) {
     let room = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         match socket.accept().await {
-            Ok((stream, _)) if may_ask(&stream) => converse(stream, &routes, &room).await,
+            Ok((stream, _)) if may_ask(&stream) => converse(stream, &routes, &room, LONGEST).await,
             Ok(_) => _ = metrics::get().control_refused.inc(),
             Err(error) => pause_after(&error).await,
         }
@@ -102,7 +104,7 @@ async fn serve_loopback(address: SocketAddr, routes: Router) {
     let room = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => converse(stream, &routes, &room).await,
+            Ok((stream, _)) => converse(stream, &routes, &room, LONGEST_OF_ANYBODY).await,
             Err(error) => pause_after(&error).await,
         }
     }
@@ -129,8 +131,8 @@ async fn listen(address: SocketAddr) -> Option<TcpListener> {
     }
 }
 
-/// Waits for room, and answers in a task.
-async fn converse<S>(stream: S, routes: &Router, room: &Arc<Semaphore>)
+/// Waits for room, and answers one question in a task.
+async fn converse<S>(stream: S, routes: &Router, room: &Arc<Semaphore>, longest: Duration)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -138,11 +140,12 @@ where
     let service = TowerToHyperService::new(routes.clone());
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(SILENCE)
+        .header_read_timeout(SILENCE.min(longest / 2))
+        .keep_alive(false)
         .serve_connection(TokioIo::new(stream), service);
     tokio::spawn(async move {
         // A client that goes away, or says nothing, has only itself to tell.
-        let _ = tokio::time::timeout(LONGEST, connection).await;
+        let _ = tokio::time::timeout(longest, connection).await;
         drop(place);
     });
 }

@@ -1,12 +1,14 @@
 //! The place of the control socket: made for its user alone, where nobody else can put another in
 //! its place. What is not ours is refused and never removed. Uses nix.
 
-use std::fs::{self, DirBuilder, File, Permissions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
@@ -14,6 +16,11 @@ use nix::unistd::geteuid;
 
 const FOLDER: &str = "secretfs";
 const NAME: &str = "control.sock";
+/// Beside the socket, and never taken away: who holds it makes or replaces the socket.
+const LOCK: &str = "lock";
+/// A daemon that starts holds the lock for a moment.
+const PATIENCE: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_millis(10);
 
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
@@ -25,6 +32,8 @@ pub enum BindError {
     Foreign { path: PathBuf, uid: u32 },
     #[error("others may write to the folder of the socket, {}", .0.display())]
     Folder(PathBuf),
+    #[error("somebody holds the lock {}", .0.display())]
+    Locked(PathBuf),
     #[error("the socket {} cannot be made: {error}", path.display())]
     Io { path: PathBuf, error: io::Error },
 }
@@ -39,6 +48,7 @@ impl BindError {
                 format!("see what it is; if nobody needs it: rm {}", path.display())
             }
             Self::Folder(folder) => format!("chmod go-w {}", folder.display()),
+            Self::Locked(lock) => format!("fuser -v {} says who; end it", lock.display()),
             Self::Io { .. } => "`control: {socket: PATH}` puts it elsewhere".to_owned(),
         }
     }
@@ -60,9 +70,8 @@ pub fn bind(path: &Path) -> Result<UnixListener, BindError> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     make_folder(folder).map_err(failed)?;
     // Two daemons that start at once must not take each other's for a dead one's.
-    let lock = File::open(folder).map_err(failed)?;
-    lock.lock().map_err(failed)?;
-    check_folder(folder, &lock)?;
+    check_folder(folder)?;
+    let _lock = lock(&path.with_added_extension(LOCK))?;
     clear(path)?;
     let listener = UnixListener::bind(path).map_err(failed)?;
     fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(failed)?;
@@ -74,6 +83,30 @@ pub fn remove(path: &Path) -> Result<(), BindError> {
     clear(path)
 }
 
+/// Of a file that its user alone can open: a lock on what others can open, others can hold.
+fn lock(path: &Path) -> Result<File, BindError> {
+    let failed = |error| BindError::Io { path: path.to_owned(), error };
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).mode(0o600).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+    let file = options.open(path).map_err(failed)?;
+    let uid = file.metadata().map_err(failed)?.uid();
+    if uid != geteuid().as_raw() {
+        return Err(BindError::Foreign { path: path.to_owned(), uid });
+    }
+    file.set_permissions(Permissions::from_mode(0o600)).map_err(failed)?;
+    let end = Instant::now() + PATIENCE;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::Error(error)) => return Err(failed(error)),
+            Err(TryLockError::WouldBlock) if Instant::now() >= end => {
+                return Err(BindError::Locked(path.to_owned()));
+            }
+            Err(TryLockError::WouldBlock) => thread::sleep(PAUSE),
+        }
+    }
+}
+
 fn make_folder(folder: &Path) -> io::Result<()> {
     match DirBuilder::new().mode(0o755).create(folder) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
@@ -82,8 +115,8 @@ fn make_folder(folder: &Path) -> io::Result<()> {
 }
 
 /// In a sticky folder nobody can replace what belongs to another (inode(7)).
-fn check_folder(folder: &Path, opened: &File) -> Result<(), BindError> {
-    let meta = opened.metadata().map_err(|error| BindError::Io { path: folder.to_owned(), error })?;
+fn check_folder(folder: &Path) -> Result<(), BindError> {
+    let meta = folder.metadata().map_err(|error| BindError::Io { path: folder.to_owned(), error })?;
     let is_ours = [0, geteuid().as_raw()].contains(&meta.uid());
     let is_closed = meta.mode() & 0o022 == 0 || meta.mode() & libc::S_ISVTX != 0;
     if is_ours && is_closed { Ok(()) } else { Err(BindError::Folder(folder.to_owned())) }

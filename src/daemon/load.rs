@@ -2,14 +2,15 @@
 //! `config`.
 
 use std::ffi::OsStr;
-use std::fs::File;
-use std::io::{self, Seek, Write};
+use std::fs::{File, Metadata, OpenOptions};
+use std::io::{self, Read, Seek, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::unistd::{getegid, geteuid};
 
 use crate::config::{Config, ConfigError};
 
@@ -21,8 +22,10 @@ pub struct Texts(Vec<(PathBuf, String)>);
 pub enum LoadError {
     #[error("cannot read the config {}: {error}", path.display())]
     Unreadable { path: PathBuf, error: io::Error },
-    #[error("{} belongs to another user, or everybody may write to it", .0.display())]
+    #[error("{} belongs to another user, or others may write to it", .0.display())]
     Stranger(PathBuf),
+    #[error("the config {} is {what}", path.display())]
+    Unfit { path: PathBuf, what: &'static str },
     #[error(transparent)]
     Config(#[from] ConfigError),
 }
@@ -31,9 +34,21 @@ pub enum LoadError {
 const NAME: &str = "config.yaml";
 const MORE: &str = "conf.d";
 
-/// Reads and judges a config.
+/// More than that nobody has written.
+const LARGEST: u64 = 1 << 20;
+
+/// Who answers for the file that is named.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Trust {
+    /// Who has named it, just now.
+    Caller,
+    /// Nobody: a daemon does what the file says for as long as it runs, whoever has written it.
+    Nobody,
+}
+
+/// Reads and judges a config that somebody has named for one command.
 pub fn read(path: &Path) -> Result<Config, LoadError> {
-    Ok(Texts::read(path)?.parse()?)
+    Ok(Texts::read_trusting(path, Trust::Caller)?.parse()?)
 }
 
 /// The config's own file, and the folder that may hold more of it.
@@ -44,11 +59,20 @@ pub fn places(path: &Path) -> (PathBuf, PathBuf) {
 }
 
 impl Texts {
+    /// For a daemon: only what nobody but root and its own user can have written. Never waits for
+    /// a writer.
     pub fn read(path: &Path) -> Result<Self, LoadError> {
+        Self::read_trusting(path, Trust::Nobody)
+    }
+
+    fn read_trusting(path: &Path, trust: Trust) -> Result<Self, LoadError> {
         let (file, more) = places(path);
-        let mut texts = vec![(file.clone(), text_of(&file)?)];
+        let text = match trust {
+            Trust::Caller => std::fs::read_to_string(&file).map_err(|error| unreadable(&file, error))?,
+            Trust::Nobody => text_of(&file)?,
+        };
+        let mut texts = vec![(file, text)];
         for file in files_in(&more)? {
-            refuse_strangers(&file)?;
             let text = text_of(&file)?;
             texts.push((file, text));
         }
@@ -85,13 +109,40 @@ impl LoadError {
             }
             Self::Unreadable { .. } => None,
             Self::Stranger(path) => Some(format!("chown root and chmod go-w {}", path.display())),
+            Self::Unfit { .. } => None,
             Self::Config(error) => error.hint.clone(),
+        }
+    }
+
+    /// For a log, which others may read than the config: nothing of its text is shown.
+    pub fn in_brief(&self) -> String {
+        match self {
+            Self::Config(error) => error.in_brief(),
+            error => error.to_string(),
         }
     }
 }
 
+/// Of the file that is there when it is opened: what is judged is what is read.
 fn text_of(path: &Path) -> Result<String, LoadError> {
-    std::fs::read_to_string(path).map_err(|error| unreadable(path, error))
+    let failed = |error| unreadable(path, error);
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    refuse_strangers(folder, &folder.metadata().map_err(failed)?)?;
+    // Not blocking: a FIFO must not hold us up before it can be refused.
+    let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(failed)?;
+    let meta = file.metadata().map_err(failed)?;
+    let unfit = |what| LoadError::Unfit { path: path.to_owned(), what };
+    if !meta.is_file() {
+        return Err(unfit("no regular file"));
+    }
+    refuse_strangers(path, &meta)?;
+    let mut text = String::new();
+    file.take(LARGEST + 1).read_to_string(&mut text).map_err(failed)?;
+    match text.len() as u64 > LARGEST {
+        true => Err(unfit("larger than 1 MiB")),
+        false => Ok(text),
+    }
 }
 
 /// By name. What an editor leaves there while it writes begins with a dot or ends otherwise.
@@ -103,7 +154,6 @@ fn files_in(folder: &Path) -> Result<Vec<PathBuf>, LoadError> {
         }
         Err(error) => return Err(unreadable(folder, error)),
     };
-    refuse_strangers(folder)?;
     let mut files = Vec::new();
     for entry in listed {
         let path = entry.map_err(|error| unreadable(folder, error))?.path();
@@ -116,11 +166,14 @@ fn files_in(folder: &Path) -> Result<Vec<PathBuf>, LoadError> {
     Ok(files)
 }
 
-/// Nobody has named these files, and they say which store is opened and who may read what.
-fn refuse_strangers(path: &Path) -> Result<(), LoadError> {
-    let meta = path.metadata().map_err(|error| unreadable(path, error))?;
-    let us = nix::unistd::geteuid().as_raw();
-    match [0, us].contains(&meta.uid()) && meta.mode() & 0o002 == 0 {
+/// The config says which store is opened, who may read what, and which programs are run. In a
+/// sticky folder nobody can replace what belongs to another (inode(7)).
+fn refuse_strangers(path: &Path, meta: &Metadata) -> Result<(), LoadError> {
+    let is_ours = [0, geteuid().as_raw()].contains(&meta.uid());
+    let own_group = [0, getegid().as_raw()].contains(&meta.gid());
+    let others = if own_group { 0o002 } else { 0o022 };
+    let is_sticky = meta.is_dir() && meta.mode() & libc::S_ISVTX != 0;
+    match is_ours && (meta.mode() & others == 0 || is_sticky) {
         true => Ok(()),
         false => Err(LoadError::Stranger(path.to_owned())),
     }

@@ -3,7 +3,9 @@
 //! below.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, TryLockError};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use super::assemble::{self, AssembleError, Choice};
 use super::load::{LoadError, Texts};
@@ -83,9 +85,15 @@ pub enum ReloadError {
     Tree(#[from] TreeError),
     #[error(transparent)]
     Mount(#[from] MountError),
+    #[error("a reload is under way")]
+    Busy,
     #[error(transparent)]
     System(#[from] std::io::Error),
 }
+
+/// How long one that is under way is waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// The config of a running daemon.
 pub struct Reloader {
@@ -164,7 +172,7 @@ impl Reloader {
 
     /// Takes the config as it is now. May wait for a disk.
     pub fn reload(&self) -> Result<Summary, ReloadError> {
-        let tried = self.turn();
+        let tried = self.turn_within(PATIENCE)?;
         self.try_texts(tried, Texts::read(&self.path))
     }
 
@@ -193,6 +201,18 @@ impl Reloader {
         self.tried.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn turn_within(&self, limit: Duration) -> Result<MutexGuard<'_, Option<Texts>>, ReloadError> {
+        let end = Instant::now() + limit;
+        loop {
+            match self.tried.try_lock() {
+                Ok(tried) => return Ok(tried),
+                Err(TryLockError::Poisoned(error)) => return Ok(error.into_inner()),
+                Err(TryLockError::WouldBlock) if Instant::now() >= end => return Err(ReloadError::Busy),
+                Err(TryLockError::WouldBlock) => thread::sleep(PAUSE),
+            }
+        }
+    }
+
     fn try_texts(
         &self,
         mut tried: MutexGuard<'_, Option<Texts>>,
@@ -201,7 +221,7 @@ impl Reloader {
         *tried = texts.as_ref().ok().cloned();
         let outcome = texts.map_err(ReloadError::from).and_then(|texts| self.take(&texts));
         report(&outcome);
-        let problem = outcome.as_ref().err().map(ToString::to_string);
+        let problem = outcome.as_ref().err().map(ReloadError::in_brief);
         let last = Last { at: SystemClock.now(), problem };
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(last);
         self.tell_status();
@@ -324,6 +344,15 @@ impl Next<'_> {
 }
 
 impl ReloadError {
+    /// For a log, and for who has not asked: nothing of the config's text is shown.
+    pub fn in_brief(&self) -> String {
+        match self {
+            Self::Load(error) => error.in_brief(),
+            Self::Plan(PlanError::Config(error)) => error.in_brief(),
+            error => error.to_string(),
+        }
+    }
+
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Load(error) => error.hint(),
@@ -349,7 +378,7 @@ pub(super) fn report(outcome: &Result<Summary, ReloadError>) {
         Err(error) => {
             reloads.of(["failed"]).inc();
             let hint = error.hint().map(|hint| format!(" (try: {hint})")).unwrap_or_default();
-            tracing::error!("config_reload_failed: the old config stays: {error}{hint}");
+            tracing::error!("config_reload_failed: the old config stays: {}{hint}", error.in_brief());
         }
     }
 }

@@ -2,7 +2,6 @@
 //! what it is told. Under systemd a command becomes a unit of its own: outside the daemon's control
 //! group and its restrictions, so that whatever it reads, it never stands between two workers.
 
-use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::str::FromStr;
@@ -14,9 +13,9 @@ use nix::unistd::{Pid, geteuid};
 
 use super::Due;
 use crate::config::{Action, Reaction};
-use crate::sys::identity;
 use crate::sys::peer::ProcessId;
 use crate::sys::process::Process;
+use crate::sys::{identity, program};
 
 /// Why it was not done.
 pub(super) enum Problem {
@@ -32,11 +31,16 @@ const PIDS: &str = "SECRETFS_PIDS";
 /// What fits into a variable; who needs more asks `readers`.
 const MOST_PIDS: usize = 1_000;
 
+/// The manager, who reads an `EnvironmentFile=` in place of the unit that it is for. To signal it
+/// is nobody's wish.
+const MANAGER: u32 = 1;
+
 /// Those whom the action does something for. A unit's reload is no help to a process elsewhere.
 pub(super) fn concerned(action: &Action, due: Vec<Due>) -> Vec<Due> {
     match action {
         Action::Reload(unit) | Action::Restart(unit) => {
-            let is_of_unit = |it: &Due| identity::is_of_unit(it.process.pid, unit.as_str());
+            let is_of_unit =
+                |it: &Due| it.process.pid == MANAGER || identity::is_of_unit(it.process.pid, unit.as_str());
             due.into_iter().filter(is_of_unit).collect()
         }
         Action::Signal(_) | Action::Command(_) => due,
@@ -56,10 +60,11 @@ pub(super) fn run(reaction: &Reaction, files: &[&Path], processes: &[ProcessId])
 fn send(name: &str, processes: &[ProcessId]) -> Result<(), Problem> {
     let signal =
         Signal::from_str(&format!("SIG{name}")).map_err(|error| Problem::Failed(error.to_string()))?;
-    let failed: Vec<_> = processes.iter().filter_map(|it| send_one(signal, *it).err()).collect();
+    let processes = processes.iter().filter(|it| it.pid != MANAGER);
+    let failed: Vec<_> = processes.clone().filter_map(|it| send_one(signal, *it).err()).collect();
     match failed.first() {
         None => Ok(()),
-        Some(error) => Err(Problem::Failed(format!("{} of {}: {error}", failed.len(), processes.len()))),
+        Some(error) => Err(Problem::Failed(format!("{} of {}: {error}", failed.len(), processes.count()))),
     }
 }
 
@@ -76,7 +81,7 @@ fn send_one(signal: Signal, process: ProcessId) -> std::io::Result<()> {
 }
 
 /// Nothing of the daemon's environment but what a manager is found by.
-fn program(name: &str) -> Command {
+fn bare(name: &str) -> Command {
     let mut command = Command::new(name);
     let own = ["HOME", "LANG", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS"];
     let own = own.iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
@@ -86,7 +91,7 @@ fn program(name: &str) -> Command {
 
 /// One that speaks to the manager of this user.
 fn of_manager(name: &str) -> Command {
-    let mut command = program(name);
+    let mut command = bare(name);
     if !geteuid().is_root() {
         command.arg("--user");
     }
@@ -106,7 +111,7 @@ fn command(words: &[String], files: &[&Path], processes: &[ProcessId], limit: Du
     let variables = [(FILES, files.join("\n")), (PIDS, pids.join(" "))];
     let (name, arguments) = words.split_first().expect("the config has judged it");
     if !is_unit() {
-        let mut command = program(name);
+        let mut command = bare(name);
         command.args(arguments).envs(variables);
         return command;
     }
@@ -135,7 +140,8 @@ fn is_unit() -> bool {
 fn finish(mut command: Command, limit: Duration) -> Result<(), Problem> {
     let failed = |error: std::io::Error| Problem::Failed(error.to_string());
     let name = command.get_program().to_string_lossy().into_owned();
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    program::detach(&mut command);
     let mut child = command.spawn().map_err(|error| Problem::Failed(format!("{name}: {error}")))?;
     let group = Pid::from_raw(child.id().cast_signed());
     let in_time = Process::of(group).map_err(failed)?.is_gone_within(limit);

@@ -64,6 +64,13 @@ async fn read_all(mut from: impl AsyncReadExt + Unpin, to: &mut Vec<u8>) -> io::
     Ok(())
 }
 
+/// The program heads a group of its own, with nothing of ours but the three standard descriptors.
+pub fn detach(command: &mut Command) {
+    command.process_group(0);
+    // SAFETY: between fork and exec: system calls that touch this process's own state only.
+    unsafe { command.pre_exec(begin_anew) };
+}
+
 /// What serves holds signals back, ignores some, and was perhaps given descriptors by who started
 /// it: none of that is the program's.
 fn begin_anew() -> io::Result<()> {
@@ -86,9 +93,8 @@ struct Program {
 
 impl Program {
     fn start(command: &mut Command) -> io::Result<(Self, Receiver)> {
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).process_group(0);
-        // SAFETY: between fork and exec: system calls that touch this process's own state only.
-        unsafe { command.pre_exec(begin_anew) };
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        detach(command);
         let mut child = child::spawn(command)?;
         let output = child.stdout.take().map(OwnedFd::from).ok_or(io::ErrorKind::BrokenPipe)?;
         let process = Process::of(Pid::from_raw(child.id() as i32));

@@ -183,7 +183,7 @@ fn begin(path: &Path, choice: &Choice, before: &Before) -> Result<First, WorkerE
     };
     match (before.config.clone().map(|texts| build(texts, choice, before)), error) {
         (Some(Ok(first)), WorkerError::Config(error)) => {
-            let problem = Some(error.to_string());
+            let problem = Some(error.in_brief());
             reload::report(&Err(*error));
             Ok(First { tried, problem, ..first })
         }
