@@ -131,6 +131,37 @@ fn a_config_with_a_mistake_changes_nothing() {
     assert_eq!(daemon.path("f").metadata().unwrap().mode() & 0o777, 0o444);
 }
 
+/// The daemon would wait for itself.
+#[test]
+fn nothing_that_the_daemon_reads_may_lie_in_its_mounts() {
+    let daemon = one_file();
+    for folder in ["m2", "none"] {
+        fs::create_dir(daemon.folder().join(folder)).unwrap();
+    }
+    std::os::unix::fs::symlink("mnt/f", daemon.folder().join("link")).unwrap();
+    let daemon = daemon.start();
+    let reload = || daemon.run(&["reload", "--socket", "run/control.sock"]);
+    for mistake in [
+        "- {at: m2, templates: mnt/sub}\n",
+        "- {at: m2, templates: none, files: {loop: {template: mnt/x}}}\n",
+        "- {at: m2, templates: none, files: {loop: {template: link}}}\n",
+        "- {at: mnt/sub, templates: none}\n",
+    ] {
+        daemon.config(&format!("{ONE}{mistake}"));
+        let refused = reload();
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(!refused.status.success() && said.contains("lies in the mount"), "{mistake}: {said}");
+        assert_eq!(daemon.read("f"), "k=v1\n", "{mistake}");
+    }
+    // Nor in one that the new config does not have.
+    daemon.config("mounts:\n- {at: m2, templates: mnt}\n");
+    assert!(!reload().status.success());
+    daemon.config(&format!(
+        "{ONE}- {{at: m2, templates: none, files: {{f: {{template: templates/f.tpl}}}}}}\n"
+    ));
+    assert!(reload().status.success(), "the control");
+}
+
 /// It says which programs root runs.
 #[test]
 fn a_config_that_somebody_else_could_have_written_is_refused() {
@@ -346,7 +377,7 @@ fn it_is_ready_when_what_it_waits_for_is_there() {
     let start = start.env("NOTIFY_SOCKET", folder.join("notify").to_str().unwrap());
     let others = thread::spawn(move || {
         let told = manager.until("not ready");
-        assert!(told.last().unwrap().contains("there is no secret `late.part`"), "{told:?}");
+        assert!(told.last().unwrap().contains("not ready: 1 of 3"), "{told:?}");
         assert!(!told.concat().contains("READY=1"), "{told:?}");
         // What it can serve, it serves meanwhile.
         let file = fs::read_to_string(folder.join("mnt/f")).unwrap();
@@ -361,7 +392,8 @@ fn it_is_ready_when_what_it_waits_for_is_there() {
     let daemon = start.start();
     let (manager, file) = others.join().unwrap();
     assert_eq!(file, "k=v1\n");
-    assert!(daemon.stderr().contains("not_ready"), "{}", daemon.stderr());
+    assert_eq!(daemon.stderr().matches("not_ready").count(), 1, "{}", daemon.stderr());
+    assert!(!daemon.stderr().contains("late.part"), "names are not for logs: {}", daemon.stderr());
     // A reload is told from its begin to its end.
     daemon.signal(Signal::SIGHUP);
     let told = manager.until("RELOADING=1");

@@ -15,6 +15,7 @@ use super::report::{Failure, warn};
 use super::{Common, config, exit, log, output};
 use crate::broker::Environment;
 use crate::config::{Account, Config, FileOptions};
+use crate::daemon::apart::Own;
 use crate::daemon::assemble;
 use crate::daemon::plan::{self, Plan, PlanError, Unknown};
 use crate::daemon::serve::Server;
@@ -91,7 +92,7 @@ pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
 fn plans(config: &Config, args: &Args) -> Result<Vec<Plan>, Failure> {
     let plans = match (&args.templates, &args.mountpoint) {
         (Some(templates), Some(at)) => plan::of_folder(templates, at, args.spec()?)?,
-        _ => plan::of_config(config)?,
+        _ => plan::of_config(config, &Own::default())?,
     };
     let names_owners = match args.templates {
         Some(_) => args.owner.is_some() || args.group.is_some(),
@@ -282,7 +283,9 @@ impl From<PlanError> for Failure {
         match error {
             PlanError::Config(error) => error.into(),
             PlanError::Nothing => Self::new(exit::USAGE, error).hint("secretfs mount TEMPLATES MOUNTPOINT"),
-            PlanError::InTemplates { .. } => Self::new(exit::CONFIG, error).hint("mount elsewhere"),
+            PlanError::InTemplates { .. } | PlanError::InMount { .. } => {
+                Self::new(exit::CONFIG, error).hint("mount elsewhere")
+            }
             PlanError::Path { .. } => Self::new(exit::NO_INPUT, error),
         }
     }

@@ -1,6 +1,7 @@
 //! What serves: from a config to a broker, to planned mounts, to filesystems that answer. What it
 //! refuses is a typed error; how that is told is the command line's part. Uses every layer below.
 
+pub mod apart;
 pub mod assemble;
 pub mod holder;
 pub mod load;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use nix::unistd::{Group, User, getegid, geteuid};
 
+use super::apart::{self, Own};
 use crate::config::{Account, Config, ConfigError, FileOptions, Mount};
 use crate::fs::tree::{Layout, Spec};
 use crate::policy::Ownership;
@@ -28,25 +29,31 @@ pub enum PlanError {
     Config(#[from] ConfigError),
     #[error("the mount point {} lies in the folder of templates {}", at.display(), folder.display())]
     InTemplates { at: PathBuf, folder: PathBuf },
+    #[error("{} lies in the mount {}, where nothing is that a mount is made of", path.display(), at.display())]
+    InMount { path: PathBuf, at: PathBuf },
     #[error("{}: {error}", path.display())]
     Path { path: PathBuf, error: io::Error },
 }
 
 const DEADLINE: Duration = Duration::from_secs(5);
 
-/// What the config wants mounted.
-pub fn of_config(config: &Config) -> Result<Vec<Plan>, PlanError> {
+/// What the config wants mounted, by who has this of its own.
+pub fn of_config(config: &Config, own: &Own) -> Result<Vec<Plan>, PlanError> {
     if config.mounts.is_empty() {
         return Err(PlanError::Nothing);
     }
     let numbered = config.mounts.iter().enumerate();
     let plans = numbered.map(|(index, mount)| plan_mount(config, &index.to_string(), mount));
-    apart(plans.collect::<Result<_, _>>()?)
+    let plans: Vec<_> = plans.collect::<Result<_, _>>()?;
+    apart::judge(&plans, own)?;
+    Ok(plans)
 }
 
 /// One folder of templates, all of whose files are served alike.
 pub fn of_folder(templates: &Path, at: &Path, spec: Spec) -> Result<Vec<Plan>, PlanError> {
-    apart(vec![Plan { at: absolute(at)?, layout: layout(templates, spec, BTreeMap::new())? }])
+    let plans = vec![Plan { at: absolute(at)?, layout: layout(templates, spec, BTreeMap::new())? }];
+    apart::judge(&plans, &Own::default())?;
+    Ok(plans)
 }
 
 /// Whether some file shall belong to somebody else than its reader's default.
@@ -60,24 +67,6 @@ pub fn names_owners(config: &Config) -> bool {
 pub fn needs_daemon(config: &Config) -> bool {
     let mut files = config.mounts.iter().flat_map(|mount| mount.files.values());
     !config.ready.is_empty() || files.any(|file| file.on_change.is_some())
-}
-
-/// A mount below a folder of templates would be read by its own server, which waits for itself.
-fn apart(plans: Vec<Plan>) -> Result<Vec<Plan>, PlanError> {
-    let folders: Vec<PathBuf> =
-        plans.iter().filter_map(|plan| plan.layout.templates.as_ref()?.canonicalize().ok()).collect();
-    for plan in &plans {
-        // Its own name stays as it is: to ask what is mounted there would be to ask ourselves.
-        let (Some(Ok(folder)), Some(name)) = (plan.at.parent().map(Path::canonicalize), plan.at.file_name())
-        else {
-            continue;
-        };
-        let at = folder.join(name);
-        if let Some(folder) = folders.iter().find(|folder| at.starts_with(folder)) {
-            return Err(PlanError::InTemplates { at, folder: folder.clone() });
-        }
-    }
-    Ok(plans)
 }
 
 fn plan_mount(config: &Config, index: &str, mount: &Mount) -> Result<Plan, PlanError> {

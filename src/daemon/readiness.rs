@@ -16,8 +16,8 @@ use std::sync::Arc;
 /// How long a provider is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What cannot be had now, a line each, in the order of the config. All are asked at once.
-pub async fn lacks(current: &Current) -> Vec<String> {
+/// What cannot be had now, by its number in the config, a line each. All are asked at once.
+pub async fn lacks(current: &Current) -> Vec<(usize, String)> {
     let mut asked = JoinSet::new();
     for (index, reference) in current.config.ready.iter().enumerate() {
         let (broker, reference) = (current.broker.clone(), reference.clone());
@@ -25,7 +25,7 @@ pub async fn lacks(current: &Current) -> Vec<String> {
     }
     let mut lacks: Vec<_> = asked.join_all().await;
     lacks.sort_by_key(|(index, _)| *index);
-    lacks.into_iter().filter_map(|(_, lack)| lack).collect()
+    lacks.into_iter().filter_map(|(index, lack)| Some((index, lack?))).collect()
 }
 
 /// A dot may part a secret from its field or belong to its name, as on the command line.

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, TryLockError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::apart::Own;
 use super::assemble::{self, AssembleError, Choice};
 use super::load::{LoadError, Texts};
 use super::plan::{self, Plan, PlanError};
@@ -162,12 +163,16 @@ impl Reloader {
         self.lacks.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub fn found_lacking(&self, lacks: Vec<String>) {
-        if !lacks.is_empty() {
-            tracing::warn!(lacks = lacks.join("; "), "not_ready");
-        }
+    /// `is_news`: others than before, and not only for another reason.
+    pub fn found_lacking(&self, lacks: Vec<String>, is_news: bool) {
+        let count = lacks.len();
         *self.lacks.lock().unwrap_or_else(PoisonError::into_inner) = lacks;
-        self.tell_status();
+        if is_news {
+            if count > 0 {
+                tracing::warn!(lacks = count, "not_ready: secretfs status says what is not there");
+            }
+            self.tell_status();
+        }
     }
 
     /// Takes the config as it is now. May wait for a disk.
@@ -246,7 +251,8 @@ impl Reloader {
 
     /// All that can be wrong with a config is found here; nothing has changed yet.
     fn judge<'a>(&self, before: &'a Current, config: Config) -> Result<Next<'a>, ReloadError> {
-        let plans = plan::of_config(&config)?;
+        let mounted = before.mounts.iter().map(|mounted| mounted.at.clone()).collect();
+        let plans = plan::of_config(&config, &Own::of(&self.path, &self.choice, &config, mounted))?;
         let broker = self.broker(before, &config)?;
         let is_planned = |mounted: &&Mounted| plans.iter().any(|plan| plan.at == mounted.at);
         let removed = before.mounts.iter().filter(|mounted| !is_planned(mounted)).collect();
@@ -302,8 +308,13 @@ impl Reloader {
         let (current, lacks) = (self.current(), self.lacks());
         let files: usize = current.mounts.iter().map(|it| it.fs.files()).sum();
         let mounts = format!("mounts: {}, files: {files}", current.mounts.len());
-        let lacks =
-            if lacks.is_empty() { String::new() } else { format!("; not ready: {}", lacks.join("; ")) };
+        let lacks = match lacks.len() {
+            0 => String::new(),
+            count => {
+                let all = current.config.ready.len();
+                format!("; not ready: {count} of {all} not there; secretfs status says which")
+            }
+        };
         self.mounts.tell(&(mounts + &lacks));
     }
 

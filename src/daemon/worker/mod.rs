@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{SigSet, Signal};
 use tracing_appender::non_blocking::WorkerGuard;
 
+use super::apart::Own;
 use super::assemble::{self, Choice};
 use super::load::{LoadError, Texts};
 use super::message::{Order, Past, Report};
@@ -177,11 +178,12 @@ impl Worker {
 fn begin(path: &Path, choice: &Choice, before: &Before) -> Result<First, WorkerError> {
     let on_disk = Texts::read(path).map_err(ReloadError::from);
     let tried = on_disk.as_ref().ok().cloned();
-    let error = match on_disk.map_err(WorkerError::from).and_then(|texts| build(texts, choice, before)) {
+    let error = match on_disk.map_err(WorkerError::from).and_then(|texts| build(path, texts, choice, before))
+    {
         Ok(first) => return Ok(First { tried, ..first }),
         Err(error) => error,
     };
-    match (before.config.clone().map(|texts| build(texts, choice, before)), error) {
+    match (before.config.clone().map(|texts| build(path, texts, choice, before)), error) {
         (Some(Ok(first)), WorkerError::Config(error)) => {
             let problem = Some(error.in_brief());
             reload::report(&Err(*error));
@@ -191,9 +193,12 @@ fn begin(path: &Path, choice: &Choice, before: &Before) -> Result<First, WorkerE
     }
 }
 
-fn build(texts: Texts, choice: &Choice, before: &Before) -> Result<First, WorkerError> {
+fn build(path: &Path, texts: Texts, choice: &Choice, before: &Before) -> Result<First, WorkerError> {
     let config = texts.parse().map_err(LoadError::from).map_err(ReloadError::from)?;
-    let plans = plan::of_config(&config).map_err(ReloadError::from)?;
+    let mounted = before.config.iter().filter_map(|texts| texts.parse().ok()).flat_map(|it| it.mounts);
+    let own =
+        Own::of(path, choice, &config, mounted.filter_map(|it| std::path::absolute(it.at).ok()).collect());
+    let plans = plan::of_config(&config, &own).map_err(ReloadError::from)?;
     // Before the mounts: of two daemons for one config, that is what the second one is told.
     let control = before.control.as_ref().map(OwnedFd::try_clone).transpose()?;
     let socket = Socket::open(&config.control, control)?;
@@ -282,15 +287,14 @@ async fn keep_looking(reloader: Arc<Reloader>, link: Arc<Link>) {
         let is_recent =
             |(generation, at): (u64, Instant)| generation == current.generation && at.elapsed() < LOOK_AGAIN;
         if !looked.is_some_and(is_recent) || known.as_ref().is_some_and(|it: &Vec<_>| !it.is_empty()) {
-            let lacks = readiness::lacks(&current).await;
+            let (which, lacks): (Vec<usize>, Vec<String>) =
+                readiness::lacks(&current).await.into_iter().unzip();
             if lacks.is_empty() && !was_ready {
                 was_ready = true;
                 let _ = Report::Ready.send(&link);
             }
-            if known.as_ref() != Some(&lacks) {
-                reloader.found_lacking(lacks.clone());
-            }
-            (known, looked) = (Some(lacks), Some((current.generation, Instant::now())));
+            reloader.found_lacking(lacks, known.as_ref() != Some(&which));
+            (known, looked) = (Some(which), Some((current.generation, Instant::now())));
         }
         tokio::time::sleep(LOOK_SOON).await;
     }
