@@ -78,7 +78,6 @@ pub struct Metrics {
     times: Times,
     pub deadline_hits: Counter,
     pub renderings: Labelled<Counter, 1>,
-    pub render_limits: Labelled<Counter, 1>,
     pub in_flight: Gauge,
     pub coalesced: Counter,
     pub stale_handles: Counter,
@@ -96,7 +95,6 @@ pub struct Metrics {
     pub nodes: Labelled<Gauge, 1>,
     pub handles: Labelled<Gauge, 1>,
     pub secrets: Gauge,
-    pub ledger_bytes: Labelled<Gauge, 1>,
     pub ledger_full: Counter,
     pub descriptors_free: Gauge,
     pub memory_locked: Gauge,
@@ -108,7 +106,6 @@ pub struct Metrics {
     pub dead_mounts: Counter,
     pub aborted_mounts: Counter,
     pub watchdog_probes: Labelled<Counter, 1>,
-    pub notify_failures: Counter,
 
     pub reloads: Labelled<Counter, 1>,
     pub generation: Gauge,
@@ -144,7 +141,6 @@ impl Metrics {
             times,
             deadline_hits: b.counter("deadline_hits", "Requests that were answered by their deadline (ETIMEDOUT)"),
             renderings: b.counters("renderings", "Renderings, by outcome: ok, or the class of the failure", ["outcome"]),
-            render_limits: b.counters("render_limits", "Renderings stopped by a limit: fuel, memory or size", ["limit"]),
             in_flight: b.gauge("renderings_in_flight", "Renderings under way"),
             coalesced: b.counter("coalesced", "Requests that joined a rendering under way"),
             stale_handles: b.counter(
@@ -179,7 +175,6 @@ impl Metrics {
             nodes: b.gauges("nodes", "Nodes that are kept for a mount", ["mount"]),
             handles: b.gauges("open_handles", "Open handles of a mount", ["mount"]),
             secrets: b.gauge("secrets", "Secrets that the loaded templates refer to, counted for each mount"),
-            ledger_bytes: b.gauges("ledger_bytes", "Memory that holds what a successor needs", ["mount"]),
             ledger_full: b.counter("ledger_full", "Entries that found no room: those handles end with the worker"),
             descriptors_free: b.gauge("descriptors_free", "File descriptors that the worker may still open"),
             memory_locked: b.gauge("memory_locked", "1 if all memory is locked, 0 if values could be swapped out"),
@@ -191,7 +186,6 @@ impl Metrics {
             dead_mounts: b.counter("dead_mounts_replaced", "Dead mounts of ours that were found and replaced"),
             aborted_mounts: b.counter("mounts_aborted", "Connections ended because no worker served them in time"),
             watchdog_probes: b.counters("watchdog_probes", "Probe reads through the serving path, by outcome: ok, late, failed", ["outcome"]),
-            notify_failures: b.counter("notify_failures", "Words to systemd that did not reach it"),
 
             reloads: b.counters("reloads", "Reloads of the config, by outcome: ok, or failed (the old config stays)", ["outcome"]),
             generation: b.gauge("generation", "Generation of the config, counted from 1"),
@@ -207,7 +201,7 @@ impl Metrics {
 
             control_requests: b.counters("control_requests", "Requests to the control socket, by route and status", ["route", "status"]),
             control_refused: b.counter("control_refused", "Connections to the control socket by users who may not"),
-            log_lines_lost: b.counter("log_lines_lost", "Lines dropped because nobody took them in time"),
+            log_lines_lost: b.counter("log_lines_lost", "Lines of the log that journald did not take at once"),
 
             registry: book.registry,
             described: book.described,
