@@ -69,9 +69,9 @@ pub fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> Opti
     (table.row_count() > 0).then(|| lines.join("\n") + "\n")
 }
 
-/// A name that somebody else has chosen tells the terminal nothing.
+/// A name that somebody else has chosen tells the terminal nothing; a cell may have several lines.
 fn visible(cell: &str) -> String {
-    cell.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
+    cell.chars().map(|c| if c.is_control() && c != '\n' { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
 pub fn to_terminal() -> bool {

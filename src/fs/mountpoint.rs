@@ -86,12 +86,15 @@ pub fn prepare(at: &Path) -> Result<(), MountError> {
 /// error, where an empty folder would look like a config of defaults.
 fn bury_dead(at: &Path, way: Way) -> Result<(), MountError> {
     let is_dead = |at| fs::symlink_metadata(at).is_err_and(|error| is_dead(&error));
+    let mut has_buried = false;
     while let Some(dead) = topmost(at).filter(|it| it.is_ours() && is_dead(at)) {
         unmount(at, way, &dead.device).map_err(|error| system(at, error))?;
         tracing::warn!(at = %at.display(), "stale_mount_cleaned: it was ours, and nobody served it");
         metrics::get().dead_mounts.inc();
+        has_buried = true;
     }
-    prepare(at)
+    // What lay below it has not been looked at yet.
+    if has_buried { prepare(at) } else { Ok(()) }
 }
 
 /// mount(2): needs CAP_SYS_ADMIN in the namespace that owns the mount.
