@@ -34,9 +34,9 @@ fn a_daemon_with_few_descriptors_serves_a_thousand_open_files() {
 /// A signal does not end a reader that waits for the mount: its deadline does, and then the signal.
 #[test]
 fn a_reader_that_is_interrupted_waits_for_the_deadline_and_no_longer() {
-    let config = "mounts:\n  - {at: mnt, templates: templates, deadline: 800ms}\n";
-    let slow =
-        TestMount::new().secret("k", "v").template("slow.tpl", "<< secrets.k | bcrypt(12) >>\n".repeat(2));
+    let config = "mounts:\n  - {at: mnt, templates: templates, deadline: 800ms}\n\
+                  providers: {slow: {type: exec, command: [sh, -c, sleep 5], timeout: 5s}}\n";
+    let slow = TestMount::new().template("slow.tpl", "<< secret('slow:k') >>\n");
     let mount = slow.config(config).start();
     let start = Instant::now();
     let mut reader = Command::new("cat").arg(mount.path("slow")).stderr(Stdio::null()).spawn().unwrap();
