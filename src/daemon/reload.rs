@@ -1,5 +1,5 @@
-//! A reload: the config is read and judged as a whole, and then takes the place of the old one in
-//! all mounts at once; or something in it is wrong, and the old one stays in full. Uses every layer
+//! A reload: the config is read and judged as a whole, and then takes the place of the old one,
+//! at once in each mount; or something in it is wrong, and the old one stays in full. Uses every layer
 //! below.
 
 use std::path::{Path, PathBuf};

@@ -150,14 +150,6 @@ impl SecretFs {
         self.now().tree.len()
     }
 
-    pub fn nodes_known(&self) -> usize {
-        self.nodes().count()
-    }
-
-    pub fn handles_open(&self) -> usize {
-        self.handles.count()
-    }
-
     pub fn open_handles(&self) -> usize {
         self.handles.count()
     }

@@ -76,7 +76,7 @@ impl Answers {
     fn mounts(&self) -> Vec<Mount> {
         let mount = |(at, fs): (PathBuf, Arc<SecretFs>)| {
             let (readers, stale_readers) = fs.count_readers();
-            let (files, nodes, handles) = (fs.files(), fs.nodes_known(), fs.handles_open());
+            let (files, nodes, handles) = (fs.files(), fs.known_nodes(), fs.open_handles());
             Mount { at, files, nodes, handles, readers, stale_readers }
         };
         self.filesystems().into_iter().map(mount).collect()
