@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::Arc;
@@ -44,6 +44,9 @@ impl TestDaemon {
             fs::create_dir_all(store.folder().join(folder)).expect("a folder");
         }
         fs::DirBuilder::new().mode(0o700).create(store.folder().join("run")).expect("a folder");
+        for folder in ["templates", "mnt", "run"] {
+            chown(store.folder().join(folder), store.user(), store.user()).expect("chown");
+        }
         let config = "mounts:\n- {at: mnt, templates: templates}\n".to_owned();
         Self { store, config, env: Vec::new() }
     }

@@ -38,6 +38,8 @@ use std::process::Output;
 pub const USER: u32 = 64_741;
 /// Another one.
 pub const STRANGER: u32 = 64_742;
+/// One that each Debian knows by a name (`news`), which fusermount3 insists on.
+pub const NAMED: u32 = 9;
 
 /// The outcome of a command that must succeed, as its stdout.
 #[track_caller]

@@ -53,6 +53,11 @@ impl TestStore {
         self.folder.path()
     }
 
+    /// Whose store it is, if that is not who tests.
+    pub fn user(&self) -> Option<u32> {
+        self.user
+    }
+
     pub fn path(&self) -> PathBuf {
         self.folder().join("store")
     }
