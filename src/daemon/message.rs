@@ -13,6 +13,8 @@ use crate::sys::link::Link;
 pub enum Order {
     /// A descriptor that outlived the last worker.
     Kept(String, OwnedFd),
+    /// Somebody serves until this worker is prepared.
+    Relieve,
     /// That was all: get ready. This is what happened before.
     Prepare(Past),
     /// Nobody else serves any more.
@@ -20,8 +22,6 @@ pub enum Order {
     Reload,
     /// An upgrade that it asked for has failed.
     Refused(String),
-    /// The holder ends and comes back: serve on until its successor's worker takes over.
-    Stay,
     Stop,
 }
 
@@ -92,11 +92,11 @@ impl Order {
     pub fn send(&self, link: &Link) -> io::Result<()> {
         match self {
             Self::Kept(name, descriptor) => link.send_with(&line("kept", name), descriptor.as_fd()),
+            Self::Relieve => link.send(b"relieve"),
             Self::Prepare(past) => link.send(&line("prepare", &past.to_string())),
             Self::Go => link.send(b"go"),
             Self::Reload => link.send(b"reload"),
             Self::Refused(why) => link.send(&line("refused", why)),
-            Self::Stay => link.send(b"stay"),
             Self::Stop => link.send(b"stop"),
         }
     }
@@ -105,11 +105,11 @@ impl Order {
     pub fn receive(link: &Link) -> io::Result<Option<Self>> {
         receive(link, |word, argument, descriptor| match (word, descriptor) {
             ("kept", Some(descriptor)) => Some(Self::Kept(argument, descriptor)),
+            ("relieve", _) => Some(Self::Relieve),
             ("prepare", _) => Some(Self::Prepare(Past::parse(&argument))),
             ("go", _) => Some(Self::Go),
             ("reload", _) => Some(Self::Reload),
             ("refused", _) => Some(Self::Refused(argument)),
-            ("stay", _) => Some(Self::Stay),
             ("stop", _) => Some(Self::Stop),
             _ => None,
         })

@@ -26,6 +26,14 @@ impl Process {
         Self(descriptor)
     }
 
+    /// Its number (proc_pid_fdinfo(5)).
+    pub fn pid(&self) -> io::Result<Pid> {
+        let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", self.0.as_raw_fd()))?;
+        let pid = text.lines().find_map(|line| line.strip_prefix("Pid:")?.trim().parse().ok());
+        let pid = pid.filter(|pid: &i32| *pid > 0);
+        pid.map(Pid::from_raw).ok_or_else(|| io::Error::other("the process has ended, or is not of ours"))
+    }
+
     /// Whether it ends within this time.
     pub fn is_gone_within(&self, time: Duration) -> bool {
         let mut this = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];

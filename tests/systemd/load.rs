@@ -185,3 +185,56 @@ fn pid_1_is_freed_when_it_waits_for_nobody() {
     let said = app.machine.output_of("probe");
     assert!(said.contains("a mount does not answer"), "{said}");
 }
+
+/// The key is gone: no start can succeed. Who serves goes on, however often the
+/// manager has to start the main process, and whatever happens to that.
+#[test]
+fn a_restart_that_cannot_succeed_fails_no_read() {
+    let (app, transcript) = under_load(
+        UNIT,
+        "key=/run/credstore/secretfs.key
+         worker() { pgrep --full -- '--worker$' | head -n 1; }
+         before=$(worker)
+         mv $key $key.away
+         systemctl restart secretfs.service
+         systemctl show --property StatusText secretfs.service
+         for kill in $(seq 8); do systemctl kill -s KILL --kill-who=main secretfs.service; sleep 0.3; done
+         systemctl restart secretfs.service
+         systemctl is-active secretfs.service
+         test $(worker) = $before && echo the same serves on
+         mv $key.away $key
+         systemctl restart secretfs.service
+         sleep 0.3
+         test $(worker) != $before && echo another serves",
+    );
+    let output = transcript.output.clone();
+    let app = expect_no_failure((app, transcript));
+    for words in ["StatusText=the worker of before serves on", "the same serves on", "another serves"] {
+        assert!(output.contains(words), "{words}: {output}");
+    }
+    let said = app.machine.output_of("service");
+    assert!(said.contains("the store is sealed"), "{said}");
+}
+
+/// A first start that is refused is told at once, and a mistake that is mended is noticed.
+#[test]
+fn a_refused_start_is_told_and_tried_again_without_end() {
+    let app = App::new(UNIT);
+    let transcript = app.boot(&format!(
+        "{SETTLE}config=$(systemctl show --property ExecStart --value secretfs.service | grep -o '[^ ]*config.yaml' | head -n 1)
+         echo 'stor: x' >> $config
+         fails systemctl start secretfs.service
+         sleep 1.5
+         systemctl show --property StatusText,NRestarts,ActiveState secretfs.service
+         sed -i /stor:/d $config
+         for try in $(seq 80); do systemctl is-active -q secretfs.service && break; sleep 0.1; done
+         systemctl start app-reads.service
+         systemctl stop secretfs.service
+         fails mountpoint --quiet /run/secretfs/app"
+    ));
+    transcript.expect_success();
+    let output = &transcript.output;
+    for words in ["NRestarts=1\n", "ActiveState=activating", "nobody serves; the next one cannot"] {
+        assert!(output.contains(words), "{words}: {output}\n{}", app.machine.output_of("service"));
+    }
+}

@@ -75,8 +75,8 @@ const DEATH: Duration = Duration::from_secs(3);
 const HEARING: Duration = Duration::from_secs(5);
 
 impl Launch {
-    /// Starts a worker and tells it what was kept.
-    pub fn start(&self, program: &Path, kept: &Kept, past: Past) -> io::Result<Worker> {
+    /// Starts a worker and tells it what was kept, and whether it relieves somebody who serves.
+    pub fn start(&self, program: &Path, kept: &Kept, relieves: bool, past: Past) -> io::Result<Worker> {
         let (ours, theirs) = Link::pair()?;
         let mut command = Command::new(program);
         command.arg0(NAME).args(&self.arguments).arg("--worker").stdin(Stdio::from(OwnedFd::from(theirs)));
@@ -98,7 +98,7 @@ impl Launch {
             link: ours,
             process: Process::of(pid)?,
         };
-        if let Err(error) = worker.hand_over(kept, past) {
+        if let Err(error) = worker.hand_over(kept, relieves, past) {
             worker.end(Duration::ZERO, || {});
             return Err(error);
         }
@@ -114,9 +114,9 @@ impl Launch {
 }
 
 impl Worker {
-    /// One that a holder of before has started, which this process was until it became a new one.
-    pub fn inherited(pid: Pid, link: OwnedFd) -> io::Result<Self> {
-        let (link, process) = (Link::from(link), Process::of(pid)?);
+    /// One that a holder of before has started.
+    pub fn inherited(process: Process, link: OwnedFd) -> io::Result<Self> {
+        let (link, pid) = (Link::from(link), process.pid()?);
         let (stage, since) = (Stage::Serving, Instant::now());
         link.wait_never()?;
         Ok(Self { pid, stage, since, version: 0, last_words: None, reload: None, link, process })
@@ -124,10 +124,13 @@ impl Worker {
 
     /// What it begins with may be more than fits into the queue at once, so it is waited for: not
     /// for long, and never again.
-    fn hand_over(&self, kept: &Kept, past: Past) -> io::Result<()> {
+    fn hand_over(&self, kept: &Kept, relieves: bool, past: Past) -> io::Result<()> {
         self.link.wait_at_most(HEARING)?;
         for (name, descriptor) in kept.all() {
             Order::Kept(name.to_owned(), descriptor.try_clone_to_owned()?).send(&self.link)?;
+        }
+        if relieves {
+            Order::Relieve.send(&self.link)?;
         }
         Order::Prepare(past).send(&self.link)?;
         self.link.wait_never()
@@ -187,7 +190,12 @@ impl Worker {
         ExitStatus::from_raw(child::wait(self.pid).unwrap_or(0))
     }
 
-    /// A copy of what tells of its end, for who comes after us.
+    /// A copy of our end of the link, for who comes after us.
+    pub fn link(&self) -> io::Result<OwnedFd> {
+        self.link.as_fd().try_clone_to_owned()
+    }
+
+    /// A copy of what tells of its end, for the same.
     pub fn descriptor(&self) -> io::Result<OwnedFd> {
         self.process.as_fd().try_clone_to_owned()
     }

@@ -1,26 +1,27 @@
 //! How the holder ends: for good, with its mounts; or to come back, when they stay.
 
+use std::fs::File;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
 use super::super::message::Order;
-use super::child::{self, Stage};
-use super::{Holder, tell};
+use super::child::Stage;
+use super::{Holder, REFUSED, tell};
+use crate::sys::ready;
 
 /// The time that an orderly end takes at most.
 const FAREWELL: Duration = Duration::from_secs(5);
 
 impl Holder {
-    /// Ends only to come back: the manager has a copy of all descriptors, and the worker serves on
-    /// until its successor takes over.
+    /// Ends only to come back: the manager has a copy of all descriptors, the worker's link among
+    /// them. As long as somebody has that, the worker serves on.
     pub(super) fn leave(mut self) -> u8 {
         tracing::info!("leaves the mounts to the next start");
         tell("STOPPING=1");
         self.watch.end();
-        match &self.serving {
-            Some(serving) => serving.tell(&Order::Stay),
-            None => tracing::warn!("nobody serves until then"),
+        if self.serving.is_none() {
+            tracing::warn!("nobody serves until then");
         }
         0
     }
@@ -30,9 +31,6 @@ impl Holder {
         tracing::info!(%signal, "stops");
         tell("STOPPING=1");
         self.watch.end();
-        if let Some(orphan) = self.orphan.take() {
-            child::end(&orphan, || {});
-        }
         self.end_coming();
         let rest = self.serving.as_mut().map(|serving| serving.rest()).unwrap_or_default();
         rest.into_iter().for_each(|report| self.note(report));
@@ -42,6 +40,18 @@ impl Holder {
             serving.end(FAREWELL, || {});
         }
         0
+    }
+
+    /// For who was never relied on. The next start, which a manager makes by itself, does not end by
+    /// this again: it tries until it is told to stop.
+    pub(super) fn refuse_start(&mut self) {
+        self.kept.take_away();
+        if ready::is_asked() {
+            match File::open("/dev/null") {
+                Ok(mark) => self.kept.keep(REFUSED.to_owned(), mark.into()),
+                Err(error) => tracing::warn!(%error, "the next start will not know of this one"),
+            }
+        }
     }
 
     /// It may be making mounts, which have to be known before all are taken away.

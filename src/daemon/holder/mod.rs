@@ -2,6 +2,7 @@
 //! workers one after the other, and tells the service manager. One thread, which never waits for
 //! anybody but in `poll`: no config, no network, no value. Uses `message`, `sys` and `mountpoint`.
 
+mod burial;
 mod child;
 mod ending;
 mod kept;
@@ -39,8 +40,8 @@ pub struct Holder {
     serving: Option<Worker>,
     /// Who will.
     coming: Option<Worker>,
-    /// Who serves for a holder that is gone.
-    orphan: Option<Process>,
+    /// Whether the one that serves was started by a holder that is gone: another shall follow it.
+    is_inherited: bool,
     /// Whether the coming one was asked for, to be the program on disk.
     is_upgrade: bool,
     past: Past,
@@ -51,8 +52,8 @@ pub struct Holder {
     next_start: Instant,
     /// Since when nobody answers.
     silent_since: Instant,
-    /// Whether anybody ever served.
-    has_served: bool,
+    /// Whether somebody relies on us already: then no worker that cannot serve ends us.
+    is_relied_on: bool,
     /// Whether a worker has found all that the config waits for.
     is_provided: bool,
     /// Whether all mounts have answered since.
@@ -63,14 +64,6 @@ pub struct Holder {
 const SILENCE: Duration = Duration::from_secs(10);
 /// A worker that is not prepared after this long will never be.
 const PREPARATION: Duration = Duration::from_secs(60);
-/// Who has served for this long has not failed at once.
-const LASTED: Duration = Duration::from_millis(250);
-/// So many workers in a row may fail before there is a pause.
-const AT_ONCE: u32 = 3;
-const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// From the end of a worker's link to its own.
-const ENDING: Duration = Duration::from_secs(1);
 
 const SIGNALS: [Signal; 6] = [
     Signal::SIGTERM,
@@ -82,8 +75,11 @@ const SIGNALS: [Signal; 6] = [
     // An upgrade, as nginx has it.
     Signal::SIGUSR2,
 ];
-/// The name of what tells of the serving worker's end.
+/// What is kept of the serving worker: what tells of its end, and the link to it.
 const WORKER: &str = "worker";
+const WORKER_LINK: &str = "worker-link";
+/// What tells the next start that the one before was refused: whoever started it has been told.
+const REFUSED: &str = "refused";
 
 impl Holder {
     /// Takes back what the service manager has kept, or what this process has left for itself.
@@ -91,29 +87,29 @@ impl Holder {
     pub fn new(launch: Launch) -> io::Result<Self> {
         let signals = SigSet::from_iter(SIGNALS);
         signals.thread_block()?;
-        let (serving, kept, past, program) = match renew::before()? {
+        let (is_inherited, serving, kept, past, program) = match renew::before()? {
             Some(before) => {
-                let worker = Worker::inherited(before.worker, before.link)?;
-                (Some(worker), before.kept, before.past, before.program)
+                let worker = Worker::inherited(Process::of(before.worker)?, before.link)?;
+                (false, Some(worker), Kept::of_before(before.kept), before.past, before.program)
             }
             None => {
                 let past = Past { since: SystemClock.now().as_second(), ..Past::default() };
-                (None, ready::kept()?, past, None)
+                let kept = Kept::of_before(ready::kept()?);
+                let worker = succession::left_behind(&kept)?;
+                (worker.is_some(), worker, kept, past, None)
             }
         };
-        let kept = Kept::of_before(kept);
-        let orphan = if serving.is_none() { kept.copy(WORKER)?.map(Process::kept) } else { None };
-        let orphan = orphan.filter(|it| !it.is_gone_within(Duration::ZERO));
+        let is_relied_on = kept.all().next().is_some();
         let now = Instant::now();
         Ok(Self {
             launch,
             program: program.map_or_else(Launch::own_path, Ok)?,
-            has_served: serving.is_some() || orphan.is_some(),
-            orphan,
+            is_inherited,
+            is_relied_on,
+            is_provided: serving.is_some() || kept.has_mounts(),
             kept,
             signals: SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?,
-            is_provided: serving.is_some(),
-            is_ready: serving.is_some(),
+            is_ready: serving.is_some() && !is_inherited,
             serving,
             coming: None,
             is_upgrade: false,
@@ -125,7 +121,8 @@ impl Holder {
         })
     }
 
-    /// Holds until it is told to stop, or until the very first worker says that it cannot serve.
+    /// Holds until it is told to stop, or until a worker says that it cannot serve, and nobody has
+    /// relied on us yet.
     /// Answers with the exit status.
     pub fn run(mut self) -> io::Result<u8> {
         loop {
@@ -144,7 +141,6 @@ impl Holder {
                     }
                 }
                 Event::Said(Source::Prober) => self.watch.hear(),
-                Event::Said(Source::Orphan) => self.bury_orphan(),
                 Event::Said(_) => self.hear_serving(),
             }
         }
@@ -156,7 +152,6 @@ impl Holder {
             (Source::Signals, Some(self.signals.as_fd())),
             (Source::Coming, self.coming.as_ref().map(AsFd::as_fd)),
             (Source::Prober, self.watch.link()),
-            (Source::Orphan, self.orphan.as_ref().map(AsFd::as_fd)),
             (Source::Serving, self.serving.as_ref().map(AsFd::as_fd)),
         ];
         let watched = watched.into_iter().filter_map(|(source, it)| Some((source, it?)));
@@ -182,7 +177,7 @@ impl Holder {
     /// When something is to be done though nothing happens.
     fn due(&self) -> Instant {
         let now = Instant::now();
-        let start = (self.serving.is_none() && self.coming.is_none()).then_some(self.next_start);
+        let start = self.lacks_worker().then_some(self.next_start);
         let preparation = self.coming.as_ref().map(|it| it.since + PREPARATION);
         let look = self.serving.is_some().then(|| self.watch.due());
         [start, self.end_of_silence(), preparation, look]
@@ -194,8 +189,13 @@ impl Holder {
 
     /// When readers have waited for long enough, if nobody serves.
     fn end_of_silence(&self) -> Option<Instant> {
-        let is_silent = self.serving.is_none() && self.orphan.is_none() && self.kept.has_mounts();
+        let is_silent = self.serving.is_none() && self.kept.has_mounts();
         is_silent.then(|| self.silent_since + SILENCE)
+    }
+
+    /// Whether one is to be started: nobody serves, or one whose successor is not there yet.
+    fn lacks_worker(&self) -> bool {
+        self.coming.is_none() && (self.serving.is_none() || self.is_inherited)
     }
 
     /// Asks whether the mounts answer, and replaces a worker that leaves one without an answer.
@@ -211,7 +211,9 @@ impl Holder {
             self.past.lates += 1;
             return self.bury_serving(Duration::ZERO);
         }
-        if !self.is_ready && self.is_provided && self.watch.all_answer(&mounts) {
+        // At first only the successor of one that was inherited tells whether all is well.
+        let is_judged = !self.is_inherited || self.failures > 0;
+        if !self.is_ready && is_judged && self.is_provided && self.watch.all_answer(&mounts) {
             self.is_ready = true;
             tell("READY=1");
             say_ready();
@@ -222,15 +224,14 @@ impl Holder {
     }
 
     fn start_if_due(&mut self) {
-        if self.serving.is_some() || self.coming.is_some() || Instant::now() < self.next_start {
-            return;
+        if self.lacks_worker() && Instant::now() >= self.next_start {
+            self.start(Path::new(SAME));
         }
-        self.start(Path::new(SAME));
     }
 
     fn start(&mut self, program: &Path) {
         self.past.starts += 1;
-        match self.launch.start(program, &self.kept, self.past) {
+        match self.launch.start(program, &self.kept, self.serving.is_some(), self.past) {
             Ok(worker) => {
                 tracing::info!(worker = worker.pid.as_raw(), "a worker starts");
                 self.coming = Some(worker);
@@ -285,7 +286,7 @@ impl Holder {
             Said::Report(Report::Upgrade) => self.upgrade(),
             Said::Report(report) => self.note(report),
             Said::Nothing => {}
-            Said::End => self.bury_serving(ENDING),
+            Said::End => self.bury_serving(burial::ENDING),
         }
     }
 
@@ -298,74 +299,6 @@ impl Holder {
             Report::Reloaded => tell("READY=1"),
             Report::Failed(_) | Report::Prepared | Report::Serving | Report::Upgrade => {}
         }
-    }
-
-    fn is_served(&mut self) {
-        let Some(mut worker) = self.coming.take() else { return };
-        worker.enter(Stage::Serving);
-        tracing::info!(worker = worker.pid.as_raw(), "the worker serves");
-        if let Ok(descriptor) = worker.descriptor() {
-            self.kept.keep(WORKER.to_owned(), descriptor);
-        }
-        self.serving = Some(worker);
-        self.has_served = true;
-        if std::mem::take(&mut self.is_upgrade) {
-            self.renew();
-        }
-        if self.is_ready {
-            // Its predecessor may have died over a reload.
-            tell("READY=1");
-        }
-        self.watch.begin_anew();
-    }
-
-    fn bury_coming(&mut self) -> Option<u8> {
-        let worker = self.coming.take()?;
-        let (pid, was_going) = (worker.pid.as_raw(), worker.stage == Stage::Going);
-        let why = worker.last_words.clone();
-        let status = worker.end(ENDING, || {});
-        if !self.has_served && why.is_some() {
-            // What it has made itself; what was there before stays for the next start.
-            if was_going {
-                self.kept.take_away();
-            }
-            return Some(status.code().map_or(1, |code| code as u8));
-        }
-        tracing::error!(worker = pid, %status, why, "the worker ended before it served");
-        if !was_going {
-            self.refuse(why.as_deref().unwrap_or("the new worker ended before it was ready"));
-        }
-        self.is_upgrade = false;
-        self.pause();
-        None
-    }
-
-    /// Who served for a holder of before has ended, and nobody has taken over yet.
-    fn bury_orphan(&mut self) {
-        tracing::error!("the worker of before has ended");
-        (self.orphan, self.silent_since) = (None, Instant::now());
-    }
-
-    /// Gives it so long to end by itself.
-    fn bury_serving(&mut self, patience: Duration) {
-        let Some(worker) = self.serving.take() else { return };
-        self.silent_since = Instant::now();
-        let (pid, lasted) = (worker.pid.as_raw(), worker.since.elapsed() >= LASTED);
-        let status = worker.end(patience, || self.kept.abort());
-        tracing::error!(worker = pid, %status, "the worker has ended; another one takes over");
-        if lasted {
-            self.failures = 0;
-        }
-        self.past.crashes += 1;
-        self.pause();
-    }
-
-    /// Until the next start: none, unless several have failed in a row.
-    fn pause(&mut self) {
-        self.failures += 1;
-        let doublings = self.failures.checked_sub(AT_ONCE + 1).map(|it| it.min(16));
-        let pause = doublings.map_or(Duration::ZERO, |it| (SHORTEST_PAUSE * (1 << it)).min(LONGEST_PAUSE));
-        self.next_start = Instant::now() + pause;
     }
 
     fn reload(&mut self) {
@@ -390,7 +323,6 @@ enum Source {
     Signals,
     Coming,
     Prober,
-    Orphan,
     Serving,
 }
 

@@ -1,13 +1,32 @@
-//! How one worker follows another that still serves: after an upgrade was asked for, and at the
-//! moment when the coming one is prepared.
+//! How one worker follows another that still serves: after an upgrade was asked for, or when that
+//! one was left behind by a holder of before, and at the moment when the coming one is prepared.
 
+use std::io;
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::super::message::Order;
-use super::child::{self, SAME, Stage};
-use super::{Holder, renew};
+use super::child::{self, SAME, Stage, Worker};
+use super::kept::Kept;
+use super::{Holder, REFUSED, WORKER, WORKER_LINK, renew, tell};
+use crate::sys::process::Process;
+
+/// Who serves though its holder is gone: it has not noticed, since the manager has kept the link.
+pub(super) fn left_behind(kept: &Kept) -> io::Result<Option<Worker>> {
+    let Some(process) = kept.copy(WORKER)?.map(Process::kept) else { return Ok(None) };
+    if process.is_gone_within(Duration::ZERO) {
+        return Ok(None);
+    }
+    match kept.copy(WORKER_LINK)? {
+        Some(link) => Worker::inherited(process, link).map(Some),
+        // Two must never answer the same requests.
+        None => {
+            child::end(&process, || {});
+            Ok(None)
+        }
+    }
+}
 
 impl Holder {
     /// The coming worker is prepared: the other one ends, and only then it goes.
@@ -21,14 +40,34 @@ impl Holder {
         if let Some(serving) = self.serving.take() {
             serving.end(Duration::ZERO, || self.kept.abort());
         }
-        if let Some(orphan) = self.orphan.take() {
-            child::end(&orphan, || self.kept.abort());
-        }
         // It has its own time before it is given up.
         self.silent_since = Instant::now();
         coming.enter(Stage::Going);
         coming.tell(&Order::Go);
         self.coming = Some(coming);
+    }
+
+    /// The coming worker has taken over.
+    pub(super) fn is_served(&mut self) {
+        let Some(mut worker) = self.coming.take() else { return };
+        worker.enter(Stage::Serving);
+        tracing::info!(worker = worker.pid.as_raw(), "the worker serves");
+        for (name, descriptor) in [(WORKER, worker.descriptor()), (WORKER_LINK, worker.link())] {
+            match descriptor {
+                Ok(descriptor) => self.kept.keep(name.to_owned(), descriptor),
+                Err(error) => tracing::warn!(%error, name, "is not kept for a holder to come"),
+            }
+        }
+        self.kept.forget(REFUSED);
+        (self.serving, self.is_inherited, self.is_relied_on) = (Some(worker), false, true);
+        if std::mem::take(&mut self.is_upgrade) {
+            self.renew();
+        }
+        if self.is_ready {
+            // Its predecessor may have died over a reload.
+            tell("READY=1");
+        }
+        self.watch.begin_anew();
     }
 
     pub(super) fn start_anew(&mut self) {
@@ -62,6 +101,16 @@ impl Holder {
         let worker = (worker.pid, worker.as_fd());
         let error = renew::become_new(&self.program, &self.launch.key, self.past, worker, self.kept.all());
         tracing::error!(%error, "the worker is upgraded, but its holder could not become the new program");
+    }
+
+    /// A worker could not take over: what the manager shows of us until the next one does.
+    pub(super) fn tell_failure(&self, why: Option<&str>) {
+        let state = match &self.serving {
+            Some(_) => "the worker of before serves on",
+            None => "nobody serves",
+        };
+        let why = why.unwrap_or("it ended").lines().next().unwrap_or_default();
+        tell(&format!("STATUS={state}; the next one cannot: {why}"));
     }
 
     /// What was asked for will not be.

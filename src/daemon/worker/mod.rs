@@ -59,8 +59,8 @@ pub enum WorkerError {
     Deserted,
 }
 
-/// How long a successor of a holder that comes back is waited for.
-const DESERTED: Duration = Duration::from_secs(30);
+/// How long a holder may take no message: the next one may be on its way.
+const HEARING: Duration = Duration::from_secs(5);
 
 /// How often it is looked whether a secret is there that is waited for.
 const LOOK_SOON: Duration = Duration::from_secs(1);
@@ -112,6 +112,7 @@ impl Worker {
         lease::ignore_lease_breaks();
         signal::survive_broken_pipe();
         let before = mounts::receive(&link)?;
+        link.wait_at_most(HEARING)?;
         let server = Server::start(setup.log)?;
         server.warn();
         let (path, choice) = (setup.config.to_owned(), setup.choice);
@@ -203,6 +204,8 @@ fn build(path: &Path, texts: Texts, choice: &Choice, before: &Before) -> Result<
     let control = before.control.as_ref().map(OwnedFd::try_clone).transpose()?;
     let socket = Socket::open(&config.control, control)?;
     let allowed = Environment::Only(config.env_allowed.clone());
+    // Who serves has the key: better no successor than one without it.
+    let choice = &Choice { waits_for_key: choice.waits_for_key && !before.is_served, ..choice.clone() };
     let broker = assemble::broker(choice, &config, allowed).map_err(ReloadError::from)?;
     let broker = Arc::new(broker);
     let planned = plans.into_iter().map(|plan| Planned::new(plan, &broker, &before.mounts));
@@ -231,16 +234,10 @@ fn count(past: &Past) {
 
 /// Answers whether that is the end of the daemon.
 fn wait(events: &Receiver<Event>, link: &Arc<Link>, answers: &Answers) -> bool {
-    let mut stays = false;
     for event in events {
         match event {
             Event::Order(Some(Order::Stop)) => return true,
-            Event::Order(Some(Order::Stay)) => stays = true,
-            // The successor's worker kills us before that.
-            Event::Order(None) if stays => {
-                thread::sleep(DESERTED);
-                return false;
-            }
+            // Neither a holder nor the service manager has the other end: nobody will take over.
             Event::Order(None) => return false,
             Event::KeyFound => {
                 tracing::info!("the store's key is there: the next worker opens it");

@@ -42,6 +42,8 @@ pub(super) struct Before {
     pub(super) config: Option<Texts>,
     pub(super) mounts: Vec<Arc<Kept>>,
     pub(super) control: Option<OwnedFd>,
+    /// Whether somebody serves meanwhile.
+    pub(super) is_served: bool,
     pub(super) past: Past,
 }
 
@@ -64,6 +66,7 @@ pub(super) struct Maker {
 /// Hears it from the holder.
 pub(super) fn receive(link: &Link) -> Result<Before, WorkerError> {
     let (mut kept, mut ledgers, mut control, mut config) = (Vec::new(), Vec::new(), None, None);
+    let mut is_served = false;
     let past = loop {
         match Order::receive(link)? {
             Some(Order::Kept(name, device)) if name.starts_with(DEVICE) => {
@@ -72,6 +75,7 @@ pub(super) fn receive(link: &Link) -> Result<Before, WorkerError> {
             Some(Order::Kept(name, ledger)) if name.starts_with(LEDGER) => ledgers.push((name, ledger)),
             Some(Order::Kept(name, socket)) if name == CONTROL => control = Some(socket),
             Some(Order::Kept(name, texts)) if name == CONFIG => config = Texts::kept(texts).ok(),
+            Some(Order::Relieve) => is_served = true,
             Some(Order::Prepare(past)) => break past,
             Some(_) => {}
             None => return Err(WorkerError::Deserted),
@@ -83,7 +87,7 @@ pub(super) fn receive(link: &Link) -> Result<Before, WorkerError> {
             kept.ledger = Some(ledger);
         }
     }
-    Ok(Before { config, mounts: kept.into_iter().map(Arc::new).collect(), control, past })
+    Ok(Before { config, mounts: kept.into_iter().map(Arc::new).collect(), control, is_served, past })
 }
 
 /// A mount is gone: nobody needs to keep it.
