@@ -156,6 +156,7 @@ impl Command {
 
 /// Parses the command line, runs the command, turns its outcome into an exit status.
 pub fn main() -> ExitCode {
+    crate::sys::group::mind_if_asked();
     completions::answer();
     // First of all, while there is one thread: no child and no /proc file shall have it.
     let env_key = crate::store::EnvKey::take();

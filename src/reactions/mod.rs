@@ -18,7 +18,7 @@ use crate::config::{Action, Reaction};
 use crate::metrics;
 use crate::readers::Print;
 use crate::sys::peer::ProcessId;
-use run::Problem;
+use run::{Problem, Running};
 
 /// Readers of one file, for whom something is to be done.
 pub trait Subject: Send + Sync {
@@ -159,13 +159,16 @@ impl Reactions {
             return self.record(&reaction.action, &files, 0, Outcome::Gone, None);
         }
         self.note(&reaction.action, &files, Outcome::Running, None);
-        let (outcome, problem) = match run::run(reaction, &files, &processes) {
+        let begun = run::begin(reaction, &files, &processes);
+        // Also if it failed: what failed once would fail each second. And before it has ended, so
+        // that whoever serves after us does not do it again.
+        due.iter().for_each(|(_, subject, due)| subject.done(due));
+        let ended = begun.and_then(|running| running.map_or(Ok(()), Running::finish));
+        let (outcome, problem) = match ended {
             Ok(()) => (Outcome::Done, None),
             Err(Problem::Late) => (Outcome::Late, Some(format!("ended after {:?}", reaction.timeout))),
             Err(Problem::Failed(why)) => (Outcome::Failed, Some(why)),
         };
-        // Also if it failed: what failed once would fail each second.
-        due.iter().for_each(|(_, subject, due)| subject.done(due));
         self.record(&reaction.action, &files, processes.len(), outcome, problem);
     }
 

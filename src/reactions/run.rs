@@ -2,20 +2,22 @@
 //! what it is told. Under systemd a command becomes a unit of its own: outside the daemon's control
 //! group and its restrictions, so that whatever it reads, it never stands between two workers.
 
+use std::io;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use nix::sys::signal::{Signal, killpg};
+use nix::sys::signal::Signal;
 use nix::unistd::{Pid, geteuid};
 
 use super::Due;
 use crate::config::{Action, Reaction};
+use crate::sys::group::{Group, Until};
+use crate::sys::identity;
 use crate::sys::peer::ProcessId;
 use crate::sys::process::Process;
-use crate::sys::{identity, program};
 
 /// Why it was not done.
 pub(super) enum Problem {
@@ -47,14 +49,20 @@ pub(super) fn concerned(action: &Action, due: Vec<Due>) -> Vec<Due> {
     }
 }
 
-pub(super) fn run(reaction: &Reaction, files: &[&Path], processes: &[ProcessId]) -> Result<(), Problem> {
+/// Begins it. What is to be waited for then is answered, if there is anything.
+pub(super) fn begin(
+    reaction: &Reaction,
+    files: &[&Path],
+    processes: &[ProcessId],
+) -> Result<Option<Running>, Problem> {
     let limit = reaction.timeout;
-    match &reaction.action {
-        Action::Signal(signal) => send(signal.name(), processes),
-        Action::Reload(unit) => finish(systemctl("reload", unit.as_str()), limit),
-        Action::Restart(unit) => finish(systemctl("restart", unit.as_str()), limit),
-        Action::Command(words) => finish(command(words, files, processes, limit), limit),
-    }
+    let command = match &reaction.action {
+        Action::Signal(signal) => return send(signal.name(), processes).map(|()| None),
+        Action::Reload(unit) => systemctl("reload", unit.as_str()),
+        Action::Restart(unit) => systemctl("restart", unit.as_str()),
+        Action::Command(words) => command(words, files, processes, limit),
+    };
+    Running::start(command, limit).map(Some)
 }
 
 fn send(name: &str, processes: &[ProcessId]) -> Result<(), Problem> {
@@ -69,7 +77,7 @@ fn send(name: &str, processes: &[ProcessId]) -> Result<(), Problem> {
 }
 
 /// The descriptor is of who has the number now; that it is the one meant is asked after.
-fn send_one(signal: Signal, process: ProcessId) -> std::io::Result<()> {
+fn send_one(signal: Signal, process: ProcessId) -> io::Result<()> {
     let Ok(held) = Process::of(Pid::from_raw(process.pid.cast_signed())) else { return Ok(()) };
     if identity::running(process.pid) != Some(process) {
         return Ok(());
@@ -135,24 +143,46 @@ fn is_unit() -> bool {
     std::env::var_os("INVOCATION_ID").is_some() && Path::new("/run/systemd/system").is_dir()
 }
 
-/// Runs it to its end, or for as long as it may. What it says is for its own log, never for ours:
-/// it may be what it has read.
-fn finish(mut command: Command, limit: Duration) -> Result<(), Problem> {
-    let failed = |error: std::io::Error| Problem::Failed(error.to_string());
-    let name = command.get_program().to_string_lossy().into_owned();
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    program::detach(&mut command);
-    let mut child = command.spawn().map_err(|error| Problem::Failed(format!("{name}: {error}")))?;
-    let group = Pid::from_raw(child.id().cast_signed());
-    let in_time = Process::of(group).map_err(failed)?.is_gone_within(limit);
-    // What it has left behind goes, too, if it was late.
-    if !in_time {
-        let _ = killpg(group, Signal::SIGKILL);
+/// A program that runs, with its group.
+pub(super) struct Running {
+    name: String,
+    limit: Duration,
+    child: Child,
+    group: Group,
+}
+
+/// Who waits for it is the first to end what is late; it is ended without us, too.
+const AFTER_LIMIT: Duration = Duration::from_secs(1);
+
+impl Running {
+    /// What it says is for its own log, never for ours: it may be what it has read.
+    fn start(mut command: Command, limit: Duration) -> Result<Self, Problem> {
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let name = command.get_program().to_string_lossy().into_owned();
+        let failed = |error: io::Error| Problem::Failed(format!("{name}: {error}"));
+        let group = Group::start(Until::Passed(limit + AFTER_LIMIT)).map_err(failed)?;
+        group.take_in(&mut command);
+        let child = command.spawn().map_err(failed)?;
+        Ok(Self { name, limit, child, group })
     }
-    let status = child.wait().map_err(failed)?;
-    match (in_time, status.success()) {
-        (false, _) => Err(Problem::Late),
-        (true, true) => Ok(()),
-        (true, false) => Err(Problem::Failed(format!("{name}: {status}"))),
+
+    /// Waits for its end, or for as long as it may run.
+    pub(super) fn finish(self) -> Result<(), Problem> {
+        let Self { name, limit, mut child, group } = self;
+        let failed = |error: io::Error| Problem::Failed(format!("{name}: {error}"));
+        let process = Process::of(Pid::from_raw(child.id().cast_signed())).map_err(failed)?;
+        let in_time = process.is_gone_within(limit);
+        // What it has left behind goes, too, if it was late.
+        if in_time {
+            group.let_go()
+        } else {
+            drop(group)
+        }
+        let status = child.wait().map_err(failed)?;
+        match (in_time, status.success()) {
+            (false, _) => Err(Problem::Late),
+            (true, true) => Ok(()),
+            (true, false) => Err(Problem::Failed(format!("{name}: {status}"))),
+        }
     }
 }

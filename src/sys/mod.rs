@@ -5,6 +5,7 @@ pub mod allocator;
 pub mod child;
 pub mod environ;
 pub mod filesystem;
+pub mod group;
 pub mod hardening;
 pub mod identity;
 pub mod lease;

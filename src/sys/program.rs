@@ -1,13 +1,11 @@
-//! A program that is run for its output: at the head of a process group of its own, of which
-//! nothing is left when the answer is there or nobody waits for it any more. Uses `child`.
+//! A program that is run for its output: in a process group of its own, of which nothing is left
+//! when the answer is there or nobody waits for it any more. Uses `group` and `child`.
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
 use nix::unistd::Pid;
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncReadExt, Interest};
@@ -15,6 +13,7 @@ use tokio::net::unix::pipe::Receiver;
 use zeroize::Zeroizing;
 
 use super::child;
+use super::group::{Group, Until};
 use super::process::Process;
 
 /// What a program has come to.
@@ -49,7 +48,7 @@ pub async fn run(command: &mut Command, most: usize) -> io::Result<Ended> {
     }
     if has_ended {
         // All that it has printed is in the pipe by now.
-        program.end_group();
+        program.group.end();
         let rest = (&mut output).take((most - printed.len() + 1) as u64);
         let _ = tokio::time::timeout(LEAVERS, read_all(rest, &mut printed)).await;
         if printed.len() > most {
@@ -64,28 +63,9 @@ async fn read_all(mut from: impl AsyncReadExt + Unpin, to: &mut Vec<u8>) -> io::
     Ok(())
 }
 
-/// The program heads a group of its own, with nothing of ours but the three standard descriptors.
-pub fn detach(command: &mut Command) {
-    command.process_group(0);
-    // SAFETY: between fork and exec: system calls that touch this process's own state only.
-    unsafe { command.pre_exec(begin_anew) };
-}
-
-/// What serves holds signals back, ignores some, and was perhaps given descriptors by who started
-/// it: none of that is the program's.
-fn begin_anew() -> io::Result<()> {
-    SigSet::empty().thread_set_mask()?;
-    // SAFETY: the default action runs no code of this process.
-    unsafe { signal(Signal::SIGIO, SigHandler::SigDfl) }?;
-    // SAFETY: the call takes three integers, and sets a flag of this process's own descriptors.
-    match unsafe { libc::close_range(3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC as libc::c_int) } {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
-    }
-}
-
 /// A program that runs, or has ended and not been reaped.
 struct Program {
+    group: Group,
     /// Until it is reaped.
     child: Option<Child>,
     process: AsyncFd<Process>,
@@ -94,7 +74,8 @@ struct Program {
 impl Program {
     fn start(command: &mut Command) -> io::Result<(Self, Receiver)> {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-        detach(command);
+        let group = Group::start(Until::WeEnd)?;
+        group.take_in(command);
         let mut child = child::spawn(command)?;
         let output = child.stdout.take().map(OwnedFd::from).ok_or(io::ErrorKind::BrokenPipe)?;
         let process = Process::of(Pid::from_raw(child.id() as i32));
@@ -102,7 +83,7 @@ impl Program {
         let watch = |it| unsafe { AsyncFd::register_with_interest(it, Interest::READABLE) };
         let process = process.and_then(|it| watch(it).map_err(io::Error::from));
         let program = match process {
-            Ok(process) => Self { child: Some(child), process },
+            Ok(process) => Self { group, child: Some(child), process },
             Err(error) => {
                 let _ = child.kill();
                 let _ = child::reap_one(&mut child);
@@ -118,23 +99,17 @@ impl Program {
 
     async fn status(&mut self) -> io::Result<ExitStatus> {
         self.has_ended().await?;
-        self.end_group();
+        self.group.end();
         let child = self.child.as_mut().expect("it is reaped once");
         let status = child::reap_one(child);
         self.child = None;
         status
     }
-
-    fn end_group(&self) {
-        if let Some(child) = &self.child {
-            child::end_group(child);
-        }
-    }
 }
 
 impl Drop for Program {
     fn drop(&mut self) {
-        self.end_group();
+        self.group.end();
         if let Some(mut child) = self.child.take() {
             // It ends at once, unless the kernel holds it: then nobody waits for it here.
             std::thread::spawn(move || child::reap_one(&mut child));
