@@ -8,14 +8,18 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use common::{Daemon, STRANGER, TestDaemon, eventually};
+use common::{Daemon, Manager, STRANGER, TestDaemon, eventually};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 const PROBE: &str = ".secretfs-probe";
 
 fn started() -> Daemon {
-    TestDaemon::new().secret("k", "v1").template("f.tpl", "k=<< secrets.k >>\n").start()
+    of(TestDaemon::new())
+}
+
+fn of(daemon: TestDaemon) -> Daemon {
+    daemon.secret("k", "v1").template("f.tpl", "k=<< secrets.k >>\n").start()
 }
 
 fn send(pid: u32, signal: Signal) {
@@ -49,17 +53,26 @@ fn the_probe_file_names_the_worker_and_is_nobody_elses_business() {
     assert!(String::from_utf8_lossy(&output.stderr).contains("Permission denied"), "{output:?}");
 }
 
-/// A stopped process is there, holds its descriptors, and answers nobody.
+/// A stopped process is there, holds its descriptors, and answers nobody. The manager hears that the
+/// daemon lives, but not while that is so.
 #[test]
 fn a_worker_that_does_not_answer_is_replaced() {
-    let daemon = started();
+    let manager = Manager::new();
+    let daemon = of(TestDaemon::new().of(&manager).env("WATCHDOG_USEC", "30000000"));
+    let signs = || manager.count("WATCHDOG=1");
+    eventually("signs of life", || (signs() >= 2).then_some(()));
     let worker = daemon.worker_pid();
     let readers = daemon.readers(2, &["f"], |_, bytes| bytes == b"k=v1\n");
     send(worker, Signal::SIGSTOP);
     let start = Instant::now();
+    // It was asked at most so long after it was stopped, and may have been told of just before that.
+    std::thread::sleep(Duration::from_secs(4));
+    let last = signs();
     eventually("another worker", || daemon.workers().into_iter().find(|pid| *pid != worker));
     daemon.await_log("the worker serves", 2);
     let took = start.elapsed();
+    assert_eq!(signs(), last);
+    eventually("another sign of life", || (signs() > last).then_some(()));
     println!("replaced after {took:?}");
     assert!(took > Duration::from_secs(4), "a slow answer is none yet: {took:?}");
     std::thread::sleep(Duration::from_millis(200));

@@ -9,7 +9,7 @@ use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use common::{Daemon, TestDaemon, TestStore, eventually, stdout_of};
+use common::{Daemon, Manager, TestDaemon, TestStore, eventually, stdout_of};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -41,13 +41,17 @@ fn prober(daemon: &Daemon) -> u32 {
     })
 }
 
+/// The manager hears all the time that the daemon lives: to start it anew would not help.
 #[test]
 fn after_a_long_time_without_a_worker_the_next_one_serves() {
-    let daemon = one_file().start();
+    let manager = Manager::new();
+    let daemon = one_file().of(&manager).env("WATCHDOG_USEC", "30000000").start();
     let (store, away) = (daemon.folder().join("store"), daemon.folder().join("away"));
     fs::rename(&store, &away).unwrap();
     send(daemon.worker_pid(), Signal::SIGKILL);
+    let signs = manager.count("WATCHDOG=1");
     sleep(LONG);
+    assert!(manager.count("WATCHDOG=1") >= signs + 2);
     assert_eq!(daemon.errno("f"), libc::ENOTCONN, "a dead mount stays one\n{}", daemon.stderr());
     fs::rename(&away, &store).unwrap();
     let start = Instant::now();

@@ -5,9 +5,9 @@ mod common;
 
 use std::fs;
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output};
 
-use common::{Daemon, NAMED, STRANGER, TestDaemon, TestStore, eventually, stdout_of, tool};
+use common::{Daemon, NAMED, Reading, STRANGER, TestDaemon, TestStore, eventually, stdout_of, tool};
 
 fn one_file() -> TestDaemon {
     let daemon = TestDaemon::on(TestStore::of(NAMED));
@@ -21,29 +21,6 @@ fn cat(uid: u32, daemon: &Daemon, name: &str) -> Output {
 #[track_caller]
 fn read(daemon: &Daemon) -> String {
     stdout_of(&cat(NAMED, daemon, "f"))
-}
-
-/// Reads over and over until its stdin ends, then says how often, and how often it went wrong. One
-/// descriptor was open before.
-struct Reader(Child);
-
-impl Reader {
-    fn start(daemon: &Daemon) -> Self {
-        let script = "n=0; bad=0; exec 3<f; echo; \
-            while [ ! -e ../over ]; do \
-              line=; read -r line <f; case $line in k=v[0-9]) n=$((n+1));; *) bad=$((bad+1));; esac; \
-            done; read -r line <&3; [ $n -gt 50 ] && echo $bad failed, $line is still open";
-        let mut sh = Command::new("sh");
-        sh.args(["-c", script]).current_dir(daemon.folder().join("mnt")).uid(NAMED).gid(NAMED);
-        let mut child = sh.stdout(Stdio::piped()).spawn().unwrap();
-        std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut [0]).unwrap();
-        Self(child)
-    }
-
-    fn end(self, daemon: &Daemon) -> String {
-        fs::write(daemon.folder().join("over"), "").unwrap();
-        stdout_of(&self.0.wait_with_output().unwrap())
-    }
 }
 
 #[test]
@@ -67,7 +44,7 @@ fn a_user_is_served_what_nobody_else_reads() {
 #[test]
 fn kills_and_an_upgrade_under_load_fail_no_read() {
     let daemon = one_file().start();
-    let reader = Reader::start(&daemon);
+    let reading = Reading::start(&daemon, "f");
     for number in 2..5 {
         daemon.kill_worker();
         daemon.await_log("the worker serves", number);
@@ -78,7 +55,7 @@ fn kills_and_an_upgrade_under_load_fail_no_read() {
     assert!(said.starts_with("upgraded: "), "{said}");
     let new = eventually("another worker", || daemon.workers().into_iter().find(|pid| *pid != worker));
     daemon.await_log("the worker serves", 5);
-    assert_eq!(reader.end(&daemon), "0 failed, k=v1 is still open\n");
+    assert_eq!(reading.end(&daemon), "0 failed, k=v1 is still open\n");
     assert_eq!((daemon.worker_pid(), read(&daemon)), (new, "k=v4\n".to_owned()));
     assert_eq!(daemon.mounts().len(), 1, "{:?}", daemon.mounts());
     assert!(!daemon.stderr().contains("made anew"), "{}", daemon.stderr());

@@ -15,7 +15,7 @@ use nix::mount::{MntFlags, umount2};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::TestStore;
+use super::{Manager, TestStore};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -79,6 +79,12 @@ impl TestDaemon {
         self
     }
 
+    /// Tells this manager how it is.
+    pub fn of(self, manager: &Manager) -> Self {
+        let socket = manager.socket();
+        self.env("NOTIFY_SOCKET", socket.to_str().expect("UTF-8"))
+    }
+
     /// Starts it and waits until all mounts answer.
     #[track_caller]
     pub fn start(self) -> Daemon {
@@ -113,10 +119,14 @@ impl TestDaemon {
 
 /// `secretfs daemon` in this store's folder.
 fn command(store: &TestStore, env: &[(String, String)]) -> Command {
-    let stderr = fs::File::options().create(true).append(true).open(store.folder().join("stderr"));
     let mut command = store.command(&["--config", "secretfs.yaml", "daemon"]);
-    command.envs(env.iter().map(|(name, value)| (name, value))).stderr(stderr.expect("a file"));
+    command.envs(env.iter().map(|(name, value)| (name, value))).stderr(stderr_of(store));
     command
+}
+
+fn stderr_of(store: &TestStore) -> fs::File {
+    let stderr = fs::File::options().create(true).append(true).open(store.folder().join("stderr"));
+    stderr.expect("a file")
 }
 
 fn with_socket(config: &str) -> String {
@@ -243,10 +253,28 @@ impl Daemon {
     /// Starts the same again, after its end.
     #[track_caller]
     pub fn start_again(&mut self) {
+        self.start_as(command(&self.store, &self.env));
+    }
+
+    /// The same with what the manager has kept.
+    #[track_caller]
+    pub fn start_again_by(&mut self, manager: &Manager) {
+        self.start_as(manager.start(&command(&self.store, &self.env), self.store.user()));
+    }
+
+    #[track_caller]
+    fn start_as(&mut self, mut command: Command) {
         let output = fs::File::create(self.folder().join("output")).expect("a file");
-        let mut command = command(&self.store, &self.env);
-        self.child = command.stdout(output).spawn().expect("secretfs can be started");
+        command.stdout(output).stderr(stderr_of(&self.store));
+        self.child = command.spawn().expect("secretfs can be started");
         self.await_ready();
+    }
+
+    /// Asks it to end as a manager does that is about to start it again.
+    #[track_caller]
+    pub fn leave(&mut self) -> ExitStatus {
+        self.signal(Signal::SIGUSR1);
+        self.await_end().expect("it ends at once")
     }
 
     /// SIGKILL; what is left of its mounts is taken away.

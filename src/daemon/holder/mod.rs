@@ -114,7 +114,7 @@ impl Holder {
             coming: None,
             is_upgrade: false,
             past,
-            watch: Watch::default(),
+            watch: Watch::new(),
             failures: 0,
             next_start: now,
             silent_since: now,
@@ -129,6 +129,7 @@ impl Holder {
             self.start_if_due();
             self.give_up_if_due();
             self.look_if_due();
+            self.watch.give_sign_if_due(&self.kept.mounts());
             match self.wait()? {
                 Event::Time => {}
                 Event::Signal(Signal::SIGHUP) => self.reload(),
@@ -180,7 +181,7 @@ impl Holder {
         let start = self.lacks_worker().then_some(self.next_start);
         let preparation = self.coming.as_ref().map(|it| it.since + PREPARATION);
         let look = self.serving.is_some().then(|| self.watch.due());
-        [start, self.end_of_silence(), preparation, look]
+        [start, self.end_of_silence(), preparation, look, self.watch.sign_due()]
             .into_iter()
             .flatten()
             .min()
@@ -218,9 +219,7 @@ impl Holder {
             tell("READY=1");
             say_ready();
         }
-        if self.watch.round(&self.launch, &mounts) && ready::watchdog().is_some() {
-            tell("WATCHDOG=1");
-        }
+        self.watch.round(&self.launch, &mounts);
     }
 
     fn start_if_due(&mut self) {

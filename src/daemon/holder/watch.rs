@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::super::probe::Outcome;
 use super::child::{Launch, NAME, SAME};
+use super::tell;
 use crate::sys::link::Link;
 use crate::sys::ready;
 
@@ -20,6 +21,8 @@ pub(super) struct Watch {
     /// By device number.
     probes: BTreeMap<String, Probe>,
     last_round: Option<Instant>,
+    /// When the manager hears next that we live, if it wants to.
+    next_sign: Option<Instant>,
     /// Whether the present prober is there because the one before was left without an answer.
     is_second: bool,
 }
@@ -34,13 +37,15 @@ struct Prober {
 struct Probe {
     /// Since when an answer is waited for.
     asked: Option<Instant>,
+    /// The same, whoever asked.
+    silent_since: Option<Instant>,
     answered: Option<Instant>,
     /// What there was instead of the right answer, which is told once.
     failure: Option<String>,
 }
 
 /// Between two probes of a mount.
-pub(super) const PERIOD: Duration = Duration::from_secs(2);
+const PERIOD: Duration = Duration::from_secs(2);
 /// A worker that leaves two probers one after the other without an answer, each for this long, is
 /// replaced.
 const PATIENCE: Duration = Duration::from_secs(4);
@@ -60,6 +65,10 @@ impl Launch {
 }
 
 impl Watch {
+    pub(super) fn new() -> Self {
+        Self { next_sign: ready::watchdog().map(|_| Instant::now()), ..Self::default() }
+    }
+
     pub(super) fn link(&self) -> Option<BorrowedFd<'_>> {
         self.prober.as_ref().map(|prober| prober.link.as_fd())
     }
@@ -75,10 +84,28 @@ impl Watch {
         (self.last_round, self.is_second) = (None, false);
     }
 
-    /// Asks for all mounts that are not being read, if it is time. Answers whether it was.
-    pub(super) fn round(&mut self, launch: &Launch, devices: &[String]) -> bool {
+    pub(super) fn sign_due(&self) -> Option<Instant> {
+        self.next_sign
+    }
+
+    /// Tells the manager that we live, if it is time. Not while a mount gives no answer, whatever we
+    /// do about that: if it is of no help, the manager has to begin anew. That nobody can serve is
+    /// told all the same, since to begin anew would not help.
+    pub(super) fn give_sign_if_due(&mut self, devices: &[String]) {
+        if self.next_sign.is_none_or(|next| Instant::now() < next) {
+            return;
+        }
+        self.next_sign = Some(Instant::now() + PERIOD);
+        let is_silent = |probe: &Probe| probe.silent_since.is_some_and(|since| since.elapsed() >= PERIOD);
+        if !devices.iter().filter_map(|device| self.probes.get(device)).any(is_silent) {
+            tell("WATCHDOG=1");
+        }
+    }
+
+    /// Asks for all mounts that are not being read, if it is time.
+    pub(super) fn round(&mut self, launch: &Launch, devices: &[String]) {
         if self.last_round.is_some_and(|last| last.elapsed() < PERIOD) {
-            return false;
+            return;
         }
         self.last_round = Some(Instant::now());
         self.probes.retain(|device, _| devices.contains(device));
@@ -89,7 +116,6 @@ impl Watch {
             }
         }
         devices.iter().for_each(|device| self.ask(device));
-        true
     }
 
     fn ask(&mut self, device: &str) {
@@ -97,6 +123,7 @@ impl Watch {
         let probe = self.probes.entry(device.to_owned()).or_default();
         if probe.asked.is_none() && prober.link.send(device.as_bytes()).is_ok() {
             probe.asked = Some(Instant::now());
+            probe.silent_since = probe.silent_since.or(probe.asked);
         }
     }
 
@@ -106,7 +133,7 @@ impl Watch {
         let Ok(Some((text, _))) = prober.link.receive() else { return self.end() };
         let Some(Outcome { device, failure }) = Outcome::parse(&text) else { return };
         let Some(probe) = self.probes.get_mut(&device) else { return };
-        probe.asked = None;
+        (probe.asked, probe.silent_since) = (None, None);
         match failure {
             None => (probe.answered, probe.failure) = (Some(Instant::now()), None),
             Some(failure) if probe.failure.as_ref() == Some(&failure) => {}
