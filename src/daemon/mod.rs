@@ -4,6 +4,7 @@
 pub mod apart;
 pub mod assemble;
 pub mod holder;
+mod lacking;
 pub mod load;
 pub mod message;
 pub mod plan;

@@ -33,21 +33,39 @@ struct Reading {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Outcome {
     pub device: String,
-    /// Why it did not work, though there was an answer.
-    pub failure: Option<String>,
+    pub seen: Seen,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub enum Seen {
+    Answer,
+    /// Nothing, since nobody can look: it is covered, or mounted nowhere.
+    Hidden(String),
+    /// Another answer than the right one.
+    Failure(String),
 }
 
 impl Outcome {
     /// As it goes over a link.
     fn text(&self) -> String {
-        format!("{} {}", self.device, self.failure.as_deref().unwrap_or_default())
+        let (word, why) = match &self.seen {
+            Seen::Answer => ("answer", ""),
+            Seen::Hidden(why) => ("hidden", &**why),
+            Seen::Failure(why) => ("failure", &**why),
+        };
+        format!("{} {word} {why}", self.device)
     }
 
     pub fn parse(text: &[u8]) -> Option<Self> {
         let text = String::from_utf8_lossy(text);
-        let (device, failure) = text.split_once(' ')?;
-        let failure = (!failure.is_empty()).then(|| failure.to_owned());
-        Some(Self { device: device.to_owned(), failure })
+        let mut words = text.splitn(3, ' ');
+        let (device, word, why) = (words.next()?, words.next()?, words.next()?.to_owned());
+        let seen = match word {
+            "answer" => Seen::Answer,
+            "hidden" => Seen::Hidden(why),
+            _ => Seen::Failure(why),
+        };
+        Some(Self { device: device.to_owned(), seen })
     }
 }
 
@@ -95,21 +113,26 @@ fn begin(device: &str, readings: &mut Vec<Reading>) -> io::Result<()> {
         return Ok(());
     }
     let (pid, link) = child::fork(|link| {
-        let failure = read(device).err().map(|error| error.to_string());
-        let _ = link.send(Outcome { device: device.to_owned(), failure }.text().as_bytes());
+        let seen = look(device).unwrap_or_else(|error| Seen::Failure(error.to_string()));
+        let _ = link.send(Outcome { device: device.to_owned(), seen }.text().as_bytes());
     })?;
     readings.push(Reading { device: device.to_owned(), since: Instant::now(), is_aborted: false, pid, link });
     Ok(())
 }
 
-fn read(device: &str) -> io::Result<()> {
-    let at = mountpoint::place_of(device).ok_or_else(|| io::Error::other("it is mounted nowhere"))?;
+fn look(device: &str) -> io::Result<Seen> {
+    let Some(at) = mountpoint::place_of(device) else {
+        return Ok(Seen::Hidden("it is mounted nowhere".to_owned()));
+    };
     // What is over it may hang for reasons of its own.
     if !mountpoint::is_uncovered(&at, device) {
-        return Err(io::Error::other(format!("something else is mounted over {}", at.display())));
+        return Ok(Seen::Hidden(format!("something else is mounted over {}", at.display())));
     }
     let text = fs::read(at.join(PROBE))?;
-    if text.starts_with(b"worker ") { Ok(()) } else { Err(io::Error::other("it holds another text")) }
+    Ok(match text.starts_with(b"worker ") {
+        true => Seen::Answer,
+        false => Seen::Failure("it holds another text".to_owned()),
+    })
 }
 
 /// Whether the holder has something to say, and the readings that came to an end.
@@ -135,8 +158,8 @@ impl Reading {
     fn end(self) -> Outcome {
         let said = self.link.receive().ok().flatten().and_then(|(text, _)| Outcome::parse(&text));
         let _ = child::wait(self.pid);
-        let failure = Some("the reader was killed".to_owned());
-        said.unwrap_or(Outcome { device: self.device, failure })
+        let seen = Seen::Failure("the reader was killed".to_owned());
+        said.unwrap_or(Outcome { device: self.device, seen })
     }
 }
 
@@ -146,8 +169,9 @@ mod tests {
 
     #[test]
     fn an_outcome_survives_the_way() {
-        for failure in [None, Some("it is\nso: bad".to_owned())] {
-            let outcome = Outcome { device: "0:57".to_owned(), failure };
+        let why = || "it is\nso: bad".to_owned();
+        for seen in [Seen::Answer, Seen::Hidden(why()), Seen::Failure(why())] {
+            let outcome = Outcome { device: "0:57".to_owned(), seen };
             assert_eq!(Outcome::parse(outcome.text().as_bytes()), Some(outcome));
         }
         assert_eq!(Outcome::parse(b"nonsense"), None);

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::apart::Own;
 use super::assemble::{self, AssembleError, Choice};
+use super::lacking::Lost;
 use super::load::{LoadError, Texts};
 use super::plan::{self, Plan, PlanError};
 use jiff::Timestamp;
@@ -30,6 +31,7 @@ pub struct Current {
     pub config: Arc<Config>,
     pub broker: Arc<Broker>,
     pub mounts: Vec<Mounted>,
+    pub lost: Vec<Lost>,
 }
 
 #[derive(Clone)]
@@ -100,12 +102,12 @@ const PAUSE: Duration = Duration::from_millis(10);
 pub struct Reloader {
     path: PathBuf,
     choice: Choice,
-    mounts: Box<dyn Mounts>,
+    pub(super) mounts: Box<dyn Mounts>,
     current: RwLock<Arc<Current>>,
     /// The texts that were tried last. Held during a reload: there is one at a time.
     tried: Mutex<Option<Texts>>,
     /// Guards what is not there of what the config waits for, as it was found last.
-    lacks: Mutex<Vec<String>>,
+    pub(super) lacks: Mutex<Vec<String>>,
     last: Mutex<Option<Last>>,
 }
 
@@ -116,11 +118,16 @@ struct Next<'a> {
     kept: Vec<(&'a Mounted, Change<'a>)>,
     added: Vec<(PathBuf, Arc<SecretFs>)>,
     removed: Vec<&'a Mounted>,
+    lost: Vec<Lost>,
 }
 
 impl Current {
     fn has(&self, device: &str) -> bool {
         self.mounts.iter().any(|mounted| mounted.device == device)
+    }
+
+    fn has_lost(&self, at: &Path) -> bool {
+        self.lost.iter().any(|lost| lost.at == at)
     }
 }
 
@@ -158,23 +165,6 @@ impl Reloader {
         &self.path
     }
 
-    /// What is not there of what the config names under `ready:`, a line each.
-    pub fn lacks(&self) -> Vec<String> {
-        self.lacks.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// `is_news`: others than before, and not only for another reason.
-    pub fn found_lacking(&self, lacks: Vec<String>, is_news: bool) {
-        let count = lacks.len();
-        *self.lacks.lock().unwrap_or_else(PoisonError::into_inner) = lacks;
-        if is_news {
-            if count > 0 {
-                tracing::warn!(lacks = count, "not_ready: secretfs status says what is not there");
-            }
-            self.tell_status();
-        }
-    }
-
     /// Takes the config as it is now. May wait for a disk.
     pub fn reload(&self) -> Result<Summary, ReloadError> {
         let tried = self.turn_within(PATIENCE)?;
@@ -202,7 +192,7 @@ impl Reloader {
         *place = Arc::new(Current { mounts, ..Current::clone(&place) });
     }
 
-    fn turn(&self) -> MutexGuard<'_, Option<Texts>> {
+    pub(super) fn turn(&self) -> MutexGuard<'_, Option<Texts>> {
         self.tried.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -251,25 +241,30 @@ impl Reloader {
 
     /// All that can be wrong with a config is found here; nothing has changed yet.
     fn judge<'a>(&self, before: &'a Current, config: Config) -> Result<Next<'a>, ReloadError> {
-        let mounted = before.mounts.iter().map(|mounted| mounted.at.clone()).collect();
-        let plans = plan::of_config(&config, &Own::of(&self.path, &self.choice, &config, mounted))?;
+        let plans = self.plans(before, &config)?;
         let broker = self.broker(before, &config)?;
         let is_planned = |mounted: &&Mounted| plans.iter().any(|plan| plan.at == mounted.at);
         let removed = before.mounts.iter().filter(|mounted| !is_planned(mounted)).collect();
-        let (mut kept, mut added) = (Vec::new(), Vec::new());
+        let (mut kept, mut added, mut lost) = (Vec::new(), Vec::new(), Vec::new());
         for Plan { at, layout } in plans {
             match before.mounts.iter().find(|mounted| mounted.at == at) {
                 Some(mounted) => kept.push((mounted, layout)),
-                None => {
-                    self.mounts.prepare(&at)?;
-                    added.push((at, SecretFs::new(broker.clone(), layout)?));
-                }
+                None => match self.mounts.prepare(&at).map_err(ReloadError::from) {
+                    Err(error) if before.has_lost(&at) => lost.push(Lost::new(&at, &error)),
+                    Err(error) => return Err(error),
+                    Ok(()) => added.push((at, SecretFs::new(broker.clone(), layout)?)),
+                },
             }
         }
         let change =
             |(mounted, layout): (&'a Mounted, _)| Ok((mounted, mounted.fs.prepare(broker.clone(), layout)?));
         let kept = kept.into_iter().map(change).collect::<Result<_, TreeError>>()?;
-        Ok(Next { config: Arc::new(config), broker, kept, added, removed })
+        Ok(Next { config: Arc::new(config), broker, kept, added, removed, lost })
+    }
+
+    pub(super) fn plans(&self, before: &Current, config: &Config) -> Result<Vec<Plan>, PlanError> {
+        let mounted = before.mounts.iter().map(|mounted| mounted.at.clone()).collect();
+        plan::of_config(config, &Own::of(&self.path, &self.choice, config, mounted))
     }
 
     /// That of before if values come from the same places: what it has fetched is still good.
@@ -294,28 +289,14 @@ impl Reloader {
             self.mounts.unmount(mounted);
         }
         mounts.sort_by(|one, other| one.at.cmp(&other.at));
-        Ok(Current { generation, config: next.config, broker: next.broker, mounts })
+        Ok(Current { generation, config: next.config, broker: next.broker, mounts, lost: next.lost })
     }
 
     /// What has ended while it was made is not in it.
-    fn replace(&self, before: &Current, mut next: Current) {
+    pub(super) fn replace(&self, before: &Current, mut next: Current) {
         let mut place = self.current.write().unwrap_or_else(PoisonError::into_inner);
         next.mounts.retain(|mounted| !before.has(&mounted.device) || place.has(&mounted.device));
         *place = Arc::new(next);
-    }
-
-    fn tell_status(&self) {
-        let (current, lacks) = (self.current(), self.lacks());
-        let files: usize = current.mounts.iter().map(|it| it.fs.files()).sum();
-        let mounts = format!("mounts: {}, files: {files}", current.mounts.len());
-        let lacks = match lacks.len() {
-            0 => String::new(),
-            count => {
-                let all = current.config.ready.len();
-                format!("; not ready: {count} of {all} not there; secretfs status says which")
-            }
-        };
-        self.mounts.tell(&(mounts + &lacks));
     }
 
     /// All of them or none.

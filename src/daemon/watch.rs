@@ -22,6 +22,8 @@ const QUIET: Duration = Duration::from_millis(300);
 const LONGEST: Duration = Duration::from_secs(5);
 /// The next look if nothing happens: events may be lost, and some places send none.
 const ROUND: Duration = Duration::from_secs(10);
+/// The same while a mount is lost.
+const SOON: Duration = Duration::from_secs(2);
 
 /// The end of a write, and whatever comes or goes; the queue's overflow comes by itself.
 const INTEREST: AddWatchFlags = AddWatchFlags::IN_CLOSE_WRITE
@@ -43,9 +45,11 @@ pub(super) fn start(reloader: Arc<Reloader>) -> io::Result<()> {
                 watch_folders(inotify, reloader.path());
             }
             reloader.reload_if_edited();
+            reloader.restore();
+            let round = if reloader.current().lost.is_empty() { ROUND } else { SOON };
             match &inotify {
-                Some(inotify) => wait(inotify),
-                None => thread::sleep(ROUND),
+                Some(inotify) => wait(inotify, round),
+                None => thread::sleep(round),
             }
         }
     };
@@ -71,8 +75,8 @@ fn folders(path: &Path) -> BTreeSet<PathBuf> {
 }
 
 /// Until something has happened and nothing follows, or for a round.
-fn wait(inotify: &Inotify) {
-    if !comes_within(inotify, ROUND) {
+fn wait(inotify: &Inotify, round: Duration) {
+    if !comes_within(inotify, round) {
         return;
     }
     let since = Instant::now();

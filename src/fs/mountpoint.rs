@@ -230,6 +230,11 @@ pub fn is_ours_with(at: &Path, device: &str) -> bool {
     topmost(at).is_some_and(|mount| mount.is_ours() && mount.device == device)
 }
 
+/// Whether this place has a mount of ours with this device number, on top or below others.
+pub fn has_ours_with(at: &Path, device: &str) -> bool {
+    mounts::all_at(at).iter().any(|mount| mount.is_ours() && mount.device == device)
+}
+
 /// The device number of what is mounted at this place on top. Asks no filesystem.
 pub fn device_at(at: &Path) -> String {
     topmost(at).map(|mount| mount.device).unwrap_or_default()

@@ -46,8 +46,13 @@ pub fn of(process: &str) -> Vec<Mount> {
 
 /// What is on top of all at this place.
 pub fn topmost(at: &Path) -> Option<Mount> {
+    all_at(at).pop()
+}
+
+/// What is mounted at this place, the topmost last.
+pub fn all_at(at: &Path) -> Vec<Mount> {
     let at = canonical(at);
-    of("self").into_iter().rfind(|mount| mount.at == at)
+    of("self").into_iter().filter(|mount| mount.at == at).collect()
 }
 
 /// All of ours that nothing is mounted over, the last one first.

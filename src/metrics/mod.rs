@@ -91,6 +91,7 @@ pub struct Metrics {
     pub breaker_opened: Labelled<Counter, 1>,
 
     pub mounts: Gauge,
+    pub mounts_lost: Gauge,
     pub files: Labelled<Gauge, 1>,
     pub nodes: Labelled<Gauge, 1>,
     pub handles: Labelled<Gauge, 1>,
@@ -171,6 +172,7 @@ impl Metrics {
             breaker_opened: b.counters("breaker_opened", "How often a circuit breaker has opened", ["provider"]),
 
             mounts: b.gauge("mounts", "Mounts that are served"),
+            mounts_lost: b.gauge("mounts_lost", "Mounts of the config that nobody can read: their place is taken, covered or gone"),
             files: b.gauges("files", "Files of a mount", ["mount"]),
             nodes: b.gauges("nodes", "Nodes that are kept for a mount", ["mount"]),
             handles: b.gauges("open_handles", "Open handles of a mount", ["mount"]),

@@ -9,7 +9,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::super::probe::Outcome;
+use super::super::probe::{Outcome, Seen};
 use super::child::{Launch, NAME, SAME};
 use super::tell;
 use crate::sys::link::Link;
@@ -61,6 +61,16 @@ impl Launch {
             command.env_remove(name);
         }
         Ok(Prober { child: command.spawn()?, link: ours })
+    }
+}
+
+impl Probe {
+    /// Told when it is news.
+    fn fails(&mut self, device: &str, failure: Option<String>) {
+        if let Some(failure) = failure.as_ref().filter(|it| self.failure.as_ref() != Some(it)) {
+            tracing::warn!(device, failure, "a mount cannot be read as it should");
+        }
+        self.failure = failure;
     }
 }
 
@@ -131,17 +141,20 @@ impl Watch {
     pub(super) fn hear(&mut self) {
         let Some(prober) = &self.prober else { return };
         let Ok(Some((text, _))) = prober.link.receive() else { return self.end() };
-        let Some(Outcome { device, failure }) = Outcome::parse(&text) else { return };
+        let Some(Outcome { device, seen }) = Outcome::parse(&text) else { return };
         let Some(probe) = self.probes.get_mut(&device) else { return };
         (probe.asked, probe.silent_since) = (None, None);
-        match failure {
-            None => (probe.answered, probe.failure) = (Some(Instant::now()), None),
-            Some(failure) if probe.failure.as_ref() == Some(&failure) => {}
-            Some(failure) => {
-                tracing::warn!(device, failure, "a mount cannot be read as it should");
-                probe.failure = Some(failure);
-            }
+        // Of what nobody can look at, nobody waits for an answer.
+        if !matches!(seen, Seen::Failure(_)) {
+            probe.answered = Some(Instant::now());
         }
+        probe.fails(
+            &device,
+            match seen {
+                Seen::Answer => None,
+                Seen::Hidden(failure) | Seen::Failure(failure) => Some(failure),
+            },
+        );
         self.is_second &= self.probes.values().any(|probe| probe.asked.is_some());
     }
 

@@ -183,6 +183,7 @@ impl Daemon for Answers {
         let figures = metrics::get();
         let (mounts, filesystems) = (self.mounts(), self.filesystems());
         figures.mounts.set(mounts.len() as i64);
+        figures.mounts_lost.set(self.reloader.unseen_mounts().len() as i64);
         figures.memory_locked.set(self.memory_is_locked.into());
         figures.descriptors_free.set(limits::free_descriptors().cast_signed());
         figures.secrets.set(filesystems.iter().map(|(_, fs)| fs.secrets()).sum::<usize>() as i64);

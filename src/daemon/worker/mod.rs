@@ -21,6 +21,7 @@ use tracing_appender::non_blocking::WorkerGuard;
 
 use super::apart::Own;
 use super::assemble::{self, Choice};
+use super::lacking::Lost;
 use super::load::{LoadError, Texts};
 use super::message::{Order, Past, Report};
 use super::reload::{self, Current, Mounts, ReloadError, Reloader};
@@ -35,7 +36,7 @@ use crate::reactions::Reactions;
 use crate::sys::link::Link;
 use crate::sys::{lease, signal};
 use answers::Answers;
-use mounts::{Before, Kept, Maker, Planned};
+use mounts::{Before, Fate, Kept, Maker, Planned};
 use socket::Socket;
 
 /// What a worker is made of.
@@ -87,6 +88,7 @@ struct First {
     config: Config,
     broker: Arc<Broker>,
     planned: Vec<Planned>,
+    lost: Vec<Lost>,
     /// What no mount of the config takes over.
     left: Vec<Arc<Kept>>,
     socket: Socket,
@@ -131,19 +133,30 @@ impl Worker {
         }
         let Self { link, server, path, choice, first, past } = self;
         count(&past);
-        let First { tried, problem, texts, config, broker, planned, left, socket } = first;
-        left.into_iter().for_each(|kept| kept.take_away(&link));
+        let First { tried, problem, texts, config, broker, planned, mut lost, left, socket } = first;
+        for kept in left {
+            match lost.iter().any(|lost| kept.is_at(&lost.at)) {
+                true => kept.abort(&link),
+                false => kept.take_away(&link),
+            }
+        }
         let maker = Maker {
             pool: server.pool(),
             link: link.clone(),
             tell: tell.clone(),
             reactions: Reactions::start(),
         };
-        let serve = |planned: Planned| planned.serve(&maker).map_err(WorkerError::from);
-        let mounts = planned.into_iter().map(serve).collect::<Result<_, _>>()?;
+        let mut mounts = Vec::new();
+        for planned in planned {
+            match planned.serve(&maker) {
+                Ok(Fate::Had(mounted)) => mounts.push(mounted),
+                Ok(Fate::Lost(one)) => lost.push(one),
+                Err(error) => return Err(error.into()),
+            }
+        }
         maker.keep(&texts);
         Report::Serving.send(&link)?;
-        let current = Current { generation: 1, config: Arc::new(config), broker, mounts };
+        let current = Current { generation: 1, config: Arc::new(config), broker, mounts, lost };
         let reloader =
             Arc::new(Reloader::new(path, choice.clone(), Box::new(maker), tried, problem, current));
         watch::start(reloader.clone())?;
@@ -197,8 +210,8 @@ fn begin(path: &Path, choice: &Choice, before: &Before) -> Result<First, WorkerE
 fn build(path: &Path, texts: Texts, choice: &Choice, before: &Before) -> Result<First, WorkerError> {
     let config = texts.parse().map_err(LoadError::from).map_err(ReloadError::from)?;
     let mounted = before.config.iter().filter_map(|texts| texts.parse().ok()).flat_map(|it| it.mounts);
-    let own =
-        Own::of(path, choice, &config, mounted.filter_map(|it| std::path::absolute(it.at).ok()).collect());
+    let mounted: Vec<_> = mounted.filter_map(|it| std::path::absolute(it.at).ok()).collect();
+    let own = Own::of(path, choice, &config, mounted.clone());
     let plans = plan::of_config(&config, &own).map_err(ReloadError::from)?;
     // Before the mounts: of two daemons for one config, that is what the second one is told.
     let control = before.control.as_ref().map(OwnedFd::try_clone).transpose()?;
@@ -208,11 +221,19 @@ fn build(path: &Path, texts: Texts, choice: &Choice, before: &Before) -> Result<
     let choice = &Choice { waits_for_key: choice.waits_for_key && !before.is_served, ..choice.clone() };
     let broker = assemble::broker(choice, &config, allowed).map_err(ReloadError::from)?;
     let broker = Arc::new(broker);
-    let planned = plans.into_iter().map(|plan| Planned::new(plan, &broker, &before.mounts));
-    let planned: Vec<_> = planned.collect::<Result<_, _>>()?;
+    // What was had before may be lost; what is new must be had, or the config of before goes on.
+    let is_same = before.config.as_ref() == Some(&texts);
+    let (mut planned, mut lost) = (Vec::new(), Vec::new());
+    for plan in plans {
+        let may_be_lost = mounted.contains(&plan.at);
+        match Planned::new(plan, &broker, before, may_be_lost, is_same)? {
+            Fate::Had(one) => planned.push(one),
+            Fate::Lost(one) => lost.push(one),
+        }
+    }
     let is_left = |kept: &&Arc<Kept>| !planned.iter().any(|it| it.takes_over(kept));
     let left = before.mounts.iter().filter(is_left).cloned().collect();
-    Ok(First { tried: None, problem: None, texts, config, broker, planned, left, socket })
+    Ok(First { tried: None, problem: None, texts, config, broker, planned, lost, left, socket })
 }
 
 impl From<ReloadError> for WorkerError {

@@ -13,6 +13,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::geteuid;
 
 use super::super::holder::{device_of, name_of};
+use super::super::lacking::Lost;
 use super::super::load::Texts;
 use super::super::message::{CONFIG, CONTROL, DEVICE, LEDGER, Order, Past, Report};
 use super::super::plan::Plan;
@@ -53,6 +54,23 @@ pub(super) struct Planned {
     broker: Arc<Broker>,
     fs: Arc<SecretFs>,
     kept: Option<Arc<Kept>>,
+    may_be_lost: bool,
+}
+
+/// What becomes of a mount of the config.
+pub(super) enum Fate<T> {
+    Had(T),
+    Lost(Lost),
+}
+
+impl<T> Fate<T> {
+    fn of(at: &Path, outcome: Result<T, ReloadError>, may_be_lost: bool) -> Result<Self, ReloadError> {
+        match outcome {
+            Ok(had) => Ok(Self::Had(had)),
+            Err(error) if may_be_lost => Ok(Self::Lost(Lost::new(at, &error))),
+            Err(error) => Err(error),
+        }
+    }
 }
 
 /// Makes mounts, and has them served.
@@ -98,6 +116,17 @@ pub(super) fn forget(link: &Link, number: &str) {
 }
 
 impl Kept {
+    /// Whether it is seen at this place, or would be if nothing were mounted over it.
+    pub(super) fn is_at(&self, at: &Path) -> bool {
+        mountpoint::has_ours_with(at, &self.number)
+    }
+
+    /// Ends it where it is: what takes its place is not there yet.
+    pub(super) fn abort(&self, link: &Link) {
+        mountpoint::abort(&self.number);
+        forget(link, &self.number);
+    }
+
     pub(super) fn take_away(&self, link: &Link) {
         if let Err(error) = mountpoint::take_away(&self.number) {
             tracing::warn!(%error, device = self.number, "a mount could not be taken away");
@@ -107,14 +136,24 @@ impl Kept {
 }
 
 impl Planned {
-    /// Judges the place, unless what is there is to be taken over.
-    pub(super) fn new(plan: Plan, broker: &Arc<Broker>, kept: &[Arc<Kept>]) -> Result<Self, ReloadError> {
-        let fs = filesystem(&plan, broker)?;
-        let kept = kept.iter().find(|it| mountpoint::is_ours_with(&plan.at, &it.number)).cloned();
-        if kept.is_none() {
-            prepare(&plan.at)?;
-        }
-        Ok(Self { plan, broker: broker.clone(), fs, kept })
+    /// Judges the place, unless what is there is to be taken over, though it may be covered.
+    /// `is_same`: what is wrong with the templates is no mistake of a new config.
+    pub(super) fn new(
+        plan: Plan,
+        broker: &Arc<Broker>,
+        before: &Before,
+        may_be_lost: bool,
+        is_same: bool,
+    ) -> Result<Fate<Self>, ReloadError> {
+        let at = plan.at.clone();
+        let kept = before.mounts.iter().find(|it| it.is_at(&at)).cloned();
+        let place = if kept.is_none() { prepare(&at).map_err(ReloadError::from) } else { Ok(()) };
+        let is_of_place = place.is_err();
+        let outcome = place.and_then(|()| {
+            let fs = filesystem(&plan, broker)?;
+            Ok(Self { plan, broker: broker.clone(), fs, kept, may_be_lost })
+        });
+        Fate::of(&at, outcome, may_be_lost && (is_of_place || is_same))
     }
 
     pub(super) fn takes_over(&self, kept: &Arc<Kept>) -> bool {
@@ -122,23 +161,29 @@ impl Planned {
     }
 
     /// From now on the mount answers. Its predecessor is dead.
-    pub(super) fn serve(mut self, maker: &Maker) -> Result<Mounted, ReloadError> {
+    pub(super) fn serve(mut self, maker: &Maker) -> Result<Fate<Mounted>, ReloadError> {
+        let (at, may_be_lost) = (self.plan.at.clone(), self.may_be_lost);
+        Fate::of(&at, self.take_over_or_mount(maker), may_be_lost)
+    }
+
+    fn take_over_or_mount(&mut self, maker: &Maker) -> Result<Mounted, ReloadError> {
+        let at = &self.plan.at;
         if let Some(kept) = self.kept.take() {
             match self.resume(&kept, maker) {
                 Ok(()) => {
                     metrics::get().resumes.of(["ok"]).inc();
-                    return Ok(Mounted { at: self.plan.at, device: kept.number.clone(), fs: self.fs });
+                    return Ok(Mounted { at: at.clone(), device: kept.number.clone(), fs: self.fs.clone() });
                 }
                 Err(error) => {
-                    let at = self.plan.at.display();
-                    tracing::warn!(%at, %error, "the mount cannot be gone on with: it is made anew, open handles end");
+                    tracing::warn!(at = %at.display(), %error, "the mount cannot be gone on with: it is made anew, open handles end");
                     metrics::get().resumes.of(["remounted"]).inc();
                     kept.take_away(&maker.link);
+                    prepare(at)?;
                     self.fs = filesystem(&self.plan, &self.broker)?;
                 }
             }
         }
-        maker.mount(&self.plan.at, &self.fs)
+        maker.mount(at, &self.fs)
     }
 
     fn resume(&self, kept: &Kept, maker: &Maker) -> io::Result<()> {
