@@ -12,6 +12,7 @@ mod scalar;
 mod schema;
 #[cfg(test)]
 mod tests;
+mod word;
 
 use core::net::SocketAddr;
 use std::collections::{BTreeMap, BTreeSet};
@@ -122,7 +123,7 @@ pub struct Profile {
 }
 
 /// Names that live elsewhere, as they are written.
-type Secrets = BTreeMap<SecretName, scalar::Word<scalar::ReferenceText>>;
+type Secrets = BTreeMap<SecretName, word::Word<scalar::ReferenceText>>;
 
 const OWN_PROVIDERS: [(&str, ProviderConfig); 2] =
     [("store", ProviderConfig::Store), ("env", ProviderConfig::Env)];
@@ -249,7 +250,7 @@ impl Config {
 
     fn judge_sources(&mut self, table: Secrets) -> Result<Sources, ConfigError> {
         let mut sources = Sources::default();
-        for (name, scalar::Word(reference)) in table {
+        for (name, word::Word(reference)) in table {
             let place = ["secrets", name.as_str()];
             if name.as_str() == "from" {
                 self.use_provider(&reference.text, &place)?;

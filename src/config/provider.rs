@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::raw;
-use super::scalar::Given;
+use super::word::Given;
 
 /// A provider as the config describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -13,9 +13,10 @@ use super::error::ConfigError;
 use super::provider::ProviderType;
 use super::reaction::{Argument, Signal, Unit};
 use super::scalar::{
-    Backend, Bytes, Count, FieldsForm, FilePath, Given, KeySource, Label, Loopback, Mode, ReferenceText,
-    Scalar, Status, Table, Variable, Word,
+    Backend, Bytes, Count, FieldsForm, FilePath, KeySource, Label, Loopback, Mode, ReferenceText, Status,
+    Variable,
 };
+use super::word::{Given, Scalar, Table, Word};
 use super::{Account, FileOptions};
 use crate::secret::SecretName;
 use crate::template::{Dialect, Format, Syntax};

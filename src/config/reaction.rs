@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use super::scalar::{Scalar, choice};
+use super::scalar::choice;
+use super::word::Scalar;
 
 /// One action, and when it is done.
 #[derive(Clone, Debug, PartialEq, Eq)]
