@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
@@ -88,9 +88,13 @@ impl Readers {
         let readers = Arc::new(Self { notes: Mutex::default(), table: Mutex::new(table) });
         let weak = Arc::downgrade(&readers);
         let look = move || {
-            let mut pause = SOON;
+            let (mut pause, mut looked) = (SOON, Instant::now());
             while let Some(readers) = weak.upgrade() {
-                pause = readers.look(pause);
+                pause = if readers.find_out() { SOON } else { (pause * 2).min(PERIOD) };
+                if looked.elapsed() >= PERIOD {
+                    readers.table().forget_gone();
+                    looked = Instant::now();
+                }
                 drop(readers);
                 thread::sleep(pause);
             }
@@ -149,24 +153,14 @@ impl Readers {
         self.table().reacted(process, file, print);
     }
 
-    /// What the thread does between two pauses. Answers with the next one.
-    fn look(&self, pause: Duration) -> Duration {
-        if !self.notes().of.is_empty() {
-            self.find_out();
-            return SOON;
-        }
-        if pause == PERIOD {
-            self.table().forget_gone();
-        }
-        (pause * 2).min(PERIOD)
-    }
-
-    fn find_out(&self) {
+    /// Answers whether there was anything to find out.
+    fn find_out(&self) -> bool {
         let (found, dropped) = {
             let mut notes = self.notes();
             (std::mem::take(&mut notes.of), std::mem::take(&mut notes.dropped))
         };
         metrics::get().readers_dropped.inc_by(dropped);
+        let is_any = !found.is_empty();
         let mut table = self.table();
         for ((pid, _), note) in found {
             // A process that started after the open only has its number.
@@ -175,6 +169,7 @@ impl Readers {
                 table.insert(process, note.uid, note.gid, note.edition, Timestamp::now());
             }
         }
+        is_any
     }
 
     fn notes(&self) -> MutexGuard<'_, Notes> {

@@ -1,7 +1,6 @@
 //! Who is known as a reader, and for how long. Processes are real ones.
 
 use std::process::{Child, Command, Stdio};
-use std::time::Instant;
 
 use super::*;
 
@@ -78,6 +77,22 @@ fn who_ends_is_forgotten() {
         thread::sleep(Duration::from_millis(10));
     }
     assert!(readers.has(2));
+}
+
+/// Also while there is always somebody who opens something.
+#[test]
+fn who_ends_is_forgotten_beside_others_who_go_on() {
+    let readers = Readers::start(&Ledger::none());
+    let (mut a, b) = (Sleeper::start(), Sleeper::start());
+    readers.opened(&a.caller(), &edition(1, 1));
+    readers.find_out();
+    a.end();
+    let patience = Instant::now() + Duration::from_secs(5);
+    while readers.has(1) {
+        readers.opened(&b.caller(), &edition(2, 1));
+        assert!(Instant::now() < patience, "it has ended, and is kept");
+        thread::sleep(Duration::from_millis(2));
+    }
 }
 
 #[test]
