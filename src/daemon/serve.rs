@@ -10,7 +10,7 @@ use tracing_appender::non_blocking::WorkerGuard;
 
 use crate::fs::{SecretFs, session};
 use crate::ledger::Ledger;
-use crate::sys::{hardening, namespace};
+use crate::sys::{allocator, hardening, namespace};
 
 /// Where filesystems are served.
 #[derive(Clone)]
@@ -29,6 +29,7 @@ impl Server {
     /// Starts threads: who forks has done so, and who waits for signals has blocked them. The log
     /// lasts as long as the server does.
     pub fn start(log: Option<WorkerGuard>) -> io::Result<Self> {
+        allocator::stay_small();
         hardening::forbid_dumps()?;
         let memory_is_locked = hardening::lock_memory();
         Ok(Self { runtime: runtime()?, memory_is_locked, _log: log })

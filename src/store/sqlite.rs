@@ -110,6 +110,9 @@ fn configure(connection: &Connection, access: Access) -> rusqlite::Result<()> {
     if access == Access::Read {
         // Who only reads leaves the WAL to the next writer, and closes without a sync.
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+        // Each commit empties the cache of pages; until then these are enough (KiB, for each of some
+        // connections: the default of 2000 is most of the memory of a daemon that lives long).
+        connection.pragma_update(None, "cache_size", -512)?;
         connection.pragma_update(None, "query_only", true)?;
     }
     // The first statement that looks into the file: what is wrong with it shows here.

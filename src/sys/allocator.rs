@@ -33,6 +33,26 @@ unsafe impl GlobalAlloc for Wiping {
     }
 }
 
+/// Keeps a server that lives long from growing: all threads share a few heaps, where each would
+/// have its own, up to eight for a CPU, and what is free in one is of no use to another; and what is
+/// large is mapped for itself and given back, where glibc would raise that bound with each use and
+/// leave holes. Before the first thread starts; glibc alone knows this (mallopt(3)).
+pub fn stay_small() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: take two numbers each.
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, HEAPS);
+        libc::mallopt(libc::M_MMAP_THRESHOLD, MAPPED);
+    }
+}
+
+/// As many threads can allocate at the same moment.
+#[cfg(target_env = "gnu")]
+const HEAPS: libc::c_int = 4;
+/// In bytes; where glibc begins.
+#[cfg(target_env = "gnu")]
+const MAPPED: libc::c_int = 128 << 10;
+
 /// From here on the pages that nobody has touched are left out: a buffer that is large just in
 /// case would otherwise become resident by being wiped.
 const LARGE: usize = 1 << 20;
