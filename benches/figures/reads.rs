@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::common::{Mounted, TestMount};
+use crate::common::{Daemon, Mounted, TestDaemon, TestMount, TestStore};
 use crate::idle;
 use crate::measure::{Samples, in_turn, on_one_cpu, time};
 use crate::table::{Row, Table};
@@ -30,18 +30,29 @@ fn read(file: &Path) {
     assert_eq!((size, got), (SIZE as u64, SIZE));
 }
 
-/// Ten secrets, and text around them so that the rendering has its 4 KiB.
-fn mount() -> Mounted {
-    let mut mount = TestMount::new();
-    let mut template = String::new();
+fn store() -> TestStore {
+    let store = TestStore::new();
     for secret in 0..SECRETS {
-        mount = mount.secret(&format!("key{secret}"), value(0));
-        template += &format!("KEY{secret}=<< secrets.key{secret} >>\n");
+        store.set(&format!("key{secret}"), value(0));
     }
+    store
+}
+
+/// Ten secrets, and text around them so that the rendering has its 4 KiB.
+fn template() -> String {
+    let uses: String =
+        (0..SECRETS).map(|secret| format!("KEY{secret}=<< secrets.key{secret} >>\n")).collect();
     let rendered = SECRETS * ("KEY0=".len() + value(0).len() + 1);
-    template += &"#".repeat(SIZE - rendered - 1);
-    template += "\n";
-    mount.template("file.txt.tpl", template).start()
+    format!("{uses}{}\n", "#".repeat(SIZE - rendered - 1))
+}
+
+fn mount() -> Mounted {
+    TestMount::on(store()).template("file.txt.tpl", template()).start()
+}
+
+/// The same, with all that a successor and `readers` need to know kept of each open.
+fn daemon() -> Daemon {
+    TestDaemon::on(store()).template("file.txt.tpl", template()).start()
 }
 
 /// Always as long, so that the rendering is too.
@@ -77,24 +88,30 @@ impl Drop for IdleMount {
     }
 }
 
-/// Samples of ours, of the idle one and of tmpfs. All is started inside, so that with
+/// Samples of ours, of the daemon's, of the idle one and of tmpfs. All is started inside, so that with
 /// `on_one_cpu` all of it is there.
 fn warm_samples() -> Vec<Samples> {
-    let (mounted, idle) = (mount(), IdleMount::start());
+    let (mounted, daemon, idle) = (mount(), daemon(), IdleMount::start());
     let memory = TempDir::new_in("/dev/shm").expect("a tmpfs at /dev/shm");
     fs::write(memory.path().join("file"), [b'x'; SIZE]).expect("written");
-    let files = [mounted.path("file.txt"), idle.folder.path().join(idle::NAME), memory.path().join("file")];
-    let [mut ours, mut nothing, mut tmpfs] = files.each_ref().map(|file| move || read(file));
-    in_turn(ROUNDS, TIMES, &mut [&mut ours, &mut nothing, &mut tmpfs])
+    let files = [
+        mounted.path("file.txt"),
+        daemon.path("file.txt"),
+        idle.folder.path().join(idle::NAME),
+        memory.path().join("file"),
+    ];
+    let [mut ours, mut daemons, mut nothing, mut tmpfs] = files.each_ref().map(|file| move || read(file));
+    in_turn(ROUNDS, TIMES, &mut [&mut ours, &mut daemons, &mut nothing, &mut tmpfs])
 }
 
 pub(crate) fn warm(table: &mut Table) {
     for (place, samples) in [("", warm_samples()), (", one CPU", on_one_cpu(warm_samples))] {
-        let [ours, nothing, tmpfs] = samples.try_into().ok().expect("three subjects");
+        let [ours, daemon, nothing, tmpfs] = samples.try_into().ok().expect("four subjects");
         let title = format!("open+fstat+read 4 KiB+close{place}");
         table.row(Row::new(&title, "tmpfs", &tmpfs));
         table.row(Row::new(&title, "do-nothing fuser", &nothing));
-        table.row(Row::new(&title, "secretfs, ready", &ours).times(&nothing, 1.0));
+        table.row(Row::new(&title, "secretfs mount, ready", &ours).times(&nothing, 1.0));
+        table.row(Row::new(&title, "secretfs daemon, ready", &daemon).times(&nothing, 1.0));
     }
 }
 
