@@ -211,6 +211,52 @@ fn a_hung_provider_costs_its_own_files_a_deadline_and_no_other_file_anything() {
     });
 }
 
+/// More of them than may be asked at once; the good one is asked for for the first time, and then
+/// each time, while somebody always waits for each of the others.
+#[test]
+fn hung_secrets_leave_the_good_ones_of_their_provider_alone() {
+    const HUNG: usize = 20;
+    let mut programmed = Programmed::new("[ \"$1\" = good ] || sleep 4250; echo v")
+        .settings("timeout: 4s, concurrency: 16, cache: {ttl: 1ms}")
+        .mounts("{at: mnt, templates: templates, deadline: 6s}")
+        .file("good", "<< secret('p:good') >>");
+    for number in 0..HUNG {
+        programmed = programmed.file(&format!("hung{number}"), &format!("<< secret('p:{number}') >>"));
+    }
+    let mount = programmed.start();
+    let is_over = AtomicBool::new(false);
+    let read_good = || {
+        let start = Instant::now();
+        assert_eq!(fs::read(mount.path("good")).ok().as_deref(), Some(&b"v"[..]), "{:?}", start.elapsed());
+        start.elapsed()
+    };
+    std::thread::scope(|scope| {
+        for number in 0..HUNG {
+            let (path, is_over) = (mount.path(&format!("hung{number}")), &is_over);
+            scope.spawn(move || {
+                while !is_over.load(Ordering::Relaxed) {
+                    assert!(fs::read(&path).is_err(), "it hangs");
+                    std::thread::sleep(Duration::from_millis(50));
+                }
+            });
+        }
+        std::thread::sleep(Duration::from_millis(300));
+        let cold = read_good();
+        let start = Instant::now();
+        let mut warm = Vec::new();
+        while start.elapsed() < Duration::from_secs(if common::long() { 60 } else { 8 }) {
+            std::thread::sleep(Duration::from_millis(50));
+            warm.push(read_good());
+        }
+        is_over.store(true, Ordering::Relaxed);
+        warm.sort();
+        let longest = warm[warm.len() - 1];
+        println!("cold {cold:?}; warm {:?} at the median, {longest:?} at most", warm[warm.len() / 2]);
+        assert!(cold < Duration::from_millis(2500), "{cold:?}");
+        assert!(longest < Duration::from_millis(2500), "{longest:?}");
+    });
+}
+
 /// The figure, loosely: what it is on a machine of its own, `benches/run hung` tells.
 #[test]
 fn one_hung_file_among_a_hundred_does_not_slow_the_others() {

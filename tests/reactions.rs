@@ -16,7 +16,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use certificate::Certificate;
 use common::ready::{ready_template, set_secrets};
@@ -96,6 +96,56 @@ fn a_signal_makes_a_reader_look_again() {
         "{}",
         daemon.stderr()
     );
+}
+
+/// Beside files whose provider hangs, more than are judged at once, a file reacts as ever, and who
+/// asks for the readers is told of all that is known.
+#[test]
+fn a_provider_that_hangs_delays_no_other_file() {
+    const HUNG: usize = 20;
+    let mut test = TestDaemon::new().secret("k", "one").template("f.tpl", "<< secrets.k >>\n");
+    for number in 0..HUNG {
+        test = test.template(&format!("hung{number}.tpl"), format!("<< secret('p:{number}') >>\n"));
+    }
+    let program = test.folder().join("program");
+    fs::write(
+        &program,
+        format!("#!/bin/sh\n[ -e {}/hang ] && sleep 4302; echo v\n", test.folder().display()),
+    )
+    .unwrap();
+    fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let daemon = test
+        .config(
+            "providers: {p: {type: exec, command: [./program], timeout: 8s, cache: {ttl: 1s}}}
+mounts:
+- at: mnt
+  templates: templates
+  deadline: 10s
+  files: {f: {on_change: {signal: HUP, debounce: 100ms}}}
+",
+        )
+        .start();
+    let reader = Reader::start(&daemon, "f");
+    (0..HUNG).for_each(|number| drop(daemon.read(&format!("hung{number}"))));
+    fs::write(daemon.folder().join("hang"), "").unwrap();
+    // They are asked anew when their time is up.
+    thread::sleep(Duration::from_millis(2500));
+    let start = Instant::now();
+    daemon.store().set("k", "two");
+    eventually("the new value", || (reader.seen() == "one\ntwo\n").then_some(()));
+    let took = start.elapsed();
+    assert!(took < Duration::from_secs(4), "{took:?}");
+    let start = Instant::now();
+    let readers: Vec<Value> = serde_json::from_str(&stdout_of(&daemon.run(&["readers", "--json"]))).unwrap();
+    println!("reacted after {took:?}, readers told after {:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
+    let stale = |name: &str| {
+        let path = daemon.path(name);
+        let reader = readers.iter().find(|it| it["file"] == path.to_str().unwrap());
+        reader.unwrap_or_else(|| panic!("{name} is not in {readers:?}"))["stale"].clone()
+    };
+    assert_eq!(stale("f"), false, "it has read the new one");
+    assert_eq!(stale("hung0"), Value::Null, "nobody knows: {readers:?}");
 }
 
 /// What changed while no worker looked is found by the next one; what was done is not done again.

@@ -1,7 +1,9 @@
-//! Stops asking a provider that fails again and again, and tries it now and then. Says at once what
-//! is wrong meanwhile, so that no reader waits for it. Pure; moments are arguments.
+//! Stops asking for what fails again and again, and tries it now and then. Says at once what is
+//! wrong meanwhile, so that no reader waits for it. Each secret for itself, so that a bad one costs
+//! the others nothing; and all that have failed together, as long as nothing is answered. Pure;
+//! moments are arguments.
 
-use std::collections::BTreeSet;
+use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -12,123 +14,170 @@ use crate::sys::uptime::Uptime;
 pub(super) struct Breaker {
     provider: String,
     /// Guards the bookkeeping; held for no call.
-    streak: Mutex<Streak>,
+    state: Mutex<State>,
 }
 
-/// Failures without an answer between them.
 #[derive(Default)]
-struct Streak {
-    failures: u32,
-    /// Whose questions failed. One bad secret must not cut the others off: who has not failed yet
-    /// may ask, even while the breaker is open.
-    failed: BTreeSet<SecretKey>,
+struct State {
+    /// Failures without an answer between them, whoever asked.
+    streak: u32,
     open: Option<Open>,
+    /// The secrets whose last question failed.
+    failed: HashMap<SecretKey, Failed>,
 }
 
+/// Nothing is answered.
 struct Open {
+    why: ProviderError,
+    /// When one of those who failed may try.
+    retry_at: Uptime,
+}
+
+struct Failed {
+    times: u32,
     why: ProviderError,
     wait: Duration,
     retry_at: Uptime,
-    /// Somebody tries it.
-    is_tried: bool,
+    /// Its waiting was put down to the provider once, and is not again.
+    is_forgiven: bool,
 }
 
-/// The failures in a row that open it.
+/// The failures in a row that are enough.
 const FAILURES: u32 = 5;
-/// How long it stays open at first, and at most: twice as long after each failed try.
+/// How long it is not asked then, at first and at most: twice as long after each failed try.
 const FIRST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(30);
+/// Between two tries, whoever makes them, while nothing is answered.
+const TRY: Duration = Duration::from_millis(250);
+/// Secrets that have failed, beyond which those whose time has come are forgotten.
+const MOST: usize = 100_000;
 
 impl Breaker {
     pub(super) fn new(provider: &str) -> Self {
-        Self { provider: provider.to_owned(), streak: Mutex::default() }
+        Self { provider: provider.to_owned(), state: Mutex::default() }
     }
 
     /// Why not to ask for these now, if it must not be.
     pub(super) fn refuse(&self, keys: &[SecretKey], now: Uptime) -> Result<(), ProviderError> {
-        self.streak().refuse(keys, now)
+        self.state().refuse(keys, now)
     }
 
     /// Whether to ask for these now, by who does so then.
     pub(super) fn admit(&self, keys: &[SecretKey], now: Uptime) -> Result<(), ProviderError> {
-        let mut streak = self.streak();
-        streak.refuse(keys, now)?;
-        let has_failed = streak.has_failed(keys);
-        if let Some(open) = streak.open.as_mut().filter(|_| has_failed) {
-            // The one who tries; the next may when this one has failed, or was lost.
-            (open.retry_at, open.is_tried) = (now + open.wait, true);
+        let mut state = self.state();
+        state.refuse(keys, now)?;
+        let has_failed = state.has_failed(keys);
+        if let Some(open) = state.open.as_mut().filter(|_| has_failed) {
+            // The one who tries; the next one may soon, also if this one is lost.
+            open.retry_at = now + TRY;
             show(&self.provider, TRYING);
         }
         Ok(())
     }
 
+    /// Whether one of these has failed when it was asked for last.
+    pub(super) fn suspects(&self, keys: &[SecretKey]) -> bool {
+        self.state().has_failed(keys)
+    }
+
     /// Takes note of how it went.
     pub(super) fn heed(&self, keys: &[SecretKey], error: Option<&ProviderError>, now: Uptime) {
-        let mut streak = self.streak();
+        let mut state = self.state();
         match error {
-            Some(error) if error.is_outage() => streak.fail(keys, error, now, &self.provider),
+            Some(error) if error.is_outage() => state.fail(keys, error, now, &self.provider),
             // It answers, even if nobody can use the answer.
-            _ => streak.end(&self.provider),
+            _ => state.answer(keys, now, &self.provider),
         }
     }
 
     pub(super) fn health(&self) -> Result<(), ProviderError> {
-        match &self.streak().open {
+        match &self.state().open {
             Some(open) => Err(open.why.clone()),
             None => Ok(()),
         }
     }
 
-    fn streak(&self) -> MutexGuard<'_, Streak> {
-        self.streak.lock().expect("nothing panics while it holds this")
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("nothing panics while it holds this")
     }
 }
 
-impl Streak {
+impl State {
     fn has_failed(&self, keys: &[SecretKey]) -> bool {
-        keys.iter().any(|key| self.failed.contains(key))
+        keys.iter().any(|key| self.failed.contains_key(key))
     }
 
     fn refuse(&self, keys: &[SecretKey], now: Uptime) -> Result<(), ProviderError> {
-        let Some(open) = &self.open else { return Ok(()) };
-        let left = open.retry_at.since(now);
-        if left.is_zero() || !self.has_failed(keys) {
-            return Ok(());
+        let next = self.open.as_ref().map_or(now, |open| open.retry_at);
+        for failed in keys.iter().filter_map(|key| self.failed.get(key)) {
+            let left = failed.retry_at.max(next).since(now);
+            if !left.is_zero() {
+                return Err(ProviderError::Unavailable(format!(
+                    "not asked for {:.0} s more: it has failed {} times in a row: {}",
+                    left.as_secs_f64().ceil(),
+                    failed.times.max(if self.open.is_some() { self.streak } else { 0 }),
+                    failed.why
+                )));
+            }
         }
-        Err(ProviderError::Unavailable(format!(
-            "not asked for {:.0} s more: it has failed {} times in a row: {}",
-            left.as_secs_f64().ceil(),
-            self.failures,
-            open.why
-        )))
+        Ok(())
     }
 
     fn fail(&mut self, keys: &[SecretKey], error: &ProviderError, now: Uptime, provider: &str) {
-        self.failures += 1;
-        self.failed.extend(keys.iter().cloned());
-        if self.failures < FAILURES {
+        self.streak += 1;
+        let nothing_is_answered = self.streak >= FAILURES;
+        if self.failed.len() >= MOST {
+            self.failed.retain(|_, failed| failed.retry_at > now);
+        }
+        for key in keys {
+            let others = u32::try_from(self.failed.len()).unwrap_or(u32::MAX);
+            let failed = self.failed.entry(key.clone()).or_insert_with(|| Failed::new(error, now));
+            failed.again(error, nothing_is_answered.then_some(others), now);
+        }
+        if !nothing_is_answered {
             return;
         }
-        let wait = match &self.open {
-            None => FIRST,
-            Some(open) if open.is_tried => (open.wait * 2).min(LONGEST),
-            // Asked before it was opened.
-            Some(_) => return,
-        };
-        if self.open.is_none() {
-            tracing::warn!(provider, failures = self.failures, %error, "breaker_state: open");
-            crate::metrics::get().breaker_opened.of([provider]).inc();
-        }
         show(provider, OPEN);
-        self.open = Some(Open { why: error.clone(), wait, retry_at: now + wait, is_tried: false });
+        if self.open.is_none() {
+            tracing::warn!(provider, failures = self.streak, %error, "breaker_state: open");
+            crate::metrics::get().breaker_opened.of([provider]).inc();
+            self.open = Some(Open { why: error.clone(), retry_at: now + FIRST });
+        }
     }
 
-    fn end(&mut self, provider: &str) {
-        if self.open.is_some() {
+    fn answer(&mut self, keys: &[SecretKey], now: Uptime, provider: &str) {
+        self.streak = 0;
+        keys.iter().for_each(|key| drop(self.failed.remove(key)));
+        if self.open.take().is_some() {
             tracing::warn!(provider, "breaker_state: closed");
             show(provider, CLOSED);
+            self.failed.values_mut().for_each(|failed| failed.forgive(now));
         }
-        *self = Self::default();
+    }
+}
+
+impl Failed {
+    fn new(error: &ProviderError, now: Uptime) -> Self {
+        Self { times: 0, why: error.clone(), wait: Duration::ZERO, retry_at: now, is_forgiven: false }
+    }
+
+    /// `others`: how many have failed, if nothing is answered. All of them try before this one
+    /// does again.
+    fn again(&mut self, error: &ProviderError, others: Option<u32>, now: Uptime) {
+        self.times += 1;
+        self.why = error.clone();
+        if others.is_some() || self.times >= FAILURES || !self.wait.is_zero() {
+            let tries = TRY.saturating_mul(others.unwrap_or(0)).saturating_mul(2);
+            self.wait = (self.wait * 2).max(tries).clamp(FIRST, LONGEST);
+            self.retry_at = now + self.wait;
+        }
+    }
+
+    /// It may be that only the provider was to blame: that can be found out at once.
+    fn forgive(&mut self, now: Uptime) {
+        if !std::mem::replace(&mut self.is_forgiven, true) {
+            self.retry_at = now;
+        }
     }
 }
 
@@ -187,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn one_at_a_time_tries_it_and_closes_it() {
+    fn one_at_a_time_tries_it_and_an_answer_closes_it() {
         let (breaker, bad, now) = after(5);
         let later = now + FIRST;
         assert!(breaker.admit(&bad, later).is_ok());
@@ -206,5 +255,57 @@ mod tests {
         assert!(breaker.admit(&bad, now).is_err() && breaker.admit(&good, now).is_ok());
         breaker.heed(&good, Some(&failed()), now);
         assert!(breaker.admit(&good, now).is_err(), "it has had its try");
+    }
+
+    #[test]
+    fn a_bad_secret_is_asked_for_less_and_less_while_others_are_answered() {
+        let (breaker, mut now) = (Breaker::new("p"), Uptime::now());
+        let (bad, good) = ([SecretKey::named("bad")], [SecretKey::named("good")]);
+        let (mut asked, start) = (0, now);
+        while now.since(start) < Duration::from_secs(300) {
+            now = now + Duration::from_millis(100);
+            breaker.admit(&good, now).unwrap();
+            breaker.heed(&good, None, now);
+            if breaker.admit(&bad, now).is_ok() {
+                asked += 1;
+                breaker.heed(&bad, Some(&failed()), now);
+            }
+        }
+        assert!((10..=25).contains(&asked), "{asked} times in 300 s");
+        assert!(breaker.health().is_ok() && breaker.suspects(&bad) && !breaker.suspects(&good));
+        assert!(breaker.admit(&bad, now).unwrap_err().to_string().contains("times in a row: down"));
+        breaker.heed(&bad, None, now);
+        assert!(breaker.admit(&bad, now).is_ok() && !breaker.suspects(&bad), "forgotten with its answer");
+    }
+
+    /// As those do that `ready:` asks for each second.
+    #[test]
+    fn bad_secrets_that_try_first_keep_a_good_one_from_it_for_a_moment_only() {
+        let (breaker, mut now) = (Breaker::new("p"), Uptime::now());
+        let key = |number: u32| [SecretKey::named(&number.to_string())];
+        (0..6).for_each(|number| breaker.heed(&key(number), Some(&failed()), now));
+        let (good, start, mut tries) = (key(5), now, 0);
+        loop {
+            now = now + Duration::from_millis(100);
+            for bad in (0..5).map(key) {
+                if breaker.admit(&bad, now).is_ok() {
+                    tries += 1;
+                    breaker.heed(&bad, Some(&failed()), now);
+                }
+            }
+            if breaker.admit(&good, now).is_ok() {
+                break;
+            }
+        }
+        let took = now.since(start);
+        assert!(took < Duration::from_secs(6) && tries >= 3, "after {took:?} and {tries} tries of others");
+        breaker.heed(&good, None, now);
+        assert!(breaker.health().is_ok());
+        // They may be good now, too; who is not, is found out once.
+        assert!((0..5).map(key).all(|bad| breaker.admit(&bad, now).is_ok()));
+        (0..5).for_each(|number| breaker.heed(&key(number), Some(&failed()), now));
+        assert!(breaker.health().is_err());
+        breaker.heed(&good, None, now);
+        assert!((0..5).map(key).all(|bad| breaker.admit(&bad, now).is_err()));
     }
 }

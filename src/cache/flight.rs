@@ -4,10 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{SemaphorePermit, watch};
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use super::table::{Flight, Told};
+use super::turns::Turn;
 use super::{Inner, Need};
 use crate::provider::{Batch, ProviderError};
 use crate::secret::SecretKey;
@@ -106,8 +107,7 @@ impl Inner {
         loop {
             // A breaker that refuses will do so again.
             let turn = self.turn(keys, end).await?;
-            let outcome = self.ask_once(keys, end).await;
-            drop(turn);
+            let outcome = turn.spend(self.ask_once(keys, end)).await;
             tries += 1;
             let pause = (PAUSE + jitter()) * tries;
             let is_over = tries > RETRIES || Instant::now() + pause >= end;
@@ -119,12 +119,12 @@ impl Inner {
     }
 
     /// Who need not ask waits for no turn; who has waited may find that it need not ask now.
-    async fn turn(&self, keys: &[SecretKey], end: Instant) -> Result<SemaphorePermit<'_>, ProviderError> {
+    async fn turn(&self, keys: &[SecretKey], end: Instant) -> Result<Turn<'_>, ProviderError> {
         self.breaker.refuse(keys, Uptime::now())?;
-        let turn = timeout_at(end, self.turns.acquire()).await;
+        let turn = timeout_at(end, self.turns.take(self.breaker.suspects(keys))).await;
         let turn = turn.map_err(|_| self.late("is busy with other questions"))?;
         self.breaker.admit(keys, Uptime::now())?;
-        Ok(turn.expect("it is never closed"))
+        Ok(turn)
     }
 
     async fn ask_once(&self, keys: &[SecretKey], end: Instant) -> Result<Batch, ProviderError> {

@@ -1,15 +1,14 @@
 //! What stands between the readers and a provider elsewhere, itself a provider: keeps answers for a
 //! while, asks once however many want to know, and says so when it has to serve an old answer.
-//! Uses `provider`; its parts are `table` (what is kept), `breaker` and `flight` (how it is asked).
+//! Uses `provider`; its parts are `table` (what is kept), `breaker`, `turns` and `flight` (how it is asked).
 
 mod breaker;
 mod flight;
 mod table;
+mod turns;
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
-
-use tokio::sync::Semaphore;
 
 use crate::config::{Keeping, Limits};
 use crate::provider::{AsOf, Batch, BoxFuture, Provider, ProviderError, Pulse};
@@ -18,6 +17,7 @@ use crate::sys::uptime::Uptime;
 use breaker::Breaker;
 use flight::Seat;
 use table::{Table, Told};
+use turns::Turns;
 
 /// A provider, with a memory in front of it. Freshness, as readers see it:
 ///
@@ -37,7 +37,7 @@ struct Inner {
     keeping: Keeping,
     /// Guards the bookkeeping; held for no call.
     table: Mutex<Table>,
-    turns: Semaphore,
+    turns: Turns,
     breaker: Breaker,
 }
 
@@ -50,7 +50,7 @@ impl Cache {
         Self(Arc::new(Inner {
             name: name.to_owned(),
             upstream,
-            turns: Semaphore::new(limits.concurrency),
+            turns: Turns::new(&limits),
             table: Mutex::new(Table::new(keeping.clone())),
             breaker: Breaker::new(name),
             limits,

@@ -198,7 +198,8 @@ pub(super) struct Provider {
     /// How long an answer may take, with all tries (default: 4s)
     #[serde(default)]
     pub(super) timeout: Given<Duration>,
-    /// How many questions may be under way (default: 16)
+    /// How many questions may be under way (default: 16). One that has taken a quarter of its time
+    /// is not counted any more, up to four times as many in all
     #[serde(default)]
     pub(super) concurrency: Given<Count>,
     /// Where it is

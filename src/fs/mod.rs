@@ -11,6 +11,7 @@ pub mod handle;
 pub mod holders;
 mod inherit;
 mod janitor;
+mod judging;
 mod listing;
 mod loading;
 pub mod mountpoint;

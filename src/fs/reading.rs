@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::{Duration, Instant};
 
-use tokio::task::JoinSet;
+use tokio::time::timeout;
 
+use super::judging::Judging;
 use super::nodes::{Place, View};
 use super::render::nobody;
 use super::snapshot::Snapshot;
@@ -30,6 +31,7 @@ pub(super) struct Watching {
     reactions: Arc<Reactions>,
     /// Guards what is current, as far as somebody has read it.
     known: Mutex<HashMap<Place, Known>>,
+    judging: Judging,
 }
 
 enum Known {
@@ -58,8 +60,6 @@ pub struct Told {
 }
 
 const RETRY: Duration = Duration::from_secs(10);
-/// Files that are rendered at the same time because somebody has read them.
-const AT_ONCE: usize = 16;
 
 impl SecretFs {
     /// From the start on, who reads the mount at this place is known. Before it is served.
@@ -72,7 +72,8 @@ impl SecretFs {
         if let Some((at, reactions)) = self.watched.get() {
             let (at, reactions) = (at.clone(), reactions.clone());
             let readers = Readers::start(ledger);
-            let _ = self.watching.set(Watching { at, readers, reactions, known: Mutex::default() });
+            let (known, judging) = (Mutex::default(), Judging::new());
+            let _ = self.watching.set(Watching { at, readers, reactions, known, judging });
         }
     }
 
@@ -97,12 +98,13 @@ impl SecretFs {
         self.watching.get().is_some_and(|watching| watching.readers.has(file))
     }
 
-    /// Everybody who has read something and still runs.
+    /// Everybody who has read something and still runs. What is current is unknown of a file whose
+    /// provider lets wait.
     pub async fn readers(self: &Arc<Self>) -> Vec<Told> {
         self.judge_readers().await;
         let Some(watching) = self.watching.get() else { return Vec::new() };
         let told = |reading: Reading| Told {
-            current: watching.current(&reading),
+            current: watching.confirmed(&reading),
             reacted: watching.reactions.last(&watching.at.join(&reading.edition.path)),
             reading,
         };
@@ -130,26 +132,23 @@ impl SecretFs {
     }
 
     /// Finds out what is current of everything that somebody has read, and wants done what the
-    /// config says for those who hold something else.
+    /// config says for those who hold something else. What takes its time, here or for who came
+    /// before, is left to itself.
     pub(super) async fn judge_readers(self: &Arc<Self>) {
         let Some(watching) = self.watching.get() else { return };
         let groups = watching.readers.groups();
         watching.forget_all_but(&groups);
         let now = self.now();
-        let mut judged = JoinSet::new();
         for reading in &groups {
-            let Some(file) = now.tree.file(reading.edition.file) else { continue };
-            if watching.stands(&place_of(&reading.edition), &now, file) {
-                continue;
+            let place = place_of(&reading.edition);
+            if let Some(file) = now.tree.file(reading.edition.file)
+                && !watching.stands(&place, &now, file)
+                && watching.judging.begin(&place)
+            {
+                self.judge_aside(place, now.clone(), file.clone(), reading.clone());
             }
-            // One that takes its time keeps few others waiting.
-            if judged.len() >= AT_ONCE {
-                judged.join_next().await;
-            }
-            let (this, now, file, reading) = (self.clone(), now.clone(), file.clone(), reading.clone());
-            judged.spawn(async move { this.judge_file(&now, &file, &reading).await });
         }
-        judged.join_all().await;
+        watching.judging.settle().await;
         let files: HashSet<FileId> = groups.iter().map(|reading| reading.edition.file).collect();
         for file in files.into_iter().filter_map(|file| now.tree.file(file)) {
             let Some(reaction) = &file.spec.on_change else { continue };
@@ -160,10 +159,26 @@ impl SecretFs {
         }
     }
 
-    async fn judge_file(self: &Arc<Self>, now: &Arc<Generation>, file: &Arc<File>, reading: &Reading) {
-        let Some(watching) = self.watching.get() else { return };
-        let place = place_of(&reading.edition);
-        if self.renew_known(watching, &place, now, file).await {
+    fn judge_aside(self: &Arc<Self>, place: Place, now: Arc<Generation>, file: Arc<File>, reading: Reading) {
+        let this = self.clone();
+        tokio::spawn(async move {
+            let Some(watching) = this.watching.get() else { return };
+            let judge = this.judge_file(watching, &place, &now, &file, &reading);
+            watching.judging.judge(&place, judge).await;
+        });
+    }
+
+    async fn judge_file(
+        self: &Arc<Self>,
+        watching: &Watching,
+        place: &Place,
+        now: &Arc<Generation>,
+        file: &Arc<File>,
+        reading: &Reading,
+    ) {
+        // As long as one of its readers would wait.
+        let renewed = timeout(file.spec.deadline, self.renew_known(watching, place, now, file));
+        if renewed.await == Ok(true) {
             return;
         }
         // Everybody's view is rendered for nobody in particular; another for one of its readers.
@@ -174,16 +189,16 @@ impl SecretFs {
         };
         let rendered = self.rendered_in_time(caller, now.clone(), file.clone()).await;
         let snapshot = match &rendered {
-            Ok(Some(wanted)) if wanted.place == place => Some(&wanted.snapshot),
+            Ok(Some(wanted)) if wanted.place == *place => Some(&wanted.snapshot),
             _ => None,
         };
         let current = snapshot.and_then(|snapshot| {
             let template = snapshot.template()?;
-            let (edition, basis) = (self.edition(file, &place, snapshot), snapshot.basis(&template)?);
+            let (edition, basis) = (self.edition(file, place, snapshot), snapshot.basis(&template)?);
             Some(Current { edition, file: file.clone(), template, broker: now.broker.clone(), basis })
         });
         let failed = || Known::Failed { pulses: now.broker.pulses(), at: Instant::now() };
-        watching.known().insert(place, current.map_or_else(failed, Known::Current));
+        watching.known().insert(place.clone(), current.map_or_else(failed, Known::Current));
     }
 
     /// Asks the providers that moved, without rendering.
@@ -224,6 +239,12 @@ impl Watching {
             Some(Known::Current(current)) => Some(current.edition.clone()),
             _ => None,
         }
+    }
+
+    /// The same, unless just now nobody can tell whether it still is.
+    fn confirmed(&self, reading: &Reading) -> Option<Arc<Edition>> {
+        let is_open = self.judging.is_under_way(&place_of(&reading.edition));
+        self.current(reading).filter(|_| !is_open)
     }
 
     fn is_stale(&self, reading: &Reading) -> bool {

@@ -3,7 +3,7 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -88,6 +88,18 @@ impl Guarded {
 
 fn credentials(username: &str, password: &str) -> String {
     format!("Basic {}", STANDARD.encode(format!("{username}:{password}")))
+}
+
+/// What is answered on a unix socket to a GET, without the head.
+#[track_caller]
+pub fn get_unix(at: &Path, target: &str) -> String {
+    let mut stream = UnixStream::connect(at).expect("a socket");
+    write!(stream, "GET {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").expect("a request");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+    assert!(head.starts_with("HTTP/1.1 200"), "{target}: {answer}");
+    body.to_owned()
 }
 
 /// Answers on a unix socket.
