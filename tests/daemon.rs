@@ -92,6 +92,14 @@ fn a_config_that_cannot_be_served_is_told_and_leaves_nothing() {
         ":3:",
         78,
     );
+    let hidden = |daemon: TestDaemon| {
+        let output = daemon.refused();
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let mistake = "mounts:\n- {at: mnt, templates: templates}\npasword: hunter2\n";
+    refused(one_file().config(mistake), "secretfs.yaml:4:1: unknown key `pasword`", 78);
+    let log = hidden(one_file().config(mistake));
+    assert!(log.contains("pasword") && !log.contains("hunter2"), "no terminal, but a log: {log}");
     let busy = one_file();
     fs::write(busy.folder().join("mnt/own"), "x").unwrap();
     refused(busy, "not empty", 73);

@@ -5,7 +5,7 @@ mod common;
 
 use std::fs::{self, File};
 use std::io::{Read, Seek, Write};
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, lchown, symlink};
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -138,7 +138,7 @@ fn nothing_that_the_daemon_reads_may_lie_in_its_mounts() {
     for folder in ["m2", "none"] {
         fs::create_dir(daemon.folder().join(folder)).unwrap();
     }
-    std::os::unix::fs::symlink("mnt/f", daemon.folder().join("link")).unwrap();
+    symlink("mnt/f", daemon.folder().join("link")).unwrap();
     let daemon = daemon.start();
     let reload = || daemon.run(&["reload", "--socket", "run/control.sock"]);
     for mistake in [
@@ -185,6 +185,38 @@ fn a_config_that_somebody_else_could_have_written_is_refused() {
     // Nobody can replace what is root's in a sticky folder.
     set_mode(".", 0o1777);
     assert!(reload().status.success());
+}
+
+/// Whoever may write where a link lies, or where it leads, writes the config.
+#[test]
+fn a_config_behind_links_is_judged_where_they_lie_and_where_it_lies() {
+    let daemon = one_file().start();
+    let folder = daemon.store().folder();
+    let set_mode = |name: &str, mode| {
+        fs::set_permissions(folder.join(name), fs::Permissions::from_mode(mode)).unwrap();
+    };
+    for name in ["one", "two"] {
+        fs::create_dir(folder.join(name)).unwrap();
+    }
+    fs::rename(folder.join("secretfs.yaml"), folder.join("two/config.yaml")).unwrap();
+    symlink("../two/config.yaml", folder.join("one/link.yaml")).unwrap();
+    symlink("one/link.yaml", folder.join("secretfs.yaml")).unwrap();
+    let reload = || daemon.run(&["reload", "--socket", "run/control.sock"]);
+    assert!(reload().status.success(), "the control");
+    for (name, open, closed) in
+        [("one", 0o777, 0o755), ("two", 0o777, 0o755), ("two/config.yaml", 0o666, 0o644)]
+    {
+        set_mode(name, open);
+        let said = String::from_utf8_lossy(&reload().stderr).into_owned();
+        assert!(
+            said.contains(&format!("{name} belongs to another user, or others may write to it")),
+            "{said}"
+        );
+        set_mode(name, closed);
+        assert!(reload().status.success(), "the control: {name}");
+    }
+    lchown(folder.join("one/link.yaml"), Some(USER), None).unwrap();
+    assert!(!reload().status.success(), "the link is another user's");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! them; another one, started from the same command line, does the work. May use every layer.
 
 use std::ffi::CStr;
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -83,10 +84,15 @@ fn work(common: &Common, config: PathBuf) -> Result<u8, Failure> {
     };
     let outcome = Worker::prepare(link.clone(), setup).and_then(Worker::run);
     outcome.map(|()| exit::OK).map_err(|error| {
-        let failure = Failure::from(error);
+        let brief = Failure::new(exit::OS, error.in_brief()).problem;
         // If nobody hears it, nobody is left to be told.
-        let _ = Report::Failed(failure.problem.clone()).send(&link);
-        failure
+        let _ = Report::Failed(brief.clone()).send(&link);
+        let failure = Failure::from(error);
+        match std::io::stderr().is_terminal() {
+            true => failure,
+            // Others may read a log than the config.
+            false => Failure { problem: brief, ..failure },
+        }
     })
 }
 

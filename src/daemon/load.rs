@@ -36,6 +36,8 @@ const MORE: &str = "conf.d";
 
 /// More than that nobody has written.
 const LARGEST: u64 = 1 << 20;
+/// As many as the kernel follows.
+const MOST_LINKS: u32 = 40;
 
 /// Who answers for the file that is named.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -126,10 +128,9 @@ impl LoadError {
 /// Of the file that is there when it is opened: what is judged is what is read.
 fn text_of(path: &Path) -> Result<String, LoadError> {
     let failed = |error| unreadable(path, error);
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    refuse_strangers(folder, &folder.metadata().map_err(failed)?)?;
+    let path = &behind_links(path)?;
     // Not blocking: a FIFO must not hold us up before it can be refused.
-    let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
+    let flags = libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_NOFOLLOW;
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(failed)?;
     let meta = file.metadata().map_err(failed)?;
     let unfit = |what| LoadError::Unfit { path: path.to_owned(), what };
@@ -143,6 +144,25 @@ fn text_of(path: &Path) -> Result<String, LoadError> {
         true => Err(unfit("larger than 1 MiB")),
         false => Ok(text),
     }
+}
+
+/// The file itself. Whoever may write to a folder on the way decides what is read in the end.
+fn behind_links(path: &Path) -> Result<PathBuf, LoadError> {
+    let failed = |error| unreadable(path, error);
+    let mut reached = path.to_owned();
+    for _ in 0..MOST_LINKS {
+        let folder = reached.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        refuse_strangers(folder, &folder.metadata().map_err(failed)?)?;
+        let meta = reached.symlink_metadata().map_err(failed)?;
+        if !meta.is_symlink() {
+            return Ok(reached);
+        }
+        if !is_ours(&meta) {
+            return Err(LoadError::Stranger(reached));
+        }
+        reached = folder.join(reached.read_link().map_err(failed)?);
+    }
+    Err(failed(io::Error::from_raw_os_error(libc::ELOOP)))
 }
 
 /// By name. What an editor leaves there while it writes begins with a dot or ends otherwise.
@@ -169,14 +189,17 @@ fn files_in(folder: &Path) -> Result<Vec<PathBuf>, LoadError> {
 /// The config says which store is opened, who may read what, and which programs are run. In a
 /// sticky folder nobody can replace what belongs to another (inode(7)).
 fn refuse_strangers(path: &Path, meta: &Metadata) -> Result<(), LoadError> {
-    let is_ours = [0, geteuid().as_raw()].contains(&meta.uid());
     let own_group = [0, getegid().as_raw()].contains(&meta.gid());
     let others = if own_group { 0o002 } else { 0o022 };
     let is_sticky = meta.is_dir() && meta.mode() & libc::S_ISVTX != 0;
-    match is_ours && (meta.mode() & others == 0 || is_sticky) {
+    match is_ours(meta) && (meta.mode() & others == 0 || is_sticky) {
         true => Ok(()),
         false => Err(LoadError::Stranger(path.to_owned())),
     }
+}
+
+fn is_ours(meta: &Metadata) -> bool {
+    [0, geteuid().as_raw()].contains(&meta.uid())
 }
 
 fn unreadable(path: &Path, error: io::Error) -> LoadError {

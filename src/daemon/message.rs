@@ -15,6 +15,8 @@ pub enum Order {
     Kept(String, OwnedFd),
     /// Somebody serves until this worker is prepared.
     Relieve,
+    /// Several workers have ended at once: take over one mount after the other.
+    Carefully,
     /// That was all: get ready. This is what happened before.
     Prepare(Past),
     /// Nobody else serves any more.
@@ -32,6 +34,8 @@ pub enum Report {
     Keep(String, OwnedFd),
     Drop(String),
     Prepared,
+    /// The mount with this device number is taken over now, carefully.
+    Takes(String),
     /// All mounts answer.
     Serving,
     /// And all that the config waits for is there.
@@ -93,6 +97,7 @@ impl Order {
         match self {
             Self::Kept(name, descriptor) => link.send_with(&line("kept", name), descriptor.as_fd()),
             Self::Relieve => link.send(b"relieve"),
+            Self::Carefully => link.send(b"carefully"),
             Self::Prepare(past) => link.send(&line("prepare", &past.to_string())),
             Self::Go => link.send(b"go"),
             Self::Reload => link.send(b"reload"),
@@ -106,6 +111,7 @@ impl Order {
         receive(link, |word, argument, descriptor| match (word, descriptor) {
             ("kept", Some(descriptor)) => Some(Self::Kept(argument, descriptor)),
             ("relieve", _) => Some(Self::Relieve),
+            ("carefully", _) => Some(Self::Carefully),
             ("prepare", _) => Some(Self::Prepare(Past::parse(&argument))),
             ("go", _) => Some(Self::Go),
             ("reload", _) => Some(Self::Reload),
@@ -122,6 +128,7 @@ impl Report {
             Self::Keep(name, descriptor) => link.send_with(&line("keep", name), descriptor.as_fd()),
             Self::Drop(name) => link.send(&line("drop", name)),
             Self::Prepared => link.send(b"prepared"),
+            Self::Takes(device) => link.send(&line("takes", device)),
             Self::Serving => link.send(b"serving"),
             Self::Ready => link.send(b"ready"),
             Self::Reloaded => link.send(b"reloaded"),
@@ -137,6 +144,7 @@ impl Report {
             ("keep", Some(descriptor)) => Some(Self::Keep(argument, descriptor)),
             ("drop", _) => Some(Self::Drop(argument)),
             ("prepared", _) => Some(Self::Prepared),
+            ("takes", _) => Some(Self::Takes(argument)),
             ("serving", _) => Some(Self::Serving),
             ("ready", _) => Some(Self::Ready),
             ("reloaded", _) => Some(Self::Reloaded),

@@ -3,7 +3,7 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -11,6 +11,7 @@ use std::process::{Command, Stdio};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::sys::stat::Mode;
 use nix::sys::statfs::{FUSE_SUPER_MAGIC, statfs};
@@ -187,6 +188,13 @@ pub fn unmount(at: &Path, way: Way, device: &str) -> io::Result<()> {
 pub fn take_away(device: &str) -> io::Result<()> {
     let way = if geteuid().is_root() { Way::Direct } else { Way::Helper };
     places_of(device).iter().try_for_each(|at| unmount(at, way, device))
+}
+
+/// Whether the mount that this is the device of is there and answers to somebody. If not, its number
+/// may be another mount's by now, even another daemon's.
+pub fn is_connected(device: BorrowedFd<'_>) -> bool {
+    let mut device = [PollFd::new(device, PollFlags::empty())];
+    poll(&mut device, PollTimeout::ZERO) == Ok(0)
 }
 
 /// Ends the connection of a mount: who waits for an answer gets an error. The mount stays, dead.

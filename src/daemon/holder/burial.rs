@@ -9,7 +9,7 @@ use super::child::Stage;
 /// Who has served for this long has not failed at once.
 const LASTED: Duration = Duration::from_millis(250);
 /// So many workers in a row may fail before there is a pause.
-const AT_ONCE: u32 = 3;
+pub(super) const AT_ONCE: u32 = 3;
 const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// From the end of a worker's link to its own.
@@ -20,13 +20,16 @@ impl Holder {
     pub(super) fn bury_coming(&mut self) -> Option<u8> {
         let worker = self.coming.take()?;
         let (pid, was_going) = (worker.pid.as_raw(), worker.stage == Stage::Going);
-        let why = worker.last_words.clone();
+        let (why, takes) = (worker.last_words.clone(), worker.takes.clone());
         let status = worker.end(ENDING, || {});
         if !self.is_relied_on && why.is_some() {
             self.refuse_start();
             return Some(status.code().map_or(1, |code| code as u8));
         }
         tracing::error!(worker = pid, %status, why, "the worker ended before it served");
+        if let Some(device) = takes {
+            self.end_deadly(&device);
+        }
         self.tell_failure(why.as_deref());
         if !was_going {
             self.refuse(why.as_deref().unwrap_or("the new worker ended before it was ready"));
@@ -34,6 +37,16 @@ impl Holder {
         self.is_upgrade = false;
         self.pause();
         None
+    }
+
+    /// One worker after the other has died over this mount. What its readers wait for would be asked
+    /// of the next one again: they get an error, so that all others are served.
+    fn end_deadly(&mut self, device: &str) {
+        tracing::error!(device, "deadly_request: workers end over what this mount is asked; it is made anew");
+        self.past.aborts += 1;
+        self.kept.abort_one(device);
+        // What it was is known, and done about: nobody needs to wait for long.
+        self.failures = AT_ONCE;
     }
 
     /// Gives it so long to end by itself.

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
-use super::super::message::{Order, Past, Report};
+use super::super::message::{Order, Report};
 use super::kept::Kept;
 use super::renew;
 use crate::store::EnvKey;
@@ -46,6 +46,8 @@ pub struct Worker {
     pub since: Instant,
     /// Of [`Kept`], when it was told what there is.
     pub version: u64,
+    /// The mount that it takes over, if it does so carefully.
+    pub takes: Option<String>,
     /// What it said before it ended.
     pub last_words: Option<String>,
     /// A reload that it was told of and has not reported yet; and whether there shall be another.
@@ -75,8 +77,8 @@ const DEATH: Duration = Duration::from_secs(3);
 const HEARING: Duration = Duration::from_secs(5);
 
 impl Launch {
-    /// Starts a worker and tells it what was kept, and whether it relieves somebody who serves.
-    pub fn start(&self, program: &Path, kept: &Kept, relieves: bool, past: Past) -> io::Result<Worker> {
+    /// Starts a worker and tells it what was kept, and what it has to mind.
+    pub fn start(&self, program: &Path, kept: &Kept, orders: &[Order]) -> io::Result<Worker> {
         let (ours, theirs) = Link::pair()?;
         let mut command = Command::new(program);
         command.arg0(NAME).args(&self.arguments).arg("--worker").stdin(Stdio::from(OwnedFd::from(theirs)));
@@ -93,12 +95,13 @@ impl Launch {
             stage: Stage::Preparing,
             since: Instant::now(),
             version: kept.version(),
+            takes: None,
             last_words: None,
             reload: None,
             link: ours,
             process: Process::of(pid)?,
         };
-        if let Err(error) = worker.hand_over(kept, relieves, past) {
+        if let Err(error) = worker.hand_over(kept, orders) {
             worker.end(Duration::ZERO, || {});
             return Err(error);
         }
@@ -119,20 +122,17 @@ impl Worker {
         let (link, pid) = (Link::from(link), process.pid()?);
         let (stage, since) = (Stage::Serving, Instant::now());
         link.wait_never()?;
-        Ok(Self { pid, stage, since, version: 0, last_words: None, reload: None, link, process })
+        Ok(Self { pid, stage, since, version: 0, takes: None, last_words: None, reload: None, link, process })
     }
 
     /// What it begins with may be more than fits into the queue at once, so it is waited for: not
     /// for long, and never again.
-    fn hand_over(&self, kept: &Kept, relieves: bool, past: Past) -> io::Result<()> {
+    fn hand_over(&self, kept: &Kept, orders: &[Order]) -> io::Result<()> {
         self.link.wait_at_most(HEARING)?;
         for (name, descriptor) in kept.all() {
             Order::Kept(name.to_owned(), descriptor.try_clone_to_owned()?).send(&self.link)?;
         }
-        if relieves {
-            Order::Relieve.send(&self.link)?;
-        }
-        Order::Prepare(past).send(&self.link)?;
+        orders.iter().try_for_each(|order| order.send(&self.link))?;
         self.link.wait_never()
     }
 
@@ -161,6 +161,7 @@ impl Worker {
             other => other.unwrap_or_default(),
         };
         match &report {
+            Some(Report::Takes(device)) => self.takes = Some(device.clone()),
             Some(Report::Failed(why)) => self.last_words = Some(why.clone()),
             Some(Report::Reloaded) if self.reload.take() == Some(true) => self.reload(),
             _ => {}

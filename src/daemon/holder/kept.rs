@@ -57,24 +57,35 @@ impl Kept {
     /// Ends all connections, so that who waits gets an error. The dead mounts stay where they are:
     /// an empty folder would look like a config of defaults.
     pub fn abort(&mut self) {
-        for device in self.devices().map(str::to_owned).collect::<Vec<_>>() {
-            // The manager's copies would keep it alive, and the manager itself may be waiting.
-            mountpoint::abort(&device_of(&device));
-            self.forget(&device);
-            self.forget(&name_of(LEDGER, &device_of(&device)));
+        self.mounts().iter().for_each(|device| self.abort_one(device));
+    }
+
+    /// The same for one of them, by its device number.
+    pub fn abort_one(&mut self, device: &str) {
+        // The manager's copies would keep it alive, and the manager itself may be waiting.
+        if self.is_connected(device) {
+            mountpoint::abort(device);
         }
+        self.forget(&name_of(DEVICE, device));
+        self.forget(&name_of(LEDGER, device));
     }
 
     /// Takes all mounts away and forgets everything.
     pub fn take_away(&mut self) {
-        for device in self.devices() {
-            if let Err(error) = mountpoint::take_away(&device_of(device)) {
+        for device in self.mounts() {
+            if self.is_connected(&device)
+                && let Err(error) = mountpoint::take_away(&device)
+            {
                 tracing::warn!(%device, %error, "the mount could not be taken away");
             }
         }
         for name in self.held.keys().cloned().collect::<Vec<_>>() {
             self.forget(&name);
         }
+    }
+
+    fn is_connected(&self, device: &str) -> bool {
+        self.held.get(&name_of(DEVICE, device)).is_some_and(|it| mountpoint::is_connected(it.as_fd()))
     }
 
     /// The device numbers of the mounts.

@@ -22,7 +22,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 pub use child::Launch;
 pub use kept::{device_of, name_of};
 
-use super::message::{Past, Report};
+use super::message::{Order, Past, Report};
 use crate::clock::{Clock, SystemClock};
 use crate::sys::process::Process;
 use crate::sys::ready;
@@ -230,7 +230,10 @@ impl Holder {
 
     fn start(&mut self, program: &Path) {
         self.past.starts += 1;
-        match self.launch.start(program, &self.kept, self.serving.is_some(), self.past) {
+        let relieves = self.serving.is_some().then_some(Order::Relieve);
+        let minds = (self.failures > burial::AT_ONCE).then_some(Order::Carefully);
+        let orders: Vec<_> = relieves.into_iter().chain(minds).chain([Order::Prepare(self.past)]).collect();
+        match self.launch.start(program, &self.kept, &orders) {
             Ok(worker) => {
                 tracing::info!(worker = worker.pid.as_raw(), "a worker starts");
                 self.coming = Some(worker);
@@ -296,7 +299,7 @@ impl Holder {
             Report::Status(text) => tell(&format!("STATUS={text}")),
             Report::Ready => self.is_provided = true,
             Report::Reloaded => tell("READY=1"),
-            Report::Failed(_) | Report::Prepared | Report::Serving | Report::Upgrade => {}
+            Report::Takes(_) | Report::Failed(_) | Report::Prepared | Report::Serving | Report::Upgrade => {}
         }
     }
 

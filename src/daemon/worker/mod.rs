@@ -4,6 +4,7 @@
 
 mod answers;
 mod mounts;
+mod numbers;
 mod seen;
 mod socket;
 mod unseal;
@@ -30,13 +31,13 @@ use super::{plan, readiness, watch};
 use crate::broker::{Broker, Environment};
 use crate::config::Config;
 use crate::control::BindError;
-use crate::fs::mountpoint;
 use crate::metrics;
 use crate::reactions::Reactions;
 use crate::sys::link::Link;
 use crate::sys::{lease, signal};
 use answers::Answers;
 use mounts::{Before, Fate, Kept, Maker, Planned};
+use numbers::{End, Numbered, Numbers};
 use socket::Socket;
 
 /// What a worker is made of.
@@ -76,6 +77,7 @@ pub struct Worker {
     choice: Choice,
     first: First,
     past: Past,
+    is_careful: bool,
 }
 
 /// What a worker begins with.
@@ -98,8 +100,8 @@ struct First {
 enum Event {
     /// `None`: the holder is gone.
     Order(Option<Order>),
-    /// The mount with this device number.
-    Ended(String),
+    /// This mount is not served any more.
+    Ended(Numbered),
     /// The store was sealed, and could be opened now.
     KeyFound,
 }
@@ -119,7 +121,7 @@ impl Worker {
         server.warn();
         let (path, choice) = (setup.config.to_owned(), setup.choice);
         let first = begin(&path, &choice, &before)?;
-        Ok(Self { link, server, path, choice, first, past: before.past })
+        Ok(Self { link, server, path, choice, first, past: before.past, is_careful: before.is_deadly })
     }
 
     /// Takes over as soon as the holder says so, and serves until it says stop, or is gone.
@@ -131,7 +133,7 @@ impl Worker {
             Ok(Event::Order(Some(Order::Go))) => {}
             _ => return Ok(()),
         }
-        let Self { link, server, path, choice, first, past } = self;
+        let Self { link, server, path, choice, first, past, is_careful } = self;
         count(&past);
         let First { tried, problem, texts, config, broker, planned, mut lost, left, socket } = first;
         for kept in left {
@@ -140,11 +142,14 @@ impl Worker {
                 false => kept.take_away(&link),
             }
         }
+        let numbers = Arc::<Numbers>::default();
         let maker = Maker {
             pool: server.pool(),
             link: link.clone(),
             tell: tell.clone(),
             reactions: Reactions::start(),
+            numbers: numbers.clone(),
+            is_careful,
         };
         let mut mounts = Vec::new();
         for planned in planned {
@@ -164,7 +169,7 @@ impl Worker {
         server.pool().spawn(unseal::wait_for_key(reloader.clone(), choice, tell));
         let answers = Answers::new(reloader, server.memory_is_locked, past, link.clone());
         let socket = socket.answer(answers.clone(), &link)?;
-        let is_over = wait(&events, &link, &answers);
+        let is_over = wait(&events, &link, &answers, &numbers);
         if is_over {
             socket.remove();
         }
@@ -236,6 +241,16 @@ fn build(path: &Path, texts: Texts, choice: &Choice, before: &Before) -> Result<
     Ok(First { tried: None, problem: None, texts, config, broker, planned, lost, left, socket })
 }
 
+impl WorkerError {
+    /// For a log: nothing of the config's text is shown.
+    pub fn in_brief(&self) -> String {
+        match self {
+            Self::Config(error) => error.in_brief(),
+            error => error.to_string(),
+        }
+    }
+}
+
 impl From<ReloadError> for WorkerError {
     fn from(error: ReloadError) -> Self {
         Self::Config(Box::new(error))
@@ -254,7 +269,7 @@ fn count(past: &Past) {
 }
 
 /// Answers whether that is the end of the daemon.
-fn wait(events: &Receiver<Event>, link: &Arc<Link>, answers: &Answers) -> bool {
+fn wait(events: &Receiver<Event>, link: &Arc<Link>, answers: &Answers, numbers: &Numbers) -> bool {
     for event in events {
         match event {
             Event::Order(Some(Order::Stop)) => return true,
@@ -267,17 +282,15 @@ fn wait(events: &Receiver<Event>, link: &Arc<Link>, answers: &Answers) -> bool {
             Event::Order(Some(Order::Refused(why))) => answers.refuse(&why),
             Event::Order(Some(Order::Reload)) => reload_aside(answers.reloader.clone(), link.clone()),
             Event::Order(Some(_)) => {}
-            Event::Ended(number) if mountpoint::place_of(&number).is_some() => {
-                tracing::error!(
-                    device = number,
-                    "a connection was ended; the next worker makes the mount anew"
-                );
-                return false;
-            }
-            Event::Ended(number) => {
-                answers.reloader.ended(&number);
-                mounts::forget(link, &number);
-            }
+            Event::Ended(mount) => match numbers.end(&mount, link) {
+                End::Dead => {
+                    let device = mount.number;
+                    tracing::error!(device, "a connection was ended; the next worker makes the mount anew");
+                    return false;
+                }
+                End::Gone => answers.reloader.ended(&mount.number),
+                End::Forgotten => {}
+            },
         }
     }
     false

@@ -8,8 +8,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
+use std::thread;
+use std::time::Duration;
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::geteuid;
 
 use super::super::holder::{device_of, name_of};
@@ -19,6 +20,7 @@ use super::super::message::{CONFIG, CONTROL, DEVICE, LEDGER, Order, Past, Report
 use super::super::plan::Plan;
 use super::super::reload::{Mounted, Mounts, ReloadError};
 use super::super::serve::Pool;
+use super::numbers::{Numbered, Numbers};
 use super::{Event, WorkerError};
 use crate::broker::Broker;
 use crate::fs::mountpoint::{self, MountError};
@@ -45,6 +47,8 @@ pub(super) struct Before {
     pub(super) control: Option<OwnedFd>,
     /// Whether somebody serves meanwhile.
     pub(super) is_served: bool,
+    /// Whether others have died at once over what it takes over.
+    pub(super) is_deadly: bool,
     pub(super) past: Past,
 }
 
@@ -79,12 +83,18 @@ pub(super) struct Maker {
     pub(super) link: Arc<Link>,
     pub(super) tell: Sender<Event>,
     pub(super) reactions: Arc<Reactions>,
+    pub(super) numbers: Arc<Numbers>,
+    /// Whether one mount shall have proved harmless before the next one is taken over.
+    pub(super) is_careful: bool,
 }
+
+/// Who dies over a request that comes again dies within this time.
+const PROBATION: Duration = Duration::from_millis(500);
 
 /// Hears it from the holder.
 pub(super) fn receive(link: &Link) -> Result<Before, WorkerError> {
     let (mut kept, mut ledgers, mut control, mut config) = (Vec::new(), Vec::new(), None, None);
-    let mut is_served = false;
+    let (mut is_served, mut is_deadly) = (false, false);
     let past = loop {
         match Order::receive(link)? {
             Some(Order::Kept(name, device)) if name.starts_with(DEVICE) => {
@@ -94,6 +104,7 @@ pub(super) fn receive(link: &Link) -> Result<Before, WorkerError> {
             Some(Order::Kept(name, socket)) if name == CONTROL => control = Some(socket),
             Some(Order::Kept(name, texts)) if name == CONFIG => config = Texts::kept(texts).ok(),
             Some(Order::Relieve) => is_served = true,
+            Some(Order::Carefully) => is_deadly = true,
             Some(Order::Prepare(past)) => break past,
             Some(_) => {}
             None => return Err(WorkerError::Deserted),
@@ -105,7 +116,14 @@ pub(super) fn receive(link: &Link) -> Result<Before, WorkerError> {
             kept.ledger = Some(ledger);
         }
     }
-    Ok(Before { config, mounts: kept.into_iter().map(Arc::new).collect(), control, is_served, past })
+    Ok(Before {
+        config,
+        mounts: kept.into_iter().map(Arc::new).collect(),
+        control,
+        is_served,
+        is_deadly,
+        past,
+    })
 }
 
 /// A mount is gone: nobody needs to keep it.
@@ -123,12 +141,17 @@ impl Kept {
 
     /// Ends it where it is: what takes its place is not there yet.
     pub(super) fn abort(&self, link: &Link) {
-        mountpoint::abort(&self.number);
+        if mountpoint::is_connected(self.device.as_fd()) {
+            mountpoint::abort(&self.number);
+        }
         forget(link, &self.number);
     }
 
+    /// One that is dead is nobody's, and buried by who mounts in its place.
     pub(super) fn take_away(&self, link: &Link) {
-        if let Err(error) = mountpoint::take_away(&self.number) {
+        if mountpoint::is_connected(self.device.as_fd())
+            && let Err(error) = mountpoint::take_away(&self.number)
+        {
             tracing::warn!(%error, device = self.number, "a mount could not be taken away");
         }
         forget(link, &self.number);
@@ -187,13 +210,24 @@ impl Planned {
     }
 
     fn resume(&self, kept: &Kept, maker: &Maker) -> io::Result<()> {
-        let mut device = [PollFd::new(kept.device.as_fd(), PollFlags::empty())];
-        if poll(&mut device, PollTimeout::ZERO)? > 0 {
+        if maker.is_careful {
+            Report::Takes(kept.number.clone()).send(&maker.link)?;
+        }
+        self.go_on(kept, maker)?;
+        if maker.is_careful {
+            thread::sleep(PROBATION);
+        }
+        Ok(())
+    }
+
+    fn go_on(&self, kept: &Kept, maker: &Maker) -> io::Result<()> {
+        if !mountpoint::is_connected(kept.device.as_fd()) {
             return Err(io::Error::other("its connection was ended"));
         }
         let nothing = || io::Error::other("nothing was left to go on with");
         let ledger = Ledger::adopt(kept.ledger.as_ref().ok_or_else(nothing)?.try_clone()?)?;
-        let (device, ended) = (kept.device.try_clone()?, maker.ended(&self.plan.at, &kept.number));
+        let numbered = maker.numbers.lock().give(&kept.number, &self.plan.at);
+        let (device, ended) = (kept.device.try_clone()?, maker.ended(&self.plan.at, numbered));
         self.fs.watch_readers(&self.plan.at, &maker.reactions);
         maker.pool.resume(self.fs.clone(), &ledger, device, ended)
     }
@@ -206,11 +240,13 @@ impl Mounts for Maker {
 
     /// The holder has the descriptors before anybody is answered: from then on the mount outlives us.
     fn mount(&self, at: &Path, fs: &Arc<SecretFs>) -> Result<Mounted, ReloadError> {
+        let mut given = self.numbers.lock();
         let device = match geteuid().is_root() {
             true => mountpoint::mount_direct(at),
             false => mountpoint::mount_by_helper(at),
         }?;
         let number = mountpoint::device_at(at);
+        let numbered = given.give(&number, at);
         let keep = |prefix, descriptor: BorrowedFd<'_>| {
             Report::Keep(name_of(prefix, &number), descriptor.try_clone_to_owned()?).send(&self.link)
         };
@@ -220,8 +256,15 @@ impl Mounts for Maker {
         });
         ledger.descriptor().map_or(Ok(()), |descriptor| keep(LEDGER, descriptor))?;
         keep(DEVICE, device.as_fd())?;
+        drop(given);
         fs.watch_readers(at, &self.reactions);
-        self.pool.serve(fs.clone(), &ledger, device, self.ended(at, &number))?;
+        let served = self.pool.serve(fs.clone(), &ledger, device, self.ended(at, numbered.clone()));
+        if let Err(error) = served {
+            // The holder has it, and its readers would wait for nobody.
+            let _ = mountpoint::take_away(&number);
+            self.numbers.end(&numbered, &self.link);
+            return Err(error.into());
+        }
         Ok(Mounted { at: at.to_owned(), device: number, fs: fs.clone() })
     }
 
@@ -244,11 +287,11 @@ impl Mounts for Maker {
 }
 
 impl Maker {
-    fn ended(&self, at: &Path, number: &str) -> impl FnOnce(io::Result<()>) + Send + 'static {
-        let (tell, at, number) = (self.tell.clone(), at.to_owned(), number.to_owned());
+    fn ended(&self, at: &Path, mount: Numbered) -> impl FnOnce(io::Result<()>) + Send + 'static {
+        let (tell, at) = (self.tell.clone(), at.to_owned());
         move |outcome| {
             tracing::info!(at = %at.display(), ?outcome, "the mount has ended");
-            let _ = tell.send(Event::Ended(number));
+            let _ = tell.send(Event::Ended(mount));
         }
     }
 }
