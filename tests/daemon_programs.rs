@@ -87,6 +87,8 @@ fn programs_end_with_the_worker_that_asked_them() {
         let started = await_starts(&daemon, "started", number);
         assert_eq!(started.len(), number);
         assert!(started[number - 1].iter().all(runs), "the control: they run until then");
+        let name = || fs::read_to_string(format!("/proc/{}/comm", started[number - 1][2])).ok();
+        eventually("its name", || (name()? == "secretfs-minder\n").then_some(()));
         sleep(A_WHILE);
         let killed = Instant::now();
         end(daemon.worker_pid());

@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
+use nix::sys::prctl::set_name;
 use nix::sys::signal::{SigHandler, SigSet, Signal, killpg, signal};
 use nix::unistd::{Pid, getpgrp, getpid};
 
@@ -103,6 +104,8 @@ fn mind(time: Option<OsString>) {
     if getpgrp() != getpid() || close_from_third(0).is_err() {
         return;
     }
+    // Started by way of /proc/self/exe, it would be listed as `exe`.
+    let _ = set_name(c"secretfs-minder");
     match time.map(|it| it.to_str().and_then(|it| it.parse().ok())) {
         None => drop(io::stdin().read_to_end(&mut Vec::new())),
         Some(Some(time)) => thread::sleep(Duration::from_millis(time)),
