@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use certificate::Certificate;
 use common::ready::{ready_template, set_secrets};
-use common::{Daemon, TestDaemon, TestStore, eventually, stdout_of, tool};
+use common::{Daemon, TestDaemon, TestStore, eventually, nginx, stdout_of, tool};
 use serde_json::{Value, json};
 use server::{Server, free_port};
 
@@ -197,23 +197,10 @@ fn what_fails_is_told() {
 }
 
 fn nginx_config(folder: &Path, mnt: &Path, port: u16) -> String {
-    let (folder, mnt) = (folder.display(), mnt.display());
-    let temp = |what: &str| format!("{what}_temp_path {folder}/{what};\n");
-    let temps: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].into_iter().map(temp).collect();
-    format!(
-        "daemon off; user www-data; worker_processes 1; pid {folder}/pid; error_log {folder}/error.log;
-         events {{}}
-         http {{
-           access_log off;
-           {temps}
-           server {{
-             listen 127.0.0.1:{port} ssl;
-             ssl_certificate {mnt}/cert.pem;
-             ssl_certificate_key {mnt}/key.pem;
-             return 200;
-           }}
-         }}"
-    )
+    let mnt = mnt.display();
+    let server = format!("ssl_certificate {mnt}/cert.pem; ssl_certificate_key {mnt}/key.pem; return 200;");
+    let main = format!("user www-data; worker_processes 1; error_log {}/error.log;", folder.display());
+    nginx::config(folder, port, &main, &server)
 }
 
 fn is_served(certificate: &Certificate, port: u16) -> bool {

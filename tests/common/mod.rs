@@ -9,6 +9,7 @@ mod keyboard;
 mod manager;
 mod map;
 mod mount;
+pub mod nginx;
 pub mod programmed;
 pub mod programs;
 mod reading;

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::certificate::Certificate;
 use crate::common::programs::{self, Row, version_of};
-use crate::common::{Mounted, stdout_of, tool};
+use crate::common::{Mounted, nginx, stdout_of, tool};
 use crate::server::{Server, eventually, free_port, server};
 use crate::{WILD, curl, is_untrusted, mount_of, set_secrets};
 
@@ -18,28 +18,19 @@ const FILES: &[(&str, &str)] = &[
     ("nginx/htpasswd", "{group: www-data, mode: \"0440\"}"),
 ];
 
-/// Workers run as www-data; everything that nginx writes is in `folder`.
+/// Workers run as www-data.
 fn config(folder: &Path, mounted: &Mounted, port: u16) -> String {
-    let (folder, mnt) = (folder.display(), mounted.point());
-    let temp = |what: &str| format!("{what}_temp_path {folder}/{what};\n");
-    let temps: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].into_iter().map(temp).collect();
-    format!(
-        "daemon off; user www-data; worker_processes 2; pid {folder}/pid; error_log {folder}/error.log;
-         events {{}}
-         http {{
-           access_log off;
-           {temps}
-           server {{
-             listen 127.0.0.1:{port} ssl;
-             ssl_certificate {mnt}/cert.pem;
-             ssl_certificate_key {mnt}/key.pem;
-             auth_basic secretfs;
-             auth_basic_user_file {mnt}/htpasswd;
-             root {folder};
-           }}
-         }}",
+    let (site, mnt) = (folder.display(), mounted.point());
+    let server = format!(
+        "ssl_certificate {mnt}/cert.pem;
+         ssl_certificate_key {mnt}/key.pem;
+         auth_basic secretfs;
+         auth_basic_user_file {mnt}/htpasswd;
+         root {site};",
         mnt = mnt.display()
-    )
+    );
+    let main = format!("user www-data; worker_processes 2; error_log {site}/error.log;");
+    nginx::config(folder, port, &main, &server)
 }
 
 #[test]

@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 use secretfs::secret::SecretType;
 
 use crate::certificate::Certificate;
-use crate::common::{Mounted, TestMount, TestStore, Writer, go, long, stdout_of, tool};
+use crate::common::{Mounted, TestMount, TestStore, Writer, go, long, nginx, stdout_of, tool};
 use crate::postgres::Cluster;
 use crate::server::{Server, eventually, free_port, server};
 
@@ -108,23 +108,10 @@ fn without_a_set_some_pairs_do_not_match() {
 }
 
 fn nginx_config(mounted: &Mounted, folder: &Path) -> String {
-    let (mnt, folder, port) = (mounted.point(), folder.display(), free_port());
-    let temp = |what: &str| format!("{what}_temp_path {folder}/{what};\n");
-    let temps: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].into_iter().map(temp).collect();
-    format!(
-        "daemon off; worker_processes 1; pid {folder}/pid; error_log {folder}/log notice;
-         events {{}}
-         http {{
-           access_log off;
-           {temps}
-           server {{
-             listen 127.0.0.1:{port} ssl;
-             ssl_certificate {mnt}/server.crt;
-             ssl_certificate_key {mnt}/server.key;
-           }}
-         }}",
-        mnt = mnt.display()
-    )
+    let mnt = mounted.point();
+    let pair = format!("ssl_certificate {0}/server.crt; ssl_certificate_key {0}/server.key;", mnt.display());
+    let main = format!("worker_processes 1; error_log {}/log notice;", folder.display());
+    nginx::config(folder, free_port(), &main, &pair)
 }
 
 /// Half of them as new processes, half as reloads of one.
