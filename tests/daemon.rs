@@ -174,3 +174,23 @@ fn the_daemon_answers_on_its_socket_whichever_worker_serves() {
     assert_eq!(figure(&daemon, "secretfs_worker_starts_total{cause=\"crash\"}"), "1");
     assert_eq!(figure(&daemon, "secretfs_resumes_total{outcome=\"ok\"}"), "1");
 }
+
+/// No new reader comes, since the mount is out of sight; who waits gets the file, and who only has one
+/// open holds nobody up.
+#[test]
+fn an_orderly_end_answers_who_waits() {
+    let provider = "providers: {p: {type: exec, command: [/bin/sh, -c, sleep 1; echo slow]}}\n";
+    let daemon = one_file().config(&format!("{provider}mounts:\n- {{at: mnt, templates: templates}}\n"));
+    let mut daemon = daemon.template("slow.tpl", "<< secret('p:a') >>").start();
+    let path = daemon.path("slow");
+    let reader = std::thread::spawn(move || fs::read_to_string(path).map_err(|error| error.to_string()));
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(daemon.stop().success());
+    assert!(!daemon.path("slow").exists());
+    assert_eq!(reader.join().unwrap().as_deref(), Ok("slow"));
+    daemon.start_again();
+    let _open = fs::File::open(daemon.path("f")).unwrap();
+    let start = std::time::Instant::now();
+    assert!(daemon.stop().success());
+    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+}

@@ -44,6 +44,11 @@ impl Deadlines {
         Self(clock)
     }
 
+    /// Requests that wait for their answer.
+    pub(super) fn count(&self) -> usize {
+        self.0.due().late.len()
+    }
+
     /// Wraps `answer`, which is called once: with what the caller has for it, or with `late`
     /// if that takes longer than this.
     pub(super) fn answer_within<T: Send + 'static>(

@@ -151,6 +151,11 @@ impl SecretFs {
         self.now().tree.len()
     }
 
+    /// Requests that could not be answered at once, and wait.
+    pub fn unanswered(&self) -> usize {
+        self.deadlines.count()
+    }
+
     pub fn open_handles(&self) -> usize {
         self.handles.count()
     }

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use nix::unistd::getppid;
@@ -18,6 +20,8 @@ use crate::metrics;
 use crate::provider::BoxFuture;
 use crate::sys::limits;
 use crate::sys::link::Link;
+
+const TICK: Duration = Duration::from_millis(10);
 
 /// Shared by the worker's threads and those that answer.
 pub(super) struct Answers {
@@ -66,6 +70,18 @@ impl Answers {
             }
             Err(_) => Ok(()),
         }
+    }
+
+    /// Waits until all readers who wait for a file have it, but not for longer than this.
+    pub(super) fn answer_rest(&self, patience: Duration) {
+        let end = Instant::now() + patience;
+        let waits = || self.filesystems().iter().any(|(_, fs)| fs.unanswered() > 0);
+        // Once more than it looks: what was asked is counted, and what is answered is sent, a moment later.
+        thread::sleep(TICK);
+        while waits() && Instant::now() < end {
+            thread::sleep(TICK);
+        }
+        thread::sleep(TICK);
     }
 
     /// Each mount with its place.

@@ -64,6 +64,9 @@ pub enum WorkerError {
 /// How long a holder may take no message: the next one may be on its way.
 const HEARING: Duration = Duration::from_secs(5);
 
+/// At the end, for those who wait for an answer; less than the holder waits for us.
+const REST: Duration = Duration::from_secs(4);
+
 /// How often it is looked whether a secret is there that is waited for.
 const LOOK_SOON: Duration = Duration::from_secs(1);
 /// And whether it still is.
@@ -172,6 +175,7 @@ impl Worker {
         let is_over = wait(&events, &link, &answers, &numbers);
         if is_over {
             socket.remove();
+            answers.answer_rest(REST);
         }
         server.stop();
         Ok(())
