@@ -9,7 +9,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-use common::{Daemon, STRANGER, TestDaemon, TestStore, USER, eventually, stdout_of, tool};
+use common::{Daemon, Manager, STRANGER, TestDaemon, TestStore, USER, eventually, stdout_of, tool};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -107,7 +107,11 @@ fn value(number: usize) -> String {
 }
 
 fn daemon() -> Daemon {
-    TestDaemon::new()
+    daemon_of(TestDaemon::new())
+}
+
+fn daemon_of(daemon: TestDaemon) -> Daemon {
+    daemon
         .config(&format!("mounts:\n- {{at: mnt, templates: templates, owner: {USER}}}\n"))
         .secret("k", value(1))
         .template("app/f.tpl", "<< secrets.k >>")
@@ -139,8 +143,9 @@ fn a_container_reads_as_its_own_user_and_sees_each_rotation() {
 
 /// What is read meanwhile is right, and nothing fails.
 #[test]
-fn a_container_reads_on_while_the_daemon_is_killed_and_upgraded() {
-    let daemon = daemon();
+fn a_container_reads_on_while_the_daemon_is_killed_upgraded_and_restarted() {
+    let manager = Manager::new();
+    let mut daemon = daemon_of(TestDaemon::new().of(&manager));
     let mut container = bound(&daemon, USER);
     container.tell(
         "n=0; bad=0; while ! [ -e /app/stop ]; do for f in /app/f /single; do \
@@ -154,6 +159,11 @@ fn a_container_reads_on_while_the_daemon_is_killed_and_upgraded() {
     }
     daemon.signal(Signal::SIGUSR2);
     daemon.await_log("the worker serves", 5);
+    assert!(daemon.leave().success());
+    daemon.start_again_by(&manager);
+    daemon.kill();
+    daemon.start_again_by(&manager);
+    daemon.await_log("the worker serves", 7);
     std::thread::sleep(std::time::Duration::from_millis(500));
     daemon.template("app/stop.tpl", "");
     assert_eq!(container.hear(), "0 failed\n");

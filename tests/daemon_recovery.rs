@@ -1,12 +1,12 @@
 //! What a daemon comes back from: a time without a worker, a successor that is not fit, a foreign
-//! mount over its own, a worker or a prober that does not answer.
+//! mount over its own, a worker or a prober that does not answer, requests that no worker survives.
 
 mod common;
 
-use std::fs;
-use std::path::Path;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::thread::sleep;
+use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
 use common::{Daemon, Manager, TestDaemon, TestStore, eventually, stdout_of};
@@ -16,6 +16,8 @@ use nix::unistd::Pid;
 
 /// Longer than readers are let wait, and than a worker may leave them without an answer.
 const LONG: Duration = Duration::from_secs(12);
+/// So many of them at once need more memory than there is.
+const FILES: usize = 30;
 
 fn one_file() -> TestDaemon {
     TestDaemon::new().secret("k", "v1").template("f.tpl", "k=<< secrets.k >>\n")
@@ -39,6 +41,50 @@ fn prober(daemon: &Daemon) -> u32 {
         let children = fs::read_to_string(&path).unwrap_or_default();
         children.split(' ').filter_map(|pid| pid.parse().ok()).find(is_probe)
     })
+}
+
+/// A control group with little memory for who is put into it, and for their children.
+struct LittleMemory {
+    folder: PathBuf,
+    limit: &'static str,
+    kills: &'static str,
+}
+
+impl LittleMemory {
+    fn new() -> Self {
+        let root = Path::new("/sys/fs/cgroup");
+        let (root, limit, kills) = match fs::read_to_string(root.join("cgroup.controllers")) {
+            Ok(_) => {
+                fs::write(root.join("cgroup.subtree_control"), "+memory").unwrap();
+                (root.to_owned(), "memory.max", "memory.events")
+            }
+            Err(_) => (root.join("memory"), "memory.limit_in_bytes", "memory.oom_control"),
+        };
+        let folder = root.join(format!("secretfs-test-{}", std::process::id()));
+        fs::create_dir(&folder).expect("a control group of memory: run this test as root");
+        Self { folder, limit, kills }
+    }
+
+    fn limit(&self, mib: u64) {
+        fs::write(self.folder.join(self.limit), (mib << 20).to_string()).unwrap();
+    }
+
+    fn add(&self, pid: u32) {
+        fs::write(self.folder.join("cgroup.procs"), pid.to_string()).unwrap();
+    }
+
+    /// How many processes were killed for want of memory.
+    fn kills(&self) -> usize {
+        let text = fs::read_to_string(self.folder.join(self.kills)).unwrap();
+        let count = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
+        count.and_then(|count| count.trim().parse().ok()).unwrap_or_else(|| panic!("{text}"))
+    }
+}
+
+impl Drop for LittleMemory {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir(&self.folder);
+    }
 }
 
 /// The manager hears all the time that the daemon lives: to start it anew would not help.
@@ -94,7 +140,7 @@ fn a_foreign_mount_over_ours_is_no_fault_of_the_worker() {
 fn a_mount_that_was_taken_away_while_it_is_read_is_no_fault_of_the_worker() {
     let daemon = one_file().start();
     let worker = daemon.worker_pid();
-    let open = fs::File::open(daemon.path("f")).unwrap();
+    let open = File::open(daemon.path("f")).unwrap();
     umount2(&daemon.path(""), MntFlags::MNT_DETACH).unwrap();
     sleep(LONG);
     assert_eq!(daemon.worker_pid(), worker, "{}", daemon.stderr());
@@ -159,4 +205,47 @@ fn an_upgrade_is_to_the_program_at_the_path_of_the_first_start() {
         eventually("the program on disk", || (runs(daemon.pid()) && runs(daemon.worker_pid())).then_some(()));
     }
     assert_eq!(daemon.read("f"), "v1");
+}
+
+/// Requests that kill whoever answers them: they are asked again of each worker, until they are given
+/// an error. Then everything is as before.
+#[test]
+fn readers_who_want_more_memory_than_there_is_get_an_error() {
+    let mut daemon = TestDaemon::new().secret("k", "v1").secret("big", vec![b'x'; 1 << 20]);
+    for number in 0..FILES {
+        let text = format!("{number}{}", "<< secrets.big >>".repeat(3));
+        daemon = daemon.template(&format!("big{number}.tpl"), text);
+    }
+    let huge = "<< secrets.big >>".repeat(5);
+    let daemon = daemon.template("huge.tpl", huge).template("f.tpl", "<< secrets.k >>").start();
+    assert_eq!(daemon.errno("huge"), libc::EFBIG);
+    let little = LittleMemory::new();
+    little.add(daemon.pid());
+    // Its successor is charged to the group.
+    daemon.kill_worker();
+    daemon.await_log("the worker serves", 2);
+    assert_eq!((daemon.read("f"), little.kills()), ("v1".to_owned(), 0));
+    little.limit(40);
+    assert_eq!(daemon.read("big0").len(), (3 << 20) + 1, "the control: one at a time has room");
+    let paths = (0..FILES).map(|number| daemon.path(&format!("big{number}")));
+    let start = Instant::now();
+    let open: Vec<_> = paths.map(|path| thread::spawn(move || File::open(path))).collect();
+    let outcomes: Vec<_> = open.into_iter().map(|it| it.join().unwrap()).collect();
+    let took = start.elapsed();
+    assert!(little.kills() > 0, "{}", daemon.stderr());
+    assert!(took < Duration::from_secs(15), "nobody waits for ever: {took:?}");
+    println!("{} of {FILES} got an error after {took:?}", outcomes.iter().filter(|it| it.is_err()).count());
+    drop(outcomes);
+    assert_eq!(eventually("the file", || fs::read_to_string(daemon.path("f")).ok()), "v1");
+    assert_eq!(daemon.mounts().len(), 1);
+}
+
+/// A slow start is no silence: nobody waits for a mount that is not there yet.
+#[test]
+fn a_first_start_may_take_its_time() {
+    let daemon = one_file().start_slowly(LONG);
+    assert_eq!(daemon.read("f"), "k=v1\n");
+    let said = daemon.stderr();
+    assert_eq!(said.matches("a worker starts").count(), 1, "{said}");
+    assert!(!said.contains("ERROR") && !said.contains("gets an error"), "{said}");
 }

@@ -55,6 +55,10 @@ impl TestDaemon {
         self.store.folder()
     }
 
+    pub fn store(&self) -> &TestStore {
+        &self.store
+    }
+
     #[track_caller]
     pub fn secret(self, name: &str, value: impl AsRef<[u8]>) -> Self {
         self.store.set(name, value);
@@ -91,6 +95,21 @@ impl TestDaemon {
         let output = fs::File::create(self.folder().join("output")).expect("a file");
         let child = self.command().stdout(output).spawn().expect("secretfs can be started");
         let mut daemon = Daemon { store: self.store, child, env: self.env };
+        daemon.await_ready();
+        daemon
+    }
+
+    /// Starts it, with a first worker that is stopped for this long before it is prepared.
+    #[track_caller]
+    pub fn start_slowly(self, pause: Duration) -> Daemon {
+        let output = fs::File::create(self.folder().join("output")).expect("a file");
+        let child = self.command().stdout(output).spawn().expect("secretfs can be started");
+        let mut daemon = Daemon { store: self.store, child, env: self.env };
+        let worker = raw(daemon.worker_pid());
+        kill(worker, Signal::SIGSTOP).expect("it runs");
+        thread::sleep(pause);
+        assert!(!daemon.stderr().contains("the worker serves"), "it was stopped too late");
+        kill(worker, Signal::SIGCONT).expect("it is there");
         daemon.await_ready();
         daemon
     }

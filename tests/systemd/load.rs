@@ -4,7 +4,7 @@
 use std::fs;
 
 use super::app::{App, FILE, PASSWORD, UNIT};
-use super::common::Transcript;
+use super::common::{Transcript, long};
 
 /// Reads a file over and over until it is told to stop; then says what came of it.
 const READER: &str = r#"
@@ -236,5 +236,31 @@ fn a_refused_start_is_told_and_tried_again_without_end() {
     let output = &transcript.output;
     for words in ["NRestarts=1\n", "ActiveState=activating", "nobody serves; the next one cannot"] {
         assert!(output.contains(words), "{words}: {output}\n{}", app.machine.output_of("service"));
+    }
+}
+
+/// The main process hangs: the worker serves meanwhile, and the manager starts another one.
+#[test]
+fn a_main_process_that_hangs_is_replaced_by_the_watchdog() {
+    let hang = |seconds: u32| {
+        let unit = UNIT.replace("WatchdogSec=30s", &format!("WatchdogSec={seconds}s"));
+        under_load(
+            &unit,
+            "main() { systemctl show --property MainPID --value secretfs.service; }
+             before=$(main)
+             kill -STOP $before
+             sleep 6
+             settle
+             test $(main) = $before && echo the same holds
+             kill -CONT $before || true",
+        )
+    };
+    let (app, transcript) = hang(4);
+    assert!(!transcript.output.contains("the same holds"), "{}", transcript.output);
+    expect_no_failure((app, transcript));
+    if long() {
+        let (app, transcript) = hang(30);
+        assert!(transcript.output.contains("the same holds"), "the control: {}", transcript.output);
+        expect_no_failure((app, transcript));
     }
 }

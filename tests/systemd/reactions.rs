@@ -75,3 +75,48 @@ fn a_unit_is_reloaded_and_a_command_is_a_unit_of_its_own() {
     assert!(ran.contains("secretfs-reaction-") && !ran.contains("secretfs.service"), "{ran}");
     assert!(ran.ends_with("first a$b /run/secretfs/app/app.env\n"), "{ran}");
 }
+
+/// PID 1 has read the file for a unit, and holds an old version for ever. A signal would have it read
+/// all units again, as HUP does, or worse.
+#[test]
+fn pid_1_is_never_signalled() {
+    let app = App::new(UNIT);
+    let folder = app.machine.folder().to_owned();
+    let place = |name: &str| folder.join(name).display().to_string();
+    let config = fs::read_to_string(folder.join("config.yaml")).unwrap()
+        + "    files:\n      app.env: {on_change: {signal: HUP, debounce: 100ms}}\n";
+    fs::write(folder.join("config.yaml"), config).unwrap();
+    let set = format!(
+        "echo '{}' | {} --store {} --key-file {} set db --from-json",
+        login(ROTATED),
+        place("secretfs"),
+        app.store.path().display(),
+        place("key")
+    );
+    let transcript = app.boot(&format!(
+        "is_unread() {{ systemctl show --property NeedDaemonReload --value secretfs.service; }}
+         systemctl start secretfs.service
+         systemctl start environment.service
+         {secretfs} --config {config} readers
+         echo '# more' >> /run/systemd/system/secretfs.service
+         echo before: $(is_unread)
+         {set}
+         for i in $(seq 50); do grep -q 'outcome=\"ok\"' {log} && break; sleep 0.1; done
+         sleep 0.5
+         echo after: $(is_unread)
+         kill -HUP 1
+         for i in $(seq 50); do [ $(is_unread) = no ] && break; sleep 0.1; done
+         echo control: $(is_unread)
+         systemctl stop secretfs.service",
+        secretfs = place("secretfs"),
+        config = place("config.yaml"),
+        log = place("service.output"),
+    ));
+    transcript.expect_success();
+    let output = &transcript.output;
+    for words in ["before: yes", "after: yes", "control: no"] {
+        assert!(output.contains(words), "{words}: {output}\n{}", app.machine.output_of("service"));
+    }
+    let said = app.machine.output_of("service");
+    assert!(said.contains("action=\"signal HUP\" readers=1 outcome=\"ok\""), "{said}\n{output}");
+}
