@@ -2,6 +2,7 @@
 //! `sendfile` know the node and not the handle. Pure bookkeeping under one lock, which is held
 //! for no call and no copy. Uses `snapshot`.
 
+mod content;
 mod kept;
 mod steps;
 mod sweep;
@@ -11,9 +12,10 @@ use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::snapshot::{Failure, Fingerprint, Snapshot};
+use super::snapshot::{Failure, Snapshot};
 use super::tree::FileId;
 use crate::ledger::{Ledger, Record};
+pub use content::{Content, Place, View};
 pub use steps::Step;
 use steps::Steps;
 pub use sweep::Sweep;
@@ -24,42 +26,6 @@ pub type NodeId = u64;
 
 /// Node ids start above all ids of folders, and stay below what JavaScript can count.
 pub const FIRST_NODE: NodeId = 1 << 52;
-
-/// Whose rendering it is: everybody's, or that of one class of callers (`reader.*`).
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum View {
-    Real,
-    Reader(Arc<str>),
-}
-
-/// One file as one view sees it: has at most one current snapshot.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Place {
-    pub file: FileId,
-    pub view: View,
-}
-
-pub enum Content {
-    /// What a caller sees who may not read: never filled.
-    Bare(FileId),
-    Failed(Place, Arc<Failure>),
-    Filled(Place, Arc<Snapshot>),
-    /// Was filled; the bytes are wiped.
-    Wiped(Place, Fingerprint),
-}
-
-impl Content {
-    pub fn file(&self) -> FileId {
-        match self {
-            Self::Bare(file) => *file,
-            Self::Failed(place, _) | Self::Filled(place, _) | Self::Wiped(place, _) => place.file,
-        }
-    }
-
-    fn holds(&self, snapshot: &Arc<Snapshot>) -> bool {
-        matches!(self, Self::Filled(_, held) if Arc::ptr_eq(held, snapshot))
-    }
-}
 
 pub struct Node {
     pub content: Content,
