@@ -126,7 +126,7 @@ impl SecretFs {
             return Ok(moment);
         }
         let moment = self.newest_moment(job, set).await?;
-        self.sets.pin(process, set, job.file.id, moment.clone())?;
+        self.sets.pin(process, job.caller.uid, set, job.file.id, moment.clone())?;
         Ok(moment)
     }
 

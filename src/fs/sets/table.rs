@@ -31,8 +31,8 @@ pub(in crate::fs) struct Sets {
 type Newest = tokio::sync::Mutex<Weak<Moment>>;
 
 /// What one process sees.
-#[derive(Default)]
 struct Sight {
+    uid: u32,
     pins: HashMap<SetId, Pin<Moment>>,
     shown: HashMap<Place, Shown>,
 }
@@ -40,6 +40,8 @@ struct Sight {
 /// Processes that read sets within a moment. More are refused: to forget one would be to let it
 /// read what does not match.
 const MOST: usize = 16_384;
+/// Those of one user: nobody uses the others' share up.
+const MOST_OF_ONE: usize = MOST / 4;
 /// So much later than its LOOKUP an OPEN may come.
 pub(super) const LATE: Duration = Duration::from_secs(1);
 
@@ -88,15 +90,17 @@ impl Sets {
     pub(super) fn pin(
         &self,
         process: ProcessId,
+        uid: u32,
         set: &SetId,
         file: FileId,
         moment: Arc<Moment>,
     ) -> Result<(), Error> {
         let mut sights = self.sights();
-        if sights.len() >= MOST && !sights.contains_key(&process) {
+        if !sights.contains_key(&process) && !has_room(&sights, uid) {
             return Err(Error::Internal("too many processes read files of sets at once"));
         }
-        let sight = sights.entry(process).or_default();
+        let new = || Sight { uid, pins: HashMap::new(), shown: HashMap::new() };
+        let sight = sights.entry(process).or_insert_with(new);
         sight.pins.insert(set.clone(), Pin::begin(moment, file, Instant::now()));
         sight.forget_unpinned();
         Ok(())
@@ -152,6 +156,12 @@ impl Sets {
     }
 }
 
+/// Counts only where one user alone could have too many.
+fn has_room(sights: &HashMap<ProcessId, Sight>, uid: u32) -> bool {
+    sights.len() < MOST_OF_ONE
+        || (sights.len() < MOST && sights.values().filter(|it| it.uid == uid).count() < MOST_OF_ONE)
+}
+
 impl Sight {
     fn sees(&self, moment: &Arc<Moment>, age: Duration, now: Instant) -> bool {
         self.pins.values().any(|pin| Arc::ptr_eq(&pin.moment, moment) && pin.age(now) < age)
@@ -161,5 +171,28 @@ impl Sight {
     fn forget_unpinned(&mut self) {
         let is_pinned = |moment: &Arc<Moment>| self.pins.values().any(|pin| Arc::ptr_eq(&pin.moment, moment));
         self.shown.retain(|_, shown| shown.moments.iter().all(is_pinned));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_user_leaves_room_for_the_others() {
+        let of = |uid: u32, count: u32| {
+            let sight = move |pid| {
+                let id = ProcessId { pid: uid * 100_000 + pid, start: 1 };
+                (id, Sight { uid, pins: HashMap::new(), shown: HashMap::new() })
+            };
+            (0..count).map(sight)
+        };
+        let most = MOST_OF_ONE as u32;
+        let mut sights: HashMap<_, _> = of(1, most - 1).collect();
+        assert!(has_room(&sights, 1));
+        sights.extend(of(1, most));
+        assert!(!has_room(&sights, 1) && has_room(&sights, 2));
+        (2..=4).for_each(|uid| sights.extend(of(uid, most)));
+        assert!(!has_room(&sights, 5), "all together");
     }
 }
