@@ -3,21 +3,22 @@
 
 mod common;
 
+use std::fs;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::thread::sleep;
 use std::time::Duration;
 
 use common::{Daemon, Manager, NAMED, Reading, TestDaemon, TestStore, eventually, stdout_of};
-use nix::sys::signal::kill;
-use nix::unistd::Pid;
 
 fn of(manager: &Manager, store: TestStore) -> TestDaemon {
     TestDaemon::on(store).of(manager).secret("k", "v1").template("f.tpl", "k=<< secrets.k >>\n")
 }
 
+/// Not if it has ended, and whose child it is has not asked for its status yet.
 fn is_there(pid: u32) -> bool {
-    kill(Pid::from_raw(pid.cast_signed()), None).is_ok()
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit(") ").next().is_some_and(|state| !state.is_empty() && !state.starts_with(['Z', 'X']))
 }
 
 fn read(daemon: &Daemon) -> String {
