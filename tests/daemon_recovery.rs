@@ -211,6 +211,8 @@ fn an_upgrade_is_to_the_program_at_the_path_of_the_first_start() {
 /// an error. Then everything is as before.
 #[test]
 fn readers_who_want_more_memory_than_there_is_get_an_error() {
+    // It can be taken away once nobody is in it, so it has to be there before the daemon.
+    let little = LittleMemory::new();
     let mut daemon = TestDaemon::new().secret("k", "v1").secret("big", vec![b'x'; 1 << 20]);
     for number in 0..FILES {
         let text = format!("{number}{}", "<< secrets.big >>".repeat(3));
@@ -219,7 +221,6 @@ fn readers_who_want_more_memory_than_there_is_get_an_error() {
     let huge = "<< secrets.big >>".repeat(5);
     let daemon = daemon.template("huge.tpl", huge).template("f.tpl", "<< secrets.k >>").start();
     assert_eq!(daemon.errno("huge"), libc::EFBIG);
-    let little = LittleMemory::new();
     little.add(daemon.pid());
     // Its successor is charged to the group.
     daemon.kill_worker();
