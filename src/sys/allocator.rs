@@ -16,8 +16,14 @@ unsafe impl GlobalAlloc for Wiping {
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: the caller's contract is passed on.
-        unsafe { System.alloc_zeroed(layout) }
+        // SAFETY: the caller's contract is passed on, and the block is as large as it says.
+        unsafe {
+            let block = System.alloc_zeroed(layout);
+            if layout.size() >= REQUESTS && !block.is_null() {
+                keep_ready(block, layout.size());
+            }
+            block
+        }
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
@@ -58,6 +64,30 @@ const MAPPED: libc::c_int = 128 << 10;
 const LARGE: usize = 1 << 20;
 /// Pages that are asked for at once.
 const PAGES: usize = 256;
+
+/// As large as the buffers are into which the kernel hands requests over, and nothing else of ours.
+const REQUESTS: usize = 16 << 20;
+
+/// Makes the kernel find such a buffer there and its own, whatever happens: if it had to make or copy
+/// a page for a request at the moment when this process is killed, the reader would get EIO, and
+/// nobody else the request (fuse_dev_do_read in the kernel). So the first pages are touched, and no
+/// fork shares them, which would make each of them be copied at its next use.
+///
+/// # Safety
+/// The caller owns `length` bytes of zeros at `start`.
+unsafe fn keep_ready(start: *mut u8, length: usize) {
+    // SAFETY: takes a number only.
+    let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as usize;
+    let first = start.addr() & !(page - 1);
+    // SAFETY: so large a block has its pages for itself (mmap(2)), but for the allocator's word before
+    // it, and a child of ours uses neither before its exec. Where it fails, all is as it was.
+    unsafe { libc::madvise(start.with_addr(first).cast(), length, libc::MADV_DONTFORK) };
+    // More than the longest request has.
+    for at in [0, page, 2 * page] {
+        // SAFETY: as the caller says.
+        unsafe { start.add(at).write_volatile(0) }
+    }
+}
 
 /// # Safety
 /// The caller owns `length` bytes at `start`.
