@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use common::{Map, SharedNode, TestMount, long};
+use common::{Map, SharedNode, TestMount, become_user, long};
 
 const UIDS: [u32; 4] = [0, 64_751, 64_752, 64_753];
 /// Long enough for several pages, and another length for each reader.
@@ -91,14 +91,5 @@ fn look(uid: u32, path: &Path, tally: &Tally) {
         Ok(true) => {}
         Ok(false) => drop(tally.foreign.fetch_add(1, Ordering::Relaxed)),
         Err(_) => drop(tally.failed.fetch_add(1, Ordering::Relaxed)),
-    }
-}
-
-/// Of this thread alone: the kernel asks the filesystem with the thread's fsuid.
-fn become_user(uid: u32) {
-    // SAFETY: both calls take integers and change this thread's credentials only.
-    unsafe {
-        libc::syscall(libc::SYS_setfsgid, uid);
-        libc::syscall(libc::SYS_setfsuid, uid);
     }
 }

@@ -22,6 +22,7 @@ pub mod template;
 pub mod terminal;
 mod tools;
 pub mod transcript;
+mod user;
 mod writer;
 
 pub use daemon::{Daemon, Readers, TestDaemon, eventually};
@@ -35,6 +36,7 @@ pub use shared_node::{SharedNode, serve};
 pub use store::{TestStore, copy_program};
 pub use systemd::{Machine, Transcript};
 pub use tools::{go, library, long, node_modules, python, tool, tools};
+pub use user::become_user;
 pub use writer::Writer;
 
 use std::process::Output;
