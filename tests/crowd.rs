@@ -66,7 +66,8 @@ fn median(mut times: Vec<Duration>) -> Duration {
 #[test]
 fn a_crowd_of_many_users_is_served_and_each_user_as_well_as_the_others() {
     let (readers, files) = if long() { (10_000, 1_000) } else { (1_000, 100) };
-    let (_daemon, paths) = serve(files);
+    let (daemon, paths) = serve(files);
+    let worker = daemon.worker_pid();
     let (barrier, paths) = (&Barrier::new(readers), &paths);
     let start = Instant::now();
     let times: Vec<Vec<Duration>> = thread::scope(|scope| {
@@ -92,6 +93,7 @@ fn a_crowd_of_many_users_is_served_and_each_user_as_well_as_the_others() {
         start.elapsed()
     );
     assert!(*worst < *best * 3, "{best:?} to {worst:?}");
+    assert_eq!(daemon.worker_pid(), worker, "who has much to do is not taken for one that hangs");
 }
 
 /// One with very many readers, and the others with one each.

@@ -38,6 +38,12 @@ impl Adapter {
         Self { fs, pool }
     }
 
+    /// Who asks. Whoever watches us sees that a request was taken up.
+    fn begin(&self, request: &Request) -> Caller {
+        self.fs.ledger().tick();
+        Caller { uid: request.uid(), gid: request.gid(), pid: request.pid() }
+    }
+
     /// Replies at once, or from the pool.
     fn answer<T: Send + 'static>(
         &self,
@@ -66,7 +72,7 @@ impl Filesystem for Adapter {
     fn lookup(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let _pool = self.pool.enter();
         let timed = Timed::begin(Operation::Lookup);
-        self.fs.lookup(caller(request), parent.0, name, move |outcome| {
+        self.fs.lookup(self.begin(request), parent.0, name, move |outcome| {
             timed.answered(&outcome);
             match outcome {
                 Ok(attr) => reply.entry_with_ttls(&ttl(&attr), &NOW, &file_attr(&attr), Generation(0)),
@@ -80,7 +86,7 @@ impl Filesystem for Adapter {
     }
 
     fn getattr(&self, request: &Request, node: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
-        self.answer(self.fs.getattr(caller(request), node.0), move |outcome| {
+        self.answer(self.fs.getattr(self.begin(request), node.0), move |outcome| {
             count(Operation::Getattr, &outcome);
             match outcome {
                 Ok(attr) => reply.attr(&ttl(&attr), &file_attr(&attr)),
@@ -95,7 +101,7 @@ impl Filesystem for Adapter {
             self.fs.resent(number);
         }
         let timed = Timed::begin(Operation::Open);
-        let (fs, opened) = (self.fs.clone(), self.fs.open(caller(request), node.0));
+        let (fs, opened) = (self.fs.clone(), self.fs.open(self.begin(request), node.0));
         self.answer(opened, move |outcome| {
             timed.answered(&outcome);
             match outcome {
@@ -118,7 +124,7 @@ impl Filesystem for Adapter {
         _: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        self.fs.read(&caller(request), handle.0, offset, size, |outcome| {
+        self.fs.read(&self.begin(request), handle.0, offset, size, |outcome| {
             count(Operation::Read, &outcome);
             match outcome {
                 Ok(bytes) => reply.data(bytes),
@@ -158,7 +164,7 @@ impl Filesystem for Adapter {
 
     fn opendir(&self, request: &Request, dir: INodeNo, _: OpenFlags, reply: ReplyOpen) {
         let _pool = self.pool.enter();
-        let opened = self.fs.open_dir(caller(request), dir.0);
+        let opened = self.fs.open_dir(self.begin(request), dir.0);
         self.answer(opened, move |outcome| {
             count(Operation::Opendir, &outcome);
             match outcome {
@@ -185,7 +191,7 @@ impl Filesystem for Adapter {
     }
 
     fn access(&self, request: &Request, node: INodeNo, mask: AccessFlags, reply: ReplyEmpty) {
-        match self.fs.access(&caller(request), node.0, mask.bits()) {
+        match self.fs.access(&self.begin(request), node.0, mask.bits()) {
             Ok(()) => reply.ok(),
             Err(errno) => reply.error(errno.into()),
         }
@@ -283,10 +289,6 @@ fn answer_xattr(value: Result<Vec<u8>, Errno>, size: u32, reply: ReplyXattr) {
         Ok(_) => reply.error(Errno::RANGE.into()),
         Err(errno) => reply.error(errno.into()),
     }
-}
-
-fn caller(request: &Request) -> Caller {
-    Caller { uid: request.uid(), gid: request.gid(), pid: request.pid() }
 }
 
 fn ttl(attr: &Attr) -> Duration {

@@ -11,6 +11,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use nix::sys::uio::pread;
 use zeroize::Zeroizing;
 
 use crate::metrics;
@@ -73,6 +74,8 @@ mod head {
     pub(super) const MAGIC: usize = 0;
     pub(super) const CLAIMED: usize = 1;
     pub(super) const KEY: usize = 2;
+    /// Four words further.
+    pub(super) const TICKS: usize = 6;
 }
 /// "secretfs" and the version of the layout, that of the records of `fs` included.
 const MAGIC: u64 = 0x7365_6372_6574_0001;
@@ -178,6 +181,22 @@ impl Ledger {
             blocks.region().words()[head::CLAIMED].fetch_max(most, Ordering::AcqRel);
         }
         self.0.numbers.claimed.fetch_max(most, Ordering::AcqRel);
+    }
+
+    /// A request was taken up: whoever has the descriptor can see that somebody works.
+    pub fn tick(&self) {
+        if let Some(blocks) = &self.0.blocks {
+            blocks.region().words()[head::TICKS].fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// How often that was, by the descriptor of somebody else's ledger.
+    pub fn ticks(descriptor: BorrowedFd<'_>) -> io::Result<u64> {
+        let mut word = [0; 8];
+        match pread(descriptor, &mut word, (head::TICKS * size_of::<u64>()) as libc::off_t)? {
+            8 => Ok(u64::from_ne_bytes(word)),
+            _ => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
     }
 
     /// For fingerprints that every process makes alike.

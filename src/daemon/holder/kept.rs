@@ -1,5 +1,5 @@
 //! The descriptors that outlive a worker, by name; the service manager has a copy of each, so that
-//! they outlive the holder, too. Uses `sys` and `fs::mountpoint`.
+//! they outlive the holder, too. Uses `sys`, `ledger` and `fs::mountpoint`.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::super::message::{DEVICE, LEDGER};
 use crate::fs::mountpoint;
+use crate::ledger::Ledger;
 use crate::sys::ready;
 
 #[derive(Default)]
@@ -91,6 +92,11 @@ impl Kept {
     /// The device numbers of the mounts.
     pub fn mounts(&self) -> Vec<String> {
         self.devices().map(device_of).collect()
+    }
+
+    /// How many requests of this mount were taken up so far.
+    pub fn ticks(&self, device: &str) -> Option<u64> {
+        Ledger::ticks(self.held.get(&name_of(LEDGER, device))?.as_fd()).ok()
     }
 
     fn devices(&self) -> impl Iterator<Item = &str> {

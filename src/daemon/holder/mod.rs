@@ -203,6 +203,7 @@ impl Holder {
     fn look_if_due(&mut self) {
         let Some(serving) = &self.serving else { return };
         let mounts = self.kept.mounts();
+        self.watch.hear_ticks(|device| self.kept.ticks(device));
         if let Some(device) = self.watch.overdue(serving.since) {
             tracing::error!(
                 worker = serving.pid.as_raw(),

@@ -40,6 +40,9 @@ struct Probe {
     /// The same, whoever asked.
     silent_since: Option<Instant>,
     answered: Option<Instant>,
+    /// How many requests were taken up, and when that was more for the last time.
+    ticks: u64,
+    ticked: Option<Instant>,
     /// What there was instead of the right answer, which is told once.
     failure: Option<String>,
 }
@@ -65,6 +68,18 @@ impl Launch {
 }
 
 impl Probe {
+    /// Since then neither the probe nor anything else was answered, if it was asked then: where very
+    /// many ask at once, it takes its time, and a new worker would be no faster.
+    fn stuck_for(&self, asked: Option<Instant>) -> Duration {
+        asked.map_or(Duration::ZERO, |asked| self.ticked.map_or(asked, |it| it.max(asked)).elapsed())
+    }
+
+    fn hear_ticks(&mut self, ticks: u64) {
+        if ticks != self.ticks {
+            (self.ticks, self.ticked) = (ticks, Some(Instant::now()));
+        }
+    }
+
     /// Told when it is news.
     fn fails(&mut self, device: &str, failure: Option<String>) {
         if let Some(failure) = failure.as_ref().filter(|it| self.failure.as_ref() != Some(it)) {
@@ -106,7 +121,7 @@ impl Watch {
             return;
         }
         self.next_sign = Some(Instant::now() + PERIOD);
-        let is_silent = |probe: &Probe| probe.silent_since.is_some_and(|since| since.elapsed() >= PERIOD);
+        let is_silent = |probe: &Probe| probe.stuck_for(probe.silent_since) >= PERIOD;
         if !devices.iter().filter_map(|device| self.probes.get(device)).any(is_silent) {
             tell("WATCHDOG=1");
         }
@@ -164,11 +179,21 @@ impl Watch {
         devices.iter().all(answers)
     }
 
+    /// What the ledgers say of how many requests were taken up, mount by mount. To be called more
+    /// often than `PATIENCE` lasts.
+    pub(super) fn hear_ticks(&mut self, ticks: impl Fn(&str) -> Option<u64>) {
+        for (device, probe) in &mut self.probes {
+            if let Some(ticks) = ticks(device) {
+                probe.hear_ticks(ticks);
+            }
+        }
+    }
+
     /// A mount that has not answered for too long, of a worker that serves since `since`. Any answer
     /// is one; and if there is none, another prober asks again first: it may not be the mount that hangs.
     pub(super) fn overdue(&mut self, since: Instant) -> Option<String> {
         let is_overdue =
-            |probe: &Probe| probe.asked.is_some_and(|asked| asked.max(since).elapsed() >= PATIENCE);
+            |probe: &Probe| probe.stuck_for(probe.asked.map(|asked| asked.max(since))) >= PATIENCE;
         let (device, _) = self.probes.iter().find(|(_, probe)| is_overdue(probe))?;
         let device = device.clone();
         if self.is_second {
@@ -187,5 +212,24 @@ impl Watch {
             let _ = prober.child.wait();
         }
         self.probes.values_mut().for_each(|probe| probe.asked = None);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_takes_requests_up_is_not_stuck() {
+        let ago = |millis| Instant::now().checked_sub(Duration::from_millis(millis));
+        let mut probe = Probe { asked: ago(5_000), ticks: 7, ..Probe::default() };
+        assert!(probe.stuck_for(probe.asked) >= PATIENCE);
+        probe.hear_ticks(7);
+        assert!(probe.stuck_for(probe.asked) >= PATIENCE, "as many as before");
+        probe.hear_ticks(8);
+        assert!(probe.stuck_for(probe.asked) < PATIENCE);
+        probe.ticked = ago(4_500);
+        assert!(probe.stuck_for(probe.asked) >= PATIENCE, "and then no more");
+        assert_eq!(probe.stuck_for(None), Duration::ZERO);
     }
 }
