@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use common::{SharedNode, TestMount, long};
+use common::{SharedNode, TestMount, TestStore, long};
 use secretfs::secret::{Namespace, SecretBytes, SecretName};
 use secretfs::store::{Access, Edit, EnvKey, KeySources, NewVersion, Stamp, Store};
 
@@ -35,8 +35,16 @@ struct Tally {
 
 #[test]
 fn no_open_is_stale_and_no_byte_is_foreign_while_a_writer_rotates() {
-    let seconds = if long() { 120 } else { 8 };
-    let mount = TestMount::new()
+    race_with_a_writer(TestStore::new(), if long() { 120 } else { 8 });
+}
+
+#[test]
+fn nor_is_one_of_a_store_in_one_file() {
+    race_with_a_writer(TestStore::on("file"), if long() { 120 } else { 3 });
+}
+
+fn race_with_a_writer(store: TestStore, seconds: u64) {
+    let mount = TestMount::on(store)
         .secret("a", "0")
         .secret("b", "0")
         .template("f.tpl", "<< secrets.a >>|<< secrets.b >>")
@@ -129,7 +137,7 @@ impl Tally {
     }
 }
 
-fn open(store: &common::TestStore) -> Store {
+fn open(store: &TestStore) -> Store {
     let sources = KeySources::of_process(Some(store.key_file()), EnvKey::default());
     Store::open(&store.path(), Access::Write, &sources).unwrap()
 }

@@ -13,6 +13,27 @@ use common::{TestStore, long, stdout_of, tool};
 use secretfs::secret::{Namespace, SecretName};
 use secretfs::store::{Access, EnvKey, KeySources, Store};
 
+/// Runs each of these on both backends.
+macro_rules! on_both {
+    ($($test:ident),+ $(,)?) => {
+        mod sqlite {
+            $(#[test] fn $test() { super::$test("sqlite") })+
+        }
+        mod file {
+            $(#[test] fn $test() { super::$test("file") })+
+        }
+    };
+}
+
+on_both!(
+    a_full_disk_loses_nothing,
+    a_read_only_disk_can_be_read,
+    a_locked_store_waits_then_says_busy_and_is_never_replaced,
+    two_writers_lose_nothing,
+    what_was_set_is_seen_at_once_by_other_processes,
+    a_writer_may_die_at_any_moment,
+);
+
 #[track_caller]
 fn assert_fails(output: &Output, status: i32, words: &str) {
     let stderr = String::from_utf8_lossy(&output.stderr);
@@ -68,11 +89,10 @@ fn on_disk(store: &TestStore, disk: &SmallDisk, args: &[&str], stdin: &[u8]) -> 
     store.run_with(&[args, &["--store", &at]].concat(), stdin)
 }
 
-#[test]
-fn a_full_disk_loses_nothing() {
-    let store = TestStore::new();
+fn a_full_disk_loses_nothing(backend: &str) {
+    let store = TestStore::on(backend);
     let disk = SmallDisk::new(&store.folder().join("disk"), "size=600k");
-    stdout_of(&on_disk(&store, &disk, &["init"], b""));
+    stdout_of(&on_disk(&store, &disk, &["init", "--backend", backend], b""));
     stdout_of(&on_disk(&store, &disk, &["set", "kept"], b"old"));
     let mut filler = File::create(disk.0.join("filler")).unwrap();
     while filler.write_all(&[0; 4096]).is_ok() {}
@@ -82,7 +102,7 @@ fn a_full_disk_loses_nothing() {
         assert_eq!(stdout_of(&on_disk(&store, &disk, &["get", "kept"], b"")), "old");
     }
     let second = disk.0.join("second").display().to_string();
-    let init_second = || store.run(&["init", "--store", &second]);
+    let init_second = || store.run(&["init", "--backend", backend, "--store", &second]);
     assert_fails(&init_second(), 74, "no space is left");
     drop(filler);
     fs::remove_file(disk.0.join("filler")).unwrap();
@@ -91,11 +111,10 @@ fn a_full_disk_loses_nothing() {
     assert_eq!(stdout_of(&on_disk(&store, &disk, &["get", "kept"], b"")), "new");
 }
 
-#[test]
-fn a_read_only_disk_can_be_read() {
-    let store = TestStore::new();
+fn a_read_only_disk_can_be_read(backend: &str) {
+    let store = TestStore::on(backend);
     let disk = SmallDisk::new(&store.folder().join("disk"), "size=2m");
-    stdout_of(&on_disk(&store, &disk, &["init"], b""));
+    stdout_of(&on_disk(&store, &disk, &["init", "--backend", backend], b""));
     stdout_of(&on_disk(&store, &disk, &["set", "a"], b"v"));
     // With the files that a reader leaves behind, and without.
     for leave in [true, false] {
@@ -113,9 +132,8 @@ fn a_read_only_disk_can_be_read() {
     stdout_of(&on_disk(&store, &disk, &["set", "a"], b"w"));
 }
 
-#[test]
-fn a_locked_store_waits_then_says_busy_and_is_never_replaced() {
-    let store = TestStore::new();
+fn a_locked_store_waits_then_says_busy_and_is_never_replaced(backend: &str) {
+    let store = TestStore::on(backend);
     store.set("a", "v");
     let lock = File::options().write(true).open(store.path().join("sequence")).unwrap();
     lock.lock().unwrap();
@@ -128,19 +146,28 @@ fn a_locked_store_waits_then_says_busy_and_is_never_replaced() {
     std::thread::sleep(Duration::from_millis(300));
     drop(lock);
     assert!(patient.wait().unwrap().success(), "it waits for its turn");
-    // A program that knows nothing of our lock, and holds the database's.
-    let database = rusqlite::Connection::open(store.path().join("store.db")).unwrap();
-    database.execute_batch("BEGIN IMMEDIATE").unwrap();
+    // Somebody who knows nothing of that lock, and holds the backend's own.
+    let held: Box<dyn std::any::Any> = match backend {
+        "sqlite" => {
+            let database = rusqlite::Connection::open(store.path().join("store.db")).unwrap();
+            database.execute_batch("BEGIN IMMEDIATE").unwrap();
+            Box::new(database)
+        }
+        _ => {
+            let lock = File::options().write(true).open(store.path().join("store.json.lock")).unwrap();
+            lock.lock().unwrap();
+            Box::new(lock)
+        }
+    };
     assert_eq!(stdout_of(&store.run(&["get", "a"])), "w");
     assert_fails(&store.run_with(&["set", "a"], "x"), 75, "busy");
     assert_fails(&store.run(&["init"]), 73, "already a store");
-    drop(database);
+    drop(held);
     assert_eq!(stdout_of(&store.run(&["get", "a"])), "w");
 }
 
-#[test]
-fn two_writers_lose_nothing() {
-    let store = TestStore::new();
+fn two_writers_lose_nothing(backend: &str) {
+    let store = TestStore::on(backend);
     store.set("shared", "0");
     let rounds = if long() { 300 } else { 25 };
     std::thread::scope(|scope| {
@@ -164,9 +191,8 @@ fn two_writers_lose_nothing() {
 }
 
 /// When `set` has returned, whoever asks next sees it, and needs not ask to see that it must ask.
-#[test]
-fn what_was_set_is_seen_at_once_by_other_processes() {
-    let store = TestStore::new();
+fn what_was_set_is_seen_at_once_by_other_processes(backend: &str) {
+    let store = TestStore::on(backend);
     store.set("a", "0");
     let reader = open(&store);
     let mut before = reader.pulse().unwrap();
@@ -185,14 +211,17 @@ fn what_was_set_is_seen_at_once_by_other_processes() {
 
 /// A writer is killed at each of its system calls that change something. Afterwards the old or
 /// the new value is there, whole, and readers that were open find it.
-#[test]
-fn a_writer_may_die_at_any_moment() {
+fn a_writer_may_die_at_any_moment(backend: &str) {
     let strace = tool("strace");
-    let store = TestStore::new();
+    let store = TestStore::on(backend);
     let big = "y".repeat(20_000);
     store.set("a", "old").set("b", "old");
     let (mut kills, mut olds, mut news) = (0, 0, 0);
-    for call in ["pwrite64", "fdatasync", "ftruncate", "unlink", "flock", "fcntl"] {
+    let calls = match backend {
+        "sqlite" => &["pwrite64", "fdatasync", "ftruncate", "unlink", "flock", "fcntl"][..],
+        _ => &["write", "pwrite64", "fsync", "rename", "unlink", "flock"],
+    };
+    for call in calls {
         for nth in 1.. {
             let reader = open(&store);
             let plain = store.command(&["set", "--from-json"]);
@@ -228,7 +257,7 @@ fn a_writer_may_die_at_any_moment() {
             assert!(nth < 200, "{call}: no end");
         }
     }
-    println!("killed {kills} times: {olds} old, {news} new");
+    println!("{backend}: killed {kills} times: {olds} old, {news} new");
     assert!(kills > 10 && olds > 5 && news > 5, "{kills} kills: {olds} old, {news} new");
 }
 

@@ -2,24 +2,53 @@
 
 use std::path::{Path, PathBuf};
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+
 use super::report::{Failure, warn};
 use super::{Common, config, exit, open, output};
-use crate::store::{KeyError, KeySources, MasterKey, Store, StoreId};
+use crate::config::StoreBackend;
+use crate::store::{BackendKind, KeyError, KeySources, MasterKey, Store, StoreError, StoreId};
 
 #[derive(clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// How it is kept: sqlite, or file where SQLite cannot work; init finds out which
+    #[arg(long, value_name = "BACKEND", value_parser = backends(), hide_possible_values = true)]
+    backend: Option<BackendKind>,
+}
 
-pub fn run(_: &Args, common: &Common) -> Result<u8, Failure> {
+fn backends() -> impl TypedValueParser<Value = BackendKind> {
+    let names = PossibleValuesParser::new(BackendKind::ALL.map(BackendKind::as_str));
+    names.try_map(|name| BackendKind::parse(&name).ok_or("there is no such backend"))
+}
+
+pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
     let config = config::load(common)?.store;
     let dir = open::store_path(common, &config);
     let id = StoreId::generate()?;
     let key = key_for(&open::key_sources(common, &config), &id, &dir)?;
-    let store = Store::create(&dir, id, &key.key).inspect_err(|_| key.discard())?;
+    let chosen = args.backend.or(config.backend.map(|backend| match backend {
+        StoreBackend::Sqlite => BackendKind::Sqlite,
+        StoreBackend::File => BackendKind::File,
+    }));
+    let store = make(&dir, chosen, id, &key.key).inspect_err(|_| key.discard())?;
     tell(&store, &id, &key, common.json)?;
     if let Some(tree) = key.file.as_deref().and_then(work_tree) {
         warn(format!("the key lies in the git work tree {}: keep it out of its commits", tree.display()));
     }
     Ok(exit::OK)
+}
+
+/// With the chosen backend; without a choice with SQLite, or where that cannot work in one file.
+fn make(dir: &Path, chosen: Option<BackendKind>, id: StoreId, key: &MasterKey) -> Result<Store, StoreError> {
+    let create = |backend| Store::create(dir, backend, id, key);
+    match create(chosen.unwrap_or(BackendKind::Sqlite)) {
+        Err(error @ StoreError::NoSqlite { .. }) if chosen.is_none() => {
+            let store = create(BackendKind::File)?;
+            warn(format!("{error}; the store is one file instead, rewritten with each change"));
+            Ok(store)
+        }
+        outcome => outcome,
+    }
 }
 
 /// The key of a new store, and the file that holds it.
@@ -78,11 +107,12 @@ fn is_inside(path: &Path, dir: &Path) -> bool {
 
 fn tell(store: &Store, id: &StoreId, key: &NewKey, json: bool) -> Result<(), Failure> {
     let dir = store.dir().display().to_string();
+    let backend = store.backend().as_str();
     let file = key.file.as_ref().map(|path| std::path::absolute(path).unwrap_or(path.clone()));
     let file = file.map(|path| path.display().to_string());
     if json {
         return output::print_json(
-            &serde_json::json!({"store": dir, "id": id.to_string(), "key_file": file}),
+            &serde_json::json!({"store": dir, "id": id.to_string(), "backend": backend, "key_file": file}),
         );
     }
     let key_line = match file {
@@ -92,5 +122,6 @@ fn tell(store: &Store, id: &StoreId, key: &NewKey, json: bool) -> Result<(), Fai
         Some(file) => format!("key    {file}, which was there already\n"),
         None => "key    the one that was given\n".to_owned(),
     };
-    output::print(format!("store  {dir}\n{key_line}"))
+    let how = if store.backend() == BackendKind::File { ", in one file" } else { "" };
+    output::print(format!("store  {dir}{how}\n{key_line}"))
 }

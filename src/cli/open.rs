@@ -97,8 +97,10 @@ fn status(error: &StoreError) -> u8 {
         StoreError::Newer { .. } => exit::UNAVAILABLE,
         StoreError::Busy(_) => exit::TEMPORARY,
         StoreError::Random(_) => exit::OS,
-        StoreError::Corrupt(_) | StoreError::DiskFull | StoreError::Io { .. } | StoreError::Database(_) => {
-            exit::IO
-        }
+        StoreError::Corrupt(_)
+        | StoreError::DiskFull
+        | StoreError::NoSqlite { .. }
+        | StoreError::Io { .. }
+        | StoreError::Database(_) => exit::IO,
     }
 }

@@ -39,6 +39,7 @@ impl Base<'_> {
     pub(super) fn store(&self, store: raw::Store) -> StoreConfig {
         StoreConfig {
             path: store.path.map(|path| self.path(path)),
+            backend: store.backend,
             key_file: store.key.map(|key| self.path(key.path.0)),
         }
     }

@@ -53,7 +53,16 @@ pub struct Config {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct StoreConfig {
     pub path: Option<PathBuf>,
+    /// Of a store that is to be made. One that is there knows its own.
+    pub backend: Option<StoreBackend>,
     pub key_file: Option<PathBuf>,
+}
+
+/// How the rows of a store are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreBackend {
+    Sqlite,
+    File,
 }
 
 /// How the daemon is asked and told.
@@ -219,7 +228,7 @@ impl Config {
     }
 
     fn add_store(&mut self, store: raw::Store, base: &Base<'_>) -> Result<(), ConfigError> {
-        let is_said = |store: &StoreConfig| store.path.is_some() || store.key_file.is_some();
+        let is_said = |store: &StoreConfig| *store != StoreConfig::default();
         let store = base.store(store);
         match is_said(&store) {
             true if is_said(&self.store) => return Err(self.parts.twice(&["store"])),

@@ -13,11 +13,10 @@ use super::error::ConfigError;
 use super::provider::ProviderType;
 use super::reaction::{Argument, Signal, Unit};
 use super::scalar::{
-    Backend, Bytes, Count, FieldsForm, FilePath, KeySource, Label, Loopback, Mode, ReferenceText, Status,
-    Variable,
+    Bytes, Count, FieldsForm, FilePath, KeySource, Label, Loopback, Mode, ReferenceText, Status, Variable,
 };
 use super::word::{Given, Scalar, Table, Word};
-use super::{Account, FileOptions};
+use super::{Account, FileOptions, StoreBackend};
 use crate::secret::SecretName;
 use crate::template::{Dialect, Format, Syntax};
 
@@ -254,6 +253,7 @@ pub(super) struct Audit {
 #[derive(Default)]
 pub(super) struct Store {
     pub(super) path: Option<PathBuf>,
+    pub(super) backend: Option<StoreBackend>,
     pub(super) key: Option<Key>,
 }
 
@@ -263,9 +263,9 @@ pub(super) struct StoreMap {
     /// The store's folder (default: ./.secretfs)
     #[serde(default)]
     path: Given<PathBuf>,
-    /// How it is kept
-    #[serde(default, rename = "backend")]
-    _backend: Given<Backend>,
+    /// How init keeps a new one (default: sqlite, or file where SQLite cannot work)
+    #[serde(default)]
+    backend: Given<StoreBackend>,
     /// Where the key comes from, if not from where it is looked for anyway
     #[serde(default)]
     key: Option<Key>,
@@ -298,12 +298,12 @@ impl<'de> Visitor<'de> for StoreVisitor {
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Store, E> {
         let path = PathBuf::judge(text).map_err(E::custom)?;
-        Ok(Store { path: Some(path), key: None })
+        Ok(Store { path: Some(path), ..Store::default() })
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Store, A::Error> {
-        let StoreMap { path, key, .. } = StoreMap::deserialize(MapAccessDeserializer::new(map))?;
-        Ok(Store { path: path.0, key })
+        let StoreMap { path, backend, key } = StoreMap::deserialize(MapAccessDeserializer::new(map))?;
+        Ok(Store { path: path.0, backend: backend.0, key })
     }
 }
 

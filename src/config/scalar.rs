@@ -5,9 +5,9 @@ use core::net::SocketAddr;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
-use super::Account;
 use super::provider::ProviderType;
 use super::word::Scalar;
+use super::{Account, StoreBackend};
 use crate::nearest::nearest;
 use crate::secret::{Namespace, Reference, SecretName};
 use crate::template::{Dialect, Format, Syntax};
@@ -276,21 +276,18 @@ impl Scalar for FieldsForm {
     }
 }
 
-/// The store's backend: there is one.
-pub(super) struct Backend;
+impl StoreBackend {
+    const ALL: [(&str, Self); 2] = [("sqlite", Self::Sqlite), ("file", Self::File)];
 
-impl Backend {
-    pub(super) const NAMES: [&str; 1] = ["sqlite"];
+    pub(super) const NAMES: [&str; 2] = [Self::ALL[0].0, Self::ALL[1].0];
 }
 
-impl Scalar for Backend {
+impl Scalar for StoreBackend {
     const EXPECTED: &'static str = "the name of a backend";
 
     fn judge(text: &str) -> Result<Self, String> {
-        match Self::NAMES.contains(&text) {
-            true => Ok(Self),
-            false => Err(choice(text, "backend", &Self::NAMES, &["file"])),
-        }
+        let found = Self::ALL.iter().find(|(name, _)| *name == text);
+        found.map(|(_, backend)| *backend).ok_or_else(|| choice(text, "backend", &Self::NAMES, &[]))
     }
 }
 

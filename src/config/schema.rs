@@ -8,15 +8,14 @@ use std::time::Duration;
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-use super::Account;
 use super::provider::ProviderType;
 use super::raw::{Later, Root, Store, StoreMap};
 use super::reaction::{Argument, Signal, Unit};
 use super::scalar::{
-    Backend, Bytes, Count, FieldsForm, FilePath, KeySource, Label, Loopback, Mode, ReferenceText, Status,
-    Variable,
+    Bytes, Count, FieldsForm, FilePath, KeySource, Label, Loopback, Mode, ReferenceText, Status, Variable,
 };
 use super::word::{Given, Scalar, Table, Word};
+use super::{Account, StoreBackend};
 use crate::secret::{Namespace, SecretName};
 use crate::template::{Dialect, Format, Syntax};
 
@@ -63,7 +62,7 @@ looks! {
     Count: json_schema!({"type": "integer", "minimum": 1, "maximum": Count::MOST});
     Status: json_schema!({"type": "integer", "minimum": 1, "maximum": u8::MAX});
     Bytes: json_schema!({"type": "string", "pattern": "^0*[1-9][0-9]* *[KMG]iB$", "examples": ["16MiB"]});
-    Backend: one_of(Backend::NAMES);
+    StoreBackend: one_of(StoreBackend::NAMES);
     KeySource: one_of(KeySource::NAMES);
     bool: json_schema!({"type": "boolean"});
     PathBuf: text(r"^[^\u0000]+$");

@@ -151,7 +151,6 @@ fn a_wrong_value_is_located() {
 fn what_is_not_there_yet_is_refused_where_it_is_asked_for() {
     for (text, place) in [
         ("providers:\n  v: {type: vault, address: x}\n", "2:13"),
-        ("store: {backend: file, path: x}\n", "1:18"),
         ("store: {key: {source: keyring, path: x}}\n", "1:23"),
         ("policy: {rules: [{allow: 1}]}\n", "1:17"),
         ("audit: {sinks: [{file: x}]}\n", "1:16"),

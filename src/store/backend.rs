@@ -1,8 +1,16 @@
 //! Where rows are kept: the one trait that a backend fulfils. It sees ids, MACs, numbers and
 //! sealed blobs, never a name or a value, and need not be trusted: what it gives back is checked.
 
+mod kind;
+
+use std::time::Duration;
+
 use super::StoreError;
 use super::cipher::{Id, Mac};
+pub use kind::BackendKind;
+
+/// How long a writer waits for another.
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Keeps the rows of one store. Shared by all threads.
 pub(super) trait Backend: Send + Sync {

@@ -31,6 +31,8 @@ pub enum StoreError {
     Io { doing: &'static str, path: PathBuf, source: io::Error },
     #[error("the store's database failed: {0}")]
     Database(String),
+    #[error("SQLite cannot work at {}: {why}", .path.display())]
+    NoSqlite { path: PathBuf, why: String },
     #[error("the machine gave no random bytes: {0}")]
     Random(getrandom::Error),
     #[error("there is already a secret `{0}`")]
@@ -83,6 +85,9 @@ impl StoreError {
                 format!("secretfs rotate {name} adds a version; without --new, so does set")
             }
             Self::SecretMissing(_) => "secretfs list shows what there is".into(),
+            Self::NoSqlite { .. } => {
+                "secretfs init --backend file, or name a folder on another filesystem".into()
+            }
             Self::Io { .. } | Self::Database(_) | Self::Random(_) | Self::Refused(_) => return None,
         })
     }

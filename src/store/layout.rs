@@ -6,21 +6,28 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::path::{Path, PathBuf};
 
 use super::StoreError;
+use super::backend::BackendKind;
 
-const FORMAT: &str = "secretfs store 1\nbackend sqlite\n";
+/// What `FORMAT` says before it names the backend.
+const FORMAT: &str = "secretfs store 1\nbackend ";
 
 /// The folder of a store, by its absolute path: the working directory may change. It is no store
 /// until [`Layout::finish`].
-pub(super) struct Layout(PathBuf);
+#[derive(Clone)]
+pub(super) struct Layout {
+    dir: PathBuf,
+    /// How its rows are kept: chosen when it is made, read from `FORMAT` ever after.
+    backend: BackendKind,
+}
 
 /// Which files are there now: other numbers mean that the store was replaced.
 pub(super) type Identity = [(u64, u64); 2];
 
 impl Layout {
     /// Takes a folder that is empty or not there. Whoever comes second finds it no longer empty.
-    pub(super) fn claim(dir: &Path) -> Result<Self, StoreError> {
-        let layout = Self::at(dir)?;
-        let dir = &layout.0;
+    pub(super) fn claim(dir: &Path, backend: BackendKind) -> Result<Self, StoreError> {
+        let layout = Self { dir: absolute(dir)?, backend };
+        let dir = &layout.dir;
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -33,19 +40,23 @@ impl Layout {
 
     /// SQLite gives its other files the mode of this one.
     pub(super) fn prepare(&self) -> Result<(), StoreError> {
-        self.write_new("store.db", b"")
+        match self.backend {
+            BackendKind::Sqlite => self.write_new("store.db", b""),
+            BackendKind::File => Ok(()),
+        }
     }
 
     /// Empties a folder that did not become a store after all.
     pub(super) fn discard(&self) {
-        for name in ["FORMAT", "sequence", "store.db-shm", "store.db-wal", "store.db", ".gitignore"] {
+        let (rows, beside) = self.backend.files();
+        for name in [&["FORMAT", "sequence"], beside, &[rows, ".gitignore"]].concat() {
             let _ = std::fs::remove_file(self.path(name));
         }
     }
 
     /// A folder that was there already has to be empty and ours.
     fn claim_empty(&self) -> Result<(), StoreError> {
-        let dir = &self.0;
+        let dir = &self.dir;
         if self.path("FORMAT").exists() {
             return Err(StoreError::Exists(dir.clone()));
         }
@@ -60,102 +71,60 @@ impl Layout {
     }
 
     pub(super) fn finish(&self) -> Result<(), StoreError> {
-        self.write_new("FORMAT", FORMAT.as_bytes())?;
-        File::open(&self.0).and_then(|dir| dir.sync_all()).map_err(StoreError::io("sync", &self.0))
+        self.write_new("FORMAT", format!("{FORMAT}{}\n", self.backend.as_str()).as_bytes())?;
+        File::open(&self.dir).and_then(|dir| dir.sync_all()).map_err(StoreError::io("sync", &self.dir))
     }
 
     /// The folder of a store that is there, with everything in it as it should be.
     pub(super) fn open(dir: &Path) -> Result<Self, StoreError> {
-        let layout = Self::at(dir)?;
-        let dir = &layout.0;
+        let dir = absolute(dir)?;
         match dir.metadata() {
-            Ok(meta) if !meta.is_dir() => return Err(StoreError::NotAStore(dir.clone())),
+            Ok(meta) if !meta.is_dir() => return Err(StoreError::NotAStore(dir)),
             Ok(meta) => {
-                layout.check_presence()?;
-                check_private(dir, &meta, "0700")?;
+                check_presence(&dir)?;
+                check_private(&dir, &meta, "0700")?;
             }
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                return Err(StoreError::NoStore(dir.clone()));
-            }
-            Err(error) => return Err(StoreError::io("look at", dir)(error)),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Err(StoreError::NoStore(dir)),
+            Err(error) => return Err(StoreError::io("look at", &dir)(error)),
         }
-        layout.check_format()?;
-        for (name, is_needed) in
-            [("store.db", true), ("store.db-wal", false), ("store.db-shm", false), ("sequence", false)]
-        {
-            layout.check_file(name, is_needed)?;
+        let backend = read_format(&dir)?;
+        let (rows, beside) = backend.files();
+        check_file(&dir.join(rows), true)?;
+        for name in beside.iter().chain(&["sequence"]) {
+            check_file(&dir.join(name), false)?;
         }
-        Ok(layout)
+        Ok(Self { dir, backend })
     }
 
-    /// First of all: nobody shall be told to change the mode of a folder that is no store.
-    fn check_presence(&self) -> Result<(), StoreError> {
-        match self.path("FORMAT").symlink_metadata() {
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                let is_empty = self.0.read_dir().is_ok_and(|mut entries| entries.next().is_none());
-                let at = self.0.clone();
-                Err(if is_empty { StoreError::NoStore(at) } else { StoreError::NotAStore(at) })
-            }
-            _ => Ok(()),
-        }
+    pub(super) fn backend(&self) -> BackendKind {
+        self.backend
     }
 
-    fn check_format(&self) -> Result<(), StoreError> {
-        let path = self.path("FORMAT");
-        let mut text = String::new();
-        let file = File::open(&path).map_err(StoreError::io("open", &path))?;
-        file.take(4096).read_to_string(&mut text).map_err(StoreError::io("read", &path))?;
-        self.check_file("FORMAT", true)?;
-        match text.as_str() {
-            FORMAT => Ok(()),
-            other if other.starts_with("secretfs store ") => {
-                let what = format!("the format `{}`", other.trim_end().escape_debug());
-                Err(StoreError::Newer { path: self.0.clone(), what })
-            }
-            _ => Err(StoreError::corrupt("its FORMAT file is not what was written")),
-        }
-    }
-
-    fn check_file(&self, name: &str, is_needed: bool) -> Result<(), StoreError> {
-        let path = self.path(name);
-        match path.symlink_metadata() {
-            Ok(meta) if !meta.is_file() => Err(StoreError::Unsafe {
-                problem: "it is not a regular file".into(),
-                mend: format!("look at {}, and restore the store from a backup", path.display()),
-                path,
-            }),
-            Ok(meta) => check_private(&path, &meta, "0600"),
-            Err(error) if error.kind() == ErrorKind::NotFound && !is_needed => Ok(()),
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                Err(StoreError::corrupt(format!("{} is gone", path.display())))
-            }
-            Err(error) => Err(StoreError::io("look at", &path)(error)),
-        }
-    }
-
+    /// The file backend makes its file anew with each commit.
     pub(super) fn identity(&self) -> std::io::Result<Identity> {
         let of = |path: PathBuf| path.symlink_metadata().map(|meta| (meta.dev(), meta.ino()));
-        Ok([of(self.database())?, of(self.sequence()).unwrap_or_default()])
+        let lasting = match self.backend {
+            BackendKind::Sqlite => self.rows(),
+            BackendKind::File => self.path("FORMAT"),
+        };
+        Ok([of(lasting)?, of(self.sequence()).unwrap_or_default()])
     }
 
     pub(super) fn dir(&self) -> &Path {
-        &self.0
+        &self.dir
     }
 
-    pub(super) fn database(&self) -> PathBuf {
-        self.path("store.db")
+    /// The file that the backend keeps the rows in.
+    pub(super) fn rows(&self) -> PathBuf {
+        self.path(self.backend.files().0)
     }
 
     pub(super) fn sequence(&self) -> PathBuf {
         self.path("sequence")
     }
 
-    fn at(dir: &Path) -> Result<Self, StoreError> {
-        std::path::absolute(dir).map(Self).map_err(StoreError::io("find", dir))
-    }
-
     fn path(&self, name: &str) -> PathBuf {
-        self.0.join(name)
+        self.dir.join(name)
     }
 
     fn write_new(&self, name: &str, content: &[u8]) -> Result<(), StoreError> {
@@ -165,6 +134,55 @@ impl Layout {
         let mut file = options.open(&path).map_err(StoreError::io("make", &path))?;
         let written = file.write_all(content).and_then(|()| file.sync_all());
         written.inspect_err(|_| drop(std::fs::remove_file(&path))).map_err(StoreError::io("write", &path))
+    }
+}
+
+fn absolute(dir: &Path) -> Result<PathBuf, StoreError> {
+    std::path::absolute(dir).map_err(StoreError::io("find", dir))
+}
+
+/// First of all: nobody shall be told to change the mode of a folder that is no store.
+fn check_presence(dir: &Path) -> Result<(), StoreError> {
+    match dir.join("FORMAT").symlink_metadata() {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let is_empty = dir.read_dir().is_ok_and(|mut entries| entries.next().is_none());
+            let at = dir.to_owned();
+            Err(if is_empty { StoreError::NoStore(at) } else { StoreError::NotAStore(at) })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn read_format(dir: &Path) -> Result<BackendKind, StoreError> {
+    let path = dir.join("FORMAT");
+    let mut text = String::new();
+    let file = File::open(&path).map_err(StoreError::io("open", &path))?;
+    file.take(4096).read_to_string(&mut text).map_err(StoreError::io("read", &path))?;
+    check_file(&path, true)?;
+    let backend = text.strip_prefix(FORMAT).and_then(|rest| rest.strip_suffix('\n'));
+    match backend.and_then(BackendKind::parse) {
+        Some(backend) => Ok(backend),
+        None if text.starts_with("secretfs store ") => {
+            let what = format!("the format `{}`", text.trim_end().escape_debug());
+            Err(StoreError::Newer { path: dir.to_owned(), what })
+        }
+        None => Err(StoreError::corrupt("its FORMAT file is not what was written")),
+    }
+}
+
+fn check_file(path: &Path, is_needed: bool) -> Result<(), StoreError> {
+    match path.symlink_metadata() {
+        Ok(meta) if !meta.is_file() => Err(StoreError::Unsafe {
+            problem: "it is not a regular file".into(),
+            mend: format!("look at {}, and restore the store from a backup", path.display()),
+            path: path.to_owned(),
+        }),
+        Ok(meta) => check_private(path, &meta, "0600"),
+        Err(error) if error.kind() == ErrorKind::NotFound && !is_needed => Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            Err(StoreError::corrupt(format!("{} is gone", path.display())))
+        }
+        Err(error) => Err(StoreError::io("look at", path)(error)),
     }
 }
 

@@ -2,15 +2,16 @@
 //! checked when they come back. Uses `secret`, and `sys` for the environment. Blocking.
 //!
 //! Below [`Store`]: `view` reads and `change` writes one commit, over rows that a `backend`
-//! (`sqlite`) keeps without understanding them; `cipher`, `keyring`, `index` and `record` make
-//! rows out of secrets; `sequence` tells other processes, `opened` and `seen` are what this one
-//! holds and remembers; `layout`, `key_file` and
+//! (`sqlite`, or `file` where that cannot work) keeps without understanding them; `cipher`,
+//! `keyring`, `index` and `record` make rows out of secrets; `sequence` tells other processes,
+//! `opened` and `seen` are what this one holds and remembers; `layout`, `key_file` and
 //! `key_source` guard the folder and the key.
 
 mod backend;
 mod change;
 mod cipher;
 mod error;
+mod file;
 mod index;
 mod key_file;
 mod key_source;
@@ -31,6 +32,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use jiff::Timestamp;
 
+pub use backend::BackendKind;
 pub use change::{Change, Stamp};
 pub use error::StoreError;
 pub use key_file::MasterKey;
@@ -38,13 +40,12 @@ pub use key_source::{EnvKey, KeyError, KeySources};
 pub use model::{Edit, FIELD_LIMIT, NewVersion, Reading, SecretInfo, VALUE_LIMIT, VersionInfo};
 
 use crate::secret::{Answer, Namespace, SecretBytes, SecretName};
-use backend::{Backend, RootRow};
+use backend::{Backend, PATIENCE, RootRow};
 use cipher::Id;
 use keyring::{Masters, NamespaceKeys};
 use layout::Layout;
 use opened::Opened;
 use sequence::{Mark, WriterLock};
-use sqlite::Sqlite;
 use view::View;
 
 /// What a store is opened for.
@@ -80,8 +81,13 @@ pub struct Store {
 
 impl Store {
     /// Makes a new store in a folder that is empty or not there yet.
-    pub fn create(dir: &Path, id: StoreId, key: &MasterKey) -> Result<Self, StoreError> {
-        let layout = Layout::claim(dir)?;
+    pub fn create(
+        dir: &Path,
+        backend: BackendKind,
+        id: StoreId,
+        key: &MasterKey,
+    ) -> Result<Self, StoreError> {
+        let layout = Layout::claim(dir, backend)?;
         let masters = Masters::derive(&key.0);
         let opened = found(&layout, id, &masters).inspect_err(|_| layout.discard())?;
         Ok(Self { layout, access: Access::Write, masters, opened: RwLock::new(Arc::new(opened)) })
@@ -90,7 +96,7 @@ impl Store {
     /// Opens the store that is there with the first key that fits it.
     pub fn open(dir: &Path, access: Access, sources: &KeySources) -> Result<Self, StoreError> {
         let layout = Layout::open(dir)?;
-        let opened = Opened::new(Box::new(Sqlite::open(&layout.database(), access)?), &layout, 0)?;
+        let opened = Opened::new(layout.backend().open(&layout.rows(), access)?, layout.clone(), 0)?;
         let root = opened.backend.read()?.root()?;
         let masters = Masters::derive(&sources.find(&StoreId(root.store), &root.key)?.0);
         masters.check_root(&root)?;
@@ -104,6 +110,11 @@ impl Store {
     /// The folder, as an absolute path.
     pub fn dir(&self) -> &Path {
         self.layout.dir()
+    }
+
+    /// How its rows are kept.
+    pub fn backend(&self) -> BackendKind {
+        self.opened().layout.backend()
     }
 
     pub fn id(&self) -> Result<StoreId, StoreError> {
@@ -195,7 +206,7 @@ impl Store {
         if self.access == Access::Read {
             return Err(StoreError::ReadOnly.into());
         }
-        let lock = WriterLock::acquire(&self.layout.sequence(), sqlite::PATIENCE)?;
+        let lock = WriterLock::acquire(&self.layout.sequence(), PATIENCE)?;
         self.reopen_if_replaced()?;
         let opened = self.opened();
         let outcome = self.transact(&opened, &lock, namespace, stamp, work);
@@ -234,8 +245,10 @@ impl Store {
         self.reopen_if_replaced()?;
         let stands = self.read(|view, opened| {
             opened.all_known().iter().try_for_each(|keys| view.look_at_changes(keys))?;
-            Ok(opened.moment(view.root.epoch))
+            let moment = opened.moment(view.root.epoch);
+            Ok((!opened.has_gone_back(view.root.epoch)).then_some(moment))
         })?;
+        let Some(stands) = stands else { return self.reopen().and_then(|()| self.heal()) };
         match self.pulse() == Some(stands) {
             true => Ok(()),
             false => self.heal(),
@@ -287,14 +300,17 @@ impl Store {
     }
 
     fn reopen_if_replaced(&self) -> Result<(), StoreError> {
-        let identity = self.layout.identity();
-        if identity.is_ok_and(|now| now == self.opened().identity) {
-            return Ok(());
+        match self.opened().is_replaced() {
+            true => self.reopen(),
+            false => Ok(()),
         }
+    }
+
+    fn reopen(&self) -> Result<(), StoreError> {
         let layout = Layout::open(self.layout.dir())?;
         let mut slot = self.opened.write().unwrap_or_else(PoisonError::into_inner);
-        let backend = Box::new(Sqlite::open(&layout.database(), self.access)?);
-        let opened = Opened::new(backend, &layout, slot.generation + 1)?;
+        let backend = layout.backend().open(&layout.rows(), self.access)?;
+        let opened = Opened::new(backend, layout, slot.generation + 1)?;
         let root = opened.backend.read()?.root()?;
         if root.key != self.masters.id {
             return Err(KeyError::NoneFits { skipped: vec!["the key in use".into()], default: None }.into());
@@ -323,12 +339,12 @@ impl Store {
 /// Makes the files of an empty store.
 fn found(layout: &Layout, id: StoreId, masters: &Masters) -> Result<Opened, StoreError> {
     layout.prepare()?;
-    let sqlite = Sqlite::create(&layout.database())?;
-    let lock = WriterLock::acquire(&layout.sequence(), sqlite::PATIENCE)?;
-    first_commit(&sqlite, id, masters)?;
+    let backend = layout.backend().create(&layout.rows())?;
+    let lock = WriterLock::acquire(&layout.sequence(), PATIENCE)?;
+    first_commit(&*backend, id, masters)?;
     lock.mark_quiet(1).map_err(StoreError::io("write", &layout.sequence()))?;
     layout.finish()?;
-    Opened::new(Box::new(sqlite), layout, 0)
+    Opened::new(backend, layout.clone(), 0)
 }
 
 /// A root, and the namespace that is there if none is named.

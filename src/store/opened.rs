@@ -2,6 +2,7 @@
 //! namespaces, and how moments are told apart. Uses the parts of `store`.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::StoreError;
@@ -14,11 +15,14 @@ use crate::secret::{Namespace, SecretName};
 
 /// The files as they were found when they were opened last.
 pub(super) struct Opened {
+    pub(super) layout: Layout,
     pub(super) backend: Box<dyn Backend>,
     pub(super) sequence: Option<Sequence>,
     pub(super) identity: Identity,
     /// Counts how often the files were replaced, so that no two moments look the same.
     pub(super) generation: u64,
+    /// The epoch at the last look.
+    looked_at: AtomicU64,
     namespaces: Mutex<Namespaces>,
 }
 
@@ -35,13 +39,25 @@ const EPOCH_BITS: u32 = 48;
 impl Opened {
     pub(super) fn new(
         backend: Box<dyn Backend>,
-        layout: &Layout,
+        layout: Layout,
         generation: u64,
     ) -> Result<Self, StoreError> {
-        let identity = layout.identity().map_err(StoreError::io("look at", &layout.database()))?;
+        let identity = layout.identity().map_err(StoreError::io("look at", &layout.rows()))?;
         // Without it the store is asked each time.
         let sequence = Sequence::open(&layout.sequence()).ok();
-        Ok(Self { backend, sequence, identity, generation, namespaces: Mutex::default() })
+        let looked_at = AtomicU64::new(0);
+        Ok(Self { layout, backend, sequence, identity, generation, looked_at, namespaces: Mutex::default() })
+    }
+
+    /// Whether these are no longer the files at that place.
+    pub(super) fn is_replaced(&self) -> bool {
+        self.layout.identity().map_or(true, |now| now != self.identity)
+    }
+
+    /// Whether the store stands at an earlier commit than at the last look: something took the
+    /// place of its rows, and what is called an epoch from now on is another one.
+    pub(super) fn has_gone_back(&self, epoch: u64) -> bool {
+        self.looked_at.swap(epoch, Ordering::Relaxed) > epoch
     }
 
     pub(super) fn moment(&self, epoch: u64) -> u64 {

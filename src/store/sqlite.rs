@@ -1,23 +1,25 @@
 //! The backend that is there by default: one SQLite database in WAL mode. Readers never wait for
 //! the writer. Uses rusqlite, and the rows of `backend`.
 
+mod failure;
+
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
-use nix::sys::statvfs::{FsFlags, statvfs};
 use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 use rusqlite::config::DbConfig;
 use rusqlite::types::FromSql;
-use rusqlite::{CachedStatement, Connection, ErrorCode, OpenFlags, OptionalExtension, Params, Row, params};
+use rusqlite::{CachedStatement, Connection, OpenFlags, OptionalExtension, Params, Row, params};
 
-use super::backend::{Backend, EachHeader, HeaderRow, KeyRow, NamespaceRow, Read, RootRow, SecretRow, Write};
+use super::backend::{
+    Backend, EachHeader, HeaderRow, KeyRow, NamespaceRow, PATIENCE, Read, RootRow, SecretRow, Write,
+};
 use super::cipher::{Id, Mac};
 use super::{Access, StoreError, schema};
+pub(super) use failure::failure;
+use failure::{alone, unfit};
 
-/// How long a writer waits for another.
-pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 /// Connections kept for the next reader.
 const IDLE: usize = 8;
 
@@ -37,10 +39,12 @@ pub(super) struct Sqlite {
 impl Sqlite {
     /// Makes the tables in a file that is there and empty.
     pub(super) fn create(path: &Path) -> Result<Self, StoreError> {
-        let connection = connect(path, Access::Write)?;
-        connection
-            .pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get::<_, String>(0))
-            .map_err(|error| failure(path, &error))?;
+        let connection = connect(path, Access::Write).map_err(|error| alone(path, error))?;
+        let mode = connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0));
+        let mode: String = mode.map_err(|error| alone(path, failure(path, &error)))?;
+        if mode != "wal" {
+            return Err(unfit(path, "it keeps no write-ahead log here"));
+        }
         schema::create(&connection, path)?;
         Ok(Self { path: path.to_owned(), access: Access::Write, idle: Mutex::new(vec![connection]) })
     }
@@ -133,33 +137,6 @@ fn open_frozen(path: &Path) -> Result<Connection, StoreError> {
         .map_err(|error| failure(path, &error))?;
     configure(&connection, Access::Read).map_err(|error| failure(path, &error))?;
     Ok(connection)
-}
-
-/// SQLite's text is forwarded only where it cannot quote what is stored.
-pub(super) fn failure(path: &Path, error: &rusqlite::Error) -> StoreError {
-    match error.sqlite_error_code() {
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::FileLockingProtocolFailed) => {
-            StoreError::Busy(PATIENCE.as_secs())
-        }
-        Some(ErrorCode::DiskFull) => StoreError::DiskFull,
-        Some(ErrorCode::ReadOnly) => StoreError::ReadOnly,
-        Some(ErrorCode::NotADatabase) => StoreError::corrupt("its database file is no database"),
-        Some(ErrorCode::CannotOpen | ErrorCode::SystemIoFailure | ErrorCode::OutOfMemory) => {
-            let code = error.sqlite_error().map_or(0, |cause| cause.extended_code);
-            let text = format!("{} (SQLite {code})", rusqlite::ffi::code_to_str(code));
-            of_the_disk(path).unwrap_or(StoreError::Database(text))
-        }
-        Some(_) | None => StoreError::corrupt("its database is not what was written"),
-    }
-}
-
-/// Looks at the disk to tell a full one and a read-only one from a broken one: SQLite says all alike.
-fn of_the_disk(path: &Path) -> Option<StoreError> {
-    let disk = statvfs(path).ok()?;
-    match disk.flags().contains(FsFlags::ST_RDONLY) {
-        true => Some(StoreError::ReadOnly),
-        false => (disk.blocks_available() == 0).then_some(StoreError::DiskFull),
-    }
 }
 
 /// Begins or ends a transaction: kept compiled, since each read does both.

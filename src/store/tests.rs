@@ -1,7 +1,9 @@
 //! The store through its public door, and what happens when its rows are tampered with.
 
+mod gone_back;
 mod seen;
 mod tamper;
+mod tamper_file;
 
 use tempfile::TempDir;
 
@@ -16,10 +18,15 @@ pub(super) struct Fixture {
 
 impl Fixture {
     pub(super) fn new() -> Self {
+        Self::on(BackendKind::Sqlite)
+    }
+
+    pub(super) fn on(backend: BackendKind) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let key = MasterKey::generate().unwrap();
         key.write(&folder.path().join("key")).unwrap();
-        let store = Store::create(&folder.path().join("store"), StoreId::generate().unwrap(), &key).unwrap();
+        let id = StoreId::generate().unwrap();
+        let store = Store::create(&folder.path().join("store"), backend, id, &key).unwrap();
         Self { folder, store }
     }
 
@@ -36,6 +43,31 @@ impl Fixture {
         Store::open(self.store.dir(), access, &self.sources()).unwrap()
     }
 }
+
+/// Runs each of these on both backends.
+macro_rules! on_both {
+    ($($test:ident),+ $(,)?) => {
+        mod on_sqlite {
+            $(#[test] fn $test() { super::$test(super::Fixture::on(super::BackendKind::Sqlite)) })+
+        }
+        mod on_file {
+            $(#[test] fn $test() { super::$test(super::Fixture::on(super::BackendKind::File)) })+
+        }
+    };
+}
+
+on_both!(
+    versions_come_back,
+    a_reader_sees_what_was_written_before,
+    absence_has_its_reason,
+    one_change_is_all_or_nothing,
+    namespaces_do_not_see_each_other,
+    many_secrets_come_and_go,
+    types_have_their_fields_checked,
+    a_replaced_store_is_opened_anew,
+    a_dead_writer_is_healed,
+    a_reading_is_of_one_commit,
+);
 
 pub(super) fn name(text: &str) -> SecretName {
     SecretName::parse(text).unwrap()
@@ -58,9 +90,7 @@ pub(super) fn get(store: &Store, secret: &str, version: Option<u64>) -> Result<V
     reading.answers.remove(0).map(|found| found.fields["value"].expose().to_vec())
 }
 
-#[test]
-fn versions_come_back() {
-    let fixture = Fixture::new();
+fn versions_come_back(fixture: Fixture) {
     assert_eq!(put(&fixture.store, "a", b"one"), 1);
     assert_eq!(put(&fixture.store, "a", b""), 2);
     for store in [&fixture.store, &fixture.reopen(Access::Read), &fixture.reopen(Access::Write)] {
@@ -72,9 +102,7 @@ fn versions_come_back() {
     }
 }
 
-#[test]
-fn a_reader_sees_what_was_written_before() {
-    let fixture = Fixture::new();
+fn a_reader_sees_what_was_written_before(fixture: Fixture) {
     put(&fixture.store, "a", b"one");
     let reader = fixture.reopen(Access::Read);
     let before = reader.pulse().unwrap();
@@ -88,9 +116,7 @@ fn a_reader_sees_what_was_written_before() {
     assert_eq!(get(&reader, "b", None), Ok(b"two".to_vec()));
 }
 
-#[test]
-fn absence_has_its_reason() {
-    let fixture = Fixture::new();
+fn absence_has_its_reason(fixture: Fixture) {
     let default = Namespace::default();
     let new = |expires| NewVersion {
         expires_at: Some(Timestamp::from_second(expires).unwrap()),
@@ -108,9 +134,7 @@ fn absence_has_its_reason() {
     assert_eq!(get(&fixture.store, "none", None), Err(Absent::Missing));
 }
 
-#[test]
-fn one_change_is_all_or_nothing() {
-    let fixture = Fixture::new();
+fn one_change_is_all_or_nothing(fixture: Fixture) {
     let default = Namespace::default();
     put(&fixture.store, "a", b"old");
     let before = fixture.store.pulse();
@@ -126,9 +150,7 @@ fn one_change_is_all_or_nothing() {
     fixture.store.verify().unwrap();
 }
 
-#[test]
-fn namespaces_do_not_see_each_other() {
-    let fixture = Fixture::new();
+fn namespaces_do_not_see_each_other(fixture: Fixture) {
     let other = Namespace::parse("user:1000").unwrap();
     put(&fixture.store, "a", b"default");
     let now = Timestamp::from_second(2).unwrap();
@@ -148,9 +170,7 @@ fn namespaces_do_not_see_each_other() {
     fixture.store.verify().unwrap();
 }
 
-#[test]
-fn many_secrets_come_and_go() {
-    let fixture = Fixture::new();
+fn many_secrets_come_and_go(fixture: Fixture) {
     let default = Namespace::default();
     let names: Vec<_> = (0..300).map(|number| name(&format!("s{number:03}"))).collect();
     fixture
@@ -172,9 +192,7 @@ fn many_secrets_come_and_go() {
     fixture.store.verify().unwrap();
 }
 
-#[test]
-fn types_have_their_fields_checked() {
-    let fixture = Fixture::new();
+fn types_have_their_fields_checked(fixture: Fixture) {
     let put = |kind, fields: &[&str]| {
         let fields = fields
             .iter()
@@ -196,9 +214,7 @@ fn types_have_their_fields_checked() {
     }
 }
 
-#[test]
-fn a_replaced_store_is_opened_anew() {
-    let fixture = Fixture::new();
+fn a_replaced_store_is_opened_anew(fixture: Fixture) {
     put(&fixture.store, "a", b"now");
     let reader = fixture.reopen(Access::Read);
     let before = reader.pulse().unwrap();
@@ -207,7 +223,7 @@ fn a_replaced_store_is_opened_anew() {
     std::fs::rename(&dir, &copy).unwrap();
     assert!(reader.recheck().is_err(), "gone, and nothing in its place");
     let key = fixture.sources().given().unwrap().unwrap();
-    let second = Store::create(&dir, StoreId::generate().unwrap(), &key).unwrap();
+    let second = Store::create(&dir, fixture.store.backend(), StoreId::generate().unwrap(), &key).unwrap();
     put(&second, "a", b"another");
     reader.recheck().unwrap();
     assert_ne!(reader.pulse(), Some(before), "the same epoch of other files is another moment");
@@ -215,9 +231,7 @@ fn a_replaced_store_is_opened_anew() {
     assert_eq!(get(&reader, "a", None), Ok(b"another".to_vec()));
 }
 
-#[test]
-fn a_dead_writer_is_healed() {
-    let fixture = Fixture::new();
+fn a_dead_writer_is_healed(fixture: Fixture) {
     put(&fixture.store, "a", b"one");
     let reader = fixture.reopen(Access::Read);
     let path = fixture.store.dir().join("sequence");
@@ -233,7 +247,7 @@ fn a_dead_writer_is_healed() {
     }
     std::fs::write(&path, (2 * epoch + 1).to_le_bytes()).unwrap();
     assert_eq!(reader.pulse(), None);
-    let lock = WriterLock::acquire(&path, sqlite::PATIENCE).unwrap();
+    let lock = WriterLock::acquire(&path, PATIENCE).unwrap();
     reader.recheck().unwrap();
     assert_eq!(reader.pulse(), None, "a writer at work is left alone");
     drop(lock);
@@ -255,7 +269,9 @@ fn what_is_no_sound_store_is_refused_and_left_alone() {
     let dir = fixture.store.dir().to_owned();
     let open = || Store::open(&dir, Access::Write, &fixture.sources()).map(drop);
     let key = fixture.sources().given().unwrap().unwrap();
-    let create = |dir: &Path| Store::create(dir, StoreId::generate().unwrap(), &key).map(drop);
+    let create = |dir: &Path| {
+        Store::create(dir, fixture.store.backend(), StoreId::generate().unwrap(), &key).map(drop)
+    };
     assert!(matches!(create(&dir), Err(StoreError::Exists(_))));
     assert!(matches!(create(fixture.folder.path()), Err(StoreError::NotAStore(_))));
     let elsewhere = fixture.folder.path().join("elsewhere");
@@ -295,9 +311,7 @@ fn what_is_no_sound_store_is_refused_and_left_alone() {
 }
 
 /// Two secrets that are always written together are never seen apart, whoever reads meanwhile.
-#[test]
-fn a_reading_is_of_one_commit() {
-    let fixture = Fixture::new();
+fn a_reading_is_of_one_commit(fixture: Fixture) {
     let default = Namespace::default();
     let write = |round: u32| {
         fixture.store.change(&default, stamp(1), |change| {

@@ -21,20 +21,25 @@ pub struct TestStore {
 
 impl TestStore {
     pub fn new() -> Self {
-        Self::made(&env::temp_dir(), None)
+        Self::made(&env::temp_dir(), None, &["init"])
+    }
+
+    /// Kept by this backend.
+    pub fn on(backend: &str) -> Self {
+        Self::made(&env::temp_dir(), None, &["init", "--backend", backend])
     }
 
     /// Owned and used by this uid; needs root.
     pub fn of(uid: u32) -> Self {
-        Self::made(&env::temp_dir(), Some(uid))
+        Self::made(&env::temp_dir(), Some(uid), &["init"])
     }
 
     /// Below a folder that, other than /tmp, only root may write to: some programs want that.
     pub fn below(folder: &str) -> Self {
-        Self::made(Path::new(folder), None)
+        Self::made(Path::new(folder), None, &["init"])
     }
 
-    fn made(parent: &Path, user: Option<u32>) -> Self {
+    fn made(parent: &Path, user: Option<u32>, init: &[&str]) -> Self {
         let folder = TempDir::with_prefix_in("secretfs-test-", parent).expect("a temporary folder");
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("chmod");
         if let Some(uid) = user {
@@ -44,7 +49,7 @@ impl TestStore {
         if user.is_some() {
             store.copy_binary();
         }
-        stdout_of(&store.run(&["init"]));
+        stdout_of(&store.run(init));
         store
     }
 

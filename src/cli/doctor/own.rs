@@ -77,8 +77,9 @@ fn opened(common: &Common, store: &Store, sources: &KeySources) -> Vec<Finding> 
         Err(failure) => return vec![Finding::of("store", failure)],
     };
     let found = format!(
-        "{} opens (sqlite, mode {mode:04o}, {})",
+        "{} opens ({}, mode {mode:04o}, {})",
         store.dir().display(),
+        store.backend().as_str(),
         output::counted(secrets.len(), "secret")
     );
     let newest = secrets.iter().map(|secret| secret.updated_at).max();

@@ -5,7 +5,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::secret::SecretBytes;
-use crate::store::{Edit, MasterKey, NewVersion, Stamp, StoreId};
+use crate::store::{BackendKind, Edit, MasterKey, NewVersion, Stamp, StoreId};
 
 struct FixedClock;
 
@@ -18,7 +18,9 @@ impl Clock for FixedClock {
 fn filled() -> (TempDir, LocalStore) {
     let folder = tempfile::tempdir().unwrap();
     let key = MasterKey::generate().unwrap();
-    let store = Store::create(&folder.path().join("store"), StoreId::generate().unwrap(), &key).unwrap();
+    let store =
+        Store::create(&folder.path().join("store"), BackendKind::Sqlite, StoreId::generate().unwrap(), &key)
+            .unwrap();
     let provider = LocalStore::new(Arc::new(store), Namespace::default(), Arc::new(FixedClock));
     for (name, expires) in [("a", None), ("b/c", None), ("old", Some(100))] {
         put(&provider, name, expires);

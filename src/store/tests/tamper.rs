@@ -13,7 +13,11 @@ use super::*;
 const CONTENT: [(&str, &[&[u8]]); 3] = [("a", &[b"first", b"second"]), ("b", &[b"other"]), ("c/d", &[b""])];
 
 fn filled() -> Fixture {
-    let fixture = Fixture::new();
+    filled_on(BackendKind::Sqlite)
+}
+
+pub(super) fn filled_on(backend: BackendKind) -> Fixture {
+    let fixture = Fixture::on(backend);
     for (secret, values) in CONTENT {
         for value in values {
             put(&fixture.store, secret, value);
@@ -25,7 +29,7 @@ fn filled() -> Fixture {
 }
 
 /// Ok if every read gave what was written; the refusals if there were some.
-fn read_all(store: &Store) -> Result<(), Vec<StoreError>> {
+pub(super) fn read_all(store: &Store) -> Result<(), Vec<StoreError>> {
     let now = Timestamp::from_second(2).unwrap();
     let mut refusals = Vec::new();
     for (secret, values) in CONTENT {
