@@ -9,7 +9,7 @@
 //! | edges | `fs`, `exec`, `control` | a kernel request, a child's environment, an operator; never each other |
 //! | use case | `broker` | render a file for a caller: the script of every read |
 //! | services | `provider`, `cache`, `resolver`, `readers`, `reactions`, `metrics`, `store`, `ledger`, `sys` | I/O; `sys` alone has `unsafe` |
-//! | rules | `config`, `policy`, `template` | pure: texts and times are arguments |
+//! | rules | `config`, `fields`, `policy`, `template` | pure: texts and times are arguments |
 //! | words | `secret`, `caller`, `clock`, `nearest` | what everybody talks about |
 
 pub mod cli;
@@ -33,6 +33,7 @@ pub mod store;
 pub mod sys;
 
 pub mod config;
+pub mod fields;
 pub mod policy;
 pub mod template;
 

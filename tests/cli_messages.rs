@@ -13,7 +13,7 @@ macro_rules! transcripts {
         }
     )*};
 }
-transcripts!(usage, store, json, json_input, config, keys, templates, exec, mount);
+transcripts!(usage, store, types, json, json_input, config, keys, templates, exec, mount);
 
 /// A transcript that nobody runs would say anything.
 #[test]

@@ -266,7 +266,7 @@ fn json_gives_text_or_base64() {
     assert_eq!((&bytes["value_base64"], &bytes["value"]), (&"/wA=".into(), &serde_json::Value::Null));
 }
 
-/// Runs on a terminal of its own and types; returns what the terminal showed.
+/// Runs on a terminal of its own and types a line at each prompt; returns what the terminal showed.
 fn on_a_terminal(store: &TestStore, args: &[&str], typed: &str) -> String {
     use std::io::{Read, Write};
     let terminal = nix::pty::openpty(None, None).expect("a terminal");
@@ -285,15 +285,15 @@ fn on_a_terminal(store: &TestStore, args: &[&str], typed: &str) -> String {
     drop(terminal.slave);
     let mut master = fs::File::from(terminal.master);
     let mut screen = Vec::new();
-    let mut is_typed = typed.is_empty();
+    let mut typed = typed.split_inclusive('\n');
     let mut buffer = [0; 4096];
     // Ends with EIO when the child has closed the terminal.
     while let Ok(length @ 1..) = master.read(&mut buffer) {
         screen.extend_from_slice(&buffer[..length]);
         // The echo is off before the prompt is there.
-        if !is_typed && (screen.ends_with(b": ") || screen.ends_with(b"] ")) {
-            master.write_all(typed.as_bytes()).expect("typing");
-            is_typed = true;
+        if screen.ends_with(b": ") || screen.ends_with(b"] ") {
+            let line = typed.next().unwrap_or_default();
+            master.write_all(line.as_bytes()).expect("typing");
         }
     }
     child.wait().expect("the child ends");
@@ -325,6 +325,26 @@ fn a_terminal_sees_no_value() {
     assert_eq!(said(&store.run(&["exists", "token"])).0, 0);
     on_a_terminal(&store, &["rm", "token"], "y\n");
     assert_eq!(said(&store.run(&["exists", "token"])).0, 1);
+}
+
+#[test]
+fn a_terminal_is_asked_for_the_fields_that_are_missing() {
+    let store = TestStore::new();
+    let basic = ["set", "db", "--type", "basic-auth"];
+    let screen = on_a_terminal(&store, &basic, "app\nhunter2\n");
+    assert!(screen.contains("db.username: ") && screen.contains("db.password: "), "{screen}");
+    assert!(!screen.contains("app") && !screen.contains("hunter2"), "{screen}");
+    let user = store.folder().join("user");
+    fs::write(&user, "other").unwrap();
+    let username = format!("username=@{}", user.display());
+    let screen =
+        on_a_terminal(&store, &["set", "new", "--type", "basic-auth", "--field", &username], "hunter3\n");
+    assert!(!screen.contains("new.username") && screen.contains("new.password: "), "{screen}");
+    assert_eq!(stdout_of(&store.run(&["get", "new.username"])), "other");
+    assert_eq!(stdout_of(&store.run(&["get", "new.password"])), "hunter3");
+    let screen = on_a_terminal(&store, &["set", "db", "--field", &username], "");
+    assert!(!screen.contains("password"), "it is there: {screen}");
+    assert_eq!(stdout_of(&store.run(&["get", "db.password"])), "hunter2");
 }
 
 /// Names, values and what is said about them: none of it is in the folder, the key's beside it.

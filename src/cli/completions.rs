@@ -1,6 +1,7 @@
 //! `secretfs completions SHELL`, and the answers to a shell that completes a line: clap's, with
 //! the names that the store and the config have. May use every layer.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 
 use clap::{CommandFactory, FromArgMatches};
@@ -9,6 +10,7 @@ use clap_complete::{ArgValueCandidates, CompleteEnv, CompletionCandidate};
 
 use super::report::Failure;
 use super::{Cli, Common, config, exit, open, output};
+use crate::secret::SecretType;
 use crate::store::{Access, EnvKey, SecretInfo, Store};
 
 /// Set by the shell's function when it asks; never in a user's environment.
@@ -59,6 +61,56 @@ pub fn fields() -> ArgValueCandidates {
         };
         known_secrets().iter().flat_map(fields).collect()
     })
+}
+
+/// Services that many have secrets of, offered beside the labels of the store. A label is free text.
+const KNOWN_LABELS: [&str; 24] = [
+    "anthropic",
+    "aws",
+    "azure",
+    "cloudflare",
+    "datadog",
+    "digitalocean",
+    "docker",
+    "gcp",
+    "github",
+    "gitlab",
+    "grafana",
+    "huggingface",
+    "mailgun",
+    "mongodb",
+    "npm",
+    "openai",
+    "pagerduty",
+    "postgres",
+    "pypi",
+    "redis",
+    "sendgrid",
+    "slack",
+    "stripe",
+    "twilio",
+];
+
+/// The labels of the store, and those that are known anyway.
+pub fn labels() -> ArgValueCandidates {
+    ArgValueCandidates::new(|| {
+        let known = KNOWN_LABELS.map(str::to_owned);
+        each(known_secrets().into_iter().filter_map(|secret| secret.label).chain(known))
+    })
+}
+
+/// The tags of the store.
+pub fn tags() -> ArgValueCandidates {
+    ArgValueCandidates::new(|| each(known_secrets().into_iter().flat_map(|secret| secret.tags)))
+}
+
+/// The types of secrets.
+pub fn types() -> ArgValueCandidates {
+    ArgValueCandidates::new(|| each(SecretType::ALL.map(|kind| kind.as_str().to_owned())))
+}
+
+fn each(words: impl IntoIterator<Item = String>) -> Vec<CompletionCandidate> {
+    words.into_iter().collect::<BTreeSet<_>>().into_iter().map(CompletionCandidate::new).collect()
 }
 
 /// The profiles of the config.

@@ -6,7 +6,7 @@ use super::report::{Failure, note};
 use super::{Common, exit, named, open, output};
 use crate::clock::{Clock, SystemClock};
 use crate::secret::{Absent, FieldName, SecretBytes};
-use crate::store::Access;
+use crate::store::{Access, SecretInfo};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -23,9 +23,8 @@ pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
     let named = named::find(&store, &namespace, &args.name)?;
     let wanted = [(named.name.clone(), named.version)];
     let answer = store.get(&namespace, &wanted, SystemClock.now())?.answers.pop();
-    let found = answer
-        .unwrap_or(Err(Absent::Missing))
-        .map_err(|absent| absence(&args.name, &named.info.name, &absent))?;
+    let found =
+        answer.unwrap_or(Err(Absent::Missing)).map_err(|absent| absence(&args.name, &named.info, &absent))?;
     let field = match (&named.field, found.fields.keys().next(), found.fields.len()) {
         (Some(field), _, _) => field.clone(),
         (None, Some(only), 1) => only.clone(),
@@ -47,12 +46,15 @@ pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
     Ok(exit::OK)
 }
 
-fn absence(text: &str, name: &str, absent: &Absent) -> Failure {
-    match absent {
+fn absence(text: &str, info: &SecretInfo, absent: &Absent) -> Failure {
+    let failure = match absent {
         Absent::Missing => Failure::new(exit::NO_INPUT, format!("`{text}`: there is no such version")),
         _ => Failure::new(exit::NO_INPUT, format!("`{text}`: {absent}")),
-    }
-    .hint(format!("secretfs versions {name} shows what there is"))
+    };
+    failure.hint(match info.disabled {
+        true => format!("secretfs enable {} gives it out again", info.name),
+        false => format!("secretfs versions {} shows what there is", info.name),
+    })
 }
 
 fn several<'a>(name: &str, fields: impl Iterator<Item = &'a FieldName>) -> Failure {

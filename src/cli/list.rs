@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::report::{Failure, note};
 use super::set::parse_type;
-use super::{Common, exit, open, output, when};
+use super::{Common, completions, exit, open, output, when};
 use crate::clock::{Clock, SystemClock};
 use crate::secret::SecretType;
 use crate::store::{Access, SecretInfo};
@@ -14,13 +14,13 @@ pub struct Args {
     /// Only names that begin with this
     prefix: Option<String>,
     /// Only with this tag; several: with all of them
-    #[arg(long = "tag", value_name = "TAG")]
+    #[arg(long = "tag", value_name = "TAG", add = completions::tags())]
     tags: Vec<String>,
     /// Only of this type
-    #[arg(long = "type", value_name = "TYPE", value_parser = parse_type)]
+    #[arg(long = "type", value_name = "TYPE", value_parser = parse_type, add = completions::types())]
     kind: Option<SecretType>,
     /// Only with this label
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = completions::labels())]
     label: Option<String>,
     /// Only those that expire within this time: 30d
     #[arg(long, value_name = "TIME")]
@@ -60,7 +60,7 @@ fn row(secret: &SecretInfo) -> Vec<String> {
     vec![
         secret.name.clone(),
         secret.kind.as_str().to_owned(),
-        secret.active.to_string(),
+        format!("{}{}", secret.active, if secret.disabled { " disabled" } else { "" }),
         output::time(secret.updated_at),
         expiry(secret.expires_at),
         secret.tags.iter().cloned().collect::<Vec<_>>().join(","),

@@ -7,7 +7,9 @@ pub mod completions;
 pub mod config;
 pub mod daemon;
 pub mod demo;
+pub mod disable;
 pub mod doctor;
+pub mod edit;
 pub mod exec;
 pub mod exists;
 pub mod exit;
@@ -99,6 +101,12 @@ enum Command {
     /// List the secrets
     #[command(alias = "ls")]
     List(list::Args),
+    /// Change what is known of a secret beside its values: label, tags, description, expiry
+    Edit(edit::Args),
+    /// Keep secrets, and give their values to nobody
+    Disable(disable::Args),
+    /// Give out again what was disabled
+    Enable(disable::Args),
     /// Remove secrets
     #[command(aliases = ["delete", "remove", "unset"])]
     Rm(rm::Args),
@@ -187,6 +195,9 @@ fn dispatch(cli: Cli) -> Result<u8, Failure> {
         Command::Get(args) => get::run(args, common),
         Command::Show(args) => show::run(args, common),
         Command::List(args) => list::run(args, common),
+        Command::Edit(args) => edit::run(args, common),
+        Command::Disable(args) => disable::run(args, common, true),
+        Command::Enable(args) => disable::run(args, common, false),
         Command::Rm(args) => rm::run(args, common),
         Command::Exists(args) => exists::run(args, common),
         Command::Rotate(args) => rotate::run(args, common),

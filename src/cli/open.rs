@@ -93,7 +93,7 @@ fn status(error: &StoreError) -> u8 {
         StoreError::NoStore(_) | StoreError::SecretMissing(_) => exit::NO_INPUT,
         StoreError::Exists(_) | StoreError::NotAStore(_) | StoreError::ReadOnly => exit::CANNOT_CREATE,
         StoreError::Unsafe { .. } | StoreError::Sealed(_) => exit::NO_PERMISSION,
-        StoreError::SecretExists(_) | StoreError::Refused(_) => exit::DATA,
+        StoreError::SecretExists(_) | StoreError::Field(..) | StoreError::Refused(_) => exit::DATA,
         StoreError::Newer { .. } => exit::UNAVAILABLE,
         StoreError::Busy(_) => exit::TEMPORARY,
         StoreError::Random(_) => exit::OS,

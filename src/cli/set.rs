@@ -9,7 +9,7 @@ use super::json_values::Entry;
 use super::progress::Progress;
 use super::report::Failure;
 use super::values::{self, Fields, ValueArgs, Values};
-use super::{Common, exit, named, open, output, when};
+use super::{Common, completions, exit, named, open, output, when};
 use crate::clock::{Clock, SystemClock};
 use crate::nearest::nearest;
 use crate::secret::{Namespace, SecretName, SecretType};
@@ -18,7 +18,7 @@ use crate::store::{Access, Change, Edit, NewVersion, SecretInfo, Stamp, Store, S
 #[derive(clap::Args)]
 pub struct Args {
     /// The secrets; each value is asked for, or comes from stdin
-    #[arg(value_name = "NAME", required_unless_present = "from_json", add = super::completions::secrets())]
+    #[arg(value_name = "NAME", required_unless_present = "from_json", add = completions::secrets())]
     names: Vec<String>,
     #[command(flatten)]
     values: ValueArgs,
@@ -26,16 +26,16 @@ pub struct Args {
     #[arg(long)]
     new: bool,
     /// plain, api-key, basic-auth, bearer, oauth, connection-string, webhook, certificate, ssh-key, custom
-    #[arg(long = "type", value_name = "TYPE", value_parser = parse_type)]
+    #[arg(long = "type", value_name = "TYPE", value_parser = parse_type, add = completions::types())]
     kind: Option<SecretType>,
     /// What it is for
     #[arg(long, value_name = "TEXT")]
     description: Option<String>,
     /// The service that it belongs to: openai, slack, …
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = completions::labels())]
     label: Option<String>,
     /// A tag; replaces those that are there
-    #[arg(long = "tag", value_name = "TAG")]
+    #[arg(long = "tag", value_name = "TAG", add = completions::tags())]
     tags: Vec<String>,
     /// Who answers for it
     #[arg(long, value_name = "NAME")]
@@ -142,7 +142,8 @@ impl Target<'_> {
         }
         check(&name, there.is_some(), self.expected)?;
         let kind = kind_of(self.kind, there.as_ref(), values.names_fields() || values.from_json);
-        let Values { fields, keep_others } = values.read(&name, kind)?;
+        let Values { fields, keep_others } =
+            values.read(&name, kind, &there.map(|there| there.fields).unwrap_or_default())?;
         Ok(Input { name, kind: Some(kind), entry: Entry::Fields(fields), keep_others })
     }
 }

@@ -52,11 +52,12 @@ impl ValueArgs {
         !self.fields.is_empty()
     }
 
-    /// The values for a secret of this type.
-    pub fn read(&self, name: &SecretName, kind: SecretType) -> Result<Values, Failure> {
+    /// The values for a secret of this type that has these fields already.
+    pub fn read(&self, name: &SecretName, kind: SecretType, there: &[String]) -> Result<Values, Failure> {
         if self.names_fields() {
-            let fields =
-                self.fields.iter().map(|field| self.read_field(name, field)).collect::<Result<_, _>>()?;
+            let named = self.fields.iter().map(|field| self.read_field(name, field));
+            let mut fields = named.collect::<Result<Fields, _>>()?;
+            self.ask_missing(&mut fields, name, kind, there)?;
             return Ok(Values { fields, keep_others: true });
         }
         let fields = if self.from_json {
@@ -79,6 +80,26 @@ impl ValueArgs {
         }
     }
 
+    /// Asks for the fields that its type needs and nobody has named.
+    fn ask_missing(
+        &self,
+        fields: &mut Fields,
+        name: &SecretName,
+        kind: SecretType,
+        there: &[String],
+    ) -> Result<(), Failure> {
+        let is_there = |fields: &Fields, field: &str| {
+            fields.contains_key(field) || there.iter().any(|there| there == field)
+        };
+        for field in kind.required().iter().filter(|_| stdin_asks()) {
+            if !is_there(fields, field) {
+                let value = self.prompt(name, Some(field))?;
+                fields.insert(field_of_type(field), value);
+            }
+        }
+        Ok(())
+    }
+
     /// All fields of a secret: the one that it has from stdin, or each by a prompt.
     fn read_whole(&self, name: &SecretName, kind: SecretType) -> Result<Fields, Failure> {
         if let Some(field) = kind.single_field() {
@@ -93,7 +114,7 @@ impl ValueArgs {
             .iter()
             .map(|field| {
                 let value = self.prompt(name, Some(field))?;
-                Ok((FieldName::parse(field).expect("the types name their fields properly"), value))
+                Ok((field_of_type(field), value))
             })
             .collect()
     }
@@ -157,8 +178,11 @@ fn no_single_field(name: &SecretName, kind: SecretType) -> Failure {
 }
 
 fn one(field: &str, value: SecretBytes) -> Fields {
-    let field = FieldName::parse(field).expect("the types name their fields properly");
-    BTreeMap::from([(field, value)])
+    BTreeMap::from([(field_of_type(field), value)])
+}
+
+fn field_of_type(field: &str) -> FieldName {
+    FieldName::parse(field).expect("the types name their fields properly")
 }
 
 fn stdin_asks() -> bool {

@@ -6,8 +6,8 @@ use tokio::sync::Semaphore;
 
 use super::{AsOf, Batch, BoxFuture, Provider, ProviderError, Pulse, unhurried};
 use crate::clock::Clock;
-use crate::secret::{Absent, Namespace, SecretKey, SecretName};
-use crate::store::{Store, StoreError};
+use crate::secret::{Absent, Namespace, SecretKey, SecretName, Selector};
+use crate::store::{Question, Store, StoreError};
 
 /// One namespace of the store.
 pub struct LocalStore {
@@ -38,9 +38,7 @@ impl LocalStore {
 
 impl Provider for LocalStore {
     fn fetch<'a>(&'a self, keys: &'a [SecretKey]) -> BoxFuture<'a, Result<Batch, ProviderError>> {
-        let wanted: Vec<_> =
-            keys.iter().map(|key| (SecretName::parse(&key.path).ok(), key.version)).collect();
-        Box::pin(async move { self.ask(|_| self.answer(wanted)).await })
+        Box::pin(async move { self.ask(|_| self.answer(keys)).await })
     }
 
     fn names(&self) -> BoxFuture<'_, Result<Vec<String>, ProviderError>> {
@@ -69,10 +67,18 @@ impl Provider for LocalStore {
     ) -> BoxFuture<'a, Result<Option<AsOf>, ProviderError>> {
         // What is no name stays missing.
         let names: Vec<_> = keys.iter().filter_map(|key| SecretName::parse(&key.path).ok()).collect();
+        // Any secret may come to be like that.
+        let is_of_all = keys.iter().any(|key| Selector::of_path(&key.path).is_some());
+        let namespace = &self.namespace;
         Box::pin(async move {
-            let moment = match self.store.surely_unchanged(&self.namespace, &names, since) {
-                Some(moment) => Some(moment),
-                None => self.ask(|store| store.unchanged(&self.namespace, &names, since)).await?,
+            let surely = match is_of_all {
+                true => self.store.surely_all_unchanged(namespace, since),
+                false => self.store.surely_unchanged(namespace, &names, since),
+            };
+            let moment = match (surely, is_of_all) {
+                (Some(moment), _) => Some(moment),
+                (None, true) => self.ask(|store| store.all_unchanged(namespace, since)).await?,
+                (None, false) => self.ask(|store| store.unchanged(namespace, &names, since)).await?,
             };
             Ok(moment.map(AsOf::moment))
         })
@@ -81,19 +87,26 @@ impl Provider for LocalStore {
 
 impl LocalStore {
     /// A path that cannot be a secret's name is one that is missing.
-    fn answer(&self, wanted: Vec<(Option<SecretName>, Option<u64>)>) -> Result<Batch, StoreError> {
-        let proper: Vec<_> =
-            wanted.iter().filter_map(|(name, version)| Some((name.clone()?, *version))).collect();
-        let reading = self.store.get(&self.namespace, &proper, self.clock.now())?;
+    fn answer(&self, keys: &[SecretKey]) -> Result<Batch, StoreError> {
+        let wanted: Vec<_> = keys.iter().map(question).collect();
+        let proper: Vec<_> = wanted.iter().flatten().cloned().collect();
+        let reading = self.store.answers(&self.namespace, &proper, self.clock.now())?;
         let mut found = reading.answers.into_iter();
         let answers = wanted
             .iter()
-            .map(|(name, _)| match name {
+            .map(|question| match question {
                 Some(_) => found.next().unwrap_or(Err(Absent::Missing)),
                 None => Err(Absent::Missing),
             })
             .collect();
         Ok(Batch { answers, as_of: AsOf::moment(reading.as_of) })
+    }
+}
+
+fn question(key: &SecretKey) -> Option<Question> {
+    match Selector::of_path(&key.path) {
+        Some(selector) => Some(Question::Like(selector)),
+        None => SecretName::parse(&key.path).ok().map(|name| Question::Named(name, key.version)),
     }
 }
 

@@ -4,11 +4,13 @@
 mod kind;
 mod name;
 mod reference;
+mod selector;
 mod value;
 mod version;
 
 pub use kind::SecretType;
 pub use name::{FieldName, NameError, Namespace, SecretName};
 pub use reference::{Reference, ReferenceError, SecretKey};
+pub use selector::Selector;
 pub use value::SecretBytes;
 pub use version::{Absent, Answer, SecretVersion};

@@ -28,6 +28,9 @@ pub enum Absent {
     Expired,
     #[error("it is revoked or disabled")]
     Revoked,
+    /// Asked for by what it is like, and as many secrets are like that.
+    #[error("{0} secrets are like that")]
+    Ambiguous(usize),
 }
 
 /// What a provider says to one question.

@@ -1,6 +1,8 @@
 //! Writes to the store: everything that one transaction does. Uses the rows of `backend` and the
 //! keys of `keyring`.
 
+mod metadata;
+
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
@@ -85,7 +87,7 @@ impl<'a> Change<'a> {
         header.expires = new.expires_at;
         header.fields = new.fields.keys().map(ToString::to_string).collect();
         let mac = self.keys.name_mac(name.as_str());
-        self.put_header(&mac, header.clone(), old.map(|(_, blob)| blob))?;
+        let header = self.put_header(&mac, header, old.map(|(_, blob)| blob))?;
         self.put_record(&mac, &header, new)?;
         Ok(header.latest)
     }
@@ -132,16 +134,25 @@ impl<'a> Change<'a> {
             latest: 0,
             disabled: false,
             revoked: Default::default(),
+            ends: Default::default(),
             epoch: 0,
         })
     }
 
-    fn put_header(&mut self, name: &Mac, mut header: Header, old: Option<Vec<u8>>) -> Result<(), StoreError> {
+    /// Seals a header in place of `old`, as of this change.
+    fn put_header(
+        &mut self,
+        name: &Mac,
+        mut header: Header,
+        old: Option<Vec<u8>>,
+    ) -> Result<Header, StoreError> {
         header.updated = self.stamp.now;
         header.epoch = self.view.root.epoch;
         let blob = self.keys.seal_header(name, &header.encode())?;
         self.reseal(name, old.as_deref(), Some(&blob))?;
-        self.rows.put_header(&self.keys.id, &HeaderRow { name: *name, active: header.active, header: blob })
+        self.rows
+            .put_header(&self.keys.id, &HeaderRow { name: *name, active: header.active, header: blob })?;
+        Ok(header)
     }
 
     fn put_record(&self, name: &Mac, header: &Header, new: NewVersion) -> Result<(), StoreError> {
@@ -202,9 +213,12 @@ fn touch<'a>(
 fn apply(header: &mut Header, edit: &Edit) {
     let Edit { kind, description, label, owner, tags } = edit.clone();
     header.kind = kind.unwrap_or(header.kind);
-    header.description = description.or(header.description.take());
-    header.label = label.or(header.label.take());
-    header.owner = owner.or(header.owner.take());
+    let changed = |new: Option<String>, old: &mut Option<String>| {
+        *old = new.or(old.take()).filter(|text| !text.is_empty());
+    };
+    changed(description, &mut header.description);
+    changed(label, &mut header.label);
+    changed(owner, &mut header.owner);
     header.tags = tags.unwrap_or(std::mem::take(&mut header.tags));
 }
 

@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::key_source::KeyError;
+use crate::fields::FieldError;
 
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -39,6 +40,8 @@ pub enum StoreError {
     SecretExists(String),
     #[error("there is no secret `{0}`")]
     SecretMissing(String),
+    #[error("secret `{0}`: {1}")]
+    Field(String, FieldError),
     #[error("{0}")]
     Refused(String),
 }
@@ -84,6 +87,7 @@ impl StoreError {
             Self::SecretExists(name) => {
                 format!("secretfs rotate {name} adds a version; without --new, so does set")
             }
+            Self::Field(_, error) => error.hint().into(),
             Self::SecretMissing(_) => "secretfs list shows what there is".into(),
             Self::NoSqlite { .. } => {
                 "secretfs init --backend file, or name a folder on another filesystem".into()

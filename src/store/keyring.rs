@@ -8,6 +8,7 @@ use super::StoreError;
 use super::backend::{KeyRow, NamespaceRow, RootRow};
 use super::cipher::{Id, Key, Mac, SealingKey, associated, random, same};
 use super::index::Sum;
+use super::labels::Labels;
 use super::seen::{Changes, Members};
 use crate::secret::{Namespace, SecretBytes};
 
@@ -180,6 +181,7 @@ pub(super) struct NamespaceKeys {
 struct Seen {
     changes: Option<Arc<Changes>>,
     members: BTreeMap<u8, Arc<Members>>,
+    labels: BTreeMap<u8, Arc<Labels>>,
 }
 
 impl NamespaceKeys {
@@ -197,6 +199,14 @@ impl NamespaceKeys {
 
     pub(super) fn remember_members(&self, bucket: u8, members: Members) {
         self.seen().members.insert(bucket, Arc::new(members));
+    }
+
+    pub(super) fn labels(&self, bucket: u8) -> Option<Arc<Labels>> {
+        self.seen().labels.get(&bucket).cloned()
+    }
+
+    pub(super) fn remember_labels(&self, bucket: u8, labels: Arc<Labels>) {
+        self.seen().labels.insert(bucket, labels);
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {

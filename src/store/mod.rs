@@ -1,10 +1,11 @@
 //! The embedded store: secrets with their versions, sealed before they reach the backend and
-//! checked when they come back. Uses `secret`, and `sys` for the environment. Blocking.
+//! checked when they come back. Uses `secret`, the rules of `fields`, and `sys` for the environment.
+//! Blocking.
 //!
 //! Below [`Store`]: `view` reads and `change` writes one commit, over rows that a `backend`
 //! (`sqlite`, or `file` where that cannot work) keeps without understanding them; `cipher`,
 //! `keyring`, `index` and `record` make rows out of secrets; `sequence` tells other processes,
-//! `opened` and `seen` are what this one holds and remembers; `layout`, `key_file` and
+//! `opened`, `seen` and `labels` are what this one holds and remembers; `layout`, `key_file` and
 //! `key_source` guard the folder and the key.
 
 mod backend;
@@ -16,6 +17,7 @@ mod index;
 mod key_file;
 mod key_source;
 mod keyring;
+mod labels;
 mod layout;
 mod model;
 mod opened;
@@ -37,9 +39,10 @@ pub use change::{Change, Stamp};
 pub use error::StoreError;
 pub use key_file::MasterKey;
 pub use key_source::{EnvKey, KeyError, KeySources};
+pub use labels::Question;
 pub use model::{Edit, FIELD_LIMIT, NewVersion, Reading, SecretInfo, VALUE_LIMIT, VersionInfo};
 
-use crate::secret::{Answer, Namespace, SecretBytes, SecretName};
+use crate::secret::{Namespace, SecretBytes, SecretName};
 use backend::{Backend, PATIENCE, RootRow};
 use cipher::Id;
 use keyring::{Masters, NamespaceKeys};
@@ -133,15 +136,8 @@ impl Store {
         wanted: &[(SecretName, Option<u64>)],
         now: Timestamp,
     ) -> Result<Reading, StoreError> {
-        self.read(|view, opened| {
-            let keys = opened.namespace(view, namespace)?;
-            let answer = |(name, version): &(SecretName, Option<u64>)| match &keys {
-                Some(keys) => view.answer(keys, name, *version, now),
-                None => Ok(Err(crate::secret::Absent::Missing)),
-            };
-            let answers = wanted.iter().map(answer).collect::<Result<Vec<Answer>, _>>()?;
-            Ok(Reading { answers, as_of: opened.moment(view.root.epoch) })
-        })
+        let question = |(name, version): &(SecretName, Option<u64>)| Question::Named(name.clone(), *version);
+        self.answers(namespace, &wanted.iter().map(question).collect::<Vec<_>>(), now)
     }
 
     /// Whether any of these may have changed after `since`. If not, the moment up to which that

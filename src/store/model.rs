@@ -7,6 +7,7 @@ use serde::{Serialize, Serializer};
 
 use super::StoreError;
 use super::record::Header;
+use crate::fields;
 use crate::secret::{Answer, FieldName, SecretBytes, SecretName, SecretType};
 
 /// The most bytes of one value.
@@ -20,7 +21,8 @@ pub struct NewVersion {
     pub expires_at: Option<Timestamp>,
 }
 
-/// What is to be changed about a secret beside its values: `None` leaves it as it is.
+/// What is to be changed about a secret beside its values: `None` leaves it as it is, an empty
+/// text takes it away.
 #[derive(Clone, Debug, Default)]
 pub struct Edit {
     pub kind: Option<SecretType>,
@@ -131,7 +133,11 @@ impl NewVersion {
         let known = |field: &str| kind.required().contains(&field) || kind.optional().contains(&field);
         match self.fields.keys().find(|field| kind != SecretType::Custom && !known(field.as_str())) {
             Some(odd) => refuse(format!("its type {} has no field `{odd}`", kind.as_str())),
-            None => Ok(()),
+            None => self.check_values(name, kind),
         }
+    }
+
+    fn check_values(&self, name: &SecretName, kind: SecretType) -> Result<(), StoreError> {
+        fields::check(kind, &self.fields).map_err(|error| StoreError::Field(name.to_string(), error))
     }
 }

@@ -9,6 +9,7 @@ use super::StoreError;
 use super::backend::Backend;
 use super::keyring::NamespaceKeys;
 use super::layout::{Identity, Layout};
+use super::seen::Changes;
 use super::sequence::{Mark, Sequence};
 use super::view::View;
 use crate::secret::{Namespace, SecretName};
@@ -82,11 +83,22 @@ impl Opened {
         names: &[SecretName],
         since: u64,
     ) -> Option<u64> {
+        self.surely(namespace, since, |keys, changes, since| {
+            names.iter().all(|name| changes.none_since(since, &keys.name_mac(name.as_str())))
+        })
+    }
+
+    /// The moment up to which `is_as_it_was` is known, from memory, of what was seen of a namespace.
+    pub(super) fn surely(
+        &self,
+        namespace: &Namespace,
+        since: u64,
+        is_as_it_was: impl FnOnce(&NamespaceKeys, &Changes, u64) -> bool,
+    ) -> Option<u64> {
         let keys = self.known(namespace)?;
         let changes = keys.changes()?;
         let (since, as_of) = (self.epoch(since)?, self.moment(changes.as_of));
-        let is_as_it_was = |name: &SecretName| changes.none_since(since, &keys.name_mac(name.as_str()));
-        (self.pulse() == Some(as_of) && names.iter().all(is_as_it_was)).then_some(as_of)
+        (self.pulse() == Some(as_of) && is_as_it_was(&keys, &changes, since)).then_some(as_of)
     }
 
     fn known(&self, name: &Namespace) -> Option<Arc<NamespaceKeys>> {

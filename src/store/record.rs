@@ -43,11 +43,19 @@ pub(super) struct Header {
     pub(super) disabled: bool,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) revoked: BTreeMap<u64, Timestamp>,
+    /// When versions expire of which that was changed later: in place of what their records say.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) ends: BTreeMap<u64, Option<Timestamp>>,
     /// The store's epoch of its last change.
     pub(super) epoch: u64,
 }
 
 impl Header {
+    /// When this version of it expires.
+    pub(super) fn end_of(&self, version: u64, record: &Record) -> Option<Timestamp> {
+        self.ends.get(&version).copied().unwrap_or(record.expires)
+    }
+
     pub(super) fn encode(&self) -> Zeroizing<Vec<u8>> {
         let json = Zeroizing::new(serde_json::to_vec(self).expect("a header is plain data"));
         pad(&json)

@@ -18,6 +18,11 @@ impl Changes {
         Self { as_of, epochs }
     }
 
+    /// When any of them changed last.
+    pub(super) fn newest(&self) -> u64 {
+        self.epochs.iter().copied().max().unwrap_or(self.as_of)
+    }
+
     /// Whether the secret is certainly what it was then. A secret changes its bucket.
     pub(super) fn none_since(&self, since: u64, name: &Mac) -> bool {
         self.epochs[usize::from(bucket_of(name))] <= since

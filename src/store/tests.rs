@@ -202,10 +202,11 @@ fn types_have_their_fields_checked(fixture: Fixture) {
         let new = NewVersion { fields, expires_at: None };
         fixture.store.change(&Namespace::default(), stamp(1), |change| change.put(&name("a"), new, &edit))
     };
-    use crate::secret::SecretType::{BasicAuth, Certificate, Custom, Plain};
+    use crate::secret::SecretType::{BasicAuth, Certificate, Custom, Oauth, Plain};
     assert!(put(Plain, &["value"]).is_ok());
     assert!(put(BasicAuth, &["username", "password"]).is_ok());
-    assert!(put(Certificate, &["cert", "key", "chain"]).is_ok());
+    assert!(put(Oauth, &["client_id", "client_secret", "access_token"]).is_ok());
+    assert!(matches!(put(Certificate, &["cert", "key"]), Err(StoreError::Field(..))));
     assert!(put(Custom, &["anything"]).is_ok());
     for (kind, fields) in
         [(Plain, &["value", "more"][..]), (BasicAuth, &["username"]), (Certificate, &["cert"]), (Custom, &[])]

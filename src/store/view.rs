@@ -152,12 +152,13 @@ impl<'a> View<'a> {
         for (version, blob) in self.rows.records(&keys.id, &mac)? {
             let place = RecordPlace { name: &mac, secret: &header.id, version };
             let record = open_record(keys, place, &blob).map_err(|error| error.about(name.as_str()))?;
+            let expires_at = header.end_of(version, &record);
             versions.push(VersionInfo {
                 version,
                 active: version == header.active,
                 created_at: record.created,
                 created_by: record.created_by,
-                expires_at: record.expires,
+                expires_at,
                 revoked_at: header.revoked.get(&version).copied(),
                 fields: record.fields.keys().map(ToString::to_string).collect(),
             });
@@ -227,19 +228,24 @@ impl<'a> View<'a> {
     }
 }
 
-fn count_in(bucket: &mut Bucket, keys: &NamespaceKeys, row: &HeaderRow) {
+pub(super) fn count_in(bucket: &mut Bucket, keys: &NamespaceKeys, row: &HeaderRow) {
     bucket.count += 1;
     bucket.sum.add(&keys.member(&row.name, &row.header));
 }
 
-fn compare(sealed: &Bucket, found: &Bucket) -> Result<(), StoreError> {
+pub(super) fn compare(sealed: &Bucket, found: &Bucket) -> Result<(), StoreError> {
     match sealed.count == found.count && sealed.sum == found.sum {
         true => Ok(()),
         false => Err(StoreError::corrupt("a secret was removed, or replaced by an older one")),
     }
 }
 
-fn open_header(keys: &NamespaceKeys, name: &Mac, active: u64, blob: &[u8]) -> Result<Header, StoreError> {
+pub(super) fn open_header(
+    keys: &NamespaceKeys,
+    name: &Mac,
+    active: u64,
+    blob: &[u8],
+) -> Result<Header, StoreError> {
     let header = Header::decode(&keys.open_header(name, blob)?)?;
     match header.active == active && keys.name_mac(&header.name) == *name {
         true => Ok(header),
@@ -273,7 +279,8 @@ fn open_version(
     if header.disabled || header.revoked.contains_key(&wanted) {
         return Ok(Err(Absent::Revoked));
     }
-    if record.expires.is_some_and(|end| end <= now) {
+    let expires_at = header.end_of(wanted, &record);
+    if expires_at.is_some_and(|end| end <= now) {
         return Ok(Err(Absent::Expired));
     }
     let is_active = wanted == header.active;
@@ -283,6 +290,6 @@ fn open_version(
         version: wanted,
         created_at: header.created,
         updated_at: if is_active { header.activated } else { record.created },
-        expires_at: record.expires,
+        expires_at,
     })))
 }

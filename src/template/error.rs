@@ -38,6 +38,8 @@ pub enum Kind {
     Missing(Box<Reference>),
     Expired(Box<Reference>),
     Revoked(Box<Reference>),
+    /// Several secrets are what one is asked for.
+    Ambiguous(Box<Reference>),
     /// An environment variable, a part of a JSON value or the like that is not there.
     Undefined,
     /// The place in the output cannot carry the value.

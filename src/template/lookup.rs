@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use minijinja::Value;
 
-use crate::secret::{Absent, Reference, SecretVersion};
+use crate::secret::{Absent, Reference, SecretVersion, Selector};
 
 use super::Inputs;
 use super::error::{Fault, Kind, Span};
@@ -92,7 +92,8 @@ impl<'i> Lookup<'i> {
 pub(super) fn finish(mut fault: Fault, inputs: &Inputs<'_>) -> Fault {
     let Kind::Missing(reference) = &fault.kind else { return fault };
     let key = reference.key.clone();
-    if !matches!(inputs.values.get(&key), Some(Err(Absent::Missing))) {
+    let is_named = Selector::of_path(&key.path).is_none();
+    if !is_named || !matches!(inputs.values.get(&key), Some(Err(Absent::Missing))) {
         return fault;
     }
     match (inputs.nearest)(&key.path).filter(|near| *near != key.path) {
@@ -108,11 +109,21 @@ pub(super) fn finish(mut fault: Fault, inputs: &Inputs<'_>) -> Fault {
 
 fn no_secret(reference: &Reference, part: &Part, span: Span) -> Fault {
     let key = &reference.key;
+    if let Some(selector) = Selector::of_path(&key.path) {
+        let message = format!("there is no secret {selector}");
+        return *Fault::new(missing(reference, part), span, message).hint(list_of(&selector));
+    }
     let message = match key.version {
         Some(version) => format!("there is no version {version} of the secret `{}`", key.path),
         None => format!("there is no secret `{key}`"),
     };
     *Fault::new(missing(reference, part), span, message)
+}
+
+/// The command that shows which secrets are like that.
+fn list_of(selector: &Selector) -> String {
+    let kind = selector.kind.map_or_else(String::new, |kind| format!(" --type {}", kind.as_str()));
+    format!("`secretfs list --label {}{kind}`, which shows those that are", selector.label)
 }
 
 fn missing(reference: &Reference, part: &Part) -> Kind {
@@ -129,7 +140,12 @@ fn gone(reason: &Absent, reference: &Reference, span: Span) -> Box<Fault> {
         Absent::Missing => Kind::Missing(boxed),
         Absent::Expired => Kind::Expired(boxed),
         Absent::Revoked => Kind::Revoked(boxed),
+        Absent::Ambiguous(_) => Kind::Ambiguous(boxed),
     };
+    if let Some(selector) = Selector::of_path(&reference.key.path) {
+        let message = format!("the secret {selector} cannot be used: {reason}");
+        return Fault::new(kind, span, message).hint(list_of(&selector));
+    }
     let hint = match reason {
         Absent::Expired => format!("`secretfs rotate {}`, which gives it a new version", reference.key.path),
         _ => format!("`secretfs show {}`, which tells more", reference.key.path),

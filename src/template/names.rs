@@ -3,7 +3,7 @@
 
 use minijinja::machinery::ast::{Call, CallArg, Expr};
 
-use crate::secret::{FieldName, NameError, Reference, SecretKey, SecretName};
+use crate::secret::{FieldName, NameError, Reference, SecretKey, SecretName, SecretType, Selector};
 
 use super::error::{Fault, Span};
 use super::judge::Judge;
@@ -101,10 +101,7 @@ impl Judge<'_> {
         let mut arguments = call.args.iter();
         let mut names = match arguments.next() {
             Some(CallArg::Pos(name)) => self.names(&self.step(name), explicit)?,
-            _ => {
-                let fault = Fault::refused(at, "secrets are found by name only");
-                return Err(fault.hint("write `secret(\"NAME\")`"));
-            }
+            _ => return what(Names::One(self.like(call)?), steps),
         };
         for argument in arguments {
             match argument {
@@ -117,6 +114,40 @@ impl Judge<'_> {
             }
         }
         what(names, steps)
+    }
+
+    /// `secret(label="openai", type="api-key")`: of the store, since nobody else knows labels.
+    fn like(&self, call: &Call<'_>) -> Result<Reference> {
+        let (mut label, mut kind) = (None, None);
+        for argument in &call.args {
+            let CallArg::Kwarg(name, value) = argument else {
+                let message = "`secret` takes a name, or a label and a type";
+                return Err(Fault::refused(self.span(&call.expr), message));
+            };
+            let at = self.span(value);
+            let Name::Text(text) = self.step(value).name else {
+                return Err(Fault::refused(at, "a text in quotes should stand here"));
+            };
+            match *name {
+                "label" => label = Some(text).filter(|label| !label.is_empty()),
+                "type" => {
+                    kind = Some(choose(&text, at, "type", &SecretType::ALL.map(|it| (it.as_str(), it)))?)
+                }
+                _ => {
+                    let fault = Fault::refused(at, format!("`secret` takes no `{name}` beside a label"));
+                    return Err(fault.did_you_mean(nearest(name, ["label", "type"])));
+                }
+            }
+        }
+        let Some(label) = label else {
+            let fault = Fault::refused(self.span(&call.expr), "secrets are found by name or by label");
+            return Err(
+                fault.hint("write `secret(\"NAME\")` or `secret(label=\"openai\", type=\"api-key\")`")
+            );
+        };
+        let path = Selector { label, kind }.to_path();
+        let key = SecretKey { provider: Some("store".to_owned()), path, version: None };
+        Ok(Reference { key, field: None })
     }
 
     fn names(&self, step: &Step<'_>, parse: fn(&str, Span) -> Result<Reference>) -> Result<Names> {

@@ -38,6 +38,7 @@ fn header() -> Header {
         latest: 1,
         disabled: false,
         revoked: BTreeMap::new(),
+        ends: BTreeMap::new(),
         epoch: 2,
     }
 }
