@@ -325,6 +325,8 @@ fn a_label_finds_nothing_in_another_namespace() {
     store.set("a", "x");
     stdout_of(&store.run_with(&["--namespace", "other", "set", "k", "--label", "l"], "v"));
     fs::write(store.folder().join("t.tpl"), "<< secret(label='l') >>").unwrap();
-    assert_eq!(store.run(&["render", "t.tpl"]).status.code(), Some(66));
+    let refused = store.run(&["render", "t.tpl"]);
+    assert_eq!(refused.status.code(), Some(66));
+    assert!(stderr(&refused).contains("try: `secretfs list --label 'l'`"), "{}", stderr(&refused));
     assert_eq!(stdout_of(&store.run(&["--namespace", "other", "render", "t.tpl"])), "v");
 }

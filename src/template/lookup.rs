@@ -123,7 +123,8 @@ fn no_secret(reference: &Reference, part: &Part, span: Span) -> Fault {
 /// The command that shows which secrets are like that.
 fn list_of(selector: &Selector) -> String {
     let kind = selector.kind.map_or_else(String::new, |kind| format!(" --type {}", kind.as_str()));
-    format!("`secretfs list --label {}{kind}`, which shows those that are", selector.label)
+    let label = selector.label.replace('\'', "'\\''");
+    format!("`secretfs list --label '{label}'{kind}`, which shows those that are")
 }
 
 fn missing(reference: &Reference, part: &Part) -> Kind {
