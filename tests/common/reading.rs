@@ -8,9 +8,9 @@ use std::process::{Child, Command, Stdio};
 
 use super::{Daemon, stdout_of};
 
-/// Ends with the file $2. The content is `k=v` and a digit.
+/// Ends with the file $2, when it has read enough. The content is `k=v` and a digit.
 const SCRIPT: &str = "n=0; bad=0; exec 3<$1; echo
-while [ ! -e $2 ]; do
+while [ ! -e $2 ] || [ $n -le 20 -a $bad -lt 100000 ]; do
     line=; read -r line <$1; case $line in k=v[0-9]) n=$((n+1));; *) bad=$((bad+1));; esac
 done
 line=; read -r line <&3
