@@ -48,6 +48,7 @@ impl Daemon for StandIn {
                 holder: Some(10),
                 worker: 11,
                 worker_starts: 2,
+                upgrades: 0,
                 started_at: Timestamp::UNIX_EPOCH,
                 worker_started_at: Timestamp::UNIX_EPOCH,
                 memory_is_locked: false,

@@ -100,6 +100,9 @@ fn a_config_that_cannot_be_served_is_told_and_leaves_nothing() {
     refused(one_file().config(mistake), "secretfs.yaml:4:1: unknown key `pasword`", 78);
     let log = hidden(one_file().config(mistake));
     assert!(log.contains("pasword") && !log.contains("hunter2"), "no terminal, but a log: {log}");
+    let spelled =
+        "mounts:\n- {at: mnt, templates: templates}\n- {at: templates/../mnt, templates: templates}\n";
+    refused(one_file().config(spelled), "two mounts at", 78);
     let busy = one_file();
     fs::write(busy.folder().join("mnt/own"), "x").unwrap();
     refused(busy, "not empty", 73);

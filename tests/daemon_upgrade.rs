@@ -7,6 +7,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::Command;
+use std::thread;
 
 use common::{Daemon, TestDaemon, TestStore, eventually, stdout_of};
 use nix::sys::signal::Signal;
@@ -75,4 +76,27 @@ fn a_program_that_is_not_fit_changes_nothing() {
     assert!(ask("upgrade").status.success());
     assert_eq!(daemon.read("f"), "k=v1\n");
     eventually("why", || daemon.stderr().contains("nothing to mount").then_some(()));
+}
+
+/// While it is waited for, the worker is killed: the program of before serves on at once.
+#[test]
+fn a_program_that_never_gets_ready_costs_nobody_who_reads_anything() {
+    let daemon = started();
+    let hangs = daemon.folder().join("hangs");
+    fs::write(&hangs, "#!/bin/sh\nexec sleep 300\n").unwrap();
+    fs::set_permissions(&hangs, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::rename(&hangs, daemon.folder().join("secretfs")).unwrap();
+    let mut ask = Command::new(env!("CARGO_BIN_EXE_secretfs"));
+    ask.args(["upgrade", "--socket"]).arg(daemon.folder().join("run/control.sock"));
+    let asked = thread::spawn(move || ask.output().unwrap());
+    daemon.await_log("a worker starts", 2);
+    let readers = daemon.readers(2, &["f"], |_, bytes| bytes == b"k=v1\n");
+    daemon.kill_worker();
+    daemon.await_log("the worker serves", 2);
+    let tally = readers.stop();
+    println!("{} reads, the longest took {:?}", tally.reads, tally.longest);
+    tally.expect_clean();
+    let said = asked.join().unwrap();
+    assert!(!said.status.success(), "{said:?}");
+    assert!(String::from_utf8(said.stderr).unwrap().contains("nothing is upgraded"));
 }

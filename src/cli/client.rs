@@ -47,7 +47,7 @@ impl Client {
     pub fn new(reach: &Reach, common: &Common) -> Result<Self, Failure> {
         let chosen = match &reach.socket {
             Some(socket) => Some(socket.clone()),
-            None => configured(common).or_else(socket::default_path),
+            None => configured(common)?.or_else(socket::default_path),
         };
         let socket = chosen.ok_or_else(|| {
             Failure::new(exit::USAGE, "there is no folder for a daemon's socket: XDG_RUNTIME_DIR is not set")
@@ -112,7 +112,7 @@ impl Client {
                 if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) =>
             {
                 Failure::new(exit::UNAVAILABLE, format!("no daemon answers on {socket}"))
-                    .hint("systemctl start secretfs, or: secretfs daemon --config FILE")
+                    .hint("systemctl start secretfs, or: secretfs daemon --config FILE; --socket FILE asks one elsewhere")
             }
             Silence::Unreached(error) => {
                 Failure::new(exit::UNAVAILABLE, format!("cannot ask the daemon on {socket}: {error}"))
@@ -121,15 +121,22 @@ impl Client {
     }
 }
 
-/// The config's socket. A config that cannot be read must not keep anybody from a daemon that
-/// still runs by an older one.
-fn configured(common: &Common) -> Option<PathBuf> {
-    match config::load(common) {
-        Ok(config) => config.control.socket,
-        Err(failure) => {
-            warn(format!("{}; asks the daemon in the usual place", failure.problem));
-            None
+/// The config's socket. A config with a mistake must not keep anybody from the daemon that still runs
+/// by an older one, nor lead to another daemon.
+fn configured(common: &Common) -> Result<Option<PathBuf>, Failure> {
+    let failure = match config::load(common) {
+        Ok(config) => return Ok(config.control.socket),
+        Err(failure) => failure,
+    };
+    match config::socket(common) {
+        Some(socket) => {
+            warn(format!(
+                "{}\n  the daemon, if one runs, goes on with the config of before",
+                failure.problem
+            ));
+            Ok(socket)
         }
+        None => Err(failure.hint("mend it, or say which daemon is meant: --socket FILE")),
     }
 }
 

@@ -22,6 +22,11 @@ pub fn load(common: &Common) -> Result<Config, Failure> {
     }
 }
 
+/// The control socket that it names though it cannot be read as a whole; `None` if that cannot be told.
+pub fn socket(common: &Common) -> Option<Option<PathBuf>> {
+    load::socket(&find(common).ok()??)
+}
+
 /// Reads and judges one config file.
 pub fn read(path: &Path) -> Result<Config, Failure> {
     Ok(load::read(path)?)

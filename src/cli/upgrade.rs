@@ -30,6 +30,10 @@ pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
         Err(silence) => return Err(client.failure(silence)),
     }
     let after = successor(&client, before.worker)?;
+    if after.upgrades == before.upgrades {
+        let problem = "the worker has ended before its successor was ready: nothing is upgraded";
+        return Err(Failure::new(exit::TEMPORARY, problem).hint("see the daemon's log; then ask again"));
+    }
     match common.json {
         true => output::print_json(&after)?,
         false => output::print(format!(

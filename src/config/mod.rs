@@ -176,6 +176,18 @@ impl Config {
         Ok(config)
     }
 
+    /// The control socket that these files name, whatever else is wrong with them; `None` if that
+    /// cannot be told.
+    pub fn socket_of<'a>(files: impl IntoIterator<Item = (&'a Path, &'a str)>) -> Option<Option<PathBuf>> {
+        let mut named = None;
+        for (file, text) in files {
+            let socket = raw::OnlySocket::parse(text)?;
+            let base = Base(file.parent().unwrap_or(Path::new("")));
+            named = socket.map(|path| base.path(path)).or(named);
+        }
+        Some(named)
+    }
+
     /// An error about the value at `path` (keys, or numbers from 0), for whoever finds out later
     /// that it cannot be: a folder that is not there, a user that nobody knows.
     pub fn error_at(&self, path: &[&str], problem: impl std::fmt::Display) -> ConfigError {

@@ -166,6 +166,26 @@ pub(super) struct Control {
     pub(super) listen: Given<Loopback>,
 }
 
+/// The way to a running daemon, in a config that may be wrong in all else.
+#[derive(Default, serde::Deserialize)]
+#[serde(default)]
+pub(super) struct OnlySocket {
+    control: OnlyPath,
+}
+
+#[derive(Default, serde::Deserialize)]
+#[serde(default)]
+struct OnlyPath {
+    socket: Option<PathBuf>,
+}
+
+impl OnlySocket {
+    pub(super) fn parse(text: &str) -> Option<Option<PathBuf>> {
+        let read: Option<Self> = serde_yaml::from_str(text).ok()?;
+        Some(read.and_then(|it| it.control.socket))
+    }
+}
+
 #[derive(Default, serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, expecting = "a map with `env`, `env_files` or `files`")]
 pub(super) struct Profile {

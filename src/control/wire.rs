@@ -18,6 +18,9 @@ pub struct Status {
     pub worker: u32,
     /// How many workers there have been, this one included.
     pub worker_starts: u64,
+    /// How many of them came by an upgrade.
+    #[serde(default)]
+    pub upgrades: u64,
     pub started_at: Timestamp,
     /// When this worker took over.
     pub worker_started_at: Timestamp,

@@ -53,6 +53,13 @@ pub fn read(path: &Path) -> Result<Config, LoadError> {
     Ok(Texts::read_trusting(path, Trust::Caller)?.parse()?)
 }
 
+/// The control socket that a config names which cannot be read as a whole; `None` if that cannot be
+/// told.
+pub fn socket(path: &Path) -> Option<Option<PathBuf>> {
+    let texts = Texts::read_trusting(path, Trust::Caller).ok()?;
+    Config::socket_of(texts.0.iter().map(|(file, text)| (&**file, &**text)))
+}
+
 /// The config's own file, and the folder that may hold more of it.
 pub fn places(path: &Path) -> (PathBuf, PathBuf) {
     let file = if path.is_dir() { path.join(NAME) } else { path.to_owned() };

@@ -1,7 +1,7 @@
 //! What is to be mounted, judged before anything is made: from a config's mounts, or one folder of
 //! templates, to layouts. Uses every layer below.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use nix::unistd::{Group, User, getegid, geteuid};
 
 use super::apart::{self, Own};
 use crate::config::{Account, Config, ConfigError, FileOptions, Mount};
+use crate::fs::mountpoint;
 use crate::fs::tree::{Layout, Spec};
 use crate::policy::Ownership;
 use crate::template::Syntax;
@@ -45,8 +46,23 @@ pub fn of_config(config: &Config, own: &Own) -> Result<Vec<Plan>, PlanError> {
     let numbered = config.mounts.iter().enumerate();
     let plans = numbered.map(|(index, mount)| plan_mount(config, &index.to_string(), mount));
     let plans: Vec<_> = plans.collect::<Result<_, _>>()?;
+    judge_places(config, &plans)?;
     apart::judge(&plans, own)?;
     Ok(plans)
+}
+
+/// The same place may be spelled in several ways.
+fn judge_places(config: &Config, plans: &[Plan]) -> Result<(), PlanError> {
+    let mut seen = BTreeSet::new();
+    for (index, plan) in plans.iter().enumerate() {
+        let place = mountpoint::canonical(&plan.at);
+        if seen.contains(&place) {
+            let problem = format!("two mounts at {}", place.display());
+            return Err(config.error_at(&["mounts", &index.to_string(), "at"], problem).into());
+        }
+        seen.insert(place);
+    }
+    Ok(())
 }
 
 /// One folder of templates, all of whose files are served alike.

@@ -17,6 +17,7 @@ use nix::sys::stat::Mode;
 use nix::sys::statfs::{FUSE_SUPER_MAGIC, statfs};
 use nix::unistd::{getegid, geteuid};
 
+pub use super::mounts::canonical;
 use super::mounts::{self, topmost};
 use crate::metrics;
 use crate::sys::{filesystem, link};

@@ -68,7 +68,7 @@ pub fn ours() -> Vec<Mount> {
 
 /// The path as the kernel lists it. The last part is not looked at: what is mounted there may be
 /// dead, or ours.
-fn canonical(at: &Path) -> PathBuf {
+pub fn canonical(at: &Path) -> PathBuf {
     let at = std::path::absolute(at).unwrap_or_else(|_| at.to_owned());
     let parent = at.parent().and_then(|parent| parent.canonicalize().ok());
     match (parent, at.file_name()) {

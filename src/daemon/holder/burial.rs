@@ -56,11 +56,24 @@ impl Holder {
         let (pid, lasted) = (worker.pid.as_raw(), worker.since.elapsed() >= LASTED);
         let status = worker.end(patience, || self.kept.abort());
         tracing::error!(worker = pid, %status, "the worker has ended; another one takes over");
+        self.give_upgrade_up();
         if lasted {
             self.failures = 0;
         }
         self.past.crashes += 1;
         self.pause();
+    }
+
+    /// Nobody waits for a program that may never get ready, now that readers do.
+    fn give_upgrade_up(&mut self) {
+        if self.is_upgrade
+            && let Some(coming) = self.coming.take_if(|it| it.stage == Stage::Preparing)
+        {
+            tracing::error!("upgrade_failed: the worker has ended before its successor was ready");
+            coming.end(Duration::ZERO, || {});
+            self.is_upgrade = false;
+            self.past.upgrades = self.past.upgrades.saturating_sub(1);
+        }
     }
 
     /// Until the next start: none, unless several have failed in a row.

@@ -142,6 +142,7 @@ impl Daemon for Answers {
                 holder: Some(getppid().as_raw().cast_unsigned()),
                 worker: std::process::id(),
                 worker_starts: self.past.starts,
+                upgrades: self.past.upgrades,
                 started_at: Timestamp::from_second(self.past.since).unwrap_or(self.since),
                 worker_started_at: self.since,
                 memory_is_locked: self.memory_is_locked,
