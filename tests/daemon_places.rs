@@ -148,3 +148,29 @@ fn a_mount_that_is_covered_before_all_is_ready_holds_nobody_up() {
     tells(&daemon, "something else is mounted over it");
     umount2(&daemon.path(""), MntFlags::empty()).unwrap();
 }
+
+/// Somebody wanted it so: it stays away until it is asked for again, and that is told.
+#[test]
+fn a_mount_that_is_taken_away_is_told_until_a_reload_makes_it_again() {
+    let daemon = two_mounts().start();
+    assert_eq!(other_mount(&daemon).as_deref(), Some("g=v1\n"));
+    stdout_of(&daemon.run(&["unmount", "more"]));
+    eventually("its end", || other_mount(&daemon).is_none().then_some(()));
+    eventually("that it is told", || ask(&daemon, "/readyz").contains("taken away").then_some(()));
+    tells(&daemon, "`secretfs reload` mounts it again");
+    stdout_of(&daemon.run(&["reload"]));
+    assert_eq!(other_mount(&daemon).as_deref(), Some("g=v1\n"));
+    assert_eq!(daemon.run(&["status"]).status.code(), Some(0));
+}
+
+#[test]
+fn a_mount_that_is_moved_is_told() {
+    let config = TWO.replace("at: more", "at: above/more");
+    let daemon = two_mounts().config(&config);
+    fs::create_dir_all(daemon.folder().join("above/more")).unwrap();
+    let daemon = daemon.start();
+    fs::rename(daemon.folder().join("above"), daemon.folder().join("elsewhere")).unwrap();
+    tells(&daemon, "elsewhere/more now");
+    fs::rename(daemon.folder().join("elsewhere"), daemon.folder().join("above")).unwrap();
+    assert_eq!(daemon.run(&["status"]).status.code(), Some(0));
+}

@@ -95,17 +95,32 @@ impl Reloader {
         self.mounts.tell(&(mounts + &lost + &lacks));
     }
 
-    /// A line for each mount that nobody can read where it should be.
+    /// A line for each mount of the config that nobody can read where it should be.
     pub fn unseen_mounts(&self) -> Vec<String> {
         let current = self.current();
-        let lost =
-            current.lost.iter().map(|lost| format!("the mount {}: {}", lost.at.display(), lost.problem));
-        let is_covered = |it: &&Mounted| {
-            mountpoint::place_of(&it.device).is_some_and(|at| !mountpoint::is_uncovered(&at, &it.device))
+        let places = current.config.mounts.iter().filter_map(|mount| std::path::absolute(&mount.at).ok());
+        let unseen = |at: PathBuf| Some(format!("the mount {}: {}", at.display(), current.problem_at(&at)?));
+        places.filter_map(unseen).collect()
+    }
+}
+
+impl Current {
+    /// Why nobody can read what should be mounted there, if that is so.
+    fn problem_at(&self, at: &Path) -> Option<String> {
+        if let Some(lost) = self.lost.iter().find(|lost| lost.at == at) {
+            return Some(lost.problem.clone());
+        }
+        let Some(mounted) = self.mounts.iter().find(|mounted| mounted.at == at) else {
+            return Some("it was taken away; `secretfs reload` mounts it again".to_owned());
         };
-        let covered = current.mounts.iter().filter(is_covered);
-        let covered =
-            covered.map(|it| format!("the mount {}: something else is mounted over it", it.at.display()));
-        lost.chain(covered).collect()
+        let (device, place) = (&mounted.device, mountpoint::canonical(at));
+        match mountpoint::places_of(device) {
+            places if places.is_empty() => Some("it is mounted nowhere any more".to_owned()),
+            places if !places.contains(&place) => Some(format!("it is at {} now", places[0].display())),
+            _ if !mountpoint::is_uncovered(&place, device) => {
+                Some("something else is mounted over it".to_owned())
+            }
+            _ => None,
+        }
     }
 }

@@ -256,7 +256,7 @@ pub fn is_served(file: &Path) -> bool {
 }
 
 /// Where a mount of ours is seen in this namespace.
-fn places_of(device: &str) -> Vec<PathBuf> {
+pub fn places_of(device: &str) -> Vec<PathBuf> {
     let ours = mounts::of("self").into_iter().filter(|mount| mount.is_ours() && mount.device == device);
     ours.map(|mount| mount.at).collect()
 }
