@@ -13,7 +13,10 @@ macro_rules! transcripts {
         }
     )*};
 }
-transcripts!(usage, store, types, json, json_input, config, keys, templates, exec, mount);
+transcripts!(
+    usage, store, types, versions, namespaces, rotation, damage, json, json_input, config, keys, templates,
+    exec, mount
+);
 
 /// A transcript that nobody runs would say anything.
 #[test]

@@ -242,7 +242,12 @@ fn namespaces_keep_to_themselves() {
     assert_eq!(stdout_of(&store.run(&["get", "a", "--namespace", "user:1000"])), "theirs");
     stdout_of(&store.run_with(&["--namespace", "third", "set", "b"], "x"));
     assert_fails(&store.run(&["get", "a", "--namespace", "third"]), 66, "no secret `a`", "");
-    assert_fails(&store.run(&["get", "a", "--namespace", "other"]), 66, "no namespace `other`", "set NAME");
+    assert_fails(
+        &store.run(&["get", "a", "--namespace", "other"]),
+        66,
+        "no namespace `other`",
+        "namespace create",
+    );
     assert_fails(&store.run(&["list", "--namespace", "user:x"]), 64, "namespace", "");
 }
 

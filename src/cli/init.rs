@@ -52,8 +52,8 @@ fn make(dir: &Path, chosen: Option<BackendKind>, id: StoreId, key: &MasterKey) -
 }
 
 /// The key of a new store, and the file that holds it.
-struct NewKey {
-    key: MasterKey,
+pub struct NewKey {
+    pub key: MasterKey,
     file: Option<PathBuf>,
     is_made: bool,
 }
@@ -68,7 +68,7 @@ impl NewKey {
 }
 
 /// The key that was given, or a new one in the file that was named or the default one.
-fn key_for(sources: &KeySources, id: &StoreId, dir: &Path) -> Result<NewKey, Failure> {
+pub fn key_for(sources: &KeySources, id: &StoreId, dir: &Path) -> Result<NewKey, Failure> {
     let given = sources.given().map_err(|error| match &error {
         KeyError::File { .. } => {
             Failure::from(error).hint("name a file that is not there: init makes the key")
@@ -85,7 +85,7 @@ fn key_for(sources: &KeySources, id: &StoreId, dir: &Path) -> Result<NewKey, Fai
     if is_inside(&path, dir) {
         let problem =
             format!("{} lies inside the store: who has the one would have the other", path.display());
-        return Err(Failure::new(exit::USAGE, problem).hint("--key-file with a file elsewhere"));
+        return Err(Failure::new(exit::USAGE, problem).hint("name a file elsewhere"));
     }
     let key = MasterKey::generate()?;
     key.write(&path)?;

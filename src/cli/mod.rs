@@ -5,8 +5,10 @@ pub mod check;
 pub mod client;
 pub mod completions;
 pub mod config;
+pub mod confirm;
 pub mod daemon;
 pub mod demo;
+pub mod destroy;
 pub mod disable;
 pub mod doctor;
 pub mod edit;
@@ -18,19 +20,23 @@ pub mod get;
 pub mod init;
 pub mod inside;
 pub mod json_values;
+pub mod key;
 pub mod list;
 pub mod log;
 pub mod man;
 pub mod mount;
 pub mod named;
+pub mod namespace;
 pub mod open;
 pub mod output;
 pub mod progress;
+pub mod prune;
 pub mod readers;
 pub mod reload;
 pub mod render;
 pub mod report;
 pub mod rm;
+pub mod rollback;
 pub mod rotate;
 pub mod schema;
 pub mod session;
@@ -38,6 +44,7 @@ pub mod set;
 pub mod show;
 pub mod source;
 pub mod status;
+pub mod store;
 pub mod template;
 pub mod unmount;
 mod unseen;
@@ -116,6 +123,18 @@ enum Command {
     Rotate(rotate::Args),
     /// List the versions of a secret
     Versions(versions::Args),
+    /// Make an older version the active one again
+    Rollback(rollback::Args),
+    /// Destroy a version of a secret
+    Destroy(destroy::Args),
+    /// Destroy old versions of secrets
+    Prune(prune::Args),
+    /// Make, list and remove namespaces
+    Namespace(namespace::Args),
+    /// Rotate the keys of the store, and say which there are
+    Key(key::Args),
+    /// Check the store, and save what is left of a damaged one
+    Store(store::Args),
     /// Serve templates as files that exist only when they are opened
     Mount(mount::Args),
     /// Serve all mounts of the config, through restarts and upgrades
@@ -202,6 +221,12 @@ fn dispatch(cli: Cli) -> Result<u8, Failure> {
         Command::Exists(args) => exists::run(args, common),
         Command::Rotate(args) => rotate::run(args, common),
         Command::Versions(args) => versions::run(args, common),
+        Command::Rollback(args) => rollback::run(args, common),
+        Command::Destroy(args) => destroy::run(args, common),
+        Command::Prune(args) => prune::run(args, common),
+        Command::Namespace(args) => namespace::run(args, common),
+        Command::Key(args) => key::run(args, common),
+        Command::Store(args) => store::run(args, common),
         Command::Mount(args) => mount::run(args, common),
         Command::Daemon(args) => daemon::run(args, common),
         Command::Status(args) => status::run(args, common),

@@ -3,12 +3,13 @@
 
 use std::path::PathBuf;
 
-use super::report::Failure;
+use super::report::{Failure, warn};
 use super::{Common, config, exit};
+use crate::clock::{Clock, SystemClock};
 use crate::config::StoreConfig;
 use crate::daemon::assemble::{self, AssembleError, Choice};
 use crate::secret::{NameError, Namespace};
-use crate::store::{Access, KeyError, KeySources, Store, StoreError};
+use crate::store::{Access, KeyError, KeySources, Stamp, Store, StoreError};
 
 impl Common {
     /// What it says of the store.
@@ -25,6 +26,23 @@ impl Common {
 
 pub fn open_store(common: &Common, config: &StoreConfig, access: Access) -> Result<Store, Failure> {
     Ok(common.choice().open_store(config, access)?)
+}
+
+/// Who changes something, and when.
+pub fn stamp() -> Stamp {
+    Stamp { now: SystemClock.now(), by: format!("uid:{}", nix::unistd::getuid()) }
+}
+
+/// What was removed shall be gone from the files, too. That it is not yet is no failure: it is
+/// removed, and what is left of it is sealed.
+pub fn scrub(store: &Store) {
+    match store.scrub() {
+        Ok(true) => {}
+        Ok(false) => {
+            warn("the store is being read: sealed bytes of what was removed stay in its log for now")
+        }
+        Err(error) => warn(format!("sealed bytes of what was removed stay in the store's files: {error}")),
+    }
 }
 
 /// The store and the namespace that this command is about.
@@ -55,11 +73,15 @@ impl From<AssembleError> for Failure {
             AssembleError::Store(error) => error.into(),
             AssembleError::Name(error) => error.into(),
             AssembleError::Random(error) => Self::new(exit::OS, error),
+            AssembleError::OtherUser { .. } => {
+                let own = format!("your own is user:{}; root may name any", nix::unistd::geteuid());
+                Self::new(exit::NO_PERMISSION, &error).hint(own)
+            }
             AssembleError::NoNamespace { ref name, ref near } => {
                 let failure = Self::new(exit::NO_INPUT, &error);
                 match near {
                     Some(near) => failure.hint(format!("did you mean `{near}`?")),
-                    None => failure.hint(format!("secretfs --namespace {name} set NAME makes it")),
+                    None => failure.hint(format!("secretfs namespace create {name}")),
                 }
             }
         }
@@ -90,12 +112,18 @@ impl From<KeyError> for Failure {
 
 fn status(error: &StoreError) -> u8 {
     match error {
-        StoreError::NoStore(_) | StoreError::SecretMissing(_) => exit::NO_INPUT,
+        StoreError::NoStore(_)
+        | StoreError::SecretMissing(_)
+        | StoreError::NamespaceMissing(_)
+        | StoreError::VersionMissing { .. } => exit::NO_INPUT,
         StoreError::Exists(_) | StoreError::NotAStore(_) | StoreError::ReadOnly => exit::CANNOT_CREATE,
         StoreError::Unsafe { .. } | StoreError::Sealed(_) => exit::NO_PERMISSION,
-        StoreError::SecretExists(_) | StoreError::Field(..) | StoreError::Refused(_) => exit::DATA,
+        StoreError::SecretExists(_)
+        | StoreError::NamespaceExists(_)
+        | StoreError::Field(..)
+        | StoreError::Refused(_) => exit::DATA,
         StoreError::Newer { .. } => exit::UNAVAILABLE,
-        StoreError::Busy(_) => exit::TEMPORARY,
+        StoreError::Busy(_) | StoreError::Rekeyed => exit::TEMPORARY,
         StoreError::Random(_) => exit::OS,
         StoreError::Corrupt(_)
         | StoreError::DiskFull

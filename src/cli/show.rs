@@ -24,6 +24,8 @@ pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
 fn lines(info: &SecretInfo) -> String {
     let tags = info.tags.iter().cloned().collect::<Vec<_>>().join(", ");
     let versions = format!("{} of {}", info.active, info.latest);
+    let by = info.activated_by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
+    let activated = output::time(info.activated_at) + &by;
     let rows = [
         ("name", Some(info.name.clone())),
         ("type", Some(info.kind.as_str().to_owned())),
@@ -36,7 +38,7 @@ fn lines(info: &SecretInfo) -> String {
         ("owner", info.owner.clone()),
         ("created", Some(output::time(info.created_at))),
         ("updated", Some(output::time(info.updated_at))),
-        ("activated", Some(output::time(info.activated_at))),
+        ("activated", Some(activated)),
         ("expires", Some(output::time_or(info.expires_at, "never"))),
     ];
     let shown = rows.into_iter().filter_map(|(key, value)| Some((key, value?)));

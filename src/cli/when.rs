@@ -19,6 +19,18 @@ pub fn parse_future(text: &str, now: Timestamp) -> Result<Timestamp, Failure> {
     }
 }
 
+/// A time as long before `now` as the text says, or the time that it names.
+pub fn parse_past(text: &str, now: Timestamp) -> Result<Timestamp, Failure> {
+    let when = match text.parse::<Span>() {
+        Ok(span) => now.to_zoned(TimeZone::UTC).checked_sub(span).ok().map(|at| at.timestamp()),
+        Err(_) => parse(text, now),
+    };
+    when.filter(|when| *when <= now).ok_or_else(|| {
+        Failure::new(exit::USAGE, format!("`{text}` is no age"))
+            .hint("90d, 12h, 2027-01-31 or 2027-01-31T12:00:00Z")
+    })
+}
+
 /// A date is its beginning, in UTC.
 fn parse(text: &str, now: Timestamp) -> Option<Timestamp> {
     if let Ok(at) = text.parse::<Timestamp>() {
@@ -34,6 +46,22 @@ fn parse(text: &str, now: Timestamp) -> Option<Timestamp> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_age_lies_behind() {
+        let now: Timestamp = "2026-03-31T10:00:00Z".parse().unwrap();
+        for (text, expected) in [
+            ("90d", "2025-12-31T10:00:00Z"),
+            ("1mo", "2026-02-28T10:00:00Z"),
+            ("0s", "2026-03-31T10:00:00Z"),
+            ("2026-01-31", "2026-01-31T00:00:00Z"),
+        ] {
+            assert_eq!(parse_past(text, now).unwrap(), expected.parse().unwrap(), "{text}");
+        }
+        for text in ["", "old", "-3d", "2027-01-01"] {
+            assert!(parse_past(text, now).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn reads_what_people_type() {

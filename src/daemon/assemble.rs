@@ -39,6 +39,8 @@ pub enum AssembleError {
     Name(#[from] NameError),
     #[error("there is no namespace `{name}`")]
     NoNamespace { name: Namespace, near: Option<String> },
+    #[error("the namespace `user:{uid}` belongs to another user")]
+    OtherUser { uid: u32 },
     #[error(transparent)]
     Random(#[from] getrandom::Error),
 }
@@ -61,8 +63,16 @@ impl Choice {
         Store::open(&self.store_path(config), access, &self.key_sources(config))
     }
 
-    pub fn namespace(&self) -> Result<Namespace, NameError> {
-        self.namespace.as_deref().map_or_else(|| Ok(Namespace::default()), Namespace::parse)
+    /// The namespace of a user is named by that user and by root. This keeps mistakes out; it is no
+    /// wall against who has the store's key, and with it everything.
+    pub fn namespace(&self) -> Result<Namespace, AssembleError> {
+        let namespace =
+            self.namespace.as_deref().map_or_else(|| Ok(Namespace::default()), Namespace::parse)?;
+        let us = nix::unistd::geteuid();
+        match namespace.user() {
+            Some(uid) if !us.is_root() && us.as_raw() != uid => Err(AssembleError::OtherUser { uid }),
+            _ => Ok(namespace),
+        }
     }
 }
 

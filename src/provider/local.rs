@@ -1,7 +1,8 @@
 //! The embedded store seen as a provider. Uses `store`; keeps its blocking off the async threads.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Semaphore;
 
 use super::{AsOf, Batch, BoxFuture, Provider, ProviderError, Pulse, unhurried};
@@ -16,14 +17,19 @@ pub struct LocalStore {
     clock: Arc<dyn Clock>,
     /// A store that does not answer must not take the threads of those who ask for nothing of it.
     turns: Semaphore,
+    /// When it was said last which secrets expire soon.
+    warned: Mutex<Option<Timestamp>>,
 }
 
 /// More threads than this would only wait for the same disk.
 const TURNS: usize = 32;
+/// Who is told so long before can still do something about it.
+const SOON: SignedDuration = SignedDuration::from_hours(7 * 24);
+const DAY: SignedDuration = SignedDuration::from_hours(24);
 
 impl LocalStore {
     pub fn new(store: Arc<Store>, namespace: Namespace, clock: Arc<dyn Clock>) -> Self {
-        Self { store, namespace, clock, turns: Semaphore::new(TURNS) }
+        Self { store, namespace, clock, turns: Semaphore::new(TURNS), warned: Mutex::default() }
     }
 
     /// Asks the store, which may block. Who waits for a turn holds no thread.
@@ -53,7 +59,7 @@ impl Provider for LocalStore {
     }
 
     fn tend(&self) -> BoxFuture<'_, Result<(), ProviderError>> {
-        Box::pin(self.ask(Store::recheck))
+        Box::pin(self.ask(|store| store.recheck().and_then(|()| self.warn_of_expiry(store))))
     }
 
     fn pulse(&self) -> Pulse {
@@ -86,6 +92,22 @@ impl Provider for LocalStore {
 }
 
 impl LocalStore {
+    /// A line in the log for each secret that expires within a week: at the start and once a day.
+    fn warn_of_expiry(&self, store: &Store) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
+        if warned.is_some_and(|last| now.duration_since(last) < DAY) {
+            return Ok(());
+        }
+        for secret in store.list(&self.namespace)? {
+            if let Some(end) = secret.expires_at.filter(|end| now < *end && end.duration_since(now) <= SOON) {
+                tracing::warn!(secret = %secret.name, expires = %end, "a secret expires soon: rotate it before");
+            }
+        }
+        *warned = Some(now);
+        Ok(())
+    }
+
     /// A path that cannot be a secret's name is one that is missing.
     fn answer(&self, keys: &[SecretKey]) -> Result<Batch, StoreError> {
         let wanted: Vec<_> = keys.iter().map(question).collect();

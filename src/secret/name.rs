@@ -74,13 +74,17 @@ impl Namespace {
     pub const DEPLOY_FILES: &str = ".env.deploy";
 
     pub fn parse(text: &str) -> Result<Self, NameError> {
-        let is_user = text
-            .strip_prefix("user:")
-            .is_some_and(|uid| uid.parse::<u32>().is_ok_and(|parsed| parsed.to_string() == uid));
-        if !is_user {
+        let namespace = Self(text.to_owned());
+        if namespace.user().is_none() {
             check_path(text, "namespace")?;
         }
-        Ok(Self(text.to_owned()))
+        Ok(namespace)
+    }
+
+    /// The user whose own it is.
+    pub fn user(&self) -> Option<u32> {
+        let digits = self.0.strip_prefix("user:")?;
+        digits.parse::<u32>().ok().filter(|uid| uid.to_string() == digits)
     }
 
     pub fn as_str(&self) -> &str {

@@ -20,6 +20,12 @@ pub(super) trait Backend: Send + Sync {
     /// The one writer; waits for another a few seconds, then says busy. Dropped without
     /// `commit`, it leaves everything as it was.
     fn write(&self) -> Result<Box<dyn Write + '_>, StoreError>;
+
+    /// Takes what was removed or replaced out of the files, as far as a commit leaves it there.
+    /// False if readers are in the way, for longer than a writer waits for another.
+    fn scrub(&self) -> Result<bool, StoreError> {
+        Ok(true)
+    }
 }
 
 pub(super) trait Read {
@@ -53,6 +59,10 @@ pub(super) trait Write: Read {
     fn put_bucket(&self, namespace: &Id, bucket: u8, seal: &[u8]) -> Result<(), StoreError>;
     /// Removes the header and every record.
     fn remove_secret(&self, namespace: &Id, name: &Mac) -> Result<(), StoreError>;
+    fn remove_record(&self, namespace: &Id, name: &Mac, version: u64) -> Result<(), StoreError>;
+    fn remove_key(&self, namespace: &Id, kid: &Id) -> Result<(), StoreError>;
+    /// Removes the namespace with all of its rows.
+    fn remove_namespace(&self, namespace: &Id) -> Result<(), StoreError>;
     fn commit(self: Box<Self>) -> Result<(), StoreError>;
 }
 

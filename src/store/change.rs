@@ -1,7 +1,9 @@
 //! Writes to the store: everything that one transaction does. Uses the rows of `backend` and the
 //! keys of `keyring`.
 
+mod keys;
 mod metadata;
+mod versions;
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -13,9 +15,11 @@ use super::cipher::{Mac, random};
 use super::index::{BUCKETS, Bucket, bucket_of};
 use super::keyring::{Masters, NamespaceKeys, RecordPlace};
 use super::record::{Header, Record};
+use super::salvage::Remains;
 use super::view::View;
 use super::{Edit, NewVersion, SecretInfo, StoreError};
 use crate::secret::{FieldName, Namespace, SecretBytes, SecretName};
+pub use versions::Keep;
 
 /// Who changes something, and when.
 #[derive(Clone, Debug)]
@@ -84,11 +88,18 @@ impl<'a> Change<'a> {
         header.latest += 1;
         header.active = header.latest;
         header.activated = self.stamp.now;
+        header.activated_by = None;
         header.expires = new.expires_at;
         header.fields = new.fields.keys().map(ToString::to_string).collect();
         let mac = self.keys.name_mac(name.as_str());
+        let record = Record {
+            created: self.stamp.now,
+            created_by: self.stamp.by.clone(),
+            expires: new.expires_at,
+            fields: new.fields,
+        };
         let header = self.put_header(&mac, header, old.map(|(_, blob)| blob))?;
-        self.put_record(&mac, &header, new)?;
+        self.put_record(&mac, &header.id, header.latest, &record)?;
         Ok(header.latest)
     }
 
@@ -98,7 +109,7 @@ impl<'a> Change<'a> {
             return Err(StoreError::SecretMissing(name.to_string()));
         };
         let mac = self.keys.name_mac(name.as_str());
-        self.reseal(&mac, Some(&blob), None)?;
+        self.replace(&mac, Some(&blob), None)?;
         self.rows.remove_secret(&self.keys.id, &mac)
     }
 
@@ -129,12 +140,14 @@ impl<'a> Change<'a> {
             created: now,
             updated: now,
             activated: now,
+            activated_by: None,
             expires: None,
             active: 0,
             latest: 0,
             disabled: false,
             revoked: Default::default(),
             ends: Default::default(),
+            gone: Default::default(),
             epoch: 0,
         })
     }
@@ -148,29 +161,57 @@ impl<'a> Change<'a> {
     ) -> Result<Header, StoreError> {
         header.updated = self.stamp.now;
         header.epoch = self.view.root.epoch;
+        if let Some(old) = &old
+            && !self.keys.is_current(old)?
+        {
+            self.reseal_records(name, &header)?;
+        }
         let blob = self.keys.seal_header(name, &header.encode())?;
-        self.reseal(name, old.as_deref(), Some(&blob))?;
+        self.replace(name, old.as_deref(), Some(&blob))?;
         self.rows
             .put_header(&self.keys.id, &HeaderRow { name: *name, active: header.active, header: blob })?;
         Ok(header)
     }
 
-    fn put_record(&self, name: &Mac, header: &Header, new: NewVersion) -> Result<(), StoreError> {
-        let record = Record {
-            created: self.stamp.now,
-            created_by: self.stamp.by.clone(),
-            expires: new.expires_at,
-            fields: new.fields,
-        };
-        let place = RecordPlace { name, secret: &header.id, version: header.latest };
-        let blob = self.keys.seal_record(place, &record.encode())?;
-        self.rows.put_record(&self.keys.id, name, header.latest, &blob)
+    fn put_record(&self, name: &Mac, secret: &str, version: u64, record: &Record) -> Result<(), StoreError> {
+        let blob = self.keys.seal_record(RecordPlace { name, secret, version }, &record.encode())?;
+        self.rows.put_record(&self.keys.id, name, version, &blob)
+    }
+
+    /// Puts what is left of a secret of another store in here, as it was there. If the active version
+    /// is not among it, another must not take its place unseen: the secret is disabled.
+    pub(super) fn adopt(&mut self, remains: Remains) -> Result<(), StoreError> {
+        let Remains { mut header, records } = remains;
+        let has = |version| records.iter().any(|(number, _)| *number == version);
+        (1..=header.latest).filter(|&version| !has(version)).for_each(|version| header.gone.insert(version));
+        if !has(header.active) {
+            header.disabled = true;
+            if let Some((version, record)) = records.last() {
+                header.show(*version, record);
+            }
+        }
+        header.epoch = self.view.root.epoch;
+        let mac = self.keys.name_mac(&header.name);
+        let blob = self.keys.seal_header(&mac, &header.encode())?;
+        self.replace(&mac, None, Some(&blob))?;
+        self.rows.put_header(&self.keys.id, &HeaderRow { name: mac, active: header.active, header: blob })?;
+        records.iter().try_for_each(|(version, record)| self.put_record(&mac, &header.id, *version, record))
+    }
+
+    /// Changes a secret, and so its bucket.
+    fn replace(&mut self, name: &Mac, old: Option<&[u8]>, new: Option<&[u8]>) -> Result<(), StoreError> {
+        self.exchange(name, old, new)?.epoch = self.view.root.epoch;
+        Ok(())
     }
 
     /// Takes the old header out of the secret's bucket and the new one in.
-    fn reseal(&mut self, name: &Mac, old: Option<&[u8]>, new: Option<&[u8]>) -> Result<(), StoreError> {
+    fn exchange(
+        &mut self,
+        name: &Mac,
+        old: Option<&[u8]>,
+        new: Option<&[u8]>,
+    ) -> Result<&mut Bucket, StoreError> {
         let Touched { bucket, .. } = touch(&mut self.buckets, &self.view, &self.keys, bucket_of(name))?;
-        bucket.epoch = self.view.root.epoch;
         if let Some(old) = old {
             bucket.count = bucket
                 .count
@@ -182,7 +223,7 @@ impl<'a> Change<'a> {
             bucket.count += 1;
             bucket.sum.add(&self.keys.member(name, new));
         }
-        Ok(())
+        Ok(bucket)
     }
 
     /// Writes the seals and the root that vouch for what was done.

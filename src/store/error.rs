@@ -42,6 +42,15 @@ pub enum StoreError {
     SecretMissing(String),
     #[error("secret `{0}`: {1}")]
     Field(String, FieldError),
+    #[error("there is no namespace `{0}`")]
+    NamespaceMissing(String),
+    #[error("there is already a namespace `{0}`")]
+    NamespaceExists(String),
+    /// Inside the store only: it is opened anew with the key that it has now.
+    #[error("the master key was changed meanwhile")]
+    Rekeyed,
+    #[error("there is no version {version} of `{name}`")]
+    VersionMissing { name: String, version: u64 },
     #[error("{0}")]
     Refused(String),
 }
@@ -88,6 +97,10 @@ impl StoreError {
                 format!("secretfs rotate {name} adds a version; without --new, so does set")
             }
             Self::Field(_, error) => error.hint().into(),
+            Self::VersionMissing { name, .. } => format!("secretfs versions {name} shows what there is"),
+            Self::NamespaceExists(_) => "use it as it is".into(),
+            Self::NamespaceMissing(_) => "secretfs namespace list shows what there is".into(),
+            Self::Rekeyed => "run the command again".into(),
             Self::SecretMissing(_) => "secretfs list shows what there is".into(),
             Self::NoSqlite { .. } => {
                 "secretfs init --backend file, or name a folder on another filesystem".into()

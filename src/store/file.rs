@@ -309,6 +309,21 @@ impl Write for Transaction<'_> {
         self.edit_space(namespace, |space| drop(space.secrets.remove(&Fixed(*name))))
     }
 
+    fn remove_record(&self, namespace: &Id, name: &Mac, version: u64) -> Result<(), StoreError> {
+        self.edit_space(namespace, |space| {
+            space.secrets.get_mut(&Fixed(*name)).map(|secret| secret.records.remove(&version));
+        })
+    }
+
+    fn remove_key(&self, namespace: &Id, kid: &Id) -> Result<(), StoreError> {
+        self.edit_space(namespace, |space| drop(space.keys.remove(&Fixed(*kid))))
+    }
+
+    fn remove_namespace(&self, namespace: &Id) -> Result<(), StoreError> {
+        self.edit(|document| drop(document.namespaces.remove(&Fixed(*namespace))));
+        Ok(())
+    }
+
     fn commit(self: Box<Self>) -> Result<(), StoreError> {
         let (home, _lock) = self.writer.as_ref().expect("only a writer is asked to commit");
         home.replace(self.document())

@@ -140,6 +140,8 @@ impl MasterKey {
             .custom_flags(libc::O_NOFOLLOW)
             .open(path)
             .map_err(StoreError::io("make the key file", path))?;
-        file.write_all(&line).and_then(|()| file.sync_all()).map_err(StoreError::io("write", path))
+        file.write_all(&line).and_then(|()| file.sync_all()).map_err(StoreError::io("write", path))?;
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        File::open(folder).and_then(|folder| folder.sync_all()).map_err(StoreError::io("sync", folder))
     }
 }

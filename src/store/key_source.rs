@@ -52,6 +52,7 @@ impl std::fmt::Debug for EnvKey {
 }
 
 /// The places to look in, the first that has a fitting key wins.
+#[derive(Clone)]
 pub struct KeySources {
     /// `--key-file`.
     pub file: Option<PathBuf>,
@@ -72,6 +73,12 @@ impl KeySources {
     /// Where `init` puts the key of a new store.
     pub fn default_file(&self, store: &StoreId) -> Option<PathBuf> {
         self.folder.as_ref().map(|folder| folder.join(format!("{store}.key")))
+    }
+
+    /// Where the key that takes its place goes: named by both, it is found there, and the old one
+    /// still opens older backups.
+    pub fn next_file(&self, store: &StoreId, key: &MasterKey) -> Option<PathBuf> {
+        self.folder.as_ref().map(|folder| folder.join(named(store, &keyring::id_of(&key.0))))
     }
 
     /// Makes sense of what was given for a new store: nothing is looked for.
@@ -108,7 +115,9 @@ impl KeySources {
         }
         let credential = self.credentials.as_ref().map(|folder| folder.join(CREDENTIAL));
         let default = self.default_file(store);
-        for (file, trust) in [(credential, Trust::Manager), (default.clone(), Trust::Owner)] {
+        let next = self.folder.as_ref().map(|folder| folder.join(named(store, wanted)));
+        let files = [(credential, Trust::Manager), (default.clone(), Trust::Owner), (next, Trust::Owner)];
+        for (file, trust) in files {
             if let Some(file) = file.filter(|file| file.symlink_metadata().is_ok())
                 && let Some(key) = consider(key_file::read(&file, trust)?, file.display().to_string())
             {
@@ -117,6 +126,10 @@ impl KeySources {
         }
         Err(KeyError::NoneFits { skipped, default })
     }
+}
+
+fn named(store: &StoreId, key: &Id) -> String {
+    format!("{store}-{}.key", super::change::hex(&key[..4]))
 }
 
 /// `/etc/secretfs/keys` for root, else below the user's config folder.

@@ -13,9 +13,12 @@ use super::seen::{Changes, Members};
 use crate::secret::{Namespace, SecretBytes};
 
 const PURPOSE_INDEX: u8 = 1;
-const PURPOSE_DATA: u8 = 2;
-/// A key that new records are sealed with. 2 only opens, 3 waits for its destruction.
-const STATE_ACTIVE: u8 = 1;
+pub(super) const PURPOSE_DATA: u8 = 2;
+/// A key that new records are sealed with.
+pub(super) const STATE_ACTIVE: u8 = 1;
+/// A key that only opens what it has sealed.
+const STATE_RETIRED: u8 = 2;
+/// 3 is kept for one that waits for its destruction.
 const STATES: std::ops::RangeInclusive<u8> = STATE_ACTIVE..=3;
 
 /// What a master key opens.
@@ -50,9 +53,12 @@ impl Masters {
     }
 
     pub(super) fn check_root(&self, root: &RootRow) -> Result<(), StoreError> {
-        match same(&root.seal, &self.root_seal(root)) {
-            true => Ok(()),
-            false => Err(StoreError::corrupt("its root does not authenticate")),
+        // With our id in it: a root that only says another one is not of another master key.
+        let is_ours = same(&root.seal, &self.root_seal(&RootRow { key: self.id, ..root.clone() }));
+        match (root.key == self.id, is_ours) {
+            (true, true) => Ok(()),
+            (false, false) => Err(StoreError::Rekeyed),
+            _ => Err(StoreError::corrupt("its root does not authenticate")),
         }
     }
 
@@ -78,22 +84,48 @@ impl Masters {
         name: &Namespace,
     ) -> Result<(NamespaceRow, [KeyRow; 2]), StoreError> {
         let id = random()?;
-        let sealed = self.wrap.seal(&associated("sfs-ns-v1", &[store, &id]), name.as_str().as_bytes())?;
         let keys = [self.new_key(store, &id, PURPOSE_INDEX)?, self.new_key(store, &id, PURPOSE_DATA)?];
-        Ok((NamespaceRow { id, name_mac: self.namespace_mac(store, name), name: sealed }, keys))
+        Ok((self.namespace_row(store, id, name)?, keys))
     }
 
-    fn new_key(&self, store: &Id, namespace: &Id, purpose: u8) -> Result<KeyRow, StoreError> {
+    pub(super) fn namespace_row(
+        &self,
+        store: &Id,
+        id: Id,
+        name: &Namespace,
+    ) -> Result<NamespaceRow, StoreError> {
+        let sealed = self.wrap.seal(&associated("sfs-ns-v1", &[store, &id]), name.as_str().as_bytes())?;
+        Ok(NamespaceRow { id, name_mac: self.namespace_mac(store, name), name: sealed })
+    }
+
+    pub(super) fn new_key(&self, store: &Id, namespace: &Id, purpose: u8) -> Result<KeyRow, StoreError> {
         let (kid, key) = (random()?, Key::random()?);
-        let associated = key_place(store, namespace, &kid, purpose, STATE_ACTIVE);
-        Ok(KeyRow {
-            namespace: *namespace,
-            kid,
-            purpose,
-            state: STATE_ACTIVE,
-            wrapped: self.wrap.seal(&associated, key.expose())?,
-            commitment: commitment(&key, &kid),
-        })
+        self.wrapped(store, namespace, kid, (purpose, STATE_ACTIVE), &key)
+    }
+
+    /// A key that was active and now only opens.
+    pub(super) fn retired(&self, store: &Id, row: &KeyRow) -> Result<KeyRow, StoreError> {
+        let key = self.unwrap_key(store, &row.namespace, row)?;
+        self.wrapped(store, &row.namespace, row.kid, (row.purpose, STATE_RETIRED), &key)
+    }
+
+    /// The same key under another master key.
+    pub(super) fn rewrapped(&self, new: &Self, store: &Id, row: &KeyRow) -> Result<KeyRow, StoreError> {
+        let key = self.unwrap_key(store, &row.namespace, row)?;
+        new.wrapped(store, &row.namespace, row.kid, (row.purpose, row.state), &key)
+    }
+
+    fn wrapped(
+        &self,
+        store: &Id,
+        namespace: &Id,
+        kid: Id,
+        (purpose, state): (u8, u8),
+        key: &Key,
+    ) -> Result<KeyRow, StoreError> {
+        let associated = key_place(store, namespace, &kid, purpose, state);
+        let (wrapped, commitment) = (self.wrap.seal(&associated, key.expose())?, commitment(key, &kid));
+        Ok(KeyRow { namespace: *namespace, kid, purpose, state, wrapped, commitment })
     }
 
     /// The name of a namespace, for lists.
@@ -255,6 +287,11 @@ impl NamespaceKeys {
     ) -> Result<zeroize::Zeroizing<Vec<u8>>, StoreError> {
         let key = self.key_of(blob)?;
         key.open(&self.record_place(place, &key.kid), blob)
+    }
+
+    /// Whether it is sealed with the active key.
+    pub(super) fn is_current(&self, blob: &[u8]) -> Result<bool, StoreError> {
+        Ok(super::cipher::key_id(blob)? == self.active)
     }
 
     fn active(&self) -> &SealingKey {

@@ -13,6 +13,7 @@ mod change;
 mod cipher;
 mod error;
 mod file;
+mod gone;
 mod index;
 mod key_file;
 mod key_source;
@@ -20,8 +21,11 @@ mod keyring;
 mod labels;
 mod layout;
 mod model;
+mod namespaces;
 mod opened;
 mod record;
+mod rotation;
+mod salvage;
 mod schema;
 mod seen;
 mod sequence;
@@ -35,15 +39,18 @@ use std::sync::{Arc, PoisonError, RwLock};
 use jiff::Timestamp;
 
 pub use backend::BackendKind;
-pub use change::{Change, Stamp};
+pub use change::{Change, Keep, Stamp};
 pub use error::StoreError;
 pub use key_file::MasterKey;
 pub use key_source::{EnvKey, KeyError, KeySources};
 pub use labels::Question;
 pub use model::{Edit, FIELD_LIMIT, NewVersion, Reading, SecretInfo, VALUE_LIMIT, VersionInfo};
+pub use namespaces::NamespaceInfo;
+pub use rotation::{DataKey, KeyStatus, NamespaceKeyStatus};
+pub use salvage::{Damage, Inspection};
 
 use crate::secret::{Namespace, SecretBytes, SecretName};
-use backend::{Backend, PATIENCE, RootRow};
+use backend::{Backend, PATIENCE, RootRow, Write};
 use cipher::Id;
 use keyring::{Masters, NamespaceKeys};
 use layout::Layout;
@@ -78,7 +85,11 @@ impl fmt::Display for StoreId {
 pub struct Store {
     layout: Layout,
     access: Access,
-    masters: Masters,
+    /// Where another master key would come from, if it is changed while the store is open.
+    sources: Option<KeySources>,
+    /// As it was opened.
+    id: StoreId,
+    salt: SecretBytes,
     opened: RwLock<Arc<Opened>>,
 }
 
@@ -91,19 +102,28 @@ impl Store {
         key: &MasterKey,
     ) -> Result<Self, StoreError> {
         let layout = Layout::claim(dir, backend)?;
-        let masters = Masters::derive(&key.0);
-        let opened = found(&layout, id, &masters).inspect_err(|_| layout.discard())?;
-        Ok(Self { layout, access: Access::Write, masters, opened: RwLock::new(Arc::new(opened)) })
+        let masters = Arc::new(Masters::derive(&key.0));
+        Self::founded(layout, id, masters)
+    }
+
+    fn founded(layout: Layout, id: StoreId, masters: Arc<Masters>) -> Result<Self, StoreError> {
+        let salt = SecretBytes::copy_of(masters.salt.expose());
+        let opened = found(&layout, id, masters).inspect_err(|_| layout.discard())?;
+        let opened = RwLock::new(Arc::new(opened));
+        Ok(Self { layout, access: Access::Write, sources: None, id, salt, opened })
     }
 
     /// Opens the store that is there with the first key that fits it.
     pub fn open(dir: &Path, access: Access, sources: &KeySources) -> Result<Self, StoreError> {
         let layout = Layout::open(dir)?;
-        let opened = Opened::new(layout.backend().open(&layout.rows(), access)?, layout.clone(), 0)?;
-        let root = opened.backend.read()?.root()?;
+        let backend = layout.backend().open(&layout.rows(), access)?;
+        let root = backend.read()?.root()?;
         let masters = Masters::derive(&sources.find(&StoreId(root.store), &root.key)?.0);
         masters.check_root(&root)?;
-        let store = Self { layout, access, masters, opened: RwLock::new(Arc::new(opened)) };
+        let salt = SecretBytes::copy_of(masters.salt.expose());
+        let opened = RwLock::new(Arc::new(Opened::new(backend, layout.clone(), 0, Arc::new(masters))?));
+        let store =
+            Self { layout, access, sources: Some(sources.clone()), id: StoreId(root.store), salt, opened };
         if access == Access::Write {
             store.heal()?;
         }
@@ -126,7 +146,7 @@ impl Store {
 
     /// A key of its own for whoever needs repeatable salts.
     pub fn salt_key(&self) -> &SecretBytes {
-        &self.masters.salt
+        &self.salt
     }
 
     /// Answers every question as of one commit: a name, and a version or the active one.
@@ -199,13 +219,27 @@ impl Store {
         stamp: Stamp,
         work: impl FnOnce(&mut Change<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
+        self.write(|opened, rows| {
+            let mut change = Change::new(rows, &opened.masters, namespace, stamp)?;
+            let outcome = work(&mut change)?;
+            Ok((outcome, change.seal()?))
+        })
+    }
+
+    /// One transaction of the one writer. `work` says which epoch its root has.
+    fn write<T, E: From<StoreError>>(
+        &self,
+        work: impl FnOnce(&Opened, &dyn Write) -> Result<(T, u64), E>,
+    ) -> Result<T, E> {
         if self.access == Access::Read {
             return Err(StoreError::ReadOnly.into());
         }
         let lock = WriterLock::acquire(&self.layout.sequence(), PATIENCE)?;
         self.reopen_if_replaced()?;
+        // Whatever it was opened with: the key that it has now.
+        self.read(|_, _| Ok(()))?;
         let opened = self.opened();
-        let outcome = self.transact(&opened, &lock, namespace, stamp, work);
+        let outcome = self.transact(&opened, &lock, work);
         // If this fails, the sequence stays as it is: moving, or right.
         let _ = self.settle(&opened, &lock);
         outcome
@@ -215,18 +249,20 @@ impl Store {
         &self,
         opened: &Opened,
         lock: &WriterLock,
-        namespace: &Namespace,
-        stamp: Stamp,
-        work: impl FnOnce(&mut Change<'_>) -> Result<T, E>,
+        work: impl FnOnce(&Opened, &dyn Write) -> Result<(T, u64), E>,
     ) -> Result<T, E> {
         let rows = opened.backend.write()?;
-        let mut change = Change::new(&*rows, &self.masters, namespace, stamp)?;
-        let outcome = work(&mut change)?;
-        let epoch = change.seal()?;
+        let (outcome, epoch) = work(opened, &*rows)?;
         // From here on readers in other processes ask the store, and find either commit.
         lock.mark_moving(epoch - 1).map_err(StoreError::io("write", &self.layout.sequence()))?;
         rows.commit()?;
         Ok(outcome)
+    }
+
+    /// Takes out of the files what a commit has removed but left there. False if readers are in the
+    /// way.
+    pub fn scrub(&self) -> Result<bool, StoreError> {
+        self.opened().backend.scrub()
     }
 
     /// The moment at which the store stands, unless it is just changing: costs two system calls.
@@ -240,7 +276,10 @@ impl Store {
     pub fn recheck(&self) -> Result<(), StoreError> {
         self.reopen_if_replaced()?;
         let stands = self.read(|view, opened| {
-            opened.all_known().iter().try_for_each(|keys| view.look_at_changes(keys))?;
+            opened
+                .all_known(view.root.keyring_epoch)
+                .iter()
+                .try_for_each(|keys| view.look_at_changes(keys))?;
             let moment = opened.moment(view.root.epoch);
             Ok((!opened.has_gone_back(view.root.epoch)).then_some(moment))
         })?;
@@ -253,18 +292,10 @@ impl Store {
 
     /// Checks everything that is stored.
     pub fn verify(&self) -> Result<(), StoreError> {
-        self.read(|view, _| {
-            view.check_keyring(None)?;
-            for row in view.rows.namespaces()? {
-                let keys = self.masters.unwrap(&view.root.store, &row, &view.rows.keys(&row.id)?)?;
-                for header in view.headers(&keys)? {
-                    let name = SecretName::parse(&header.name)
-                        .map_err(|_| StoreError::corrupt("a secret has no proper name"))?;
-                    view.versions(&keys, &name)?;
-                }
-            }
-            Ok(())
-        })
+        match self.inspect()?.damages.into_iter().next() {
+            Some(damage) => Err(StoreError::Corrupt(damage.problem)),
+            None => Ok(()),
+        }
     }
 
     fn opened(&self) -> Arc<Opened> {
@@ -281,7 +312,14 @@ impl Store {
             opened = self.opened();
         }
         let rows = opened.backend.read()?;
-        work(&View::new(&*rows, &self.masters)?, &opened)
+        match View::new(&*rows, &opened.masters) {
+            Err(StoreError::Rekeyed) => drop(rows),
+            view => return work(&view?, &opened),
+        }
+        self.reopen()?;
+        let opened = self.opened();
+        let rows = opened.backend.read()?;
+        work(&View::new(&*rows, &opened.masters)?, &opened)
     }
 
     fn in_namespace<T>(
@@ -303,16 +341,30 @@ impl Store {
     }
 
     fn reopen(&self) -> Result<(), StoreError> {
+        self.reopen_with(None)
+    }
+
+    /// Opens the files that are there now, with the key that fits: a new one that is known, the one in
+    /// use, or another that has come to the sources.
+    fn reopen_with(&self, new: Option<Masters>) -> Result<(), StoreError> {
         let layout = Layout::open(self.layout.dir())?;
         let mut slot = self.opened.write().unwrap_or_else(PoisonError::into_inner);
         let backend = layout.backend().open(&layout.rows(), self.access)?;
-        let opened = Opened::new(backend, layout, slot.generation + 1)?;
-        let root = opened.backend.read()?.root()?;
-        if root.key != self.masters.id {
-            return Err(KeyError::NoneFits { skipped: vec!["the key in use".into()], default: None }.into());
-        }
-        *slot = Arc::new(opened);
+        let root = backend.read()?.root()?;
+        let known = new.map(Arc::new).into_iter().chain([slot.masters.clone()]);
+        let masters = match known.into_iter().find(|masters| masters.id == root.key) {
+            Some(masters) => masters,
+            None => Arc::new(self.other_masters(&root)?),
+        };
+        *slot = Arc::new(Opened::new(backend, layout, slot.generation + 1, masters)?);
         Ok(())
+    }
+
+    /// Of the master key that the store was given while it is open.
+    fn other_masters(&self, root: &RootRow) -> Result<Masters, StoreError> {
+        let none = || KeyError::NoneFits { skipped: vec!["the key in use".into()], default: None };
+        let sources = self.sources.as_ref().filter(|_| root.store == self.id.0).ok_or_else(none)?;
+        Ok(Masters::derive(&sources.find(&StoreId(root.store), &root.key)?.0))
     }
 
     /// Sets right what the sequence says, unless a writer is at work or nobody can write here.
@@ -327,20 +379,20 @@ impl Store {
 
     fn settle(&self, opened: &Opened, lock: &WriterLock) -> Result<(), StoreError> {
         let root = opened.backend.read()?.root()?;
-        self.masters.check_root(&root)?;
+        opened.masters.check_root(&root)?;
         lock.mark_quiet(root.epoch).map_err(StoreError::io("write", &self.layout.sequence()))
     }
 }
 
 /// Makes the files of an empty store.
-fn found(layout: &Layout, id: StoreId, masters: &Masters) -> Result<Opened, StoreError> {
+fn found(layout: &Layout, id: StoreId, masters: Arc<Masters>) -> Result<Opened, StoreError> {
     layout.prepare()?;
     let backend = layout.backend().create(&layout.rows())?;
     let lock = WriterLock::acquire(&layout.sequence(), PATIENCE)?;
-    first_commit(&*backend, id, masters)?;
+    first_commit(&*backend, id, &masters)?;
     lock.mark_quiet(1).map_err(StoreError::io("write", &layout.sequence()))?;
     layout.finish()?;
-    Opened::new(backend, layout.clone(), 0)
+    Opened::new(backend, layout.clone(), 0, masters)
 }
 
 /// A root, and the namespace that is there if none is named.

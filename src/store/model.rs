@@ -49,6 +49,8 @@ pub struct SecretInfo {
     pub updated_at: Timestamp,
     #[serde(serialize_with = "milliseconds")]
     pub activated_at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub activated_by: Option<String>,
     #[serde(serialize_with = "milliseconds_if_any")]
     pub expires_at: Option<Timestamp>,
     #[serde(rename = "version")]
@@ -104,6 +106,7 @@ impl From<Header> for SecretInfo {
             created_at: header.created,
             updated_at: header.updated,
             activated_at: header.activated,
+            activated_by: header.activated_by,
             expires_at: header.expires,
             active: header.active,
             latest: header.latest,

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::StoreError;
 use super::backend::Backend;
-use super::keyring::NamespaceKeys;
+use super::keyring::{Masters, NamespaceKeys};
 use super::layout::{Identity, Layout};
 use super::seen::Changes;
 use super::sequence::{Mark, Sequence};
@@ -24,6 +24,7 @@ pub(super) struct Opened {
     pub(super) generation: u64,
     /// The epoch at the last look.
     looked_at: AtomicU64,
+    pub(super) masters: Arc<Masters>,
     namespaces: Mutex<Namespaces>,
 }
 
@@ -42,12 +43,14 @@ impl Opened {
         backend: Box<dyn Backend>,
         layout: Layout,
         generation: u64,
+        masters: Arc<Masters>,
     ) -> Result<Self, StoreError> {
         let identity = layout.identity().map_err(StoreError::io("look at", &layout.rows()))?;
         // Without it the store is asked each time.
         let sequence = Sequence::open(&layout.sequence()).ok();
         let looked_at = AtomicU64::new(0);
-        Ok(Self { layout, backend, sequence, identity, generation, looked_at, namespaces: Mutex::default() })
+        let namespaces = Mutex::default();
+        Ok(Self { layout, backend, sequence, identity, generation, looked_at, masters, namespaces })
     }
 
     /// Whether these are no longer the files at that place.
@@ -105,8 +108,11 @@ impl Opened {
         self.namespaces().known.get(name).cloned()
     }
 
-    pub(super) fn all_known(&self) -> Vec<Arc<NamespaceKeys>> {
-        self.namespaces().known.values().cloned().collect()
+    /// The keys that are known and still those of this epoch of the keyring.
+    pub(super) fn all_known(&self, keyring_epoch: u64) -> Vec<Arc<NamespaceKeys>> {
+        let cache = self.namespaces();
+        let is_current = cache.keyring_epoch == keyring_epoch;
+        cache.known.values().filter(|_| is_current).cloned().collect()
     }
 
     pub(super) fn namespace(

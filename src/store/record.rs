@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::StoreError;
+use super::gone::Gone;
 use crate::secret::{FieldName, SecretBytes, SecretType};
 
 /// What is known of a secret beside its values. Fields added later need a default.
@@ -33,6 +34,9 @@ pub(super) struct Header {
     pub(super) updated: Timestamp,
     /// When the active version became that.
     pub(super) activated: Timestamp,
+    /// Who made an older version the active one again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) activated_by: Option<String>,
     /// Of the active version, so that a list needs no records.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) expires: Option<Timestamp>,
@@ -46,6 +50,9 @@ pub(super) struct Header {
     /// When versions expire of which that was changed later: in place of what their records say.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) ends: BTreeMap<u64, Option<Timestamp>>,
+    /// Versions whose records were destroyed.
+    #[serde(default, skip_serializing_if = "Gone::is_empty")]
+    pub(super) gone: Gone,
     /// The store's epoch of its last change.
     pub(super) epoch: u64,
 }
@@ -54,6 +61,18 @@ impl Header {
     /// When this version of it expires.
     pub(super) fn end_of(&self, version: u64, record: &Record) -> Option<Timestamp> {
         self.ends.get(&version).copied().unwrap_or(record.expires)
+    }
+
+    /// Whether there is such a version.
+    pub(super) fn has(&self, version: u64) -> bool {
+        (1..=self.latest).contains(&version) && !self.gone.contains(version)
+    }
+
+    /// Makes a version the active one.
+    pub(super) fn show(&mut self, version: u64, record: &Record) {
+        self.active = version;
+        self.expires = self.end_of(version, record);
+        self.fields = record.fields.keys().map(ToString::to_string).collect();
     }
 
     pub(super) fn encode(&self) -> Zeroizing<Vec<u8>> {

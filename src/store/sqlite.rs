@@ -219,6 +219,17 @@ impl Backend for Sqlite {
     fn write(&self) -> Result<Box<dyn Write + '_>, StoreError> {
         Ok(Box::new(self.begin("BEGIN IMMEDIATE")?))
     }
+
+    /// Deleted cells are overwritten at once; the log keeps older pages until it is cut off, and
+    /// pages that were rearranged keep stale bytes until they are written anew.
+    fn scrub(&self) -> Result<bool, StoreError> {
+        let connection = connect(&self.path, self.access)?;
+        connection.execute_batch("VACUUM").map_err(|error| self.failure(&error))?;
+        let is_busy = connection
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>(0))
+            .map_err(|error| self.failure(&error))?;
+        Ok(!is_busy)
+    }
 }
 
 impl Read for Transaction<'_> {
@@ -326,7 +337,8 @@ impl Write for Transaction<'_> {
     }
 
     fn put_namespace(&self, row: &NamespaceRow) -> Result<(), StoreError> {
-        let sql = "INSERT INTO namespaces (namespace, name_mac, name) VALUES (?1, ?2, ?3)";
+        let sql = "INSERT INTO namespaces (namespace, name_mac, name) VALUES (?1, ?2, ?3)
+                   ON CONFLICT (namespace) DO UPDATE SET name_mac = excluded.name_mac, name = excluded.name";
         self.change(sql, params![row.id, row.name_mac, row.name])
     }
 
@@ -358,6 +370,26 @@ impl Write for Transaction<'_> {
         let key = params![namespace, name];
         self.change("DELETE FROM versions WHERE namespace = ?1 AND name_mac = ?2", key)?;
         self.change("DELETE FROM secrets WHERE namespace = ?1 AND name_mac = ?2", key)
+    }
+
+    fn remove_record(&self, namespace: &Id, name: &Mac, version: u64) -> Result<(), StoreError> {
+        let sql = "DELETE FROM versions WHERE namespace = ?1 AND name_mac = ?2 AND version = ?3";
+        self.change(sql, params![namespace, name, version as i64])
+    }
+
+    fn remove_key(&self, namespace: &Id, kid: &Id) -> Result<(), StoreError> {
+        self.change("DELETE FROM keys WHERE namespace = ?1 AND kid = ?2", params![namespace, kid])
+    }
+
+    fn remove_namespace(&self, namespace: &Id) -> Result<(), StoreError> {
+        let statements = [
+            "DELETE FROM versions WHERE namespace = ?1",
+            "DELETE FROM secrets WHERE namespace = ?1",
+            "DELETE FROM buckets WHERE namespace = ?1",
+            "DELETE FROM keys WHERE namespace = ?1",
+            "DELETE FROM namespaces WHERE namespace = ?1",
+        ];
+        statements.iter().try_for_each(|sql| self.change(sql, [namespace]))
     }
 
     fn commit(self: Box<Self>) -> Result<(), StoreError> {

@@ -1,9 +1,13 @@
 //! The store through its public door, and what happens when its rows are tampered with.
 
 mod gone_back;
+mod keys;
+mod namespaces;
+mod salvage;
 mod seen;
 mod tamper;
 mod tamper_file;
+mod versions;
 
 use tempfile::TempDir;
 

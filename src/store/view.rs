@@ -5,21 +5,14 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::backend::{HeaderRow, Read, RootRow};
+use super::backend::{HeaderRow, Read, RootRow, Write};
 use super::cipher::{Mac, same};
 use super::index::{BUCKETS, Bucket, Sum, bucket_of};
 use super::keyring::{Masters, NamespaceKeys, RecordPlace};
 use super::record::{Header, Record};
 use super::seen::{Changes, Members, beginning};
-use super::{Store, StoreError, VersionInfo};
+use super::{StoreError, VersionInfo};
 use crate::secret::{Absent, Answer, Namespace, SecretName, SecretVersion};
-
-impl Store {
-    /// The namespaces that have ever held a secret, by name.
-    pub fn namespaces(&self) -> Result<Vec<Namespace>, StoreError> {
-        self.read(|view, _| view.namespaces())
-    }
-}
 
 pub(super) struct View<'a> {
     pub(super) rows: &'a dyn Read,
@@ -62,7 +55,26 @@ impl<'a> View<'a> {
         }
     }
 
-    fn namespaces(&self) -> Result<Vec<Namespace>, StoreError> {
+    /// Writes a root that vouches for the namespaces and keys as they are now, on `self` the old one
+    /// having been checked. Returns the new epoch.
+    pub(super) fn vouch_for_keyring(
+        &mut self,
+        rows: &dyn Write,
+        masters: &Masters,
+    ) -> Result<u64, StoreError> {
+        let mut sum = Sum::default();
+        for namespace in rows.namespaces()? {
+            masters.count_in(&mut sum, &namespace, &rows.keys(&namespace.id)?);
+        }
+        self.root.epoch += 1;
+        self.root.keyring_epoch = self.root.epoch;
+        self.root.keyring = sum.0;
+        masters.seal_root(&mut self.root);
+        rows.put_root(&self.root)?;
+        Ok(self.root.epoch)
+    }
+
+    pub(super) fn namespaces(&self) -> Result<Vec<Namespace>, StoreError> {
         self.check_keyring(None)?;
         let rows = self.rows.namespaces()?;
         let names = rows.iter().map(|row| self.masters.namespace_name(&self.root.store, row));
@@ -115,13 +127,38 @@ impl<'a> View<'a> {
 
     /// The record of the active version, for whoever writes the next one.
     pub(super) fn active(&self, keys: &NamespaceKeys, header: &Header) -> Result<Record, StoreError> {
+        self.record(keys, header, header.active)
+            .and_then(|record| record.ok_or_else(|| StoreError::corrupt("its active version is gone")))
+            .map_err(|error| error.about(&header.name))
+    }
+
+    /// The record of a version; `None` if there never was one, or no longer is.
+    pub(super) fn record(
+        &self,
+        keys: &NamespaceKeys,
+        header: &Header,
+        version: u64,
+    ) -> Result<Option<Record>, StoreError> {
+        if !header.has(version) {
+            return Ok(None);
+        }
         let mac = keys.name_mac(&header.name);
-        let row = self.rows.secret(&keys.id, &mac, Some(header.active))?;
-        let Some((version, blob)) = row.and_then(|row| row.record) else {
-            return Err(StoreError::corrupt("its active version is gone").about(&header.name));
-        };
-        let place = RecordPlace { name: &mac, secret: &header.id, version };
-        open_record(keys, place, &blob).map_err(|error| error.about(&header.name))
+        let row = self.rows.secret(&keys.id, &mac, Some(version))?;
+        let blob = row.and_then(|row| row.record).map(|(_, blob)| blob);
+        self.open_stored(keys, header, version, blob.as_ref())
+    }
+
+    /// Opens the blob of a version that should be there.
+    pub(super) fn open_stored(
+        &self,
+        keys: &NamespaceKeys,
+        header: &Header,
+        version: u64,
+        blob: Option<&Vec<u8>>,
+    ) -> Result<Option<Record>, StoreError> {
+        let blob = blob.ok_or_else(|| StoreError::corrupt(format!("version {version} is gone")))?;
+        let name = keys.name_mac(&header.name);
+        open_record(keys, RecordPlace { name: &name, secret: &header.id, version }, blob).map(Some)
     }
 
     /// All headers of a namespace, checked to be all.
@@ -138,6 +175,22 @@ impl<'a> View<'a> {
         }
         headers.sort_by(|left, right| left.name.cmp(&right.name));
         Ok(headers)
+    }
+
+    /// Whether these are all the secrets of a bucket.
+    pub(super) fn check_bucket(
+        &self,
+        keys: &NamespaceKeys,
+        bucket: u8,
+        rows: &[HeaderRow],
+    ) -> Result<(), StoreError> {
+        let mut found = Bucket::default();
+        rows.iter().for_each(|row| count_in(&mut found, keys, row));
+        compare(&self.bucket(keys, bucket)?, &found)
+    }
+
+    pub(super) fn open_row(&self, keys: &NamespaceKeys, row: &HeaderRow) -> Result<Header, StoreError> {
+        open_header(keys, &row.name, row.active, &row.header)
     }
 
     /// The versions that there are, oldest first.
@@ -163,7 +216,8 @@ impl<'a> View<'a> {
                 fields: record.fields.keys().map(ToString::to_string).collect(),
             });
         }
-        match versions.iter().map(|version| version.version).eq(1..=header.latest) {
+        let due = (1..=header.latest).filter(|&version| header.has(version));
+        match versions.iter().map(|version| version.version).eq(due) {
             true => Ok(Some(versions)),
             false => Err(StoreError::corrupt("a version is gone").about(name.as_str())),
         }
@@ -266,6 +320,9 @@ fn open_version(
     now: Timestamp,
 ) -> Result<Answer, StoreError> {
     let wanted = version.unwrap_or(header.active);
+    if header.gone.contains(wanted) {
+        return Ok(Err(Absent::Revoked));
+    }
     let Some((found, blob)) = record else {
         return match (1..=header.latest).contains(&wanted) {
             true => Err(StoreError::corrupt(format!("version {wanted} is gone"))),

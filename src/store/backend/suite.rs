@@ -49,6 +49,9 @@ pub(in crate::store) fn run(make: impl Fn(&Path) -> Box<dyn Backend>) {
         a_secret_comes_with_the_version_that_is_asked_for,
         headers_come_in_order_and_by_bucket,
         a_removed_secret_leaves_nothing,
+        a_removed_version_leaves_the_others,
+        a_removed_namespace_leaves_the_others,
+        a_namespace_is_replaced_by_its_id,
         namespaces_keys_and_buckets_come_back,
         any_bytes_are_kept,
     ] {
@@ -137,6 +140,58 @@ fn a_removed_secret_leaves_nothing(backend: &dyn Backend) {
     assert!(rows.secret(&SPACE, &name(5), None).unwrap().is_none());
     assert!(rows.records(&SPACE, &name(5)).unwrap().is_empty());
     assert_eq!(rows.records(&SPACE, &name(6)).unwrap(), [(1, vec![6])]);
+}
+
+fn a_removed_version_leaves_the_others(backend: &dyn Backend) {
+    let rows = backend.write().unwrap();
+    rows.put_header(&SPACE, &header(5, 2)).unwrap();
+    for version in [1, 2, 3] {
+        rows.put_record(&SPACE, &name(5), version, &[version as u8]).unwrap();
+    }
+    rows.remove_record(&SPACE, &name(5), 1).unwrap();
+    rows.remove_record(&SPACE, &name(5), 9).unwrap();
+    rows.commit().unwrap();
+    assert!(backend.scrub().unwrap());
+    let rows = backend.read().unwrap();
+    assert_eq!(rows.records(&SPACE, &name(5)).unwrap(), [(2, vec![2]), (3, vec![3])]);
+    assert_eq!(rows.secret(&SPACE, &name(5), Some(1)).unwrap().unwrap().record, None);
+}
+
+fn a_removed_namespace_leaves_the_others(backend: &dyn Backend) {
+    let rows = backend.write().unwrap();
+    for (namespace, kid) in [(SPACE, 1), (SPACE, 2), (OTHER, 1)] {
+        let (kid, commitment) = ([kid; 16], [kid; 32]);
+        let key = KeyRow { namespace, kid, purpose: 2, state: 1, wrapped: vec![1], commitment };
+        rows.put_key(&key).unwrap();
+    }
+    for namespace in [SPACE, OTHER] {
+        rows.put_header(&namespace, &header(5, 1)).unwrap();
+        rows.put_record(&namespace, &name(5), 1, &[1]).unwrap();
+        rows.put_bucket(&namespace, 1, b"seal").unwrap();
+    }
+    rows.remove_key(&SPACE, &[1; 16]).unwrap();
+    assert_eq!(rows.keys(&SPACE).unwrap().len(), 1);
+    rows.remove_namespace(&SPACE).unwrap();
+    rows.commit().unwrap();
+    let rows = backend.read().unwrap();
+    assert!(rows.namespace(&[1; 32]).unwrap().is_none());
+    assert!(rows.keys(&SPACE).unwrap().is_empty() && rows.bucket(&SPACE, 1).unwrap().is_none());
+    assert!(rows.secret(&SPACE, &name(5), None).unwrap().is_none());
+    assert!(rows.records(&SPACE, &name(5)).unwrap().is_empty());
+    assert_eq!(rows.keys(&OTHER).unwrap().len(), 1);
+    assert_eq!(rows.records(&OTHER, &name(5)).unwrap(), [(1, vec![1])]);
+}
+
+fn a_namespace_is_replaced_by_its_id(backend: &dyn Backend) {
+    let rows = backend.write().unwrap();
+    rows.put_header(&SPACE, &header(5, 1)).unwrap();
+    rows.put_namespace(&NamespaceRow { id: SPACE, name_mac: [7; 32], name: vec![8] }).unwrap();
+    rows.commit().unwrap();
+    let rows = backend.read().unwrap();
+    assert!(rows.namespace(&[1; 32]).unwrap().is_none());
+    assert_eq!(rows.namespace(&[7; 32]).unwrap().map(|row| (row.id, row.name)), Some((SPACE, vec![8])));
+    assert_eq!(rows.namespaces().unwrap().len(), 2);
+    assert_eq!(names_in(&*rows, &SPACE, None), [5]);
 }
 
 fn namespaces_keys_and_buckets_come_back(backend: &dyn Backend) {

@@ -33,12 +33,14 @@ fn header() -> Header {
         created: now,
         updated: now,
         activated: now,
+        activated_by: None,
         expires: None,
         active: 1,
         latest: 1,
         disabled: false,
         revoked: BTreeMap::new(),
         ends: BTreeMap::new(),
+        gone: Gone::default(),
         epoch: 2,
     }
 }

@@ -1,0 +1,44 @@
+//! Takes secrets from the keys that only open to the one that seals, as they are: nothing that a
+//! reader would notice. Part of `change`.
+
+use super::super::StoreError;
+use super::super::backend::HeaderRow;
+use super::super::cipher::Mac;
+use super::super::keyring::RecordPlace;
+use super::super::record::Header;
+use super::Change;
+
+impl Change<'_> {
+    /// Seals these anew, if they are there and not sealed with the active key.
+    pub(in super::super) fn reseal(&mut self, names: &[Mac]) -> Result<(), StoreError> {
+        for name in names {
+            match self.rows.header(&self.keys.id, name)? {
+                Some(row) if !self.keys.is_current(&row.header)? => self.take_over(name, row)?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The records before the header, and all at once: a current header means current records.
+    fn take_over(&mut self, name: &Mac, row: HeaderRow) -> Result<(), StoreError> {
+        let plain = self.keys.open_header(name, &row.header)?;
+        let header = Header::decode(&plain)?;
+        self.reseal_records(name, &header).map_err(|error| error.about(&header.name))?;
+        let blob = self.keys.seal_header(name, &plain)?;
+        // Its bucket keeps its epoch, as the header does: no reader has to look again.
+        self.exchange(name, Some(&row.header), Some(&blob))?;
+        self.rows.put_header(&self.keys.id, &HeaderRow { header: blob, ..row })
+    }
+
+    pub(super) fn reseal_records(&self, name: &Mac, header: &Header) -> Result<(), StoreError> {
+        for (version, blob) in self.rows.records(&self.keys.id, name)? {
+            if !self.keys.is_current(&blob)? {
+                let place = RecordPlace { name, secret: &header.id, version };
+                let sealed = self.keys.seal_record(place, &self.keys.open_record(place, &blob)?)?;
+                self.rows.put_record(&self.keys.id, name, version, &sealed)?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,86 @@
+//! The versions of a secret that is there: which one is active, and which ones are gone for good.
+//! Part of `change`.
+
+use jiff::Timestamp;
+
+use super::super::StoreError;
+use super::super::model::VersionInfo;
+use super::super::record::Header;
+use super::Change;
+use crate::secret::SecretName;
+
+/// Which versions stay when old ones are pruned. The active one always does.
+#[derive(Clone, Copy, Debug)]
+pub struct Keep {
+    /// So many of the newest.
+    pub newest: usize,
+    /// Those that came at this time or later.
+    pub since: Option<Timestamp>,
+}
+
+impl Keep {
+    /// Those of a secret's versions, oldest first, that do not stay.
+    pub fn leaves_out(&self, versions: &[VersionInfo]) -> Vec<u64> {
+        let old = &versions[..versions.len().saturating_sub(self.newest)];
+        let is_old = |it: &&VersionInfo| !it.active && self.since.is_none_or(|since| it.created_at < since);
+        old.iter().filter(is_old).map(|it| it.version).collect()
+    }
+}
+
+impl Change<'_> {
+    /// Makes a version the active one. Whether it has expired or not: that is told at each read.
+    pub fn activate(&mut self, name: &SecretName, version: u64) -> Result<(), StoreError> {
+        let (mut header, blob) = self.present(name)?;
+        let record = self.view.record(&self.keys, &header, version);
+        let record = record.map_err(|error| error.about(name.as_str()))?;
+        let record = record.ok_or_else(|| missing(name, version))?;
+        if header.revoked.contains_key(&version) {
+            return Err(StoreError::Refused(format!("version {version} of `{name}` is revoked")));
+        }
+        header.show(version, &record);
+        header.activated = self.stamp.now;
+        header.activated_by = Some(self.stamp.by.clone());
+        self.put_header(&self.keys.name_mac(name.as_str()), header, Some(blob)).map(drop)
+    }
+
+    /// Removes the values of a version. Its number is never given again.
+    pub fn destroy(&mut self, name: &SecretName, version: u64) -> Result<(), StoreError> {
+        self.destroy_all(name, &[version])
+    }
+
+    /// Destroys what `keep` leaves out. Returns which versions that were.
+    pub fn prune(&mut self, name: &SecretName, keep: &Keep) -> Result<Vec<u64>, StoreError> {
+        let versions = self.view.versions(&self.keys, name)?.unwrap_or_default();
+        let old = keep.leaves_out(&versions);
+        if !old.is_empty() {
+            self.destroy_all(name, &old)?;
+        }
+        Ok(old)
+    }
+
+    fn destroy_all(&mut self, name: &SecretName, versions: &[u64]) -> Result<(), StoreError> {
+        let (mut header, blob) = self.present(name)?;
+        let mac = self.keys.name_mac(name.as_str());
+        for &version in versions {
+            if version == header.active {
+                return Err(StoreError::Refused(format!("version {version} of `{name}` is the active one")));
+            }
+            if !header.has(version) {
+                return Err(missing(name, version));
+            }
+            header.gone.insert(version);
+            header.revoked.remove(&version);
+            header.ends.remove(&version);
+            self.rows.remove_record(&self.keys.id, &mac, version)?;
+        }
+        self.put_header(&mac, header, Some(blob)).map(drop)
+    }
+
+    fn present(&mut self, name: &SecretName) -> Result<(Header, Vec<u8>), StoreError> {
+        self.find(name)?.ok_or_else(|| StoreError::SecretMissing(name.to_string()))
+    }
+}
+
+fn missing(name: &SecretName, version: u64) -> StoreError {
+    StoreError::VersionMissing { name: name.to_string(), version }
+}

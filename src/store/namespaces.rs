@@ -1,0 +1,59 @@
+//! The namespaces of a store as a whole: which there are, made and removed. Each has keys of its
+//! own, so that it is gone with them. Uses `view` and the transactions of `store`.
+
+use serde::Serialize;
+
+use super::change::Stamp;
+use super::index::BUCKETS;
+use super::{Store, StoreError};
+use crate::secret::Namespace;
+
+/// A namespace without its secrets.
+#[derive(Clone, Debug, Serialize)]
+pub struct NamespaceInfo {
+    pub name: String,
+    /// How many secrets it has.
+    pub secrets: u64,
+}
+
+impl Store {
+    /// The namespaces, by name.
+    pub fn namespaces(&self) -> Result<Vec<Namespace>, StoreError> {
+        self.read(|view, _| view.namespaces())
+    }
+
+    /// The same with what is in them, all as of one commit.
+    pub fn describe_namespaces(&self) -> Result<Vec<NamespaceInfo>, StoreError> {
+        self.read(|view, opened| {
+            let describe = |name: &Namespace| {
+                let keys = opened.namespace(view, name)?;
+                let keys = keys.ok_or_else(|| StoreError::corrupt("a namespace is there and is not"))?;
+                let counts = (0..BUCKETS).map(|bucket| view.bucket(&keys, bucket).map(|it| it.count));
+                Ok(NamespaceInfo {
+                    name: name.to_string(),
+                    secrets: counts.sum::<Result<u64, StoreError>>()?,
+                })
+            };
+            view.namespaces()?.iter().map(describe).collect()
+        })
+    }
+
+    /// Makes an empty namespace with keys of its own.
+    pub fn create_namespace(&self, namespace: &Namespace, stamp: Stamp) -> Result<(), StoreError> {
+        if self.namespaces()?.contains(namespace) {
+            return Err(StoreError::NamespaceExists(namespace.to_string()));
+        }
+        self.change(namespace, stamp, |_| Ok(()))
+    }
+
+    /// Removes a namespace: first its keys, without which nothing of it can be read, then its rows.
+    pub fn remove_namespace(&self, namespace: &Namespace) -> Result<(), StoreError> {
+        if *namespace == Namespace::default() {
+            return Err(StoreError::Refused(format!("the namespace `{namespace}` is always there")));
+        }
+        self.change_keyring(namespace, |view, rows, keys| {
+            view.rows.keys(&keys.id)?.iter().try_for_each(|key| rows.remove_key(&keys.id, &key.kid))?;
+            rows.remove_namespace(&keys.id)
+        })
+    }
+}

@@ -1,0 +1,174 @@
+//! Reads all that a store holds, whatever some of it is like: what is damaged is told, and the rest
+//! can be saved into a new store. Uses `view` for one thing at a time.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::backend::{HeaderRow, NamespaceRow};
+use super::change::Stamp;
+use super::index::BUCKETS;
+use super::keyring::NamespaceKeys;
+use super::layout::Layout;
+use super::record::{Header, Record};
+use super::view::View;
+use super::{Store, StoreError};
+use crate::secret::Namespace;
+
+/// Something that is not as it was written. `None` where it is not known whose it is.
+#[derive(Clone, Debug, Serialize)]
+pub struct Damage {
+    pub namespace: Option<String>,
+    pub secret: Option<String>,
+    pub version: Option<u64>,
+    pub problem: String,
+}
+
+/// What a look at everything has found.
+#[derive(Debug, Default, Serialize)]
+pub struct Inspection {
+    pub namespaces: usize,
+    /// Secrets with one sound version or more.
+    pub secrets: usize,
+    /// Versions that are sound.
+    pub versions: usize,
+    pub damages: Vec<Damage>,
+}
+
+/// What there is of a secret: its sound versions, oldest first.
+pub(super) struct Remains {
+    pub(super) header: Header,
+    pub(super) records: Vec<(u64, Record)>,
+}
+
+type EachSecret<'a> = dyn FnMut(&Namespace, Remains) -> Result<(), StoreError> + 'a;
+
+/// Secrets that are written to the new store in one transaction.
+const BATCH: usize = 200;
+
+impl Store {
+    /// Reads and authenticates everything.
+    pub fn inspect(&self) -> Result<Inspection, StoreError> {
+        self.read(|view, _| inspect(view, &mut |_, _| Ok(())))
+    }
+
+    /// Writes what is sound into a new store with the same key and identity.
+    pub fn save_into(&self, dir: &Path, stamp: &Stamp) -> Result<Inspection, StoreError> {
+        let id = self.id()?;
+        self.read(|view, opened| {
+            let new = Self::founded(Layout::claim(dir, self.backend())?, id, opened.masters.clone())?;
+            let mut waiting: Option<(Namespace, Vec<Remains>)> = None;
+            let inspection = inspect(view, &mut |namespace, remains| {
+                if let Some(full) = waiting.take_if(|(of, all)| of != namespace || all.len() == BATCH) {
+                    new.adopt(full, stamp)?;
+                }
+                waiting.get_or_insert_with(|| (namespace.clone(), Vec::new())).1.push(remains);
+                Ok(())
+            })?;
+            waiting.map_or(Ok(()), |rest| new.adopt(rest, stamp))?;
+            Ok(inspection)
+        })
+    }
+
+    fn adopt(&self, (namespace, all): (Namespace, Vec<Remains>), stamp: &Stamp) -> Result<(), StoreError> {
+        self.change(&namespace, stamp.clone(), |change| {
+            all.into_iter().try_for_each(|remains| change.adopt(remains))
+        })
+    }
+}
+
+fn inspect(view: &View<'_>, each: &mut EachSecret<'_>) -> Result<Inspection, StoreError> {
+    let mut found = Inspection::default();
+    if let Err(error) = view.check_keyring(None) {
+        found.note(None, None, None, error)?;
+    }
+    for row in view.rows.namespaces()? {
+        let name = view.masters.namespace_name(&view.root.store, &row);
+        let keys =
+            view.rows.keys(&row.id).and_then(|keys| view.masters.unwrap(&view.root.store, &row, &keys));
+        match (name, keys) {
+            (Ok(name), Ok(keys)) => inspect_namespace(view, (&row, &name, &keys), &mut found, each)?,
+            (name, Err(error)) => found.note(name.ok().as_ref(), None, None, error)?,
+            (Err(error), Ok(_)) => found.note(None, None, None, error)?,
+        }
+    }
+    Ok(found)
+}
+
+fn inspect_namespace(
+    view: &View<'_>,
+    (row, name, keys): (&NamespaceRow, &Namespace, &NamespaceKeys),
+    found: &mut Inspection,
+    each: &mut EachSecret<'_>,
+) -> Result<(), StoreError> {
+    found.namespaces += 1;
+    for bucket in 0..BUCKETS {
+        let mut rows = Vec::new();
+        let read = view.rows.headers(&row.id, Some(bucket), &mut |row| {
+            rows.push(row);
+            Ok(())
+        });
+        if let Err(error) = read.and_then(|()| view.check_bucket(keys, bucket, &rows)) {
+            found.note(Some(name), None, None, error)?;
+        }
+        for row in rows {
+            if let Some(remains) = found.remains(view, (name, keys), &row)? {
+                each(name, remains)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+impl Inspection {
+    /// A store that is busy or gone is no finding.
+    fn note(
+        &mut self,
+        namespace: Option<&Namespace>,
+        secret: Option<&str>,
+        version: Option<u64>,
+        error: StoreError,
+    ) -> Result<(), StoreError> {
+        let problem = match error {
+            StoreError::Corrupt(problem) | StoreError::Database(problem) => problem,
+            other => return Err(other),
+        };
+        let (namespace, secret) = (namespace.map(ToString::to_string), secret.map(str::to_owned));
+        self.damages.push(Damage { namespace, secret, version, problem });
+        Ok(())
+    }
+
+    fn remains(
+        &mut self,
+        view: &View<'_>,
+        (namespace, keys): (&Namespace, &NamespaceKeys),
+        row: &HeaderRow,
+    ) -> Result<Option<Remains>, StoreError> {
+        let header = match view.open_row(keys, row) {
+            Ok(header) => header,
+            Err(error) => return self.note(Some(namespace), None, None, error).map(|()| None),
+        };
+        // Together, unless one of them is in the way of the others.
+        let stored: Option<BTreeMap<_, _>> =
+            view.rows.records(&keys.id, &row.name).ok().map(|all| all.into_iter().collect());
+        let mut records = Vec::new();
+        for version in (1..=header.latest).filter(|&version| header.has(version)) {
+            let record = match &stored {
+                Some(all) => view.open_stored(keys, &header, version, all.get(&version)),
+                None => view.record(keys, &header, version),
+            };
+            match record {
+                Ok(record) => records.extend(record.map(|record| (version, record))),
+                Err(error) => self.note(Some(namespace), Some(&header.name), Some(version), error)?,
+            }
+        }
+        for version in stored.into_iter().flatten().map(|it| it.0).filter(|&version| !header.has(version)) {
+            let error = StoreError::corrupt("it is there, and should not be");
+            self.note(Some(namespace), Some(&header.name), Some(version), error)?;
+        }
+        self.versions += records.len();
+        self.secrets += usize::from(!records.is_empty());
+        Ok((!records.is_empty()).then_some(Remains { header, records }))
+    }
+}
