@@ -35,15 +35,16 @@ struct Tally {
 
 #[test]
 fn no_open_is_stale_and_no_byte_is_foreign_while_a_writer_rotates() {
-    race_with_a_writer(TestStore::new(), if long() { 120 } else { 8 });
+    race_with_a_writer(TestStore::new(), if long() { 120 } else { 8 }, 50);
 }
 
 #[test]
 fn nor_is_one_of_a_store_in_one_file() {
-    race_with_a_writer(TestStore::on("file"), if long() { 120 } else { 3 });
+    // Each of its writes is two syncs and a new file: on a busy machine a few in a second.
+    race_with_a_writer(TestStore::on("file"), if long() { 120 } else { 3 }, 5);
 }
 
-fn race_with_a_writer(store: TestStore, seconds: u64) {
+fn race_with_a_writer(store: TestStore, seconds: u64, writes: u64) {
     let mount = TestMount::on(store)
         .secret("a", "0")
         .secret("b", "0")
@@ -52,7 +53,7 @@ fn race_with_a_writer(store: TestStore, seconds: u64) {
     let store = open(mount.store());
     let ways = [Way::Read, Way::Read, Way::Mapped, Way::Sendfile];
     let tally = race(&mount.path("f"), Duration::from_secs(seconds), &ways, |number| write(&store, number));
-    assert!(tally.opens() > 200 && tally.writes() > 50, "too little happened to mean anything");
+    assert!(tally.opens() > 200 && tally.writes() > writes, "too little happened to mean anything");
     assert_eq!(tally.faults(), [0; 4]);
 }
 
