@@ -115,7 +115,7 @@ fn blocks() {
 
 #[test]
 fn without_escaping_every_reader_is_misled() {
-    let raw = of_k("k: << secrets.v | raw >>\nend: it's\n", 10, str::to_owned);
+    let raw = of_k("k: << secrets.v | raw >>\nend: it's\n", 4, str::to_owned);
     let without_verify = [PYYAML, LIBYAML, RUAMEL, JS_YAML, NPM_YAML, SNAKE_YAML, PSYCH, GO_YAML, SERDE_YAML];
     mislead(Format::Yaml, &without_verify, &raw, false);
     mislead(Format::Yaml, &[PYYAML, LIBYAML], &raw, true);
