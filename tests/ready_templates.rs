@@ -5,11 +5,13 @@ mod common;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use common::{TestStore, stdout_of};
+use common::{TestStore, stdout_of, tool};
 use serde_json::Value;
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/templates");
+const PAIR: &str = include_str!("common/pair.pem");
 
 /// Names below the folder, without `.tpl`, sorted.
 fn names() -> Vec<String> {
@@ -47,9 +49,7 @@ fn commands(head: &str) -> impl Iterator<Item = &str> {
 fn set(store: &TestStore, command: &str) {
     let words: Vec<&str> = command.split(' ').skip(1).collect();
     let files = words.iter().filter_map(|word| word.split_once("=@").map(|(_, file)| file));
-    for file in files {
-        fs::write(store.folder().join(file), format!("content of {file}\n")).unwrap();
-    }
+    files.for_each(|file| make_file(&store.folder().join(file)));
     let arguments: Vec<&str> = words.iter().copied().take_while(|word| *word != "<").collect();
     let names_fields = arguments.contains(&"--field");
     match (names_fields, arguments.contains(&"basic-auth")) {
@@ -58,6 +58,20 @@ fn set(store: &TestStore, command: &str) {
             stdout_of(&store.run_with(&[&arguments[..], &["--from-json"]].concat(), fields));
         }
         _ => drop(stdout_of(&store.run_with(&arguments, "p@ss word$1"))),
+    }
+}
+
+/// A pair of files that belong together: of OpenSSH, or a certificate with its key.
+fn make_file(path: &Path) {
+    let name = path.file_name().unwrap().to_str().unwrap();
+    if name.ends_with(".pub") {
+        // It has come with the private one.
+    } else if name.contains("ed25519") {
+        let mut make = Command::new(tool("ssh-keygen"));
+        stdout_of(&make.args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(path).output().unwrap());
+    } else {
+        let (certificate, key) = PAIR.split_at(PAIR.find("-----BEGIN PRIVATE KEY").unwrap());
+        fs::write(path, if name.contains("key") { key } else { certificate }).unwrap();
     }
 }
 
