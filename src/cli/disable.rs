@@ -5,8 +5,7 @@ use serde_json::json;
 
 use super::report::Failure;
 use super::{Common, completions, exit, named, open, output};
-use crate::clock::{Clock, SystemClock};
-use crate::store::{Access, Stamp};
+use crate::store::Access;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -24,7 +23,7 @@ pub fn run(args: &Args, common: &Common, is_disabled: bool) -> Result<u8, Failur
             return Err(named::missing(&store, &namespace, name.as_str()));
         }
     }
-    let stamp = Stamp { now: SystemClock.now(), by: format!("uid:{}", nix::unistd::getuid()) };
+    let stamp = open::stamp();
     store.change(&namespace, stamp, |change| {
         names.iter().try_for_each(|name| change.disable(name, is_disabled).map(drop))
     })?;

@@ -8,7 +8,7 @@ use super::report::Failure;
 use super::{Common, completions, exit, named, open, output, when};
 use crate::clock::{Clock, SystemClock};
 use crate::secret::SecretName;
-use crate::store::{Access, Change, Edit, SecretInfo, Stamp};
+use crate::store::{Access, Change, Edit, SecretInfo};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -50,7 +50,7 @@ pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
     if store.describe(&namespace, &name)?.is_none() {
         return Err(named::missing(&store, &namespace, name.as_str()));
     }
-    let stamp = Stamp { now, by: format!("uid:{}", nix::unistd::getuid()) };
+    let stamp = open::stamp_at(now);
     let info = store.change(&namespace, stamp, |change| args.wanted.apply(change, &name, expires))?;
     match common.json {
         true => output::print_json(&info)?,

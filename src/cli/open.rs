@@ -3,6 +3,8 @@
 
 use std::path::PathBuf;
 
+use jiff::Timestamp;
+
 use super::report::{Failure, warn};
 use super::{Common, config, exit};
 use crate::clock::{Clock, SystemClock};
@@ -30,7 +32,12 @@ pub fn open_store(common: &Common, config: &StoreConfig, access: Access) -> Resu
 
 /// Who changes something, and when.
 pub fn stamp() -> Stamp {
-    Stamp { now: SystemClock.now(), by: format!("uid:{}", nix::unistd::getuid()) }
+    stamp_at(SystemClock.now())
+}
+
+/// The same, where other times have been judged against this moment.
+pub fn stamp_at(now: Timestamp) -> Stamp {
+    Stamp { now, by: format!("uid:{}", nix::unistd::getuid()) }
 }
 
 /// What was removed shall be gone from the files, too. That it is not yet is no failure: it is

@@ -13,7 +13,7 @@ use super::{Common, completions, exit, named, open, output, when};
 use crate::clock::{Clock, SystemClock};
 use crate::nearest::nearest;
 use crate::secret::{Namespace, SecretName, SecretType};
-use crate::store::{Access, Change, Edit, NewVersion, SecretInfo, Stamp, Store, StoreError};
+use crate::store::{Access, Change, Edit, NewVersion, SecretInfo, Store, StoreError};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -85,8 +85,7 @@ pub fn put(
     let (store, namespace) = open::here(common, Access::Write)?;
     let target = Target { store: &store, namespace: &namespace, kind: edit.kind, expected };
     let inputs = target.inputs(names, values)?;
-    let by = format!("uid:{}", nix::unistd::getuid());
-    let done = store.change(&namespace, Stamp { now, by }, |change| {
+    let done = store.change(&namespace, open::stamp_at(now), |change| {
         let progress = Progress::of(inputs.len(), "writing", common);
         inputs
             .into_iter()
