@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use common::{TestStore, long, stdout_of, tool};
 use secretfs::secret::{Namespace, SecretName};
-use secretfs::store::{Access, EnvKey, KeySources, Store};
+use secretfs::store::{Access, KeySources, Store};
 
 /// Runs each of these on both backends.
 macro_rules! on_both {
@@ -43,12 +43,7 @@ fn assert_fails(output: &Output, status: i32, words: &str) {
 
 /// The store of this test, opened in this process as a daemon has it.
 fn open(store: &TestStore) -> Store {
-    let sources = KeySources {
-        file: Some(store.key_file()),
-        environment: EnvKey::default(),
-        credentials: None,
-        folder: None,
-    };
+    let sources = KeySources { file: Some(store.key_file()), ..KeySources::default() };
     Store::open(&store.path(), Access::Read, &sources).unwrap()
 }
 

@@ -79,7 +79,7 @@ fn work(common: &Common, config: PathBuf) -> Result<u8, Failure> {
     let link = Arc::new(Link::of_stdin().map_err(system)?);
     let setup = Setup {
         config: &config,
-        choice: Choice { waits_for_key: true, ..common.choice() },
+        choice: Choice { waits_for_key: true, ask: None, ..common.choice() },
         log: log::start_serving(),
     };
     let outcome = Worker::prepare(link.clone(), setup).and_then(Worker::run);

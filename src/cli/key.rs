@@ -8,7 +8,7 @@ use super::progress::Progress;
 use super::report::Failure;
 use super::{Common, config, exit, init, open, output};
 use crate::secret::Namespace;
-use crate::store::{Access, EnvKey, KeySources, KeyStatus, MasterKey, Store};
+use crate::store::{Access, KeySources, KeyStatus, MasterKey, Store};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -130,12 +130,7 @@ fn new_master(
     store: &Store,
 ) -> Result<(MasterKey, PathBuf), Failure> {
     let id = store.id()?;
-    let at = |file: &Path| KeySources {
-        file: Some(file.to_owned()),
-        environment: EnvKey::default(),
-        credentials: None,
-        folder: None,
-    };
+    let at = |file: &Path| KeySources { file: Some(file.to_owned()), ..KeySources::default() };
     let file = match to {
         Some(file) => {
             init::key_for(&at(file), &id, store.dir())?;

@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 
 use super::report::{Failure, warn};
-use super::{Common, config, exit};
+use super::{Common, config, exit, unseen};
 use crate::clock::{Clock, SystemClock};
 use crate::config::StoreConfig;
 use crate::daemon::assemble::{self, AssembleError, Choice};
-use crate::secret::{NameError, Namespace};
+use crate::secret::{NameError, Namespace, SecretBytes};
 use crate::store::{Access, KeyError, KeySources, Stamp, Store, StoreError};
 
 impl Common {
@@ -21,9 +21,15 @@ impl Common {
             key_file: self.key_file.clone(),
             namespace: self.namespace.clone(),
             env_key: self.env_key.clone(),
+            ask: self.asks.then_some(ask_passphrase),
             waits_for_key: false,
         }
     }
+}
+
+/// A line from the terminal that nobody sees.
+pub fn ask_passphrase(prompt: &str) -> std::io::Result<SecretBytes> {
+    Ok(SecretBytes::new(unseen::ask(prompt)?.into_bytes()))
 }
 
 pub fn open_store(common: &Common, config: &StoreConfig, access: Access) -> Result<Store, Failure> {

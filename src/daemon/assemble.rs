@@ -14,7 +14,7 @@ use crate::policy::Policy;
 use crate::provider::{EnvProvider, ExecProvider, LocalStore, Nowhere, Provider, Sealed};
 use crate::resolver::Resolver;
 use crate::secret::{NameError, Namespace, SecretBytes};
-use crate::store::{Access, EnvKey, KeySources, Store, StoreError};
+use crate::store::{Access, Ask, EnvKey, KeySources, Store, StoreError};
 
 pub const STORE: &str = "store";
 const ENV: &str = "env";
@@ -27,6 +27,8 @@ pub struct Choice {
     pub key_file: Option<PathBuf>,
     pub namespace: Option<String>,
     pub env_key: EnvKey,
+    /// Asks for a passphrase, if somebody is there.
+    pub ask: Option<Ask>,
     /// Whether a store without its key is served as one that fails, until the key comes.
     pub waits_for_key: bool,
 }
@@ -56,7 +58,7 @@ impl Choice {
 
     pub fn key_sources(&self, config: &StoreConfig) -> KeySources {
         let file = self.key_file.clone().or_else(|| config.key_file.clone());
-        KeySources::of_process(file, self.env_key.clone())
+        KeySources { ask: self.ask, ..KeySources::of_process(file, self.env_key.clone()) }
     }
 
     pub fn open_store(&self, config: &StoreConfig, access: Access) -> Result<Store, StoreError> {

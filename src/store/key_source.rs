@@ -3,7 +3,7 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 
 use super::cipher::{Id, Key};
 use super::key_file::{self, MasterKey, Trust, parse_hex};
+use super::passphrase::Stretch;
 use super::{StoreId, keyring};
 use crate::secret::SecretBytes;
 
@@ -51,8 +52,15 @@ impl std::fmt::Debug for EnvKey {
     }
 }
 
+/// Asks whoever sits at the terminal.
+pub type Ask = fn(&str) -> std::io::Result<SecretBytes>;
+
+/// How often a passphrase is asked for. It spares who mistypes a new start, and holds back nobody
+/// who tries without us: what does that is what each try costs.
+const TRIES: usize = 3;
+
 /// The places to look in, the first that has a fitting key wins.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct KeySources {
     /// `--key-file`.
     pub file: Option<PathBuf>,
@@ -61,13 +69,15 @@ pub struct KeySources {
     pub credentials: Option<PathBuf>,
     /// Where the default key files lie, one per store.
     pub folder: Option<PathBuf>,
+    /// For a passphrase, last of all. `None` where nobody sits.
+    pub ask: Option<Ask>,
 }
 
 impl KeySources {
     /// What this process was given.
     pub fn of_process(file: Option<PathBuf>, environment: EnvKey) -> Self {
         let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
-        Self { file, environment, credentials, folder: default_folder() }
+        Self { file, environment, credentials, folder: default_folder(), ask: None }
     }
 
     /// Where `init` puts the key of a new store.
@@ -94,7 +104,7 @@ impl KeySources {
 
     /// Goes through the sources. A key for another store is passed over; a source that cannot be
     /// trusted ends the search, since its owner believes that it protects the store.
-    pub(super) fn find(&self, store: &StoreId, wanted: &Id) -> Result<MasterKey, KeyError> {
+    pub(super) fn find(&self, dir: &Path, store: &StoreId, wanted: &Id) -> Result<MasterKey, KeyError> {
         let mut skipped = Vec::new();
         let mut consider = |key: MasterKey, source: String| {
             let fits = keyring::id_of(&key.0) == *wanted;
@@ -124,7 +134,21 @@ impl KeySources {
                 return Ok(key);
             }
         }
-        Err(KeyError::NoneFits { skipped, default })
+        match Stretch::of_store(dir)? {
+            Some(stretch) => self.ask_for(&stretch, wanted),
+            None => Err(KeyError::NoneFits { skipped, default }),
+        }
+    }
+
+    fn ask_for(&self, stretch: &Stretch, wanted: &Id) -> Result<MasterKey, KeyError> {
+        let ask = self.ask.ok_or(KeyError::NobodyToAsk)?;
+        for _ in 0..TRIES {
+            let key = stretch.key(&ask("Passphrase of the store: ").map_err(KeyError::NotTyped)?)?;
+            if keyring::id_of(&key.0) == *wanted {
+                return Ok(key);
+            }
+        }
+        Err(KeyError::WrongPassphrase)
     }
 }
 
@@ -150,6 +174,16 @@ pub enum KeyError {
     File { path: PathBuf, problem: String, mend: String },
     #[error("{VARIABLE} is no key: it is neither 64 hexadecimal digits nor 32 bytes in base64")]
     Variable,
+    #[error("its key is a passphrase, and nobody is there to be asked for it")]
+    NobodyToAsk,
+    #[error("no passphrase was typed: {0}")]
+    NotTyped(std::io::Error),
+    #[error("it has another passphrase")]
+    WrongPassphrase,
+    #[error("its file `passphrase` is not what was written")]
+    Stretch,
+    #[error("its passphrase takes {0} MiB of memory, which are not to be had")]
+    NoMemory(u32),
 }
 
 fn none_fits(skipped: &[String], default: &Option<PathBuf>) -> String {
@@ -170,6 +204,12 @@ impl KeyError {
             Self::NoneFits { .. } => format!("give its key with --key-file FILE or {VARIABLE}"),
             Self::File { mend, .. } => mend.clone(),
             Self::Variable => format!("export {VARIABLE}=\"$(cat KEYFILE)\", or unset it"),
+            Self::NobodyToAsk | Self::NotTyped(_) => {
+                "run it on a terminal; what runs unattended needs a store with a key file".into()
+            }
+            Self::WrongPassphrase => "try again: without its passphrase nothing in it can be read".into(),
+            Self::Stretch => "restore it from a backup of the store: without it no passphrase fits".into(),
+            Self::NoMemory(_) => "end other programs, or raise the limit on memory".into(),
         }
     }
 }

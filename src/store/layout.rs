@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::StoreError;
 use super::backend::BackendKind;
+use super::passphrase::{self, Stretch};
 
 /// What `FORMAT` says before it names the backend.
 const FORMAT: &str = "secretfs store 1\nbackend ";
@@ -46,10 +47,15 @@ impl Layout {
         }
     }
 
+    /// Keeps what makes the key out of its passphrase.
+    pub(super) fn keep(&self, passphrase: Option<&Stretch>) -> Result<(), StoreError> {
+        passphrase.map_or(Ok(()), |stretch| self.write_new(passphrase::FILE, &stretch.encode()))
+    }
+
     /// Empties a folder that did not become a store after all.
     pub(super) fn discard(&self) {
         let (rows, beside) = self.backend.files();
-        for name in [&["FORMAT", "sequence"], beside, &[rows, ".gitignore"]].concat() {
+        for name in [&["FORMAT", "sequence", passphrase::FILE], beside, &[rows, ".gitignore"]].concat() {
             let _ = std::fs::remove_file(self.path(name));
         }
     }
@@ -90,7 +96,7 @@ impl Layout {
         let backend = read_format(&dir)?;
         let (rows, beside) = backend.files();
         check_file(&dir.join(rows), true)?;
-        for name in beside.iter().chain(&["sequence"]) {
+        for name in beside.iter().chain(&["sequence", passphrase::FILE]) {
             check_file(&dir.join(name), false)?;
         }
         Ok(Self { dir, backend })

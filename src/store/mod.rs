@@ -5,8 +5,8 @@
 //! Below [`Store`]: `view` reads and `change` writes one commit, over rows that a `backend`
 //! (`sqlite`, or `file` where that cannot work) keeps without understanding them; `cipher`,
 //! `keyring`, `index` and `record` make rows out of secrets; `sequence` tells other processes,
-//! `opened`, `seen` and `labels` are what this one holds and remembers; `layout`, `key_file` and
-//! `key_source` guard the folder and the key.
+//! `opened`, `seen` and `labels` are what this one holds and remembers; `layout`, `key_file`,
+//! `passphrase` and `key_source` guard the folder and the key.
 
 mod backend;
 mod change;
@@ -23,6 +23,7 @@ mod layout;
 mod model;
 mod namespaces;
 mod opened;
+mod passphrase;
 mod record;
 mod rotation;
 mod salvage;
@@ -42,10 +43,11 @@ pub use backend::BackendKind;
 pub use change::{Change, Keep, Stamp};
 pub use error::StoreError;
 pub use key_file::MasterKey;
-pub use key_source::{EnvKey, KeyError, KeySources};
+pub use key_source::{Ask, EnvKey, KeyError, KeySources};
 pub use labels::Question;
 pub use model::{Edit, FIELD_LIMIT, NewVersion, Reading, SecretInfo, VALUE_LIMIT, VersionInfo};
 pub use namespaces::NamespaceInfo;
+pub use passphrase::Stretch;
 pub use rotation::{DataKey, KeyStatus, NamespaceKeyStatus};
 pub use salvage::{Damage, Inspection};
 
@@ -94,21 +96,29 @@ pub struct Store {
 }
 
 impl Store {
-    /// Makes a new store in a folder that is empty or not there yet.
+    /// Makes a new store in a folder that is empty or not there yet. `passphrase` says how the key
+    /// was made of one, if it was.
     pub fn create(
         dir: &Path,
         backend: BackendKind,
         id: StoreId,
         key: &MasterKey,
+        passphrase: Option<&Stretch>,
     ) -> Result<Self, StoreError> {
         let layout = Layout::claim(dir, backend)?;
         let masters = Arc::new(Masters::derive(&key.0));
-        Self::founded(layout, id, masters)
+        Self::founded(layout, id, masters, passphrase)
     }
 
-    fn founded(layout: Layout, id: StoreId, masters: Arc<Masters>) -> Result<Self, StoreError> {
+    fn founded(
+        layout: Layout,
+        id: StoreId,
+        masters: Arc<Masters>,
+        passphrase: Option<&Stretch>,
+    ) -> Result<Self, StoreError> {
         let salt = SecretBytes::copy_of(masters.salt.expose());
-        let opened = found(&layout, id, masters).inspect_err(|_| layout.discard())?;
+        let founded = layout.keep(passphrase).and_then(|()| found(&layout, id, masters));
+        let opened = founded.inspect_err(|_| layout.discard())?;
         let opened = RwLock::new(Arc::new(opened));
         Ok(Self { layout, access: Access::Write, sources: None, id, salt, opened })
     }
@@ -118,7 +128,7 @@ impl Store {
         let layout = Layout::open(dir)?;
         let backend = layout.backend().open(&layout.rows(), access)?;
         let root = backend.read()?.root()?;
-        let masters = Masters::derive(&sources.find(&StoreId(root.store), &root.key)?.0);
+        let masters = Masters::derive(&sources.find(layout.dir(), &StoreId(root.store), &root.key)?.0);
         masters.check_root(&root)?;
         let salt = SecretBytes::copy_of(masters.salt.expose());
         let opened = RwLock::new(Arc::new(Opened::new(backend, layout.clone(), 0, Arc::new(masters))?));
@@ -364,7 +374,7 @@ impl Store {
     fn other_masters(&self, root: &RootRow) -> Result<Masters, StoreError> {
         let none = || KeyError::NoneFits { skipped: vec!["the key in use".into()], default: None };
         let sources = self.sources.as_ref().filter(|_| root.store == self.id.0).ok_or_else(none)?;
-        Ok(Masters::derive(&sources.find(&StoreId(root.store), &root.key)?.0))
+        Ok(Masters::derive(&sources.find(self.layout.dir(), &StoreId(root.store), &root.key)?.0))
     }
 
     /// Sets right what the sequence says, unless a writer is at work or nobody can write here.

@@ -11,6 +11,7 @@ use super::change::Stamp;
 use super::index::BUCKETS;
 use super::keyring::NamespaceKeys;
 use super::layout::Layout;
+use super::passphrase::Stretch;
 use super::record::{Header, Record};
 use super::view::View;
 use super::{Store, StoreError};
@@ -57,7 +58,9 @@ impl Store {
     pub fn save_into(&self, dir: &Path, stamp: &Stamp) -> Result<Inspection, StoreError> {
         let id = self.id()?;
         self.read(|view, opened| {
-            let new = Self::founded(Layout::claim(dir, self.backend())?, id, opened.masters.clone())?;
+            let stretch = Stretch::of_store(self.dir())?;
+            let layout = Layout::claim(dir, self.backend())?;
+            let new = Self::founded(layout, id, opened.masters.clone(), stretch.as_ref())?;
             let mut waiting: Option<(Namespace, Vec<Remains>)> = None;
             let inspection = inspect(view, &mut |namespace, remains| {
                 if let Some(full) = waiting.take_if(|(of, all)| of != namespace || all.len() == BATCH) {

@@ -30,17 +30,12 @@ impl Fixture {
         let key = MasterKey::generate().unwrap();
         key.write(&folder.path().join("key")).unwrap();
         let id = StoreId::generate().unwrap();
-        let store = Store::create(&folder.path().join("store"), backend, id, &key).unwrap();
+        let store = Store::create(&folder.path().join("store"), backend, id, &key, None).unwrap();
         Self { folder, store }
     }
 
     pub(super) fn sources(&self) -> KeySources {
-        KeySources {
-            file: Some(self.folder.path().join("key")),
-            environment: EnvKey::default(),
-            credentials: None,
-            folder: None,
-        }
+        KeySources { file: Some(self.folder.path().join("key")), ..KeySources::default() }
     }
 
     pub(super) fn reopen(&self, access: Access) -> Store {
@@ -228,7 +223,8 @@ fn a_replaced_store_is_opened_anew(fixture: Fixture) {
     std::fs::rename(&dir, &copy).unwrap();
     assert!(reader.recheck().is_err(), "gone, and nothing in its place");
     let key = fixture.sources().given().unwrap().unwrap();
-    let second = Store::create(&dir, fixture.store.backend(), StoreId::generate().unwrap(), &key).unwrap();
+    let second =
+        Store::create(&dir, fixture.store.backend(), StoreId::generate().unwrap(), &key, None).unwrap();
     put(&second, "a", b"another");
     reader.recheck().unwrap();
     assert_ne!(reader.pulse(), Some(before), "the same epoch of other files is another moment");
@@ -275,7 +271,7 @@ fn what_is_no_sound_store_is_refused_and_left_alone() {
     let open = || Store::open(&dir, Access::Write, &fixture.sources()).map(drop);
     let key = fixture.sources().given().unwrap().unwrap();
     let create = |dir: &Path| {
-        Store::create(dir, fixture.store.backend(), StoreId::generate().unwrap(), &key).map(drop)
+        Store::create(dir, fixture.store.backend(), StoreId::generate().unwrap(), &key, None).map(drop)
     };
     assert!(matches!(create(&dir), Err(StoreError::Exists(_))));
     assert!(matches!(create(fixture.folder.path()), Err(StoreError::NotAStore(_))));

@@ -12,7 +12,7 @@ use crate::cli::report::Failure;
 use crate::cli::{Common, config, open, output};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, StoreConfig};
-use crate::store::{Access, EnvKey, KeySources, Store, StoreError};
+use crate::store::{Access, KeySources, Store, StoreError};
 
 /// File systems whose locks or whose life are not a disk's: statfs(2).
 const FILE_SYSTEMS: [(i64, &str, &str); 6] = [
@@ -124,7 +124,7 @@ fn key(store: &Store, sources: &KeySources) -> Vec<Finding> {
 
 /// The first source that opens the store by itself, in the order in which they are tried.
 fn source(store: &Store, sources: &KeySources) -> Option<(String, Option<PathBuf>)> {
-    let none = || KeySources { file: None, environment: EnvKey::default(), credentials: None, folder: None };
+    let none = KeySources::default;
     let opens = |sources: &KeySources| Store::open(store.dir(), Access::Read, sources).is_ok();
     let file = |path: &Path| Some((path.display().to_string(), Some(path.to_owned())));
     if let Some(path) = sources.file.as_ref()
@@ -138,7 +138,11 @@ fn source(store: &Store, sources: &KeySources) -> Option<(String, Option<PathBuf
     if opens(&KeySources { credentials: sources.credentials.clone(), ..none() }) {
         return Some(("systemd's credential secretfs.key".to_owned(), None));
     }
-    store.id().ok().and_then(|id| sources.default_file(&id)).and_then(|path| file(&path))
+    let default = store.id().ok().and_then(|id| sources.default_file(&id));
+    match default.filter(|path| path.exists()) {
+        Some(path) => file(&path),
+        None => Some(("its passphrase".to_owned(), None)),
+    }
 }
 
 /// What the store's file system means for it.

@@ -18,9 +18,14 @@ impl Clock for FixedClock {
 fn filled() -> (TempDir, LocalStore) {
     let folder = tempfile::tempdir().unwrap();
     let key = MasterKey::generate().unwrap();
-    let store =
-        Store::create(&folder.path().join("store"), BackendKind::Sqlite, StoreId::generate().unwrap(), &key)
-            .unwrap();
+    let store = Store::create(
+        &folder.path().join("store"),
+        BackendKind::Sqlite,
+        StoreId::generate().unwrap(),
+        &key,
+        None,
+    )
+    .unwrap();
     let provider = LocalStore::new(Arc::new(store), Namespace::default(), Arc::new(FixedClock));
     for (name, expires) in [("a", None), ("b/c", None), ("old", Some(100))] {
         put(&provider, name, expires);

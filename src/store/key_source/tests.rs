@@ -160,8 +160,9 @@ fn sources_are_tried_in_order_and_keys_of_other_stores_are_named() {
             environment: EnvKey(variable.map(|text| Arc::new(SecretBytes::copy_of(text.as_bytes())))),
             credentials: Some(folder.clone()),
             folder: Some(folder.clone()),
+            ask: None,
         };
-        let found = sources.find(&store, &wanted);
+        let found = sources.find(Path::new("/nowhere"), &store, &wanted);
         for name in ["given", CREDENTIAL, &format!("{store}.key")] {
             let _ = std::fs::remove_file(folder.join(name));
         }
