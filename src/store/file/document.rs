@@ -6,7 +6,6 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use base64::Engine;
-use base64::display::Base64Display;
 use base64::prelude::BASE64_STANDARD;
 use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -164,13 +163,13 @@ pub(super) struct Blob(pub(super) Vec<u8>);
 
 impl<const N: usize> Serialize for Fixed<N> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_str(&Base64Display::new(&self.0, &BASE64_STANDARD))
+        to.serialize_str(&BASE64_STANDARD.encode(self.0))
     }
 }
 
 impl Serialize for Blob {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_str(&Base64Display::new(&self.0, &BASE64_STANDARD))
+        to.serialize_str(&BASE64_STANDARD.encode(&self.0))
     }
 }
 
