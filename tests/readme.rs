@@ -28,6 +28,14 @@ fn the_readme_tells_the_truth() {
 }
 
 #[test]
+fn the_page_of_the_store_tells_the_truth() {
+    for program in ["jq", "openssl"] {
+        common::tool(program);
+    }
+    check("docs/store.md", "");
+}
+
+#[test]
 fn the_quickstart_runs_as_it_stands() {
     check("examples/quickstart/README.md", "examples/quickstart");
 }

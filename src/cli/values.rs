@@ -20,7 +20,7 @@ const JSON_LIMIT: usize = 16 << 20;
 /// Options of the commands that take values.
 #[derive(clap::Args)]
 pub struct ValueArgs {
-    /// A field to set, asked for; NAME=@FILE takes it from a file, NAME=- from stdin
+    /// A field to set, asked for; NAME=@FILE takes it from a file, NAME=- from stdin, NAME=TEXT as it is
     #[arg(long = "field", value_name = "NAME", conflicts_with_all = ["from_json", "value"])]
     fields: Vec<String>,
     /// Take {"field": "value", …} from stdin; without a NAME, {"name": "value" or {…}, …}
@@ -55,7 +55,7 @@ impl ValueArgs {
     /// The values for a secret of this type that has these fields already.
     pub fn read(&self, name: &SecretName, kind: SecretType, there: &[String]) -> Result<Values, Failure> {
         if self.names_fields() {
-            let named = self.fields.iter().map(|field| self.read_field(name, field));
+            let named = self.fields.iter().map(|field| self.read_field(name, kind, field));
             let mut fields = named.collect::<Result<Fields, _>>()?;
             self.ask_missing(&mut fields, name, kind, there)?;
             return Ok(Values { fields, keep_others: true });
@@ -119,8 +119,14 @@ impl ValueArgs {
             .collect()
     }
 
-    /// One `--field`: `NAME`, `NAME=@FILE`, `NAME=-`, or `NAME=VALUE` with a warning.
-    fn read_field(&self, name: &SecretName, text: &str) -> Result<(FieldName, SecretBytes), Failure> {
+    /// One `--field`: `NAME`, `NAME=@FILE`, `NAME=-`, or `NAME=VALUE`, with a warning if the value is
+    /// one to hide.
+    fn read_field(
+        &self,
+        name: &SecretName,
+        kind: SecretType,
+        text: &str,
+    ) -> Result<(FieldName, SecretBytes), Failure> {
         let (field, source) = match text.split_once('=') {
             Some((field, source)) => (field, Some(source)),
             None => (text, None),
@@ -132,9 +138,11 @@ impl ValueArgs {
             Some(source) => match source.strip_prefix('@') {
                 Some(path) => self.not_empty(read_file(path)?, path)?,
                 None => {
-                    warn(format!(
-                        "--field {field}=VALUE can be seen by other processes and stays in the shell's history"
-                    ));
+                    if !kind.is_public(field.as_str()) {
+                        warn(format!(
+                            "--field {field}=VALUE can be seen by other processes and stays in the shell's history"
+                        ));
+                    }
                     SecretBytes::copy_of(source.as_bytes())
                 }
             },

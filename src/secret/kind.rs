@@ -80,6 +80,18 @@ impl SecretType {
         }
     }
 
+    /// Whether everybody who may see the secret's name may see this field: it says whose the secret
+    /// is, and lets nobody in.
+    pub fn is_public(self, field: &str) -> bool {
+        match self {
+            Self::BasicAuth => field == "username",
+            Self::Oauth => matches!(field, "client_id" | "token_url" | "expires_at"),
+            Self::Certificate => matches!(field, "cert" | "chain"),
+            Self::SshKey => field == "public",
+            _ => false,
+        }
+    }
+
     /// Whether its fields are of use only together, in files of their own.
     pub fn is_pair(self) -> bool {
         matches!(self, Self::Certificate | Self::SshKey)
