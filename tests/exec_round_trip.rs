@@ -46,9 +46,9 @@ fn rendered(template: &str, value: &[u8]) -> Result<Vec<u8>, String> {
 fn arrived(template: &str, value: &[u8]) -> Result<Vec<u8>, String> {
     let text = [&rendered(template, value)?, &b"\nNEXT=1\n"[..]].concat();
     let variables = parse_dotenv(&text).map_err(|error| error.to_string())?;
-    let names: Vec<&str> = variables.iter().map(|(name, _)| name.as_str()).collect();
+    let names: Vec<&str> = variables.iter().map(|it| it.name.as_str()).collect();
     assert_eq!(names, ["A", "NEXT"], "a value made or hid a variable");
-    Ok(variables[0].1.expose().to_vec())
+    Ok(variables[0].value.expose().to_vec())
 }
 
 fn wild() -> impl Strategy<Value = String> {
@@ -90,6 +90,6 @@ proptest! {
 #[test]
 fn raw_does_break() {
     let pasted = rendered("A='<< secrets.v | raw >>'\n", b"'\nB='2").unwrap();
-    let names: Vec<String> = parse_dotenv(&pasted).unwrap().into_iter().map(|(name, _)| name).collect();
+    let names: Vec<String> = parse_dotenv(&pasted).unwrap().into_iter().map(|it| it.name).collect();
     assert_eq!(names, ["A", "B"]);
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::report::Failure;
-use super::{Common, config, exit, log, mount};
+use super::{Common, config, exit, log};
 use crate::daemon::assemble::Choice;
 use crate::daemon::holder::{Holder, Launch};
 use crate::daemon::load;
@@ -37,7 +37,7 @@ pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
     if args.probe {
         return probe(&found(common)?, Duration::from_secs(args.patience));
     }
-    mount::refuse_deploy(common)?;
+    common.choice().refuse_deploy()?;
     let config = found(common)?;
     match args.worker {
         true => work(common, config),

@@ -16,7 +16,7 @@ use super::report::Failure;
 use super::{Common, exit, log, source};
 use crate::broker::{Broker, Environment as TemplateEnvironment};
 use crate::config::{Config, Profile};
-use crate::daemon::assemble;
+use crate::daemon::assemble::{self, Choice};
 use crate::exec::{self, Environment, EnvironmentError, Rules};
 use crate::fs::SecretFs;
 use crate::nearest::nearest;
@@ -65,7 +65,7 @@ pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
     log::start();
     let injected = match request.is_empty() {
         true => Injected::new(),
-        false => collect(&broker(common, &config)?, &request)?,
+        false => collect(&broker(args, common, &config)?, &request)?,
     };
     let environment = environment(injected, args)?;
     signal::restore_pipe();
@@ -78,7 +78,7 @@ fn run_beside(args: &Args, common: &Common, config: &Config, request: &Request) 
     let system = |error| Failure::new(exit::OS, error);
     inside::check(&args.command)?;
     let signals = Inherited::take().map_err(system)?;
-    let broker = Arc::new(broker(common, config)?);
+    let broker = Arc::new(broker(args, common, config)?);
     let environment = environment(collect(&broker, request)?, args)?;
     // From here on we end only as the command does, so that what stands in is taken away.
     exec::hold_signals().map_err(system)?;
@@ -90,8 +90,9 @@ fn run_beside(args: &Args, common: &Common, config: &Config, request: &Request) 
     inside::run(&[PLACE.as_ref()], || Ok(vec![filesystem()?]), command)
 }
 
-fn broker(common: &Common, config: &Config) -> Result<Broker, Failure> {
-    Ok(assemble::broker(&common.choice(), config, TemplateEnvironment::All)?)
+fn broker(args: &Args, common: &Common, config: &Config) -> Result<Broker, Failure> {
+    let choice = Choice { deploys: args.deploy, ..common.choice() };
+    Ok(assemble::broker(&choice, config, TemplateEnvironment::All)?)
 }
 
 fn environment(injected: Injected, args: &Args) -> Result<Environment, Failure> {

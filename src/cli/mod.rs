@@ -17,6 +17,7 @@ pub mod exists;
 pub mod exit;
 pub mod explain;
 pub mod get;
+pub mod import;
 pub mod init;
 pub mod inside;
 pub mod json_values;
@@ -104,6 +105,8 @@ enum Command {
     /// Add secrets, or versions to those that are there
     #[command(aliases = ["add", "put"])]
     Set(set::Args),
+    /// Take over secrets from files, the environment or another store
+    Import(import::Args),
     /// Print a value
     Get(get::Args),
     /// Show what is known of a secret, without its values
@@ -215,6 +218,7 @@ fn dispatch(cli: Cli) -> Result<u8, Failure> {
     match &cli.command {
         Command::Init(args) => init::run(args, common),
         Command::Set(args) => set::run(args, common),
+        Command::Import(args) => import::run(args, common),
         Command::Get(args) => get::run(args, common),
         Command::Show(args) => show::run(args, common),
         Command::List(args) => list::run(args, common),

@@ -24,7 +24,6 @@ use crate::fs::SecretFs;
 use crate::fs::mountpoint::{self, MountError, Way};
 use crate::fs::tree::{Spec, TreeError};
 use crate::ledger::Ledger;
-use crate::secret::Namespace;
 use crate::sys::signal::{self, Came, Inherited};
 use crate::sys::{lease, ready};
 use crate::template::Syntax;
@@ -61,7 +60,7 @@ enum Event {
 }
 
 pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
-    refuse_deploy(common)?;
+    common.choice().refuse_deploy()?;
     let config = config::load(common)?;
     let plans = plans(&config, args)?;
     if let Some(command) = command(args) {
@@ -134,18 +133,6 @@ fn make(
         server.pool().serve(fs.clone(), &Ledger::none(), device, ended).map_err(system)?;
     }
     Ok(())
-}
-
-/// Deploy-time secrets are for `exec --deploy`; a mount serves workloads.
-pub(super) fn refuse_deploy(common: &Common) -> Result<(), Failure> {
-    match common.namespace.as_deref() {
-        Some(Namespace::DEPLOY) => Err(Failure::new(
-            exit::NO_PERMISSION,
-            "the namespace `deploy` is for deployments; no workload gets it",
-        )
-        .hint("secretfs exec --deploy --namespace deploy -- COMMAND")),
-        _ => Ok(()),
-    }
 }
 
 /// Root mounts by itself, a user by `fusermount3`, where it is installed.

@@ -23,6 +23,7 @@ impl Common {
             env_key: self.env_key.clone(),
             ask: self.asks.then_some(ask_passphrase),
             waits_for_key: false,
+            deploys: false,
         }
     }
 }
@@ -85,6 +86,8 @@ impl From<AssembleError> for Failure {
         match error {
             AssembleError::Store(error) => error.into(),
             AssembleError::Name(error) => error.into(),
+            AssembleError::Deploy => Self::new(exit::NO_PERMISSION, &error)
+                .hint("secretfs exec --deploy --namespace deploy -- COMMAND"),
             AssembleError::Random(error) => Self::new(exit::OS, error),
             AssembleError::OtherUser { .. } => {
                 let own = format!("your own is user:{}; root may name any", nix::unistd::geteuid());

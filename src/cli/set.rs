@@ -148,7 +148,7 @@ impl Target<'_> {
 }
 
 /// The type that was named, else the one that the secret has, else the one that its fields suggest.
-fn kind_of(named: Option<SecretType>, there: Option<&SecretInfo>, has_fields: bool) -> SecretType {
+pub fn kind_of(named: Option<SecretType>, there: Option<&SecretInfo>, has_fields: bool) -> SecretType {
     let suggested = if has_fields { SecretType::Custom } else { SecretType::Plain };
     named.or(there.map(|there| there.kind)).unwrap_or(suggested)
 }

@@ -228,10 +228,10 @@ fn read_json() -> Result<Zeroizing<Vec<u8>>, Failure> {
     }
 }
 
-/// Reads into room that never grows, so that no copy stays behind where it grew from.
-fn read_up_to(source: impl Read, most: usize, what: &str) -> Result<Zeroizing<Vec<u8>>, Failure> {
+/// The program's allocator wipes the room that is outgrown.
+pub fn read_up_to(source: impl Read, most: usize, what: &str) -> Result<Zeroizing<Vec<u8>>, Failure> {
     // One more for the end of a line, one to see that there is more.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(most + 2));
+    let mut bytes = Zeroizing::new(Vec::new());
     source
         .take(most as u64 + 2)
         .read_to_end(&mut bytes)

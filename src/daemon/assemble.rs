@@ -31,6 +31,8 @@ pub struct Choice {
     pub ask: Option<Ask>,
     /// Whether a store without its key is served as one that fails, until the key comes.
     pub waits_for_key: bool,
+    /// Whether deploy-time secrets may be asked for.
+    pub deploys: bool,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +45,8 @@ pub enum AssembleError {
     NoNamespace { name: Namespace, near: Option<String> },
     #[error("the namespace `user:{uid}` belongs to another user")]
     OtherUser { uid: u32 },
+    #[error("the namespace `deploy` is for deployments; no workload gets it")]
+    Deploy,
     #[error(transparent)]
     Random(#[from] getrandom::Error),
 }
@@ -63,6 +67,14 @@ impl Choice {
 
     pub fn open_store(&self, config: &StoreConfig, access: Access) -> Result<Store, StoreError> {
         Store::open(&self.store_path(config), access, &self.key_sources(config))
+    }
+
+    /// Whoever serves workloads asks nothing of the namespace `deploy`.
+    pub fn refuse_deploy(&self) -> Result<(), AssembleError> {
+        match self.namespace.as_deref() == Some(Namespace::DEPLOY) && !self.deploys {
+            true => Err(AssembleError::Deploy),
+            false => Ok(()),
+        }
     }
 
     /// The namespace of a user is named by that user and by root. This keeps mistakes out; it is no
@@ -135,6 +147,7 @@ fn assemble(
     unnamed: &BTreeSet<String>,
     before: Option<&Before<'_>>,
 ) -> Result<Broker, AssembleError> {
+    choice.refuse_deploy()?;
     let kept = |name: &str| before?.provider(name, config);
     let default = config.sources.from.as_deref().unwrap_or(STORE);
     let clock = Arc::new(SystemClock);

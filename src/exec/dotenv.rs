@@ -11,14 +11,22 @@ pub struct DotenvError {
     pub problem: &'static str,
 }
 
+/// A name, its value, and where it stands.
+pub struct Assignment {
+    pub line: usize,
+    pub name: String,
+    pub value: SecretBytes,
+}
+
 /// The assignments in their order.
-pub fn parse(text: &[u8]) -> Result<Vec<(String, SecretBytes)>, DotenvError> {
+pub fn parse(text: &[u8]) -> Result<Vec<Assignment>, DotenvError> {
     let mut reader = Reader { text, at: 0, line: 1 };
     let mut variables = Vec::new();
     while reader.skip_to_assignment() {
+        let line = reader.line;
         let name = reader.name()?;
         let value = reader.value()?;
-        variables.push((name, value));
+        variables.push(Assignment { line, name, value });
     }
     Ok(variables)
 }
@@ -108,7 +116,7 @@ impl Reader<'_> {
     fn double_quoted(&mut self) -> Result<SecretBytes, DotenvError> {
         self.next();
         // As large as it can get, so that no smaller copy stays behind unwiped.
-        let mut value = Vec::with_capacity(self.text.len() - self.at);
+        let mut value = Vec::with_capacity(self.until_quote());
         loop {
             match self.peek() {
                 None | Some(b'"') => break,
@@ -126,6 +134,18 @@ impl Reader<'_> {
             }
         }
         self.close(SecretBytes::new(value))
+    }
+
+    /// The bytes up to the closing quote.
+    fn until_quote(&self) -> usize {
+        let mut is_escaped = false;
+        let closes = |&byte: &u8| {
+            let is_end = byte == b'"' && !is_escaped;
+            is_escaped = byte == b'\\' && !is_escaped;
+            is_end
+        };
+        let rest = &self.text[self.at..];
+        rest.iter().position(closes).unwrap_or(rest.len())
     }
 
     fn escaped(&mut self) -> Result<u8, DotenvError> {
@@ -179,7 +199,7 @@ mod tests {
 
     fn read(text: &str) -> Result<Vec<(String, String)>, DotenvError> {
         let text_of = |value: SecretBytes| String::from_utf8(value.expose().to_vec()).unwrap();
-        Ok(parse(text.as_bytes())?.into_iter().map(|(name, value)| (name, text_of(value))).collect())
+        Ok(parse(text.as_bytes())?.into_iter().map(|it| (it.name, text_of(it.value))).collect())
     }
 
     fn value(text: &str) -> String {
@@ -209,8 +229,9 @@ mod tests {
 
     #[test]
     fn several_in_their_order() {
-        let names: Vec<_> = read("B=1\nA='x\ny'\nC=3").unwrap().into_iter().map(|it| it.0).collect();
-        assert_eq!(names, ["B", "A", "C"]);
+        let all = parse(b"B=1\nA='x\ny'\nC=3").unwrap();
+        let places: Vec<_> = all.iter().map(|it| (it.name.as_str(), it.line)).collect();
+        assert_eq!(places, [("B", 1), ("A", 2), ("C", 4)]);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::unistd::{AccessFlags, access};
 
-pub use dotenv::{DotenvError, parse as parse_dotenv};
+pub use dotenv::{Assignment, DotenvError, parse as parse_dotenv};
 pub use environment::{Entry, Environment, EnvironmentError, Rules};
 pub use supervise::{hold_signals, leave_streams, supervise};
 

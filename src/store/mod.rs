@@ -32,6 +32,7 @@ mod seen;
 mod sequence;
 mod sqlite;
 mod view;
+mod whole;
 
 use std::fmt;
 use std::path::Path;
@@ -50,6 +51,7 @@ pub use namespaces::NamespaceInfo;
 pub use passphrase::Stretch;
 pub use rotation::{DataKey, KeyStatus, NamespaceKeyStatus};
 pub use salvage::{Damage, Inspection};
+pub use whole::Whole;
 
 use crate::secret::{Namespace, SecretBytes, SecretName};
 use backend::{Backend, PATIENCE, RootRow, Write};

@@ -12,7 +12,7 @@ use crate::cli::named::Readings;
 use crate::cli::report::Failure;
 use crate::cli::{Common, exec, session};
 use crate::config::Config;
-use crate::daemon::assemble;
+use crate::daemon::assemble::{self, Choice};
 use crate::policy::Door;
 use crate::resolver::ResolveError;
 use crate::secret::{self, SecretKey};
@@ -80,7 +80,9 @@ impl Doors<'_> {
             return Ok(());
         }
         let unnamed = self.unnamed_providers(&environment, templates, variables);
-        let broker = assemble::broker_and(&self.common.choice(), self.config, environment, &unnamed)?;
+        // It tells no value: what a deployment asks for can be checked, too.
+        let choice = Choice { deploys: true, ..self.common.choice() };
+        let broker = assemble::broker_and(&choice, self.config, environment, &unnamed)?;
         session::wait(async {
             for (_, template) in templates {
                 self.judge_template(&broker, template, &unnamed).await?;

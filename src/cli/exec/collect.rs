@@ -26,7 +26,8 @@ pub(super) fn collect(broker: &Broker, request: &Request) -> Result<Injected, Fa
         for template in &request.templates {
             if let Some(bytes) = render(broker, template, &mut missing).await? {
                 let read = exec::parse_dotenv(bytes.expose());
-                rendered.extend(read.map_err(|error| unreadable(template, &error))?);
+                let read = read.map_err(|error| unreadable(template, &error))?;
+                rendered.extend(read.into_iter().map(|it| (it.name, it.value)));
             }
         }
         for cover in &request.covers {

@@ -1,0 +1,230 @@
+//! JSON and YAML as a tree of texts, each name with its line. Values go straight into
+//! `SecretBytes`; errors say where, never what. Uses serde.
+
+use std::cell::Cell;
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+
+use crate::secret::SecretBytes;
+
+pub(super) enum Node {
+    Text(SecretBytes),
+    List(Vec<Node>),
+    Object(Vec<(Key, Node)>),
+    /// What is no text, in words.
+    Other(&'static str),
+}
+
+pub(super) struct Key {
+    pub(super) name: String,
+    pub(super) line: usize,
+}
+
+/// Why a document cannot be read; of constant words.
+#[derive(Debug)]
+pub(super) struct Unreadable {
+    pub(super) line: usize,
+    pub(super) problem: &'static str,
+}
+
+pub(super) fn json(text: &[u8]) -> Result<Node, Unreadable> {
+    let reading = Reading::of(text);
+    let mut from = serde_json::Deserializer::from_slice(text);
+    let node = NodeOf(&reading).deserialize(&mut from).and_then(|node| from.end().map(|()| node));
+    node.map_err(|error| reading.unreadable(Some(error.line()), "it is no JSON"))
+}
+
+pub(super) fn yaml(text: &[u8]) -> Result<Node, Unreadable> {
+    let reading = Reading::of(text);
+    let node = NodeOf(&reading).deserialize(serde_yaml::Deserializer::from_slice(text));
+    node.map_err(|error| reading.unreadable(error.location().map(|at| at.line()), "it is no YAML"))
+}
+
+/// How far a text has been read.
+struct Reading<'a> {
+    text: &'a [u8],
+    /// A byte, and the line that it is on.
+    seen: Cell<(usize, usize)>,
+    /// In our words, as the parser's own may quote what it found.
+    problem: Cell<Option<&'static str>>,
+}
+
+impl<'a> Reading<'a> {
+    fn of(text: &'a [u8]) -> Self {
+        Self { text, seen: Cell::new((0, 1)), problem: Cell::new(None) }
+    }
+
+    fn unreadable(&self, line: Option<usize>, otherwise: &'static str) -> Unreadable {
+        let line = line.filter(|line| *line > 0).unwrap_or(self.seen.get().1);
+        Unreadable { line, problem: self.problem.get().unwrap_or(otherwise) }
+    }
+
+    /// The line of a name that the parser has left where it was. One that it had to copy is on the
+    /// line of the name before it, or after.
+    fn line_of(&self, name: &str) -> usize {
+        let (from, line) = self.seen.get();
+        let at = (name.as_ptr() as usize).wrapping_sub(self.text.as_ptr() as usize);
+        if at < from || at > self.text.len() {
+            return line;
+        }
+        let line = line + self.text[from..at].iter().filter(|&&byte| byte == b'\n').count();
+        self.seen.set((at, line));
+        line
+    }
+
+    fn fail<E: Error>(&self, problem: &'static str) -> E {
+        self.problem.set(Some(problem));
+        E::custom(problem)
+    }
+}
+
+/// Reads a node, whatever it is.
+#[derive(Clone, Copy)]
+struct NodeOf<'a>(&'a Reading<'a>);
+
+impl<'de> DeserializeSeed<'de> for NodeOf<'_> {
+    type Value = Node;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Node, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for NodeOf<'_> {
+    type Value = Node;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a text, a list or an object")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Node, E> {
+        Ok(Node::Text(SecretBytes::copy_of(text.as_bytes())))
+    }
+
+    fn visit_string<E: Error>(self, text: String) -> Result<Node, E> {
+        Ok(Node::Text(SecretBytes::new(text.into_bytes())))
+    }
+
+    fn visit_bool<E: Error>(self, _: bool) -> Result<Node, E> {
+        Ok(Node::Other("true or false"))
+    }
+
+    fn visit_i64<E: Error>(self, _: i64) -> Result<Node, E> {
+        Ok(Node::Other("a number"))
+    }
+
+    fn visit_u64<E: Error>(self, _: u64) -> Result<Node, E> {
+        Ok(Node::Other("a number"))
+    }
+
+    fn visit_i128<E: Error>(self, _: i128) -> Result<Node, E> {
+        Ok(Node::Other("a number"))
+    }
+
+    fn visit_u128<E: Error>(self, _: u128) -> Result<Node, E> {
+        Ok(Node::Other("a number"))
+    }
+
+    fn visit_f64<E: Error>(self, _: f64) -> Result<Node, E> {
+        Ok(Node::Other("a number"))
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Node, E> {
+        Ok(Node::Other("nothing"))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Node, A::Error> {
+        let mut nodes = Vec::new();
+        while let Some(node) = list.next_element_seed(self)? {
+            nodes.push(node);
+        }
+        Ok(Node::List(nodes))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Node, A::Error> {
+        let mut entries = Vec::new();
+        while let Some(key) = map.next_key_seed(KeyOf(self.0))? {
+            entries.push((key, map.next_value_seed(self)?));
+        }
+        Ok(Node::Object(entries))
+    }
+}
+
+/// Reads a name.
+struct KeyOf<'a>(&'a Reading<'a>);
+
+impl<'de> DeserializeSeed<'de> for KeyOf<'_> {
+    type Value = Key;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Key, D::Error> {
+        let reading = self.0;
+        deserializer.deserialize_str(self).map_err(|_| reading.fail("a name is no text"))
+    }
+}
+
+impl<'de> Visitor<'de> for KeyOf<'_> {
+    type Value = Key;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name")
+    }
+
+    fn visit_str<E: Error>(self, name: &str) -> Result<Key, E> {
+        Ok(Key { name: name.to_owned(), line: self.0.line_of(name) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(node: &Node) -> String {
+        match node {
+            Node::Text(value) => format!("{:?}", std::str::from_utf8(value.expose()).unwrap()),
+            Node::List(nodes) => format!("[{}]", nodes.iter().map(shown).collect::<Vec<_>>().join(" ")),
+            Node::Other(what) => (*what).to_owned(),
+            Node::Object(entries) => {
+                let entry = |(key, node): &(Key, Node)| format!("{}:{}={}", key.line, key.name, shown(node));
+                format!("({})", entries.iter().map(entry).collect::<Vec<_>>().join(" "))
+            }
+        }
+    }
+
+    #[test]
+    fn names_have_their_lines() {
+        let text = b"{\"a\": \"x\",\n \"b\": {\n\n\"c\": \"\\u0041\"}, \"d\":\n\"e\", \"f\": [\"g\"]}";
+        assert_eq!(shown(&json(text).unwrap()), r#"(1:a="x" 2:b=(4:c="A") 4:d="e" 5:f=["g"])"#);
+        let text = b"# one\na: x\nb:\n  c: |\n    two\n    lines\n\"d\": 'e'\nf: [g]\n";
+        assert_eq!(shown(&yaml(text).unwrap()), r#"(2:a="x" 3:b=(4:c="two\nlines\n") 7:d="e" 8:f=["g"])"#);
+    }
+
+    #[test]
+    fn what_is_no_text_is_told_apart() {
+        let text = br#"{"a": 1, "b": -1, "c": 1.5, "d": true, "e": null}"#;
+        let expected = "(1:a=a number 1:b=a number 1:c=a number 1:d=true or false 1:e=nothing)";
+        assert_eq!(shown(&json(text).unwrap()), expected);
+        assert_eq!(shown(&yaml(text).unwrap()), expected);
+        assert_eq!(shown(&yaml(b"a: 0x1F\nb: yes\nc: ~\nd: 1e999999\n").unwrap()).matches("1f").count(), 0);
+    }
+
+    #[test]
+    fn what_is_wrong_is_located_and_never_quoted() {
+        for (text, line) in [("{\"a\": \"31337\"\n\"b\"}", 2), ("{\"31337\": ", 1), ("{} {}", 1), ("", 1)] {
+            let Err(error) = json(text.as_bytes()) else { panic!("{text}") };
+            assert_eq!(error.line, line.min(error.line), "{text}");
+            assert!(!error.problem.contains("31337"), "{text}");
+        }
+        for text in ["a: 'x\n", "a: *b\n", "a: !secret 31337\n", "? [a]\n: b\n", "a: b\n---\nc: d\n", "{"] {
+            let Err(error) = yaml(text.as_bytes()) else { panic!("{text}") };
+            assert!(!error.problem.contains("31337"), "{text}: {}", error.problem);
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn wild_text_never_panics(text in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..60)) {
+            let _ = (json(&text), yaml(&text));
+        }
+    }
+}
