@@ -227,6 +227,11 @@ impl Resolver {
         self.providers.iter().for_each(|named| named.provider.sweep());
     }
 
+    /// Has all providers write down what only they know. At the orderly end.
+    pub fn flush(&self) {
+        self.providers.iter().for_each(|named| named.provider.flush());
+    }
+
     /// Each provider by name, with why a fetch would fail now. One that does not answer in time
     /// would fail, too.
     pub async fn health(&self) -> Vec<(String, Option<String>)> {
@@ -358,6 +363,7 @@ fn narrowed(version: &SecretVersion, field: &FieldName) -> Answer {
     let value = version.fields.get(field).ok_or(Absent::Missing)?;
     Ok(Arc::new(SecretVersion {
         fields: BTreeMap::from([(FieldName::value(), SecretBytes::copy_of(value.expose()))]),
+        uses: version.uses.clone(),
         ..*version
     }))
 }

@@ -33,6 +33,7 @@ fn rendered(template: &str, value: &[u8]) -> Result<Vec<u8>, String> {
         created_at: now,
         updated_at: now,
         expires_at: None,
+        uses: None,
     };
     let values = HashMap::from([(SecretKey::named("v"), Ok(Arc::new(version)))]);
     let inputs = Inputs { values: &values, env: &|_| None, reader: None, salt: &[0; 32], nearest: &|_| None };

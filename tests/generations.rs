@@ -44,6 +44,7 @@ impl Says {
             created_at: since,
             updated_at: since,
             expires_at: None,
+            uses: None,
         }))
     }
 }

@@ -1,14 +1,28 @@
 //! What a command asks of the broker on behalf of somebody who waits for a message: single values,
 //! all that a template lacks, and the names that were perhaps meant.
 
+use std::sync::Arc;
+
 use crate::caller::Caller;
 use crate::nearest::nearest;
 use crate::policy::{Decision, Door, Grant};
 use crate::resolver::Resolved;
-use crate::secret::{Absent, FieldName, Reference, SecretBytes, SecretKey};
+use crate::secret::{Absent, FieldName, Reference, SecretBytes, SecretKey, SecretVersion, Uses};
 use crate::template::{Kind, Template, TemplateError};
 
 use super::{Broker, Error};
+
+/// A value, and where it is counted that somebody is given it.
+pub struct Found {
+    pub value: SecretBytes,
+    pub uses: Option<Arc<Uses>>,
+}
+
+impl Found {
+    fn of(version: &SecretVersion, value: &SecretBytes) -> Self {
+        Self { value: SecretBytes::copy_of(value.expose()), uses: version.uses.clone() }
+    }
+}
 
 /// A reference that has no value.
 #[derive(Clone, Debug)]
@@ -41,7 +55,7 @@ impl Broker {
         caller: &Caller,
         door: Door,
         references: &[Reference],
-    ) -> Result<Vec<Result<SecretBytes, Lack>>, Error> {
+    ) -> Result<Vec<Result<Found, Lack>>, Error> {
         let keys: Vec<SecretKey> = references.iter().map(|reference| reference.key.clone()).collect();
         let grant = self.grant(caller, door, &keys)?;
         let resolved = self.resolver.resolve(&grant, &keys).await?;
@@ -84,7 +98,7 @@ impl Broker {
     }
 }
 
-fn value(reference: &Reference, resolved: &Resolved) -> Result<SecretBytes, Lack> {
+fn value(reference: &Reference, resolved: &Resolved) -> Result<Found, Lack> {
     let key = &reference.key;
     let version = match &resolved.answers[key] {
         Ok(version) => version,
@@ -101,7 +115,7 @@ fn value(reference: &Reference, resolved: &Resolved) -> Result<SecretBytes, Lack
         }
     };
     let field = reference.field_name();
-    version.fields.get(field).map(|value| SecretBytes::copy_of(value.expose())).ok_or_else(|| {
+    version.fields.get(field).map(|value| Found::of(version, value)).ok_or_else(|| {
         let fields: Vec<&str> = version.fields.keys().map(FieldName::as_str).collect();
         let hint = match nearest(field, &fields) {
             Some(near) => format!("did you mean `{near}`?"),

@@ -17,10 +17,10 @@ use crate::metrics::{self, Gauge};
 use crate::policy::{Access, Decision, Door, Grant, Ownership, Policy};
 use crate::provider::{Provider, Pulse, unhurried};
 use crate::resolver::{Basis, Resolved, Resolver};
-use crate::secret::{SecretBytes, SecretKey};
+use crate::secret::{SecretBytes, SecretKey, Uses};
 use crate::template::{Inputs, Reader, Rendered, Template};
 
-pub use command::Lack;
+pub use command::{Found, Lack};
 pub use error::{Class, Error};
 
 pub struct Broker {
@@ -48,6 +48,8 @@ pub struct Rendering {
     pub pairs: Vec<SecretKey>,
     /// What it was made of.
     pub versions: Versions,
+    /// Where it is counted that somebody is given this.
+    pub uses: Vec<Arc<Uses>>,
 }
 
 /// Secrets with the version that was used of each, by name.
@@ -174,6 +176,11 @@ impl Broker {
         self.resolver.sweep();
     }
 
+    /// Has the providers write down what only they know. At the orderly end; may take a moment.
+    pub fn flush(&self) {
+        self.resolver.flush();
+    }
+
     /// To be called each second by who keeps a broker: mends what the providers' pulses miss.
     pub async fn tend(&self) {
         self.resolver.tend().await;
@@ -249,7 +256,8 @@ impl Rendering {
         let pairs = pairs.map(|(key, _)| key.clone()).collect();
         let mut versions: Vec<_> = found().map(|(key, it)| (key.clone(), it.version)).collect();
         versions.sort_unstable();
-        Self { bytes, newest, pairs, versions: Versions(versions), basis: resolved.basis }
+        let uses = Uses::distinct(found().filter_map(|(_, version)| version.uses.clone()));
+        Self { bytes, newest, pairs, versions: Versions(versions), uses, basis: resolved.basis }
     }
 }
 

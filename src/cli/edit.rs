@@ -51,7 +51,8 @@ pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
         return Err(named::missing(&store, &namespace, name.as_str()));
     }
     let stamp = open::stamp_at(now);
-    let info = store.change(&namespace, stamp, |change| args.wanted.apply(change, &name, expires))?;
+    let mut info = store.change(&namespace, stamp, |change| args.wanted.apply(change, &name, expires))?;
+    store.tell_uses(std::slice::from_mut(&mut info));
     match common.json {
         true => output::print_json(&info)?,
         false => output::print(format!("{name}: changed\n"))?,

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::report::{Failure, note};
-use super::{Common, exit, named, open, output};
+use super::{Common, exit, named, open, output, session};
 use crate::clock::{Clock, SystemClock};
 use crate::secret::{Absent, FieldName, SecretBytes};
 use crate::store::{Access, SecretInfo};
@@ -31,6 +31,7 @@ pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
         _ => return Err(several(&named.info.name, found.fields.keys())),
     };
     let value = found.fields.get(&field).ok_or_else(|| named::no_field(&named.info, field.as_str()))?;
+    session::count(&found.uses);
     let is_masked = output::to_terminal() && !args.reveal;
     if common.json {
         let head =

@@ -50,7 +50,8 @@ pub fn run(
     drop(command);
     // From here on there are threads: a filesystem has its own.
     let server = Server::start(log::start_serving()).map_err(system)?;
-    for (at, fs) in mount_points.iter().zip(filesystems()?) {
+    let filesystems = filesystems()?;
+    for (at, fs) in mount_points.iter().zip(filesystems.iter().cloned()) {
         let device = match link.receive().map_err(system)? {
             Some((_, Some(device))) => device,
             Some((report, None)) => return Err(read_back(&report)),
@@ -66,6 +67,7 @@ pub fn run(
     }
     exec::leave_streams();
     let status = exec::supervise(child).map_err(system);
+    filesystems.iter().for_each(|fs| fs.flush());
     server.stop();
     status
 }

@@ -37,7 +37,10 @@ pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
         args.fits(secret) && until.is_none_or(|until| secret.expires_at.is_some_and(|end| end <= until))
     });
     match common.json {
-        true => output::print_json(&secrets)?,
+        true => {
+            store.tell_uses(&mut secrets);
+            output::print_json(&secrets)?;
+        }
         false if secrets.is_empty() => note("no secret fits"),
         false => output::print_table(
             &["NAME", "TYPE", "VERSION", "UPDATED", "EXPIRES", "TAGS"],

@@ -63,7 +63,10 @@ fn remove(name: &str, yes: bool, common: &Common) -> Result<(), Failure> {
     let count = usize::try_from(there.secrets).unwrap_or(usize::MAX);
     let with = format!("with its keys and {}", output::counted(count, "secret"));
     confirm::removal(&format!("the namespace {namespace}"), &with, yes)?;
+    // What is damaged has to be removable, too.
+    let gone = store.list(&namespace).unwrap_or_default();
     store.remove_namespace(&namespace)?;
+    store.forget_uses(&gone);
     open::scrub(&store);
     tell(&namespace, "removed", &common)
 }

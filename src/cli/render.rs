@@ -28,12 +28,14 @@ pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
     let config = super::config::load(common)?;
     let template = source::compile(&args.template, args.options())?;
     let broker = assemble::broker(&common.choice(), &config, Environment::All)?;
-    let bytes = session::wait(async {
+    let rendering = session::wait(async {
         match session::rendering(&broker, &template, Door::Command).await {
-            Ok(bytes) => Ok(bytes),
+            Ok(rendering) => Ok(rendering),
             Err(error) => Err(session::failure_in(&template, broker.explain(error).await)),
         }
     })?;
+    session::count(&rendering.uses);
+    let bytes = rendering.bytes;
     match common.json {
         true => {
             let head =

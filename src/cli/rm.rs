@@ -18,15 +18,15 @@ pub struct Args {
 pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
     let names: Vec<_> = args.names.iter().map(|name| named::whole(name)).collect::<Result<_, _>>()?;
     let (store, namespace) = open::here(common, Access::Write)?;
-    for name in &names {
-        if store.describe(&namespace, name)?.is_none() {
-            return Err(named::missing(&store, &namespace, name.as_str()));
-        }
-    }
+    let describe = |name: &SecretName| {
+        store.describe(&namespace, name)?.ok_or_else(|| named::missing(&store, &namespace, name.as_str()))
+    };
+    let gone: Vec<_> = names.iter().map(describe).collect::<Result<_, _>>()?;
     let list = names.iter().map(SecretName::as_str).collect::<Vec<_>>().join(", ");
     confirm::removal(&list, "with all versions", args.yes)?;
     store
         .change(&namespace, open::stamp(), |change| names.iter().try_for_each(|name| change.remove(name)))?;
+    store.forget_uses(&gone);
     open::scrub(&store);
     if common.json {
         output::print_json(&serde_json::json!({"removed": args.names}))?;

@@ -1,16 +1,18 @@
 //! One command's dealings with the broker: as whom it asks, and how it waits. May use every layer.
 
 use std::future::Future;
+use std::sync::Arc;
 
 use nix::unistd::{getegid, geteuid};
 
 use super::exit;
 use super::report::Failure;
-use crate::broker::{Broker, Class, Error};
+use crate::broker::{Broker, Class, Error, Rendering};
 use crate::caller::Caller;
+use crate::clock::{Clock, SystemClock};
 use crate::policy::Door;
 use crate::resolver::ResolveError;
-use crate::secret::SecretBytes;
+use crate::secret::Uses;
 use crate::template::{Reader, Template};
 
 /// This process.
@@ -25,11 +27,17 @@ pub fn wait<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Fail
 }
 
 /// Renders for the process that we are.
-pub async fn rendering(broker: &Broker, template: &Template, door: Door) -> Result<SecretBytes, Error> {
+pub async fn rendering(broker: &Broker, template: &Template, door: Door) -> Result<Rendering, Error> {
     let caller = caller();
     let grant = broker.grant(&caller, door, template.keys())?;
     let reader = Reader { uid: caller.uid, gid: caller.gid, exe: None, unit: None };
-    Ok(broker.render(&grant, template, Some(&reader)).await?.bytes)
+    broker.render(&grant, template, Some(&reader)).await
+}
+
+/// Somebody is given what these are of.
+pub fn count<'a>(uses: impl IntoIterator<Item = &'a Arc<Uses>>) {
+    let now = SystemClock.now();
+    uses.into_iter().for_each(|uses| uses.count(now));
 }
 
 /// The failure, with the place that names a provider which is not there.

@@ -2,7 +2,7 @@
 
 use super::report::Failure;
 use super::{Common, exit, named, open, output};
-use crate::store::{Access, SecretInfo};
+use crate::store::{Access, SecretInfo, Used};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -13,7 +13,8 @@ pub struct Args {
 
 pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
     let (store, namespace) = open::here(common, Access::Read)?;
-    let info = named::find_whole(&store, &namespace, &args.name)?;
+    let mut info = named::find_whole(&store, &namespace, &args.name)?;
+    store.tell_uses(std::slice::from_mut(&mut info));
     match common.json {
         true => output::print_json(&info)?,
         false => output::print(lines(&info))?,
@@ -40,7 +41,13 @@ fn lines(info: &SecretInfo) -> String {
         ("updated", Some(output::time(info.updated_at))),
         ("activated", Some(activated)),
         ("expires", Some(output::time_or(info.expires_at, "never"))),
+        ("used", info.used.map(used)),
     ];
     let shown = rows.into_iter().filter_map(|(key, value)| Some((key, value?)));
     shown.map(|(key, value)| format!("{key:<13}{value}\n")).collect()
+}
+
+fn used(used: Used) -> String {
+    let times = output::counted(usize::try_from(used.count).unwrap_or(usize::MAX), "time");
+    used.last.map_or_else(|| "never".to_owned(), |last| format!("{times}, last {}", output::time(last)))
 }

@@ -146,6 +146,11 @@ impl SecretFs {
     pub(super) fn now(&self) -> Arc<Generation> {
         self.generations.now()
     }
+
+    /// At the orderly end: writes down what only this process knows.
+    pub fn flush(&self) {
+        self.now().broker.flush();
+    }
 }
 
 impl Change<'_> {

@@ -71,12 +71,16 @@ impl SecretFs {
 
     /// The answer to this request tells the kernel of the handle, as `send` sends it.
     pub fn answer_open(&self, handle: u64, request: u64, send: impl FnOnce()) {
-        if !self.ledger().keeps() {
-            return send();
+        // Once it is sent, the handle may be closed at any time.
+        let opened = self.handles.get(handle);
+        if self.ledger().keeps() {
+            self.handles.answering(handle, request);
+            send();
+            self.handles.answered(handle);
+        } else {
+            send();
         }
-        self.handles.answering(handle, request);
-        send();
-        self.handles.answered(handle);
+        opened.iter().for_each(|handle| handle.snapshot.used());
     }
 
     /// The kernel sends this request a second time: no answer to it has arrived.

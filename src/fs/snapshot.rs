@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use hmac::{Hmac, KeyInit, Mac};
+use jiff::Timestamp;
 use sha2::Sha256;
 
 use super::errno::Errno;
@@ -14,7 +15,7 @@ use crate::ledger::{Kept, Kind, Ledger, Record};
 use crate::policy::Ownership;
 use crate::readers::Edition;
 use crate::resolver::Basis;
-use crate::secret::SecretBytes;
+use crate::secret::{SecretBytes, Uses};
 use crate::template::Template;
 
 pub struct Snapshot {
@@ -36,6 +37,7 @@ struct Origin {
     template: Arc<Template>,
     basis: Basis,
     versions: Versions,
+    uses: Vec<Arc<Uses>>,
 }
 
 /// Tells whether bytes that were wiped have come back, without keeping them.
@@ -57,8 +59,8 @@ impl Snapshot {
         ownership: Ownership,
     ) -> Self {
         let activated = rendering.newest.map_or(SystemTime::UNIX_EPOCH, SystemTime::from);
-        let Rendering { bytes, basis, versions, .. } = rendering;
-        let origin = Origin { template, basis, versions };
+        let Rendering { bytes, basis, versions, uses, .. } = rendering;
+        let origin = Origin { template, basis, versions, uses };
         Self::of(bytes, edited.max(activated), ownership, Some(origin))
     }
 
@@ -128,6 +130,12 @@ impl Snapshot {
     /// What it was made of, as far as that is known here.
     pub fn versions(&self) -> Versions {
         self.origin().as_ref().map_or_else(Versions::default, |origin| origin.versions.clone())
+    }
+
+    /// Somebody was given it. Nobody knows of which secrets another process has made it.
+    pub fn used(&self) {
+        let now = Timestamp::now();
+        self.origin().iter().flat_map(|origin| &origin.uses).for_each(|uses| uses.count(now));
     }
 
     /// Asks about the basis without copying it.

@@ -33,6 +33,7 @@ impl Constant for EnvProvider {
             created_at: self.since,
             updated_at: self.since,
             expires_at: None,
+            uses: None,
         }))
     }
 

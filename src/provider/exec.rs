@@ -92,6 +92,7 @@ impl ExecProvider {
             created_at: since,
             updated_at: since,
             expires_at: None,
+            uses: None,
         }))
     }
 

@@ -1,6 +1,7 @@
 //! The embedded store seen as a provider. Uses `store`; keeps its blocking off the async threads.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Semaphore;
@@ -17,6 +18,8 @@ pub struct LocalStore {
     clock: Arc<dyn Clock>,
     /// A store that does not answer must not take the threads of those who ask for nothing of it.
     turns: Semaphore,
+    /// When uses were written down last, and whether it was said that they cannot be.
+    noted: Mutex<(Instant, bool)>,
     /// When it was said last which secrets expire soon.
     warned: Mutex<Option<Timestamp>>,
 }
@@ -25,11 +28,14 @@ pub struct LocalStore {
 const TURNS: usize = 32;
 /// Who is told so long before can still do something about it.
 const SOON: SignedDuration = SignedDuration::from_hours(7 * 24);
+/// A crash loses the uses of no longer a time.
+const NOTED: Duration = Duration::from_secs(5);
 const DAY: SignedDuration = SignedDuration::from_hours(24);
 
 impl LocalStore {
     pub fn new(store: Arc<Store>, namespace: Namespace, clock: Arc<dyn Clock>) -> Self {
-        Self { store, namespace, clock, turns: Semaphore::new(TURNS), warned: Mutex::default() }
+        let noted = Mutex::new((Instant::now(), false));
+        Self { store, namespace, clock, turns: Semaphore::new(TURNS), noted, warned: Mutex::default() }
     }
 
     /// Asks the store, which may block. Who waits for a turn holds no thread.
@@ -59,7 +65,15 @@ impl Provider for LocalStore {
     }
 
     fn tend(&self) -> BoxFuture<'_, Result<(), ProviderError>> {
-        Box::pin(self.ask(|store| store.recheck().and_then(|()| self.warn_of_expiry(store))))
+        Box::pin(self.ask(|store| {
+            store.recheck()?;
+            self.note_uses(store);
+            self.warn_of_expiry(store)
+        }))
+    }
+
+    fn flush(&self) {
+        let _ = self.store.flush_uses();
     }
 
     fn pulse(&self) -> Pulse {
@@ -92,6 +106,21 @@ impl Provider for LocalStore {
 }
 
 impl LocalStore {
+    /// Writes down how often each secret was given out. It is said once that it cannot be.
+    fn note_uses(&self, store: &Store) {
+        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        if noted.0.elapsed() < NOTED {
+            return;
+        }
+        noted.0 = Instant::now();
+        if let Err(error) = store.flush_uses() {
+            if !noted.1 {
+                tracing::warn!(%error, "it is not counted which secrets are used");
+            }
+            noted.1 = true;
+        }
+    }
+
     /// A line in the log for each secret that expires within a week: at the start and once a day.
     fn warn_of_expiry(&self, store: &Store) -> Result<(), StoreError> {
         let now = self.clock.now();

@@ -53,6 +53,9 @@ pub trait Provider: Send + Sync {
     /// Wipes what is too old to be kept. Called each second; never waits.
     fn sweep(&self) {}
 
+    /// Writes down what only this process knows. At the orderly end; may take a moment.
+    fn flush(&self) {}
+
     /// Whether any of these may have changed after `since`, the `as_of` of an earlier batch.
     /// Answers with the moment up to which it has looked, or `None` if there was a change.
     fn unchanged<'a>(

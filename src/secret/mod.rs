@@ -5,6 +5,7 @@ mod kind;
 mod name;
 mod reference;
 mod selector;
+mod uses;
 mod value;
 mod version;
 
@@ -12,5 +13,6 @@ pub use kind::SecretType;
 pub use name::{FieldName, NameError, Namespace, SecretName};
 pub use reference::{Reference, ReferenceError, SecretKey};
 pub use selector::Selector;
+pub use uses::Uses;
 pub use value::SecretBytes;
 pub use version::{Absent, Answer, SecretVersion};

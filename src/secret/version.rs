@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{FieldName, SecretBytes, SecretType};
+use super::{FieldName, SecretBytes, SecretType, Uses};
 
 /// The fields of one immutable version, with what a template may ask about it.
 pub struct SecretVersion {
@@ -16,6 +16,8 @@ pub struct SecretVersion {
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
     pub expires_at: Option<Timestamp>,
+    /// Where it is counted that somebody was given a value of it; `None` where nobody wants to know.
+    pub uses: Option<Arc<Uses>>,
 }
 
 /// Why there is no value. Only [`Absent::Missing`] can be passed over by `default` and `fallback`.

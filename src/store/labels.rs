@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::index::{BUCKETS, Bucket};
 use super::keyring::NamespaceKeys;
-use super::view::{View, compare, count_in, open_header};
+use super::view::{Asked, View, compare, count_in, open_header};
 use super::{Reading, Store, StoreError};
 use crate::secret::{Absent, Answer, Namespace, SecretName, SecretType, Selector};
 
@@ -29,39 +29,20 @@ impl Store {
         wanted: &[Question],
         now: Timestamp,
     ) -> Result<Reading, StoreError> {
+        let asked = Asked { now, tallies: &self.tallies };
         self.read(|view, opened| {
             let answers = match opened.namespace(view, namespace)? {
                 None => wanted.iter().map(|_| Err(Absent::Missing)).collect(),
                 Some(keys) => wanted
                     .iter()
                     .map(|question| match question {
-                        Question::Named(name, version) => view.answer(&keys, name, *version, now),
-                        Question::Like(selector) => view.answer_like(&keys, selector, now),
+                        Question::Named(name, version) => view.answer(&keys, name, *version, &asked),
+                        Question::Like(selector) => view.answer_like(&keys, selector, &asked),
                     })
                     .collect::<Result<Vec<Answer>, _>>()?,
             };
             Ok(Reading { answers, as_of: opened.moment(view.root.epoch) })
         })
-    }
-
-    /// Whether anything of a namespace may have changed after `since`: what is like something can
-    /// become another secret by any change. If not, the moment up to which that is known.
-    pub fn all_unchanged(&self, namespace: &Namespace, since: u64) -> Result<Option<u64>, StoreError> {
-        self.read(|view, opened| {
-            let as_of = opened.moment(view.root.epoch);
-            let Some(since) = opened.epoch(since).filter(|_| since <= as_of) else { return Ok(None) };
-            let Some(keys) = opened.namespace(view, namespace)? else { return Ok(None) };
-            view.look_at_changes(&keys)?;
-            let is_as_it_was = keys
-                .changes()
-                .is_some_and(|changes| changes.as_of >= view.root.epoch && changes.newest() <= since);
-            Ok(is_as_it_was.then_some(as_of))
-        })
-    }
-
-    /// As [`Store::all_unchanged`], from memory: `None` if the files have to be asked.
-    pub fn surely_all_unchanged(&self, namespace: &Namespace, since: u64) -> Option<u64> {
-        self.opened().surely(namespace, since, |_, changes, since| changes.newest() <= since)
     }
 }
 
@@ -83,7 +64,7 @@ impl View<'_> {
         &self,
         keys: &NamespaceKeys,
         selector: &Selector,
-        now: Timestamp,
+        asked: &Asked<'_>,
     ) -> Result<Answer, StoreError> {
         let (mut enabled, mut disabled) = (Vec::new(), 0);
         for bucket in 0..BUCKETS {
@@ -96,7 +77,7 @@ impl View<'_> {
             }
         }
         match (enabled.as_slice(), disabled) {
-            ([name], _) => self.answer(keys, name, None, now),
+            ([name], _) => self.answer(keys, name, None, asked),
             ([], 0) => Ok(Err(Absent::Missing)),
             ([], _) => Ok(Err(Absent::Revoked)),
             (several, _) => Ok(Err(Absent::Ambiguous(several.len()))),

@@ -12,6 +12,9 @@ use super::passphrase::{self, Stretch};
 /// What `FORMAT` says before it names the backend.
 const FORMAT: &str = "secretfs store 1\nbackend ";
 
+/// Files that a store can have, whatever its backend is.
+const MAYBE: [&str; 4] = ["sequence", "uses", "uses.new", passphrase::FILE];
+
 /// The folder of a store, by its absolute path: the working directory may change. It is no store
 /// until [`Layout::finish`].
 #[derive(Clone)]
@@ -55,7 +58,7 @@ impl Layout {
     /// Empties a folder that did not become a store after all.
     pub(super) fn discard(&self) {
         let (rows, beside) = self.backend.files();
-        for name in [&["FORMAT", "sequence", passphrase::FILE], beside, &[rows, ".gitignore"]].concat() {
+        for name in [&["FORMAT"], &MAYBE[..], beside, &[rows, ".gitignore"]].concat() {
             let _ = std::fs::remove_file(self.path(name));
         }
     }
@@ -96,7 +99,7 @@ impl Layout {
         let backend = read_format(&dir)?;
         let (rows, beside) = backend.files();
         check_file(&dir.join(rows), true)?;
-        for name in beside.iter().chain(&["sequence", passphrase::FILE]) {
+        for name in beside.iter().chain(&MAYBE) {
             check_file(&dir.join(name), false)?;
         }
         Ok(Self { dir, backend })
@@ -127,6 +130,11 @@ impl Layout {
 
     pub(super) fn sequence(&self) -> PathBuf {
         self.path("sequence")
+    }
+
+    /// Where it is counted how often each secret was used.
+    pub(super) fn uses(&self) -> PathBuf {
+        self.path("uses")
     }
 
     fn path(&self, name: &str) -> PathBuf {

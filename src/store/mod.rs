@@ -13,6 +13,7 @@ mod change;
 mod cipher;
 mod error;
 mod file;
+mod freshness;
 mod gone;
 mod index;
 mod key_file;
@@ -31,6 +32,7 @@ mod schema;
 mod seen;
 mod sequence;
 mod sqlite;
+mod uses;
 mod view;
 mod whole;
 
@@ -46,7 +48,7 @@ pub use error::StoreError;
 pub use key_file::MasterKey;
 pub use key_source::{Ask, EnvKey, KeyError, KeySources};
 pub use labels::Question;
-pub use model::{Edit, FIELD_LIMIT, NewVersion, Reading, SecretInfo, VALUE_LIMIT, VersionInfo};
+pub use model::{Edit, FIELD_LIMIT, NewVersion, Reading, SecretInfo, Used, VALUE_LIMIT, VersionInfo};
 pub use namespaces::NamespaceInfo;
 pub use passphrase::Stretch;
 pub use rotation::{DataKey, KeyStatus, NamespaceKeyStatus};
@@ -60,6 +62,7 @@ use keyring::{Masters, NamespaceKeys};
 use layout::Layout;
 use opened::Opened;
 use sequence::{Mark, WriterLock};
+use uses::Tallies;
 use view::View;
 
 /// What a store is opened for.
@@ -95,6 +98,7 @@ pub struct Store {
     id: StoreId,
     salt: SecretBytes,
     opened: RwLock<Arc<Opened>>,
+    tallies: Tallies,
 }
 
 impl Store {
@@ -122,7 +126,8 @@ impl Store {
         let founded = layout.keep(passphrase).and_then(|()| found(&layout, id, masters));
         let opened = founded.inspect_err(|_| layout.discard())?;
         let opened = RwLock::new(Arc::new(opened));
-        Ok(Self { layout, access: Access::Write, sources: None, id, salt, opened })
+        let tallies = Tallies::default();
+        Ok(Self { layout, access: Access::Write, sources: None, id, salt, opened, tallies })
     }
 
     /// Opens the store that is there with the first key that fits it.
@@ -134,8 +139,8 @@ impl Store {
         masters.check_root(&root)?;
         let salt = SecretBytes::copy_of(masters.salt.expose());
         let opened = RwLock::new(Arc::new(Opened::new(backend, layout.clone(), 0, Arc::new(masters))?));
-        let store =
-            Self { layout, access, sources: Some(sources.clone()), id: StoreId(root.store), salt, opened };
+        let (id, sources, tallies) = (StoreId(root.store), Some(sources.clone()), Tallies::default());
+        let store = Self { layout, access, sources, id, salt, opened, tallies };
         if access == Access::Write {
             store.heal()?;
         }
@@ -170,32 +175,6 @@ impl Store {
     ) -> Result<Reading, StoreError> {
         let question = |(name, version): &(SecretName, Option<u64>)| Question::Named(name.clone(), *version);
         self.answers(namespace, &wanted.iter().map(question).collect::<Vec<_>>(), now)
-    }
-
-    /// Whether any of these may have changed after `since`. If not, the moment up to which that
-    /// is known.
-    pub fn unchanged(
-        &self,
-        namespace: &Namespace,
-        names: &[SecretName],
-        since: u64,
-    ) -> Result<Option<u64>, StoreError> {
-        self.read(|view, opened| {
-            let as_of = opened.moment(view.root.epoch);
-            let Some(since) = opened.epoch(since).filter(|_| since <= as_of) else { return Ok(None) };
-            let Some(keys) = opened.namespace(view, namespace)? else { return Ok(None) };
-            for name in names {
-                if view.last_change(&keys, name)? > since {
-                    return Ok(None);
-                }
-            }
-            Ok(Some(as_of))
-        })
-    }
-
-    /// As [`Store::unchanged`], from memory: `None` if the files have to be asked. Does not block.
-    pub fn surely_unchanged(&self, namespace: &Namespace, names: &[SecretName], since: u64) -> Option<u64> {
-        self.opened().surely_unchanged(namespace, names, since)
     }
 
     /// A secret without its values; `None` if there is none.

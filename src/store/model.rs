@@ -57,6 +57,21 @@ pub struct SecretInfo {
     pub active: u64,
     pub latest: u64,
     pub disabled: bool,
+    /// `None` where nobody has asked for it.
+    #[serde(flatten)]
+    pub used: Option<Used>,
+    /// Random, and never that of another secret.
+    #[serde(skip)]
+    pub(super) id: String,
+}
+
+/// How often a secret was given to somebody, as far as that was written down.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Used {
+    #[serde(rename = "use_count")]
+    pub count: u64,
+    #[serde(rename = "last_used_at", serialize_with = "milliseconds_if_any")]
+    pub last: Option<Timestamp>,
 }
 
 /// A version without its values.
@@ -111,6 +126,8 @@ impl From<Header> for SecretInfo {
             active: header.active,
             latest: header.latest,
             disabled: header.disabled,
+            used: None,
+            id: header.id,
         }
     }
 }

@@ -79,6 +79,10 @@ impl WriterLock {
         }
     }
 
+    pub(super) fn file(&self) -> &File {
+        &self.0
+    }
+
     /// Says that the epoch after this one is being committed.
     pub(super) fn mark_moving(&self, epoch: u64) -> std::io::Result<()> {
         self.0.write_all_at(&(2 * epoch + 1).to_le_bytes(), 0)

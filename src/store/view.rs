@@ -11,6 +11,7 @@ use super::index::{BUCKETS, Bucket, Sum, bucket_of};
 use super::keyring::{Masters, NamespaceKeys, RecordPlace};
 use super::record::{Header, Record};
 use super::seen::{Changes, Members, beginning};
+use super::uses::Tallies;
 use super::{StoreError, VersionInfo};
 use crate::secret::{Absent, Answer, Namespace, SecretName, SecretVersion};
 
@@ -18,6 +19,12 @@ pub(super) struct View<'a> {
     pub(super) rows: &'a dyn Read,
     pub(super) masters: &'a Masters,
     pub(super) root: RootRow,
+}
+
+/// When a value is asked for, and where it is counted that it was given.
+pub(super) struct Asked<'a> {
+    pub(super) now: Timestamp,
+    pub(super) tallies: &'a Tallies,
 }
 
 impl<'a> View<'a> {
@@ -108,19 +115,19 @@ impl<'a> View<'a> {
         Ok(Some((header, row.header)))
     }
 
-    /// One version of a secret, the active one if none is named, for whoever asks `now`.
+    /// One version of a secret, the active one if none is named.
     pub(super) fn answer(
         &self,
         keys: &NamespaceKeys,
         name: &SecretName,
         version: Option<u64>,
-        now: Timestamp,
+        asked: &Asked<'_>,
     ) -> Result<Answer, StoreError> {
         let mac = keys.name_mac(name.as_str());
         match self.rows.secret(&keys.id, &mac, version)? {
             None => self.check_absent(keys, &mac, None).map(|()| Err(Absent::Missing)),
             Some(row) => open_header(keys, &mac, row.active, &row.header)
-                .and_then(|header| open_version(keys, &mac, &header, version, row.record, now))
+                .and_then(|header| open_version(keys, &mac, &header, version, row.record, asked))
                 .map_err(|error| error.about(name.as_str())),
         }
     }
@@ -317,7 +324,7 @@ fn open_version(
     header: &Header,
     version: Option<u64>,
     record: Option<(u64, Vec<u8>)>,
-    now: Timestamp,
+    asked: &Asked<'_>,
 ) -> Result<Answer, StoreError> {
     let wanted = version.unwrap_or(header.active);
     if header.gone.contains(wanted) {
@@ -337,7 +344,7 @@ fn open_version(
         return Ok(Err(Absent::Revoked));
     }
     let expires_at = header.end_of(wanted, &record);
-    if expires_at.is_some_and(|end| end <= now) {
+    if expires_at.is_some_and(|end| end <= asked.now) {
         return Ok(Err(Absent::Expired));
     }
     let is_active = wanted == header.active;
@@ -348,5 +355,6 @@ fn open_version(
         created_at: header.created,
         updated_at: if is_active { header.activated } else { record.created },
         expires_at,
+        uses: asked.tallies.of(&header.id),
     })))
 }

@@ -23,6 +23,7 @@ pub(super) fn version(fields: &[(&str, &[u8])]) -> Answer {
         created_at: at,
         updated_at: at,
         expires_at: None,
+        uses: None,
     }))
 }
 

@@ -48,5 +48,6 @@ pub fn secret(fields: &[(&str, &[u8])]) -> Answer {
         created_at: at,
         updated_at: at,
         expires_at: None,
+        uses: None,
     }))
 }

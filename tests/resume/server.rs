@@ -305,6 +305,7 @@ impl Provider for Turning {
                     created_at: at,
                     updated_at: at,
                     expires_at: None,
+                    uses: None,
                 }))
             };
             Ok(Batch { answers: keys.iter().map(|_| answer()).collect(), as_of: AsOf::moment(number) })

@@ -1,14 +1,16 @@
 //! What a command asks for, looked up and rendered before anything starts; all that is missing is
 //! told at once. May use every layer.
 
+use std::sync::Arc;
+
 use super::{Injected, Request, Variable};
-use crate::broker::{Broker, Class, Error, Lack};
+use crate::broker::{Broker, Class, Error, Found, Lack, Rendering};
 use crate::cli::named::Readings;
 use crate::cli::report::Failure;
 use crate::cli::{exit, session};
 use crate::exec;
 use crate::policy::Door;
-use crate::secret::SecretBytes;
+use crate::secret::{SecretBytes, Uses};
 use crate::template::{Template, TemplateError};
 
 /// Everything that is missing, in the order in which it was asked for.
@@ -19,21 +21,23 @@ struct Missing(Vec<String>);
 /// be complete. One runtime without threads: the store answers in this one.
 pub(super) fn collect(broker: &Broker, request: &Request) -> Result<Injected, Failure> {
     session::wait(async {
-        let mut missing = Missing::default();
-        let mut profile = look_up(broker, &request.variables, &mut missing).await?;
+        let (mut missing, mut uses) = (Missing::default(), Vec::new());
+        let mut profile = look_up(broker, &request.variables, &mut missing, &mut uses).await?;
         let variables = profile.split_off(profile.len().min(request.of_profile));
         let mut rendered = Vec::new();
         for template in &request.templates {
-            if let Some(bytes) = render(broker, template, &mut missing).await? {
-                let read = exec::parse_dotenv(bytes.expose());
+            if let Some(rendering) = render(broker, template, &mut missing).await? {
+                let read = exec::parse_dotenv(rendering.bytes.expose());
                 let read = read.map_err(|error| unreadable(template, &error))?;
                 rendered.extend(read.into_iter().map(|it| (it.name, it.value)));
+                uses.extend(rendering.uses);
             }
         }
         for cover in &request.covers {
             render(broker, &*cover.compile()?, &mut missing).await?;
         }
         missing.none()?;
+        session::count(&Uses::distinct(uses.into_iter()));
         Ok(profile.into_iter().chain(rendered).chain(variables).collect())
     })
 }
@@ -43,6 +47,7 @@ async fn look_up(
     broker: &Broker,
     variables: &[Variable],
     missing: &mut Missing,
+    uses: &mut Vec<Arc<Uses>>,
 ) -> Result<Vec<(String, SecretBytes)>, Failure> {
     if variables.is_empty() {
         return Ok(Vec::new());
@@ -53,7 +58,10 @@ async fn look_up(
     for Variable { name, readings } in variables {
         let outcomes = values.by_ref().take(readings.references.len()).collect();
         match readings.settle(outcomes)? {
-            Ok(value) => found.push((name.clone(), value)),
+            Ok(Found { value, uses: its }) => {
+                uses.extend(its);
+                found.push((name.clone(), value));
+            }
             Err(lacks) => missing.add_lack(name, readings, &most_telling(broker, lacks).await),
         }
     }
@@ -72,9 +80,9 @@ async fn render(
     broker: &Broker,
     template: &Template,
     missing: &mut Missing,
-) -> Result<Option<SecretBytes>, Failure> {
+) -> Result<Option<Rendering>, Failure> {
     match session::rendering(broker, template, Door::Exec).await {
-        Ok(bytes) => Ok(Some(bytes)),
+        Ok(rendering) => Ok(Some(rendering)),
         Err(error @ Error::Template(_))
             if matches!(error.class(), Class::NoKey | Class::Expired | Class::Revoked) =>
         {

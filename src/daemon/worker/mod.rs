@@ -173,6 +173,7 @@ impl Worker {
         let answers = Answers::new(reloader, server.memory_is_locked, past, link.clone());
         let socket = socket.answer(answers.clone(), &link)?;
         let is_over = wait(&events, &link, &answers, &numbers);
+        answers.reloader.current().broker.flush();
         if is_over {
             socket.remove();
             answers.answer_rest(REST);
