@@ -5,10 +5,12 @@ use std::time::{Duration, Instant};
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
+use super::key::kernel;
 use super::report::{Failure, warn};
 use super::{Common, config, exit, open, output};
 use crate::config::StoreBackend;
 use crate::store::{BackendKind, KeyError, KeySources, MasterKey, Store, StoreError, StoreId, Stretch};
+use crate::sys::keyring::Keyring;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -18,7 +20,13 @@ pub struct Args {
     /// Make the key of a passphrase, asked for now and whenever the store is opened
     #[arg(long)]
     passphrase: bool,
+    /// Put the key into a keyring of the kernel, too: session, user (the default) or persistent
+    #[arg(long, value_name = "WHICH", num_args = 0..=1, require_equals = true)]
+    #[arg(default_missing_value = "user", value_parser = kernel::keyrings(), hide_possible_values = true)]
+    keyring: Option<Keyring>,
 }
+
+pub const KEEP_A_COPY: &str = "keep a copy elsewhere: without it nothing in the store can be read";
 
 fn backends() -> impl TypedValueParser<Value = BackendKind> {
     let names = PossibleValuesParser::new(BackendKind::ALL.map(BackendKind::as_str));
@@ -30,7 +38,8 @@ pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
     let dir = open::store_path(common, &config);
     let id = StoreId::generate()?;
     let key = match args.passphrase {
-        true => key_of_passphrase(common)?,
+        true if common.key_file.is_some() => return Err(two_keys()),
+        true => key_of_passphrase()?,
         false => key_for(&open::key_sources(common, &config), &id, &dir)?,
     };
     let chosen = args.backend.or(config.backend.map(|backend| match backend {
@@ -38,7 +47,13 @@ pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
         StoreBackend::File => BackendKind::File,
     }));
     let store = make(&dir, chosen, id, &key).inspect_err(|_| key.discard())?;
-    tell(&store, &id, &key, common.json)?;
+    // The store is there whether or not the kernel takes the key.
+    let loaded = args.keyring.map(|keyring| Ok((keyring, key.key.load(keyring, &id, None)?))).transpose();
+    let (kernel, refused) = loaded.map_or_else(|error: KeyError| (None, Some(error)), |it| (it, None));
+    tell(&store, &id, &key, kernel.as_ref(), common.json)?;
+    if let Some(error) = refused {
+        return Err(error.into());
+    }
     if let Some(tree) = key.file.as_deref().and_then(work_tree) {
         warn(format!("the key lies in the git work tree {}: keep it out of its commits", tree.display()));
     }
@@ -61,33 +76,56 @@ fn make(dir: &Path, chosen: Option<BackendKind>, id: StoreId, key: &NewKey) -> R
 /// The key of a new store, and the file that holds it.
 pub struct NewKey {
     pub key: MasterKey,
-    file: Option<PathBuf>,
-    is_made: bool,
+    pub file: Option<PathBuf>,
+    pub is_made: bool,
     /// How it was made, if of a passphrase.
-    stretch: Option<Stretch>,
+    pub stretch: Option<Stretch>,
     /// How long that took.
-    took: Duration,
+    pub took: Duration,
 }
 
 impl NewKey {
-    fn of(key: MasterKey) -> Self {
+    pub fn of(key: MasterKey) -> Self {
         Self { key, file: None, is_made: false, stretch: None, took: Duration::ZERO }
     }
 
     /// A store that was not made needs no key.
-    fn discard(&self) {
+    pub fn discard(&self) {
         if let Some(path) = self.file.as_ref().filter(|_| self.is_made) {
             let _ = std::fs::remove_file(path);
         }
     }
+
+    /// Its file, by its absolute path.
+    pub fn place(&self) -> Option<String> {
+        let file = self.file.as_ref()?;
+        Some(std::path::absolute(file).unwrap_or(file.clone()).display().to_string())
+    }
+
+    /// Where it is, and what that means.
+    pub fn told(&self) -> String {
+        match (self.place(), &self.stretch) {
+            (_, Some(stretch)) => format!(
+                "key    of your passphrase: {}, {} ms for each try on this machine\n       without it \
+                 nothing in the store can be read; what runs unattended cannot open this store\n",
+                stretch.cost(),
+                self.took.as_millis()
+            ),
+            (Some(file), None) if self.is_made => format!("key    {file}\n       {KEEP_A_COPY}\n"),
+            (Some(file), None) => format!("key    {file}, which was there already\n"),
+            (None, None) => "key    the one that was given\n".to_owned(),
+        }
+    }
 }
 
-fn key_of_passphrase(common: &Common) -> Result<NewKey, Failure> {
-    if common.key_file.is_some() {
-        let failure = Failure::new(exit::USAGE, "the key comes of a passphrase or out of a file, not both");
-        return Err(failure.hint("leave out --passphrase or --key-file"));
-    }
-    let ask = |prompt| open::ask_passphrase(prompt).map_err(|error| Failure::from(KeyError::NotTyped(error)));
+fn two_keys() -> Failure {
+    Failure::new(exit::USAGE, "the key comes of a passphrase or out of a file, not both")
+        .hint("leave out --passphrase or --key-file")
+}
+
+/// A new one, typed twice.
+pub fn key_of_passphrase() -> Result<NewKey, Failure> {
+    let ask = |prompt| open::ask_unseen(prompt).map_err(|error| Failure::from(KeyError::NotTyped(error)));
     let typed = ask("New passphrase: ")?;
     if typed.is_empty() {
         return Err(Failure::new(exit::DATA, "nothing was typed").hint("several words that you can keep"));
@@ -97,9 +135,8 @@ fn key_of_passphrase(common: &Common) -> Result<NewKey, Failure> {
             Failure::new(exit::DATA, "the two passphrases differ").hint("try again; nothing was made")
         );
     }
-    let stretch = Stretch::generate()?;
     let start = Instant::now();
-    let key = stretch.key(&typed)?;
+    let (stretch, key) = Stretch::of(&typed)?;
     Ok(NewKey { is_made: true, stretch: Some(stretch), took: start.elapsed(), ..NewKey::of(key) })
 }
 
@@ -118,11 +155,7 @@ pub fn key_for(sources: &KeySources, id: &StoreId, dir: &Path) -> Result<NewKey,
         let failure = Failure::new(exit::CONFIG, "there is no place for the key: HOME is not set");
         return Err(failure.hint("--key-file FILE"));
     };
-    if is_inside(&path, dir) {
-        let problem =
-            format!("{} lies inside the store: who has the one would have the other", path.display());
-        return Err(Failure::new(exit::USAGE, problem).hint("name a file elsewhere"));
-    }
+    check_outside(&path, dir)?;
     let key = MasterKey::generate()?;
     key.write(&path)?;
     Ok(NewKey { file: Some(path), is_made: true, ..NewKey::of(key) })
@@ -134,36 +167,38 @@ pub fn work_tree(file: &Path) -> Option<PathBuf> {
     file.ancestors().skip(1).find(|folder| folder.join(".git").exists()).map(Path::to_owned)
 }
 
-fn is_inside(path: &Path, dir: &Path) -> bool {
+/// Who gets a copy of the store shall not get its key with it.
+pub fn check_outside(path: &Path, dir: &Path) -> Result<(), Failure> {
     match (std::path::absolute(path), std::path::absolute(dir)) {
-        (Ok(path), Ok(dir)) => path.starts_with(dir),
-        _ => false,
+        (Ok(file), Ok(dir)) if file.starts_with(&dir) => {
+            let problem =
+                format!("{} lies inside the store: who has the one would have the other", path.display());
+            Err(Failure::new(exit::USAGE, problem).hint("name a file elsewhere"))
+        }
+        _ => Ok(()),
     }
 }
 
-fn tell(store: &Store, id: &StoreId, key: &NewKey, json: bool) -> Result<(), Failure> {
+fn tell(
+    store: &Store,
+    id: &StoreId,
+    key: &NewKey,
+    kernel: Option<&(Keyring, String)>,
+    json: bool,
+) -> Result<(), Failure> {
     let dir = store.dir().display().to_string();
     let backend = store.backend().as_str();
-    let file = key.file.as_ref().map(|path| std::path::absolute(path).unwrap_or(path.clone()));
-    let file = file.map(|path| path.display().to_string());
     if json {
-        return output::print_json(
-            &serde_json::json!({"store": dir, "id": id.to_string(), "backend": backend, "key_file": file, "passphrase": key.stretch.is_some()}),
-        );
+        return output::print_json(&serde_json::json!({
+            "store": dir,
+            "id": id.to_string(),
+            "backend": backend,
+            "key_file": key.place(),
+            "passphrase": key.stretch.is_some(),
+            "keyring": kernel.map(|(_, name)| name),
+        }));
     }
-    let key_line = match file {
-        _ if let Some(stretch) = &key.stretch => format!(
-            "key    of your passphrase: {}, {} ms for each try on this machine\n       without it \
-             nothing in the store can be read; what runs unattended cannot open this store\n",
-            stretch.cost(),
-            key.took.as_millis()
-        ),
-        Some(file) if key.is_made => format!(
-            "key    {file}\n       keep a copy elsewhere: without it nothing in the store can be read\n"
-        ),
-        Some(file) => format!("key    {file}, which was there already\n"),
-        None => "key    the one that was given\n".to_owned(),
-    };
     let how = if store.backend() == BackendKind::File { ", in one file" } else { "" };
-    output::print(format!("store  {dir}{how}\n{key_line}"))
+    let kernel = kernel.map_or(String::new(), |(keyring, name)| kernel::told(*keyring, name));
+    output::print(format!("store  {dir}{how}\n{}{kernel}", key.told()))
 }

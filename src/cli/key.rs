@@ -1,14 +1,15 @@
 //! `secretfs key`: the keys of the store, by their ids. Never a key.
 
-use std::path::{Path, PathBuf};
+pub mod kernel;
+mod master;
 
 use serde::Serialize;
 
 use super::progress::Progress;
 use super::report::Failure;
-use super::{Common, config, exit, init, open, output};
+use super::{Common, exit, open, output};
 use crate::secret::Namespace;
-use crate::store::{Access, KeySources, KeyStatus, MasterKey, Store};
+use crate::store::{Access, KeyStatus, Store};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -22,6 +23,10 @@ enum Action {
     Rotate(Rotate),
     /// List the keys and how many secrets each seals
     Status,
+    /// Put the master key into a keyring of the kernel: the store opens with it until the next boot
+    Load(kernel::Args),
+    /// Take the master key out of the kernel's keyrings
+    Unload,
 }
 
 #[derive(clap::Args)]
@@ -32,15 +37,16 @@ struct Rotate {
     /// The master key instead, which wraps the others
     #[arg(long, conflicts_with = "all")]
     master: bool,
-    /// The file for the new master key; one that is there is taken as it is
-    #[arg(long, value_name = "FILE", requires = "master")]
-    to: Option<PathBuf>,
+    #[command(flatten)]
+    to: master::Args,
 }
 
 pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
     match &args.action {
         Action::Status => status(common)?,
-        Action::Rotate(args) if args.master => change_master(args.to.as_deref(), common)?,
+        Action::Load(args) => kernel::load(args, common)?,
+        Action::Unload => kernel::unload(common)?,
+        Action::Rotate(args) if args.master => master::change(&args.to, common)?,
         Action::Rotate(args) => rotate(args.all, common)?,
     }
     Ok(exit::OK)
@@ -97,55 +103,4 @@ fn rotate_one(store: &Store, namespace: &Namespace, common: &Common) -> Result<R
     let mut step = |count| (0..count).for_each(|_| progress.step());
     let secrets = store.rotate_key(namespace, &open::stamp(), &mut step)?;
     Ok(Rotated { namespace: namespace.to_string(), secrets })
-}
-
-fn change_master(to: Option<&Path>, common: &Common) -> Result<(), Failure> {
-    let (store, _) = open::here(common, Access::Write)?;
-    let sources = open::key_sources(common, &config::load(common)?.store);
-    let old = store.key_status()?.master;
-    let (key, file) = new_master(to, &sources, &store)?;
-    if key.id() == old {
-        return Err(Failure::new(
-            exit::USAGE,
-            format!("{} holds the key that the store has", file.display()),
-        )
-        .hint("--to with a file that is not there: a new key is made"));
-    }
-    store.change_master(&key)?;
-    open::scrub(&store);
-    let file = std::path::absolute(&file).unwrap_or(file).display().to_string();
-    if common.json {
-        return output::print_json(&serde_json::json!({"master": key.id(), "key_file": file}));
-    }
-    output::print(format!(
-        "key    {file}\n       keep a copy elsewhere: without it nothing in the store can be read\n\
-         old    no longer opens the store; older backups of it still need it\n"
-    ))
-}
-
-/// The key is in its file, for good, before the store needs it.
-fn new_master(
-    to: Option<&Path>,
-    sources: &KeySources,
-    store: &Store,
-) -> Result<(MasterKey, PathBuf), Failure> {
-    let id = store.id()?;
-    let at = |file: &Path| KeySources { file: Some(file.to_owned()), ..KeySources::default() };
-    let file = match to {
-        Some(file) => {
-            init::key_for(&at(file), &id, store.dir())?;
-            file.to_owned()
-        }
-        None => {
-            let key = MasterKey::generate()?;
-            let place = sources.next_file(&id, &key).ok_or_else(|| {
-                Failure::new(exit::CONFIG, "there is no place for the key: HOME is not set").hint("--to FILE")
-            })?;
-            key.write(&place)?;
-            place
-        }
-    };
-    let written = at(&file).given()?;
-    let key = written.ok_or_else(|| Failure::new(exit::IO, format!("{} is gone", file.display())))?;
-    Ok((key, file))
 }

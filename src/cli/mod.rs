@@ -93,9 +93,9 @@ pub struct Common {
     /// What SECRETFS_MASTER_KEY held
     #[arg(skip)]
     pub env_key: crate::store::EnvKey,
-    /// Whether somebody may be asked for a passphrase
+    /// For a passphrase
     #[arg(skip)]
-    pub asks: bool,
+    pub ask: Option<crate::store::Ask>,
 }
 
 #[derive(Subcommand)]
@@ -199,7 +199,7 @@ pub fn main() -> ExitCode {
         Err(error) => return refuse(&error, &line),
     };
     cli.common.env_key = env_key;
-    cli.common.asks = true;
+    cli.common.ask = Some(crate::store::Ask::new(open::ask_unseen));
     let json = cli.common.json;
     report::speak_json(json);
     // These start their own log, once they have forked if they must.

@@ -21,7 +21,7 @@ impl Common {
             key_file: self.key_file.clone(),
             namespace: self.namespace.clone(),
             env_key: self.env_key.clone(),
-            ask: self.asks.then_some(ask_passphrase),
+            ask: self.ask.clone(),
             waits_for_key: false,
             deploys: false,
         }
@@ -29,7 +29,7 @@ impl Common {
 }
 
 /// A line from the terminal that nobody sees.
-pub fn ask_passphrase(prompt: &str) -> std::io::Result<SecretBytes> {
+pub fn ask_unseen(prompt: &str) -> std::io::Result<SecretBytes> {
     Ok(SecretBytes::new(unseen::ask(prompt)?.into_bytes()))
 }
 

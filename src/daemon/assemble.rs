@@ -62,7 +62,7 @@ impl Choice {
 
     pub fn key_sources(&self, config: &StoreConfig) -> KeySources {
         let file = self.key_file.clone().or_else(|| config.key_file.clone());
-        KeySources { ask: self.ask, ..KeySources::of_process(file, self.env_key.clone()) }
+        KeySources { ask: self.ask.clone(), ..KeySources::of_process(file, self.env_key.clone()) }
     }
 
     pub fn open_store(&self, config: &StoreConfig, access: Access) -> Result<Store, StoreError> {

@@ -94,7 +94,7 @@ fn unreadable(path: &Path, error: &io::Error) -> KeyError {
     refuse(path, error.to_string(), format!("ls -l {}", path.display()))
 }
 
-fn parse(content: &[u8]) -> Option<MasterKey> {
+pub(super) fn parse(content: &[u8]) -> Option<MasterKey> {
     match content.len() {
         32 => Key::from_bytes(content).map(MasterKey),
         _ => parse_hex(content.strip_suffix(b"\n").unwrap_or(content)),
@@ -120,28 +120,28 @@ impl MasterKey {
 
     /// Writes it to a new file that only its owner can read.
     pub fn write(&self, path: &Path) -> Result<(), StoreError> {
-        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(folder)
-                .map_err(StoreError::io("make the folder", folder))?;
-        }
+        write_new(path, &self.line())
+    }
+
+    /// Its digits.
+    pub(super) fn line(&self) -> Zeroizing<Vec<u8>> {
         let mut line = Zeroizing::new(Vec::with_capacity(65));
         for byte in self.0.expose() {
             line.extend([byte >> 4, byte & 15].map(|digit| b"0123456789abcdef"[usize::from(digit)]));
         }
         line.push(b'\n');
-        let mut options = OpenOptions::new();
-        let mut file = options
-            .write(true)
-            .create_new(true)
-            .mode(0o400)
-            .custom_flags(libc::O_NOFOLLOW)
-            .open(path)
-            .map_err(StoreError::io("make the key file", path))?;
-        file.write_all(&line).and_then(|()| file.sync_all()).map_err(StoreError::io("write", path))?;
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        File::open(folder).and_then(|folder| folder.sync_all()).map_err(StoreError::io("sync", folder))
+        line
     }
+}
+
+/// A new file, in a folder that is made if need be, for its owner to read.
+pub(super) fn write_new(path: &Path, content: &[u8]) -> Result<(), StoreError> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut builder = DirBuilder::new();
+    builder.recursive(true).mode(0o700).create(folder).map_err(StoreError::io("make the folder", folder))?;
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true).mode(0o400).custom_flags(libc::O_NOFOLLOW);
+    let mut file = options.open(path).map_err(StoreError::io("make the key file", path))?;
+    file.write_all(content).and_then(|()| file.sync_all()).map_err(StoreError::io("write", path))?;
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(StoreError::io("sync", folder))
 }

@@ -1,5 +1,5 @@
-//! Where the master key comes from, in order. Uses `key_file`, and `sys` to take the key out of
-//! the environment.
+//! Where the master key comes from, in order. Uses `key_file`, `kernel` and `passphrase`, and `sys`
+//! to take the key out of the environment.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -14,12 +14,13 @@ use zeroize::Zeroizing;
 
 use super::cipher::{Id, Key};
 use super::key_file::{self, MasterKey, Trust, parse_hex};
-use super::passphrase::Stretch;
-use super::{StoreId, keyring};
+use super::passphrase::{Ask, Stretch};
+use super::{StoreId, kernel, keyring};
 use crate::secret::SecretBytes;
+use crate::sys::keyring::Keyring;
 
 const VARIABLE: &str = "SECRETFS_MASTER_KEY";
-const CREDENTIAL: &str = "secretfs.key";
+pub(super) const CREDENTIAL: &str = "secretfs.key";
 
 /// What `SECRETFS_MASTER_KEY` held. Copies share it.
 #[derive(Clone, Default)]
@@ -52,13 +53,6 @@ impl std::fmt::Debug for EnvKey {
     }
 }
 
-/// Asks whoever sits at the terminal.
-pub type Ask = fn(&str) -> std::io::Result<SecretBytes>;
-
-/// How often a passphrase is asked for. It spares who mistypes a new start, and holds back nobody
-/// who tries without us: what does that is what each try costs.
-const TRIES: usize = 3;
-
 /// The places to look in, the first that has a fitting key wins.
 #[derive(Clone, Default)]
 pub struct KeySources {
@@ -69,6 +63,8 @@ pub struct KeySources {
     pub credentials: Option<PathBuf>,
     /// Where the default key files lie, one per store.
     pub folder: Option<PathBuf>,
+    /// Whether the kernel's keyrings are looked through.
+    pub kernel: bool,
     /// For a passphrase, last of all. `None` where nobody sits.
     pub ask: Option<Ask>,
 }
@@ -77,7 +73,7 @@ impl KeySources {
     /// What this process was given.
     pub fn of_process(file: Option<PathBuf>, environment: EnvKey) -> Self {
         let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
-        Self { file, environment, credentials, folder: default_folder(), ask: None }
+        Self { file, environment, credentials, folder: default_folder(), kernel: true, ask: None }
     }
 
     /// Where `init` puts the key of a new store.
@@ -109,7 +105,7 @@ impl KeySources {
         let mut consider = |key: MasterKey, source: String| {
             let fits = keyring::id_of(&key.0) == *wanted;
             if !fits {
-                skipped.push(source);
+                skipped.push(format!("{source}: it is for another store"));
             }
             fits.then_some(key)
         };
@@ -134,21 +130,15 @@ impl KeySources {
                 return Ok(key);
             }
         }
-        match Stretch::of_store(dir)? {
-            Some(stretch) => self.ask_for(&stretch, wanted),
+        if self.kernel
+            && let Some(key) = kernel::find(store, wanted, &mut skipped)
+        {
+            return Ok(key);
+        }
+        match Stretch::of_store(dir, wanted)? {
+            Some(stretch) => self.ask.as_ref().ok_or(KeyError::NobodyToAsk)?.for_key(&stretch),
             None => Err(KeyError::NoneFits { skipped, default }),
         }
-    }
-
-    fn ask_for(&self, stretch: &Stretch, wanted: &Id) -> Result<MasterKey, KeyError> {
-        let ask = self.ask.ok_or(KeyError::NobodyToAsk)?;
-        for _ in 0..TRIES {
-            let key = stretch.key(&ask("Passphrase of the store: ").map_err(KeyError::NotTyped)?)?;
-            if keyring::id_of(&key.0) == *wanted {
-                return Ok(key);
-            }
-        }
-        Err(KeyError::WrongPassphrase)
     }
 }
 
@@ -180,6 +170,10 @@ pub enum KeyError {
     NotTyped(std::io::Error),
     #[error("it has another passphrase")]
     WrongPassphrase,
+    #[error("the {} keyring of the kernel cannot be used: {problem}", .keyring.as_str())]
+    Keyring { keyring: Keyring, problem: String },
+    #[error("systemd-creds made no credential: {0}")]
+    Credential(String),
     #[error("its file `passphrase` is not what was written")]
     Stretch,
     #[error("its passphrase takes {0} MiB of memory, which are not to be had")]
@@ -188,8 +182,7 @@ pub enum KeyError {
 
 fn none_fits(skipped: &[String], default: &Option<PathBuf>) -> String {
     if !skipped.is_empty() {
-        let lines: Vec<_> =
-            skipped.iter().map(|source| format!("skipped {source}: it is for another store")).collect();
+        let lines: Vec<_> = skipped.iter().map(|source| format!("skipped {source}")).collect();
         return format!("no key fits it\n  {}", lines.join("\n  "));
     }
     match default {
@@ -208,6 +201,10 @@ impl KeyError {
                 "run it on a terminal; what runs unattended needs a store with a key file".into()
             }
             Self::WrongPassphrase => "try again: without its passphrase nothing in it can be read".into(),
+            Self::Keyring { .. } => {
+                "keep the key in a file: --key-file FILE; containers and units may forbid keyrings".into()
+            }
+            Self::Credential(_) => "systemd-creds setup, as root, makes the key of this machine".into(),
             Self::Stretch => "restore it from a backup of the store: without it no passphrase fits".into(),
             Self::NoMemory(_) => "end other programs, or raise the limit on memory".into(),
         }

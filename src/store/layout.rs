@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::StoreError;
 use super::backend::BackendKind;
-use super::passphrase::{self, Stretch};
+use super::passphrase;
 
 /// What `FORMAT` says before it names the backend.
 const FORMAT: &str = "secretfs store 1\nbackend ";
@@ -50,11 +50,6 @@ impl Layout {
         }
     }
 
-    /// Keeps what makes the key out of its passphrase.
-    pub(super) fn keep(&self, passphrase: Option<&Stretch>) -> Result<(), StoreError> {
-        passphrase.map_or(Ok(()), |stretch| self.write_new(passphrase::FILE, &stretch.encode()))
-    }
-
     /// Empties a folder that did not become a store after all.
     pub(super) fn discard(&self) {
         let (rows, beside) = self.backend.files();
@@ -81,7 +76,7 @@ impl Layout {
 
     pub(super) fn finish(&self) -> Result<(), StoreError> {
         self.write_new("FORMAT", format!("{FORMAT}{}\n", self.backend.as_str()).as_bytes())?;
-        File::open(&self.dir).and_then(|dir| dir.sync_all()).map_err(StoreError::io("sync", &self.dir))
+        self.sync()
     }
 
     /// The folder of a store that is there, with everything in it as it should be.
@@ -139,6 +134,27 @@ impl Layout {
 
     fn path(&self, name: &str) -> PathBuf {
         self.dir.join(name)
+    }
+
+    /// Puts a file in the place of another: the old one or the new one is there, whatever happens.
+    pub(super) fn replace(&self, name: &str, content: &[u8]) -> Result<(), StoreError> {
+        let new = format!("{name}.new");
+        let _ = std::fs::remove_file(self.path(&new));
+        self.write_new(&new, content)?;
+        let path = self.path(name);
+        std::fs::rename(self.path(&new), &path).map_err(StoreError::io("replace", &path))?;
+        self.sync()
+    }
+
+    pub(super) fn remove(&self, name: &str) -> Result<(), StoreError> {
+        let path = self.path(name);
+        std::fs::remove_file(&path).map_err(StoreError::io("remove", &path))?;
+        self.sync()
+    }
+
+    /// Until then a power cut could undo what was made, renamed or removed here.
+    fn sync(&self) -> Result<(), StoreError> {
+        File::open(&self.dir).and_then(|dir| dir.sync_all()).map_err(StoreError::io("sync", &self.dir))
     }
 
     fn write_new(&self, name: &str, content: &[u8]) -> Result<(), StoreError> {

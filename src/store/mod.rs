@@ -5,22 +5,25 @@
 //! Below [`Store`]: `view` reads and `change` writes one commit, over rows that a `backend`
 //! (`sqlite`, or `file` where that cannot work) keeps without understanding them; `cipher`,
 //! `keyring`, `index` and `record` make rows out of secrets; `sequence` tells other processes,
-//! `opened`, `seen` and `labels` are what this one holds and remembers; `layout`, `key_file`,
-//! `passphrase` and `key_source` guard the folder and the key.
+//! `opened`, `seen` and `labels` are what this one holds and remembers; `layout` guards the folder,
+//! `key_source` the key, with `key_file`, `kernel`, `credential` and `passphrase`.
 
 mod backend;
 mod change;
 mod cipher;
+mod credential;
 mod error;
 mod file;
 mod freshness;
 mod gone;
 mod index;
+mod kernel;
 mod key_file;
 mod key_source;
 mod keyring;
 mod labels;
 mod layout;
+mod master;
 mod model;
 mod namespaces;
 mod opened;
@@ -45,12 +48,13 @@ use jiff::Timestamp;
 pub use backend::BackendKind;
 pub use change::{Change, Keep, Stamp};
 pub use error::StoreError;
+pub use kernel::unload;
 pub use key_file::MasterKey;
-pub use key_source::{Ask, EnvKey, KeyError, KeySources};
+pub use key_source::{EnvKey, KeyError, KeySources};
 pub use labels::Question;
 pub use model::{Edit, FIELD_LIMIT, NewVersion, Reading, SecretInfo, Used, VALUE_LIMIT, VersionInfo};
 pub use namespaces::NamespaceInfo;
-pub use passphrase::Stretch;
+pub use passphrase::{Ask, Stretch};
 pub use rotation::{DataKey, KeyStatus, NamespaceKeyStatus};
 pub use salvage::{Damage, Inspection};
 pub use whole::Whole;
@@ -123,7 +127,9 @@ impl Store {
         passphrase: Option<&Stretch>,
     ) -> Result<Self, StoreError> {
         let salt = SecretBytes::copy_of(masters.salt.expose());
-        let founded = layout.keep(passphrase).and_then(|()| found(&layout, id, masters));
+        let founded = passphrase
+            .map_or(Ok(()), |stretch| stretch.keep(&layout))
+            .and_then(|()| found(&layout, id, masters));
         let opened = founded.inspect_err(|_| layout.discard())?;
         let opened = RwLock::new(Arc::new(opened));
         let tallies = Tallies::default();
@@ -139,7 +145,9 @@ impl Store {
         masters.check_root(&root)?;
         let salt = SecretBytes::copy_of(masters.salt.expose());
         let opened = RwLock::new(Arc::new(Opened::new(backend, layout.clone(), 0, Arc::new(masters))?));
-        let (id, sources, tallies) = (StoreId(root.store), Some(sources.clone()), Tallies::default());
+        // Whoever serves others from it later does not stop to ask.
+        let sources = Some(KeySources { ask: None, ..sources.clone() });
+        let (id, tallies) = (StoreId(root.store), Tallies::default());
         let store = Self { layout, access, sources, id, salt, opened, tallies };
         if access == Access::Write {
             store.heal()?;
@@ -222,6 +230,14 @@ impl Store {
         &self,
         work: impl FnOnce(&Opened, &dyn Write) -> Result<(T, u64), E>,
     ) -> Result<T, E> {
+        self.alone(|opened, lock| self.transact(opened, lock, work))
+    }
+
+    /// What `work` does, no other process does meanwhile.
+    fn alone<T, E: From<StoreError>>(
+        &self,
+        work: impl FnOnce(&Opened, &WriterLock) -> Result<T, E>,
+    ) -> Result<T, E> {
         if self.access == Access::Read {
             return Err(StoreError::ReadOnly.into());
         }
@@ -229,10 +245,9 @@ impl Store {
         self.reopen_if_replaced()?;
         // Whatever it was opened with: the key that it has now.
         self.read(|_, _| Ok(()))?;
-        let opened = self.opened();
-        let outcome = self.transact(&opened, &lock, work);
+        let outcome = work(&self.opened(), &lock);
         // If this fails, the sequence stays as it is: moving, or right.
-        let _ = self.settle(&opened, &lock);
+        let _ = self.settle(&self.opened(), &lock);
         outcome
     }
 
@@ -337,12 +352,12 @@ impl Store {
 
     /// Opens the files that are there now, with the key that fits: a new one that is known, the one in
     /// use, or another that has come to the sources.
-    fn reopen_with(&self, new: Option<Masters>) -> Result<(), StoreError> {
+    fn reopen_with(&self, new: Option<Arc<Masters>>) -> Result<(), StoreError> {
         let layout = Layout::open(self.layout.dir())?;
         let mut slot = self.opened.write().unwrap_or_else(PoisonError::into_inner);
         let backend = layout.backend().open(&layout.rows(), self.access)?;
         let root = backend.read()?.root()?;
-        let known = new.map(Arc::new).into_iter().chain([slot.masters.clone()]);
+        let known = new.into_iter().chain([slot.masters.clone()]);
         let masters = match known.into_iter().find(|masters| masters.id == root.key) {
             Some(masters) => masters,
             None => Arc::new(self.other_masters(&root)?),
@@ -353,7 +368,10 @@ impl Store {
 
     /// Of the master key that the store was given while it is open.
     fn other_masters(&self, root: &RootRow) -> Result<Masters, StoreError> {
-        let none = || KeyError::NoneFits { skipped: vec!["the key in use".into()], default: None };
+        let none = || KeyError::NoneFits {
+            skipped: vec!["the key in use: it is for another store".into()],
+            default: None,
+        };
         let sources = self.sources.as_ref().filter(|_| root.store == self.id.0).ok_or_else(none)?;
         Ok(Masters::derive(&sources.find(self.layout.dir(), &StoreId(root.store), &root.key)?.0))
     }

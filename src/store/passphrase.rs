@@ -1,9 +1,13 @@
 //! A master key that is made of a passphrase: Argon2id, with what it costs and its salt in a file
 //! of the store. What that file asks for is bounded before a byte is reserved. Uses argon2.
 
-use std::io::ErrorKind;
+use std::fs::File;
+use std::io::{self, ErrorKind, Read};
 use std::ops::RangeInclusive;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use base64::Engine;
@@ -11,8 +15,10 @@ use base64::prelude::BASE64_STANDARD;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::cipher::{Key, random};
+use super::change::hex;
+use super::cipher::{Id, Key, random};
 use super::key_file::MasterKey;
+use super::layout::Layout;
 use super::{KeyError, StoreError};
 use crate::secret::SecretBytes;
 
@@ -23,11 +29,60 @@ pub(super) const FILE: &str = "passphrase";
 const MEMORY_KIB: RangeInclusive<u32> = 8 << 10..=1 << 20;
 const PASSES: RangeInclusive<u32> = 1..=32;
 const LANES: RangeInclusive<u32> = 1..=16;
+/// The most bytes of the file.
+const LIMIT: u64 = 64 << 10;
+
+/// How often a passphrase is asked for at once.
+const TRIES: u32 = 3;
+/// The longest wait after wrong ones.
+const LONGEST: Duration = Duration::from_secs(30);
+
+/// Asks whoever sits at the terminal.
+#[derive(Clone, Debug)]
+pub struct Ask {
+    line: fn(&str) -> io::Result<SecretBytes>,
+    /// How many wrong answers this process was given. Copies share it.
+    wrong: Arc<AtomicU32>,
+}
+
+impl Ask {
+    /// `line` shows a text, and reads a line that nobody sees.
+    pub fn new(line: fn(&str) -> io::Result<SecretBytes>) -> Self {
+        Self { line, wrong: Arc::default() }
+    }
+
+    /// The key of the passphrase that is typed. Who guesses here waits longer each time; who has a
+    /// copy of the store guesses without us, and nothing but what each try costs holds them back.
+    pub(super) fn for_key(&self, stretch: &Stretch) -> Result<MasterKey, KeyError> {
+        for tries in 0..TRIES {
+            let prompt = if tries == 0 { "Passphrase of the store: " } else { "That is not it. Again: " };
+            let typed = (self.line)(prompt).map_err(KeyError::NotTyped)?;
+            // Not before it is asked for: what is typed meanwhile would be seen.
+            std::thread::sleep(wait_after(self.wrong.load(Ordering::Relaxed)));
+            let key = stretch.derive(&typed)?;
+            if key.id() == stretch.key {
+                return Ok(key);
+            }
+            self.wrong.fetch_add(1, Ordering::Relaxed);
+        }
+        Err(KeyError::WrongPassphrase)
+    }
+}
+
+/// Doubled with each wrong answer.
+fn wait_after(wrong: u32) -> Duration {
+    match wrong {
+        0 => Duration::ZERO,
+        _ => Duration::from_secs(1 << (wrong - 1).min(5)).min(LONGEST),
+    }
+}
 
 /// How a passphrase becomes a key.
 #[derive(Clone, Serialize, Deserialize, PartialEq, Eq, Debug)]
 #[serde(deny_unknown_fields)]
 pub struct Stretch {
+    /// The id of the key that it makes.
+    key: String,
     kdf: Kdf,
     memory_kib: u32,
     passes: u32,
@@ -43,10 +98,21 @@ enum Kdf {
 }
 
 impl Stretch {
-    /// The second choice of RFC 9106, for machines that have other things in their memory.
-    pub fn generate() -> Result<Self, StoreError> {
-        let salt = BASE64_STANDARD.encode(random::<16>()?);
-        Ok(Self { kdf: Kdf::Argon2id, memory_kib: 64 << 10, passes: 3, lanes: 4, salt })
+    /// A new key of this passphrase, and how it was made. The costs are the second choice of RFC
+    /// 9106, for machines that have other things in their memory.
+    pub fn of(passphrase: &SecretBytes) -> Result<(Self, MasterKey), StoreError> {
+        Self { memory_kib: 64 << 10, passes: 3, lanes: 4, ..Self::unused()? }.made(passphrase)
+    }
+
+    /// With a new salt, and of no key yet.
+    fn unused() -> Result<Self, StoreError> {
+        let (key, salt) = (String::new(), BASE64_STANDARD.encode(random::<16>()?));
+        Ok(Self { key, kdf: Kdf::Argon2id, memory_kib: 0, passes: 0, lanes: 0, salt })
+    }
+
+    fn made(self, passphrase: &SecretBytes) -> Result<(Self, MasterKey), StoreError> {
+        let key = self.derive(passphrase)?;
+        Ok((Self { key: key.id(), ..self }, key))
     }
 
     /// What it costs, to be told.
@@ -55,7 +121,7 @@ impl Stretch {
     }
 
     /// The key of this passphrase. Takes a part of a second and `memory_kib` of memory.
-    pub fn key(&self, passphrase: &SecretBytes) -> Result<MasterKey, KeyError> {
+    fn derive(&self, passphrase: &SecretBytes) -> Result<MasterKey, KeyError> {
         let salt = BASE64_STANDARD.decode(&self.salt).ok().filter(|salt| salt.len() == 16);
         let is_bounded = MEMORY_KIB.contains(&self.memory_kib)
             && PASSES.contains(&self.passes)
@@ -75,83 +141,50 @@ impl Stretch {
         Key::from_bytes(&*key).map(MasterKey).ok_or(KeyError::Stretch)
     }
 
-    pub(super) fn encode(&self) -> Vec<u8> {
-        let mut text = serde_json::to_vec(self).expect("numbers and text");
-        text.push(b'\n');
-        text
+    /// How the key with this id is made; `None` if it is not of a passphrase.
+    pub(super) fn of_store(dir: &Path, wanted: &Id) -> Result<Option<Self>, KeyError> {
+        let wanted = hex(wanted);
+        Ok(read(dir)?.into_iter().find(|stretch| stretch.key == wanted))
     }
 
-    /// What the store in this folder asks for; `None` if it has another key.
-    pub(super) fn of_store(dir: &Path) -> Result<Option<Self>, KeyError> {
-        match std::fs::read(dir.join(FILE)) {
-            Ok(text) => serde_json::from_slice(&text).map(Some).map_err(|_| KeyError::Stretch),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(_) => Err(KeyError::Stretch),
+    /// Keeps it in the store, beside what is there: until all of the store has the new key, the old
+    /// one has to open it.
+    pub(super) fn keep(&self, layout: &Layout) -> Result<(), StoreError> {
+        let all = read(layout.dir())?.into_iter().chain([self.clone()]);
+        layout.replace(FILE, &encode(all))
+    }
+}
+
+/// Drops what makes another key than this.
+pub(super) fn keep_only(key: &Id, layout: &Layout) -> Result<(), StoreError> {
+    let all = read(layout.dir())?;
+    let key = hex(key);
+    let kept: Vec<_> = all.iter().filter(|stretch| stretch.key == key).cloned().collect();
+    match (kept.len() == all.len(), kept.is_empty()) {
+        (true, _) => Ok(()),
+        (false, true) => layout.remove(FILE),
+        (false, false) => layout.replace(FILE, &encode(kept)),
+    }
+}
+
+fn encode(all: impl IntoIterator<Item = Stretch>) -> Vec<u8> {
+    let line = |stretch| serde_json::to_string(&stretch).expect("numbers and text") + "\n";
+    all.into_iter().map(line).collect::<String>().into_bytes()
+}
+
+/// A line for each key; the file is not there if the store has none of a passphrase.
+fn read(dir: &Path) -> Result<Vec<Stretch>, KeyError> {
+    let mut text = Vec::new();
+    match File::open(dir.join(FILE)).and_then(|file| file.take(LIMIT).read_to_end(&mut text)) {
+        Ok(0) => Err(KeyError::Stretch),
+        Ok(_) => {
+            let lines = serde_json::Deserializer::from_slice(&text).into_iter();
+            lines.collect::<Result<_, _>>().map_err(|_| KeyError::Stretch)
         }
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+        Err(_) => Err(KeyError::Stretch),
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn key(stretch: &Stretch, passphrase: &[u8]) -> Result<[u8; 32], KeyError> {
-        stretch.key(&SecretBytes::copy_of(passphrase)).map(|key| *key.0.expose())
-    }
-
-    fn cheap() -> Stretch {
-        Stretch { memory_kib: 8 << 10, passes: 1, lanes: 1, ..Stretch::generate().unwrap() }
-    }
-
-    /// The program `argon2` of the reference implementation says the same:
-    /// `printf password | argon2 somesaltsomesalt -id -m 13 -t 2 -p 4 -l 32`.
-    #[test]
-    fn the_key_is_that_of_argon2id() {
-        let salt = BASE64_STANDARD.encode(b"somesaltsomesalt");
-        let stretch = Stretch { kdf: Kdf::Argon2id, memory_kib: 8192, passes: 2, lanes: 4, salt };
-        let hex: String =
-            key(&stretch, b"password").unwrap().iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(hex, "89df82b26283f35c8b07e651fd5e12e15c3d7774106edb7e7e0f9e3bc6bf411c");
-    }
-
-    #[test]
-    fn a_key_belongs_to_its_passphrase_and_salt() {
-        let stretch = cheap();
-        let one = key(&stretch, b"one").unwrap();
-        assert!(one == key(&stretch, b"one").unwrap());
-        assert!(one != key(&stretch, b"two").unwrap() && one != key(&cheap(), b"one").unwrap());
-    }
-
-    /// Refused at once: nothing of this size is ever reserved.
-    #[test]
-    fn costs_out_of_bounds_are_refused() {
-        for stretch in [
-            Stretch { memory_kib: u32::MAX, ..cheap() },
-            Stretch { memory_kib: (1 << 20) + 1, ..cheap() },
-            Stretch { memory_kib: 0, ..cheap() },
-            Stretch { passes: 0, ..cheap() },
-            Stretch { passes: u32::MAX, ..cheap() },
-            Stretch { lanes: 0, ..cheap() },
-            Stretch { lanes: u32::MAX, ..cheap() },
-            Stretch { salt: String::new(), ..cheap() },
-            Stretch { salt: "not base64".into(), ..cheap() },
-            Stretch { salt: BASE64_STANDARD.encode([0; 15]), ..cheap() },
-        ] {
-            assert!(matches!(key(&stretch, b"one"), Err(KeyError::Stretch)), "{stretch:?}");
-        }
-    }
-
-    #[test]
-    fn what_is_written_is_what_is_read() {
-        let folder = tempfile::tempdir().unwrap();
-        assert_eq!(Stretch::of_store(folder.path()).unwrap(), None);
-        let stretch = Stretch::generate().unwrap();
-        let write = |text: &[u8]| std::fs::write(folder.path().join(FILE), text).unwrap();
-        write(&stretch.encode());
-        assert_eq!(Stretch::of_store(folder.path()).unwrap(), Some(stretch));
-        for text in ["", "{}", r#"{"kdf":"scrypt","memory_kib":1,"passes":1,"lanes":1,"salt":""}"#] {
-            write(text.as_bytes());
-            assert!(matches!(Stretch::of_store(folder.path()), Err(KeyError::Stretch)), "{text}");
-        }
-    }
-}
+mod tests;

@@ -1,13 +1,13 @@
 //! The rotation of keys. That of a namespace: a new key seals, the old one only opens until all is
-//! sealed anew, and is destroyed in a later transaction that has found nothing under it. That of
-//! the master key: one transaction. Uses `keyring`, and the transactions of `store`.
+//! sealed anew, and is destroyed in a later transaction that has found nothing under it. Uses
+//! `keyring`, and the transactions of `store`.
 
 use serde::Serialize;
 
 use super::backend::{KeyRow, Read, Write};
 use super::change::{Stamp, hex};
 use super::cipher::{Id, Mac, key_id};
-use super::keyring::{Masters, NamespaceKeys, PURPOSE_DATA, STATE_ACTIVE};
+use super::keyring::{NamespaceKeys, PURPOSE_DATA, STATE_ACTIVE};
 use super::view::View;
 use super::{MasterKey, Store, StoreError};
 use crate::secret::{Namespace, SecretName};
@@ -133,38 +133,6 @@ impl Store {
         });
         Ok(found?.unwrap_or_default())
     }
-
-    /// Wraps all keys with another master key, which has to be kept safe before this is called: from
-    /// the commit on, nothing opens without it.
-    pub fn change_master(&self, new: &MasterKey) -> Result<(), StoreError> {
-        let new = Masters::derive(&new.0);
-        self.write(|opened, rows| {
-            let mut view = View::new(rows, &opened.masters)?;
-            view.check_keyring(None)?;
-            let store = view.root.store;
-            for row in rows.namespaces()? {
-                let name = opened.masters.namespace_name(&store, &row)?;
-                for key in rows.keys(&row.id)? {
-                    rows.put_key(&opened.masters.rewrapped(&new, &store, &key)?)?;
-                }
-                rows.put_namespace(&new.namespace_row(&store, row.id, &name)?)?;
-            }
-            view.root.key = new.id;
-            let epoch = view.vouch_for_keyring(rows, &new)?;
-            check_opens(rows, &new)?;
-            Ok::<_, StoreError>(((), epoch))
-        })?;
-        self.reopen_with(Some(new))?;
-        self.recheck()
-    }
-}
-
-/// Reads back what is about to be committed.
-fn check_opens(rows: &dyn Write, masters: &Masters) -> Result<(), StoreError> {
-    let view = View::new(rows, masters)?;
-    view.check_keyring(None)?;
-    let open = |row| masters.unwrap(&view.root.store, row, &rows.keys(&row.id)?).map(drop);
-    rows.namespaces()?.iter().try_for_each(open)
 }
 
 fn is_data(key: &KeyRow) -> bool {

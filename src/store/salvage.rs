@@ -58,7 +58,7 @@ impl Store {
     pub fn save_into(&self, dir: &Path, stamp: &Stamp) -> Result<Inspection, StoreError> {
         let id = self.id()?;
         self.read(|view, opened| {
-            let stretch = Stretch::of_store(self.dir())?;
+            let stretch = Stretch::of_store(self.dir(), &view.root.key)?;
             let layout = Layout::claim(dir, self.backend())?;
             let new = Self::founded(layout, id, opened.masters.clone(), stretch.as_ref())?;
             let mut waiting: Option<(Namespace, Vec<Remains>)> = None;

@@ -8,6 +8,7 @@ pub mod filesystem;
 pub mod group;
 pub mod hardening;
 pub mod identity;
+pub mod keyring;
 pub mod lease;
 pub mod limits;
 pub mod link;

@@ -22,6 +22,7 @@ pub mod template;
 pub mod terminal;
 mod tools;
 pub mod transcript;
+pub mod typing;
 mod user;
 mod writer;
 

@@ -139,8 +139,14 @@ fn source(store: &Store, sources: &KeySources) -> Option<(String, Option<PathBuf
         return Some(("systemd's credential secretfs.key".to_owned(), None));
     }
     let default = store.id().ok().and_then(|id| sources.default_file(&id));
-    match default.filter(|path| path.exists()) {
+    match default.filter(|path| opens(&KeySources { file: Some(path.clone()), ..none() })) {
         Some(path) => file(&path),
+        None if opens(&KeySources { folder: sources.folder.clone(), ..none() }) => {
+            Some(("the key file of the last change of the key".to_owned(), None))
+        }
+        None if opens(&KeySources { kernel: true, ..none() }) => {
+            Some(("a keyring of the kernel".to_owned(), None))
+        }
         None => Some(("its passphrase".to_owned(), None)),
     }
 }

@@ -160,7 +160,7 @@ fn sources_are_tried_in_order_and_keys_of_other_stores_are_named() {
             environment: EnvKey(variable.map(|text| Arc::new(SecretBytes::copy_of(text.as_bytes())))),
             credentials: Some(folder.clone()),
             folder: Some(folder.clone()),
-            ask: None,
+            ..KeySources::default()
         };
         let found = sources.find(Path::new("/nowhere"), &store, &wanted);
         for name in ["given", CREDENTIAL, &format!("{store}.key")] {

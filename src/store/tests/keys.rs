@@ -159,7 +159,7 @@ fn change_master(fixture: Fixture) {
     let before = reader.pulse().unwrap();
     let new = MasterKey::generate().unwrap();
     new.write(&sources.next_file(&reader.id().unwrap(), &new).unwrap()).unwrap();
-    fixture.store.change_master(&new).unwrap();
+    fixture.store.change_master(&new, None).unwrap();
     // Whoever finds the new key goes on; whoever does not says that it lacks a key.
     assert_all_there(&reader);
     assert!(reader.pulse().unwrap() != before);
@@ -174,4 +174,30 @@ fn change_master(fixture: Fixture) {
     rotate(&reopened).unwrap();
     assert_all_there(&reader);
     reader.verify().unwrap();
+}
+
+/// The disk gives back something else than what was written: the store keeps the key it had.
+#[test]
+fn a_wrapping_that_does_not_open_is_put_back() {
+    let fixture = Fixture::new();
+    put(&fixture.store, "a", b"one");
+    let before = fixture.store.pulse().unwrap();
+    let new = Arc::new(Masters::derive(&MasterKey::generate().unwrap().0));
+    let outcome = fixture.store.alone(|opened, lock| {
+        let wrap = |opened: &Opened, rows: &dyn Write| master::rewrap(rows, &opened.masters, &new);
+        let before = fixture.store.transact(opened, lock, wrap)?;
+        fixture.store.reopen_with(Some(new.clone()))?;
+        fixture.store.check_opens()?;
+        let database = rusqlite::Connection::open(fixture.store.dir().join("store.db")).unwrap();
+        assert_eq!(database.execute("UPDATE keys SET wrapped = zeroblob(100)", []).unwrap(), 2);
+        assert!(matches!(fixture.store.check_opens(), Err(StoreError::Corrupt(_))));
+        fixture.store.put_back(opened, lock, &before)
+    });
+    outcome.unwrap();
+    for store in [&fixture.store, &fixture.reopen(Access::Write)] {
+        assert_eq!(get(store, "a", None), Ok(b"one".to_vec()));
+        assert!(store.inspect().unwrap().damages.is_empty());
+    }
+    assert!(fixture.store.pulse().unwrap() > before);
+    put(&fixture.store, "a", b"two");
 }
