@@ -146,7 +146,7 @@ fn put(change: &mut Change<'_>, number: u64) -> Result<(), StoreError> {
     for counter in COUNTERS {
         let value = NewVersion::of_value(SecretBytes::copy_of(number.to_string().as_bytes()));
         change.put(&name(counter), value, &Edit::default())?;
-        change.prune(&name(counter), &Keep { newest: 3, since: None })?;
+        change.prune(&name(counter), &Keep { newest: 3, since: None, pinned: Default::default() })?;
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 //! references against the providers, and what a reader should know. May use every layer.
 
 mod finding;
+mod pins;
 mod references;
 mod report;
 mod settings;
@@ -18,6 +19,7 @@ use crate::config::Config;
 use crate::sys::lease;
 use crate::template::Template;
 use finding::{Finding, Kind};
+pub use pins::Pins;
 use report::Report;
 use subject::Subject;
 

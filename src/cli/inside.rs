@@ -106,12 +106,12 @@ fn gone() -> Failure {
 }
 
 /// A failure for the other process to tell: status, problem and hint.
-fn in_writing(failure: &Failure) -> Vec<u8> {
+pub(super) fn in_writing(failure: &Failure) -> Vec<u8> {
     let hint = failure.hint.as_deref().unwrap_or_default();
     [&[failure.status][..], failure.problem.as_bytes(), b"\0", hint.as_bytes()].concat()
 }
 
-fn read_back(report: &[u8]) -> Failure {
+pub(super) fn read_back(report: &[u8]) -> Failure {
     let (&status, text) = report.split_first().unwrap_or((&exit::SOFTWARE, b"nothing was said"));
     let text = String::from_utf8_lossy(text);
     let (problem, hint) = text.split_once('\0').unwrap_or((&text, ""));

@@ -1,5 +1,7 @@
 //! `secretfs namespace`: the namespaces of the store, each with keys of its own. Never a value.
 
+mod hand;
+
 use nix::unistd::{Uid, User};
 
 use super::report::Failure;
@@ -20,6 +22,8 @@ enum Action {
         /// Like a secret's name, or user:UID
         name: String,
     },
+    /// Give a namespace to a user of this machine, as a store of that user's own
+    Hand(hand::Args),
     /// List the namespaces
     List,
     /// Remove a namespace with its keys and all that is in it
@@ -35,6 +39,10 @@ enum Action {
 pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
     match &args.action {
         Action::Create { name } => create(name, common)?,
+        Action::Hand(args) => {
+            let (common, namespace) = of(args.name(), common)?;
+            hand::run(args, &namespace, &common)?;
+        }
         Action::List => list(common)?,
         Action::Rm { name, yes } => remove(name, *yes, common)?,
     }

@@ -19,7 +19,7 @@ use super::salvage::Remains;
 use super::view::View;
 use super::{Edit, NewVersion, SecretInfo, StoreError};
 use crate::secret::{FieldName, Namespace, SecretBytes, SecretName};
-pub use versions::Keep;
+pub use versions::{Fate, Keep};
 
 /// Who changes something, and when.
 #[derive(Clone, Debug)]
@@ -180,8 +180,9 @@ impl<'a> Change<'a> {
 
     /// Puts what is left of a secret of another store in here, as it was there. If the active version
     /// is not among it, another must not take its place unseen: the secret is disabled.
-    pub(super) fn adopt(&mut self, remains: Remains) -> Result<(), StoreError> {
-        let Remains { mut header, records } = remains;
+    pub(super) fn adopt(&mut self, remains: &Remains) -> Result<(), StoreError> {
+        let Remains { header, records } = remains;
+        let mut header = header.clone();
         let has = |version| records.iter().any(|(number, _)| *number == version);
         (1..=header.latest).filter(|&version| !has(version)).for_each(|version| header.gone.insert(version));
         if !has(header.active) {

@@ -16,6 +16,7 @@ mod error;
 mod file;
 mod freshness;
 mod gone;
+mod hand;
 mod index;
 mod kernel;
 mod key_file;
@@ -46,8 +47,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 use jiff::Timestamp;
 
 pub use backend::BackendKind;
-pub use change::{Change, Keep, Stamp};
+pub use change::{Change, Fate, Keep, Stamp};
 pub use error::StoreError;
+pub use hand::Belongings;
 pub use kernel::unload;
 pub use key_file::MasterKey;
 pub use key_source::{EnvKey, KeyError, KeySources};

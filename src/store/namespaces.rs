@@ -3,8 +3,11 @@
 
 use serde::Serialize;
 
+use super::backend::Write;
 use super::change::Stamp;
 use super::index::BUCKETS;
+use super::keyring::NamespaceKeys;
+use super::view::View;
 use super::{Store, StoreError};
 use crate::secret::Namespace;
 
@@ -51,9 +54,12 @@ impl Store {
         if *namespace == Namespace::default() {
             return Err(StoreError::Refused(format!("the namespace `{namespace}` is always there")));
         }
-        self.change_keyring(namespace, |view, rows, keys| {
-            view.rows.keys(&keys.id)?.iter().try_for_each(|key| rows.remove_key(&keys.id, &key.kid))?;
-            rows.remove_namespace(&keys.id)
-        })
+        self.change_keyring(namespace, remove)
     }
+}
+
+/// Its keys first.
+pub(super) fn remove(view: &View<'_>, rows: &dyn Write, keys: &NamespaceKeys) -> Result<(), StoreError> {
+    view.rows.keys(&keys.id)?.iter().try_for_each(|key| rows.remove_key(&keys.id, &key.kid))?;
+    rows.remove_namespace(&keys.id)
 }

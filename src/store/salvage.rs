@@ -76,7 +76,7 @@ impl Store {
 
     fn adopt(&self, (namespace, all): (Namespace, Vec<Remains>), stamp: &Stamp) -> Result<(), StoreError> {
         self.change(&namespace, stamp.clone(), |change| {
-            all.into_iter().try_for_each(|remains| change.adopt(remains))
+            all.iter().try_for_each(|remains| change.adopt(remains))
         })
     }
 }

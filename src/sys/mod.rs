@@ -23,6 +23,7 @@ pub mod signal;
 pub mod spare;
 mod unswapped;
 pub mod uptime;
+pub mod user;
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};

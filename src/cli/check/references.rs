@@ -38,12 +38,12 @@ pub(super) fn look_up(
 }
 
 /// A single value that is asked for: a variable of a profile, or what is waited for.
-struct Variable {
-    place: Place,
-    readings: Readings,
+pub(super) struct Variable {
+    pub(super) place: Place,
+    pub(super) readings: Readings,
 }
 
-fn variables(config: &Config) -> Result<Vec<Variable>, Failure> {
+pub(super) fn variables(config: &Config) -> Result<Vec<Variable>, Failure> {
     let named =
         config.profiles.iter().flat_map(|(profile, it)| it.env.iter().map(move |entry| (profile, entry)));
     named
@@ -55,7 +55,7 @@ fn variables(config: &Config) -> Result<Vec<Variable>, Failure> {
 }
 
 /// What the daemon waits for before it says that it is ready.
-fn waited_for(config: &Config) -> Result<Vec<Variable>, Failure> {
+pub(super) fn waited_for(config: &Config) -> Result<Vec<Variable>, Failure> {
     let place = |index: usize| Place::from(&config.error_at(&["ready", &index.to_string()], ""));
     let numbered = config.ready.iter().enumerate();
     numbered

@@ -106,7 +106,7 @@ impl Content {
             change.disable(name, true)?;
         }
         if outcome == Outcome::Overwritten {
-            change.prune(name, &Keep { newest: 1, since: None })?;
+            change.prune(name, &Keep { newest: 1, since: None, pinned: Default::default() })?;
         }
         Ok((outcome, Some(version)))
     }

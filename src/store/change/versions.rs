@@ -1,6 +1,8 @@
 //! The versions of a secret that is there: which one is active, and which ones are gone for good.
 //! Part of `change`.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 
 use super::super::StoreError;
@@ -10,20 +12,44 @@ use super::Change;
 use crate::secret::SecretName;
 
 /// Which versions stay when old ones are pruned. The active one always does.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Keep {
     /// So many of the newest.
     pub newest: usize,
     /// Those that came at this time or later.
     pub since: Option<Timestamp>,
+    /// Those that somebody names by their number.
+    pub pinned: BTreeSet<u64>,
+}
+
+/// What becomes of a version when old ones are pruned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    Goes,
+    Active,
+    Pinned,
+    Newest,
+    Young,
 }
 
 impl Keep {
     /// Those of a secret's versions, oldest first, that do not stay.
     pub fn leaves_out(&self, versions: &[VersionInfo]) -> Vec<u64> {
-        let old = &versions[..versions.len().saturating_sub(self.newest)];
-        let is_old = |it: &&VersionInfo| !it.active && self.since.is_none_or(|since| it.created_at < since);
-        old.iter().filter(is_old).map(|it| it.version).collect()
+        let fates = self.fates(versions).into_iter();
+        fates.filter(|(_, fate)| *fate == Fate::Goes).map(|(version, _)| version).collect()
+    }
+
+    /// What becomes of each of them.
+    pub fn fates(&self, versions: &[VersionInfo]) -> Vec<(u64, Fate)> {
+        let old = versions.len().saturating_sub(self.newest);
+        let fate = |at: usize, it: &VersionInfo| match () {
+            () if it.active => Fate::Active,
+            () if self.pinned.contains(&it.version) => Fate::Pinned,
+            () if at >= old => Fate::Newest,
+            () if self.since.is_some_and(|since| it.created_at >= since) => Fate::Young,
+            () => Fate::Goes,
+        };
+        versions.iter().enumerate().map(|(at, it)| (it.version, fate(at, it))).collect()
     }
 }
 

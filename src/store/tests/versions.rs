@@ -105,7 +105,8 @@ fn a_destroyed_version_cannot_be_put_back() {
 fn pruning_keeps_what_is_active_new_or_young() {
     let prune = |fixture: &Fixture, newest, since: Option<i64>| {
         let since = since.map(|second| Timestamp::from_second(second).unwrap());
-        change(&fixture.store, |it| it.prune(&name("a"), &Keep { newest, since })).unwrap()
+        change(&fixture.store, |it| it.prune(&name("a"), &Keep { newest, since, pinned: Default::default() }))
+            .unwrap()
     };
     let fixture = with_versions(6);
     change(&fixture.store, |it| it.activate(&name("a"), 2)).unwrap();
