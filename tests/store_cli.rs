@@ -315,6 +315,19 @@ fn an_interrupted_prompt_leaves_nothing_behind() {
     assert_eq!(said(&store.run(&["exists", "token"])).0, 1);
 }
 
+/// Half a key would be stored, and the shell would show the rest and run it.
+#[test]
+fn a_paste_of_several_lines_is_refused() {
+    let store = TestStore::new();
+    let screen = on_a_terminal(&store, &["set", "pem"], "-----BEGIN\rhunter2\r-----END\n");
+    assert!(screen.contains("more lines were typed") && !screen.contains("hunter2"), "{screen}");
+    assert_eq!(said(&store.run(&["exists", "pem"])).0, 1);
+    let screen = on_a_terminal(&store, &["set", "key"], "an arrow\u{1b}[D\n");
+    assert!(screen.contains("a key was typed that no value holds"), "{screen}");
+    on_a_terminal(&store, &["set", "tab"], "a\tb\n");
+    assert_eq!(stdout_of(&store.run(&["get", "tab"])), "a\tb");
+}
+
 #[test]
 fn a_terminal_sees_no_value() {
     let store = TestStore::new();

@@ -61,7 +61,16 @@ fn each_field_has_its_rule_and_the_error_names_it() {
     ] {
         stdout_of(&set_fields(&store, "connection-string", &[("url", url)]));
     }
-    for url in ["host=db user=app", "postgres://u:p@db:port/x", "redis://a\n", "://x", "redis:", "a://%zz"] {
+    for url in [
+        "host=db user=app",
+        "postgres://u:p@db:port/x",
+        "localhost:5432",
+        "u:p@tcp(db:3306)/x",
+        "redis://a\n",
+        "://x",
+        "redis:",
+        "a://%zz",
+    ] {
         is_refused(&set_fields(&store, "connection-string", &[("url", url)]), "its field `url` is no URL");
     }
     stdout_of(&set_fields(&store, "bearer", &[("token", "eyJhbGciOi.J9_-~+/=")]));
@@ -134,7 +143,7 @@ fn a_certificate_takes_its_own_key_and_no_other() {
             );
         }
     }
-    let [(_, [rsa, _]), .., (_, [edwards, _]), _] = &pairs;
+    let [(_, [rsa, stranger]), .., (_, [edwards, _]), _] = &pairs;
     is_refused(&set(&rsa.public, &edwards.private), "its field `key` does not belong");
     for (cert, key, words) in [
         (&*rsa.private, &*rsa.private, "its field `cert` holds no certificate"),
@@ -151,6 +160,8 @@ fn a_certificate_takes_its_own_key_and_no_other() {
         set_fields(&store, "certificate", &fields)
     };
     stdout_of(&chained(&format!("{}{}", rsa.public, edwards.public)));
+    is_refused(&chained(&stranger.public), "its field `chain` is not in order");
+    is_refused(&chained(&format!("{}{}", rsa.public, rsa.private)), "its field `chain` holds a private key");
     is_refused(&chained("x"), "its field `chain` is no chain");
     is_refused(&chained(&rsa.private), "its field `chain` is no chain");
 }

@@ -2,7 +2,7 @@
 
 use super::report::Failure;
 use super::{Common, confirm, exit, named, open, output};
-use crate::store::Access;
+use crate::store::{Access, Scrub};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -29,7 +29,7 @@ pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
     }
     confirm::removal(&format!("version {version} of {name}"), "with its values", args.yes)?;
     store.change(&namespace, open::stamp(), |change| change.destroy(&name, version))?;
-    open::scrub(&store);
+    open::scrub(&store, Scrub::Files);
     match common.json {
         true => output::print_json(&serde_json::json!({"name": info.name, "destroyed": [version]}))?,
         false => output::print(format!("{name}: version {version} destroyed\n"))?,

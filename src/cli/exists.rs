@@ -1,6 +1,6 @@
 //! `secretfs exists`: answers by its exit status alone.
 
-use super::named::Readings;
+use super::named::{self, Readings};
 use super::report::Failure;
 use super::{Common, exit, open, output};
 use crate::secret::{Reference, SecretName};
@@ -17,7 +17,9 @@ pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
     let readings = Readings::of(&args.name)?;
     let (store, namespace) = open::here(common, Access::Read)?;
     let mut is_there = false;
-    for Reference { key, field } in &readings.references {
+    for reference in &readings.references {
+        named::of_store(reference)?;
+        let Reference { key, field } = reference;
         let name = SecretName::parse(&key.path).map_err(|error| Failure::new(exit::DATA, error))?;
         let versions = store.versions(&namespace, &name)?.unwrap_or_default();
         let wanted = |it: &&VersionInfo| key.version.map_or(it.active, |version| version == it.version);

@@ -17,7 +17,7 @@ use super::set::parse_type;
 use super::{Common, completions, exit, open, output};
 use crate::clock::{Clock, SystemClock};
 use crate::secret::{Namespace, SecretType};
-use crate::store::{Access, Edit, StoreError};
+use crate::store::{Access, Edit, Scrub, StoreError};
 use crate::template::Format;
 use elsewhere::OtherStore;
 use found::{Found, refuse_twins};
@@ -124,7 +124,7 @@ pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
     match outcome {
         Ok(lines) => {
             if choice == OnConflict::Overwrite {
-                open::scrub(&store);
+                open::scrub(&store, Scrub::Files);
             }
             tell(&lines, common)?;
             args.files.iter().filter(|path| *path != Path::new("-")).for_each(|path| {

@@ -7,7 +7,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use super::key::kernel;
 use super::report::{Failure, warn};
-use super::{Common, config, exit, open, output};
+use super::{Common, config, exit, open, output, unseen};
 use crate::config::StoreBackend;
 use crate::store::{BackendKind, KeyError, KeySources, MasterKey, Store, StoreError, StoreId, Stretch};
 use crate::sys::keyring::Keyring;
@@ -125,7 +125,7 @@ fn two_keys() -> Failure {
 
 /// A new one, typed twice.
 pub fn key_of_passphrase() -> Result<NewKey, Failure> {
-    let ask = |prompt| open::ask_unseen(prompt).map_err(|error| Failure::from(KeyError::NotTyped(error)));
+    let ask = |prompt| unseen::ask(prompt).map_err(|error| Failure::from(KeyError::NotTyped(error)));
     let typed = ask("New passphrase: ")?;
     if typed.is_empty() {
         return Err(Failure::new(exit::DATA, "nothing was typed").hint("several words that you can keep"));

@@ -9,7 +9,7 @@ use super::progress::Progress;
 use super::report::Failure;
 use super::{Common, exit, open, output};
 use crate::secret::Namespace;
-use crate::store::{Access, KeyStatus, Store};
+use crate::store::{Access, KeyStatus, Scrub, Store};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -85,7 +85,7 @@ fn rotate(all: bool, common: &Common) -> Result<(), Failure> {
     let namespaces = if all { store.namespaces()? } else { vec![namespace] };
     let done: Vec<_> =
         namespaces.iter().map(|it| rotate_one(&store, it, common)).collect::<Result<_, Failure>>()?;
-    open::scrub(&store);
+    open::scrub(&store, Scrub::Log);
     if common.json {
         return output::print_json(&done);
     }

@@ -199,7 +199,7 @@ pub fn main() -> ExitCode {
         Err(error) => return refuse(&error, &line),
     };
     cli.common.env_key = env_key;
-    cli.common.ask = Some(crate::store::Ask::new(open::ask_unseen));
+    cli.common.ask = Some(crate::store::Ask::new(unseen::ask));
     let json = cli.common.json;
     report::speak_json(json);
     // These start their own log, once they have forked if they must.

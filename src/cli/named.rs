@@ -73,10 +73,18 @@ pub fn find(store: &Store, namespace: &Namespace, text: &str) -> Result<Named, F
     })
 }
 
+/// That no other provider is meant.
+pub fn of_store(reference: &Reference) -> Result<(), Failure> {
+    let Some(provider) = &reference.key.provider else { return Ok(()) };
+    let problem = format!("`{reference}` names the provider {provider}; only the store is looked into here");
+    let hint = format!("secretfs exec --env NAME={reference} -- COMMAND");
+    Err(Failure::new(exit::DATA, problem).hint(hint))
+}
+
 /// Finds a secret for a command that is about all of it.
 pub fn find_whole(store: &Store, namespace: &Namespace, text: &str) -> Result<SecretInfo, Failure> {
-    whole(text)?;
-    Ok(find(store, namespace, text)?.info)
+    let name = whole(text)?;
+    store.describe(namespace, &name)?.ok_or_else(|| missing(store, namespace, name.as_str()))
 }
 
 /// The name of a whole secret, as it has to be given where one is made, changed or removed.
@@ -91,24 +99,29 @@ pub fn whole(text: &str) -> Result<SecretName, Failure> {
         )
         .hint(format!("leave it at `{path}`; `secretfs get {text}` prints a single value")));
     }
-    SecretName::parse(text).map_err(|error| Failure::new(exit::DATA, error))
+    SecretName::parse(text).map_err(|error| {
+        let failure = Failure::new(exit::DATA, error);
+        match text.split_once('=').filter(|(name, _)| SecretName::parse(name).is_ok()) {
+            Some((name, _)) => {
+                failure.hint(format!("secretfs set {name} asks for the value, or takes it from stdin"))
+            }
+            None => failure,
+        }
+    })
 }
 
 fn look_up(store: &Store, namespace: &Namespace, reference: &Reference) -> Result<Option<Named>, Failure> {
     let Reference { key, field } = reference;
-    if let Some(provider) = &key.provider {
-        let problem =
-            format!("`{reference}` names the provider {provider}; only the store is looked into here");
-        let hint = format!("secretfs exec --env NAME={reference} -- COMMAND");
-        return Err(Failure::new(exit::DATA, problem).hint(hint));
-    }
+    of_store(reference)?;
     let name = SecretName::parse(&key.path).map_err(|error| Failure::new(exit::DATA, error))?;
-    let info = store.describe(namespace, &name)?.filter(|info| has_field(info, field.as_ref()));
-    Ok(info.map(|info| Named { name, field: field.clone(), version: key.version, info }))
-}
-
-fn has_field(info: &SecretInfo, field: Option<&FieldName>) -> bool {
-    field.is_none_or(|field| info.fields.iter().any(|known| known == field.as_str()))
+    let Some(mut info) = store.describe(namespace, &name)? else { return Ok(None) };
+    if let Some(version) = key.version {
+        let versions = store.versions(namespace, &name)?.unwrap_or_default();
+        let fields = versions.into_iter().find(|it| it.version == version).map(|it| it.fields);
+        info.fields = fields.unwrap_or(info.fields);
+    }
+    let has_field = field.as_ref().is_none_or(|field| info.fields.iter().any(|it| it == field.as_str()));
+    Ok(has_field.then(|| Named { name, field: field.clone(), version: key.version, info }))
 }
 
 fn no_such_field(store: &Store, namespace: &Namespace, reference: &Reference) -> Option<Failure> {

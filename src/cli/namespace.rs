@@ -7,7 +7,7 @@ use nix::unistd::{Uid, User};
 use super::report::Failure;
 use super::{Common, confirm, exit, open, output};
 use crate::secret::Namespace;
-use crate::store::{Access, NamespaceInfo, StoreError};
+use crate::store::{Access, NamespaceInfo, Scrub, StoreError};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -75,7 +75,7 @@ fn remove(name: &str, yes: bool, common: &Common) -> Result<(), Failure> {
     let gone = store.list(&namespace).unwrap_or_default();
     store.remove_namespace(&namespace)?;
     store.forget_uses(&gone);
-    open::scrub(&store);
+    open::scrub(&store, Scrub::Log);
     tell(&namespace, "removed", &common)
 }
 

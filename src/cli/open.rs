@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 
 use super::report::{Failure, warn};
-use super::{Common, config, exit, unseen};
+use super::{Common, config, exit};
 use crate::clock::{Clock, SystemClock};
 use crate::config::StoreConfig;
 use crate::daemon::assemble::{self, AssembleError, Choice};
-use crate::secret::{NameError, Namespace, SecretBytes};
-use crate::store::{Access, KeyError, KeySources, Stamp, Store, StoreError};
+use crate::secret::{NameError, Namespace};
+use crate::store::{Access, KeyError, KeySources, Scrub, Stamp, Store, StoreError};
 
 impl Common {
     /// What it says of the store.
@@ -26,11 +26,6 @@ impl Common {
             deploys: false,
         }
     }
-}
-
-/// A line from the terminal that nobody sees.
-pub fn ask_unseen(prompt: &str) -> std::io::Result<SecretBytes> {
-    Ok(SecretBytes::new(unseen::ask(prompt)?.into_bytes()))
 }
 
 pub fn open_store(common: &Common, config: &StoreConfig, access: Access) -> Result<Store, Failure> {
@@ -49,8 +44,8 @@ pub fn stamp_at(now: Timestamp) -> Stamp {
 
 /// What was removed shall be gone from the files, too. That it is not yet is no failure: it is
 /// removed, and what is left of it is sealed.
-pub fn scrub(store: &Store) {
-    match store.scrub() {
+pub fn scrub(store: &Store, what: Scrub) {
+    match store.scrub(what) {
         Ok(true) => {}
         Ok(false) => {
             warn("the store is being read: sealed bytes of what was removed stay in its log for now")

@@ -70,7 +70,7 @@ pub fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> Opti
 }
 
 /// A name that somebody else has chosen tells the terminal nothing; a cell may have several lines.
-fn visible(cell: &str) -> String {
+pub fn visible(cell: &str) -> String {
     cell.chars().map(|c| if c.is_control() && c != '\n' { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 

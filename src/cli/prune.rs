@@ -8,7 +8,7 @@ use super::check::Pins;
 use super::report::{Failure, note};
 use super::{Common, config, confirm, exit, named, open, output, when};
 use crate::secret::{Namespace, SecretName};
-use crate::store::{Access, Fate, Keep, Store};
+use crate::store::{Access, Fate, Keep, Scrub, Store};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -78,7 +78,7 @@ pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
         };
         names.iter().map(prune).collect::<Result<Vec<_>, Failure>>()
     })?;
-    open::scrub(&store);
+    open::scrub(&store, Scrub::Files);
     tell(&with_some(done), "destroyed", common)?;
     Ok(exit::OK)
 }

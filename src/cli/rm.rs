@@ -3,7 +3,7 @@
 use super::report::Failure;
 use super::{Common, confirm, exit, named, open, output};
 use crate::secret::SecretName;
-use crate::store::Access;
+use crate::store::{Access, Scrub};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -27,7 +27,7 @@ pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
     store
         .change(&namespace, open::stamp(), |change| names.iter().try_for_each(|name| change.remove(name)))?;
     store.forget_uses(&gone);
-    open::scrub(&store);
+    open::scrub(&store, Scrub::Log);
     if common.json {
         output::print_json(&serde_json::json!({"removed": args.names}))?;
     } else {

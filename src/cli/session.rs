@@ -70,7 +70,8 @@ impl From<Error> for Failure {
 
 fn status(error: &Error) -> u8 {
     match error.class() {
-        Class::Denied | Class::Expired | Class::Revoked => exit::NO_PERMISSION,
+        Class::Denied => exit::NO_PERMISSION,
+        Class::Expired | Class::Revoked => exit::NO_INPUT,
         Class::NoKey if error.missing().is_some() => exit::NO_INPUT,
         Class::NoKey => exit::NO_PERMISSION,
         Class::Tampered => exit::IO,

@@ -129,7 +129,9 @@ impl Target<'_> {
                 .collect());
         }
         refuse_shared_stdin(names, values)?;
-        names.iter().map(|name| self.ask(name, values)).collect()
+        let inputs = names.iter().map(|name| self.ask(name, values)).collect();
+        values.check_all_taken()?;
+        inputs
     }
 
     /// Reads the values of one secret, once it is clear that they are wanted.
@@ -186,11 +188,22 @@ impl Input {
         let has_fields = matches!(entry, Entry::Fields(_));
         let kind = kind.unwrap_or_else(|| kind_of(edit.kind, there.as_ref(), has_fields));
         let mut fields = if keep_others { change.fields(&name)? } else { Fields::new() };
-        fields.extend(values::fields_of(entry, &name, kind)?);
+        let new = values::fields_of(entry, &name, kind)?;
+        let is_kept = fields.keys().any(|field| !new.contains_key(field));
+        if is_kept && expires_at.is_none() && there.as_ref().is_some_and(|it| it.has_expired(change.now())) {
+            return Err(expired(&name));
+        }
+        fields.extend(new);
         let edit = Edit { kind: Some(kind), ..edit.clone() };
         let version = change.put(&name, NewVersion { fields, expires_at }, &edit)?;
         Ok(Done { name: name.to_string(), version })
     }
+}
+
+/// What has expired must not come back for ever by way of its neighbour.
+fn expired(name: &SecretName) -> Failure {
+    let problem = format!("`{name}` has expired: fields that are not named would be valid again");
+    Failure::new(exit::DATA, problem).hint("name all of its fields, or say --expires WHEN")
 }
 
 fn tell(done: &[Done], json: bool) -> Result<u8, Failure> {

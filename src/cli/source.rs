@@ -79,8 +79,7 @@ fn shown(error: &TemplateError) -> String {
 fn status(error: &TemplateError) -> u8 {
     use crate::template::Kind;
     match error.kind {
-        Kind::Missing(_) | Kind::Ambiguous(_) => exit::NO_INPUT,
-        Kind::Expired(_) | Kind::Revoked(_) => exit::NO_PERMISSION,
+        Kind::Missing(_) | Kind::Ambiguous(_) | Kind::Expired(_) | Kind::Revoked(_) => exit::NO_INPUT,
         _ => exit::DATA,
     }
 }

@@ -1,6 +1,7 @@
 //! Where new values come from: stdin, a prompt that does not echo, a file, and, with a warning,
 //! the command line. Values go from there into `SecretBytes` without a detour.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{IsTerminal, Read};
@@ -35,6 +36,9 @@ pub struct ValueArgs {
     /// When this version expires: 30d, 2027-01-31, 2027-01-31T12:00:00Z
     #[arg(long, value_name = "WHEN")]
     pub expires: Option<String>,
+    /// Whether anything was asked for at the terminal.
+    #[arg(skip)]
+    asked: Cell<bool>,
 }
 
 pub type Fields = BTreeMap<FieldName, SecretBytes>;
@@ -69,6 +73,17 @@ impl ValueArgs {
             self.read_whole(name, kind)?
         };
         Ok(Values { fields, keep_others: false })
+    }
+
+    /// That nothing was typed beyond what was asked for. To be called after the last question.
+    pub fn check_all_taken(&self) -> Result<(), Failure> {
+        match self.asked.get() && unseen::more_was_typed() {
+            true => {
+                Err(Failure::new(exit::DATA, "more lines were typed than were asked for; nothing was stored")
+                    .hint("a value of several lines comes from a file: --field NAME=@FILE, or from stdin"))
+            }
+            false => Ok(()),
+        }
     }
 
     /// Many secrets at once, by their names.
@@ -151,6 +166,7 @@ impl ValueArgs {
     }
 
     fn prompt(&self, name: &SecretName, field: Option<&str>) -> Result<SecretBytes, Failure> {
+        self.asked.set(true);
         self.not_empty(prompt(name, field)?, "the prompt")
     }
 
@@ -199,9 +215,8 @@ fn stdin_asks() -> bool {
 
 fn prompt(name: &SecretName, field: Option<&str>) -> Result<SecretBytes, Failure> {
     let what = field.map_or_else(|| name.to_string(), |field| format!("{name}.{field}"));
-    let typed = unseen::ask(&format!("{what}: "))
-        .map_err(|error| Failure::new(exit::DATA, format!("no value was typed for {what}: {error}")))?;
-    Ok(SecretBytes::new(typed.into_bytes()))
+    unseen::ask(&format!("{what}: "))
+        .map_err(|error| Failure::new(exit::DATA, format!("no value was typed for {what}: {error}")))
 }
 
 /// A line loses its end; whatever has several lines, or none, is kept byte for byte.

@@ -108,13 +108,13 @@ const PAIR_HINT: &str = "set both in one command: --field cert=@FILE --field key
 
 fn certificate(fields: &Fields) -> Result<(), FieldError> {
     let value = |name| fields.get(name).map(SecretBytes::expose);
-    let leaf = match value("cert").map(certificates) {
-        Some(Some(found)) => found.into_iter().next(),
+    let own = match value("cert").map(certificates) {
+        Some(Some(found)) => found,
         Some(None) => return Err(FieldError::new("cert", "holds no certificate in PEM", CERT_HINT)),
-        None => None,
+        None => Vec::new(),
     };
-    if value("chain").is_some_and(|chain| certificates(chain).is_none()) {
-        return Err(FieldError::new("chain", "is no chain of certificates in PEM", CHAIN_HINT));
+    if let Some(chain) = value("chain") {
+        check_chain(&own, chain).map_err(|problem| FieldError::new("chain", problem, CHAIN_HINT))?;
     }
     let Some(key) = value("key") else { return Ok(()) };
     let private = key::private(key).ok_or(FieldError::new(
@@ -122,11 +122,30 @@ fn certificate(fields: &Fields) -> Result<(), FieldError> {
         "holds no private key in PEM that can be read",
         KEY_HINT,
     ))?;
-    let public = leaf.and_then(|leaf| PublicKey::of_certificate(&leaf));
+    let public = own.first().and_then(PublicKey::of_certificate);
     match public.zip(private).is_none_or(|(public, private)| public == private) {
         true => Ok(()),
         false => Err(FieldError::new("key", "does not belong to its field `cert`", PAIR_HINT)),
     }
+}
+
+fn check_chain(own: &[Certificate], chain: &[u8]) -> Result<(), &'static str> {
+    let found = certificates(chain).ok_or("is no chain of certificates in PEM")?;
+    if holds_a_key(chain) {
+        return Err("holds a private key, and is what everybody may see");
+    }
+    match own.iter().chain(&found).is_sorted_by(|one, next| is_issued_by(one, next)) {
+        true => Ok(()),
+        false => Err("is not in order: each has to have issued the one before"),
+    }
+}
+
+fn is_issued_by(one: &Certificate, next: &Certificate) -> bool {
+    one.tbs_certificate().issuer() == next.tbs_certificate().subject()
+}
+
+fn holds_a_key(text: &[u8]) -> bool {
+    pem::blocks(text).is_some_and(|blocks| blocks.iter().any(|block| block.label.ends_with("PRIVATE KEY")))
 }
 
 /// All certificates of a PEM text; `None` if there is none, or one cannot be read.

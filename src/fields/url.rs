@@ -1,6 +1,10 @@
 //! URLs as connection strings have them: any scheme, and several hosts as some databases take
 //! them, which RFC 3986 does not know. Pure; uses std only.
 
+/// Schemes that name no host. For any other, what stands before the first colon is more often a user
+/// or a host (`user:password@tcp(host)/name`).
+const LOCAL: [&str; 6] = ["duckdb", "file", "jdbc", "odbc", "sqlite", "unix"];
+
 pub(super) struct Url {
     /// In small letters.
     pub(super) scheme: String,
@@ -16,6 +20,9 @@ impl Url {
             && scheme.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'));
         let is_plain = !rest.is_empty() && !text.contains(|c: char| c.is_whitespace() || c.is_control());
         if !is_scheme || !is_plain || !escapes_are_whole(rest) {
+            return None;
+        }
+        if !rest.starts_with("//") && !LOCAL.contains(&scheme.to_ascii_lowercase().as_str()) {
             return None;
         }
         let authority = rest.strip_prefix("//").map(|rest| rest.split(['/', '?', '#']).next().unwrap_or(""));

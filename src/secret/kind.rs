@@ -23,6 +23,7 @@ pub enum SecretType {
 }
 
 impl SecretType {
+    /// Stores know them by their place in it: a new one comes last.
     pub const ALL: [Self; 10] = [
         Self::Plain,
         Self::ApiKey,

@@ -22,7 +22,8 @@ pub enum NameError {
     Empty { what: &'static str },
     #[error("the {what} has {length} characters; {most} are the most")]
     TooLong { what: &'static str, length: usize, most: usize },
-    #[error("the {what} `{name}` has a character that is not allowed: {found:?} (allowed are {allowed})")]
+    /// `name` ends at it: what follows may be a value (`NAME=VALUE`).
+    #[error("the {what} `{name}…` has a character that is not allowed: {found:?} (allowed are {allowed})")]
     Character { what: &'static str, name: String, found: char, allowed: &'static str },
     #[error("the {what} `{name}` has an empty, `.` or `..` part between its slashes")]
     Segment { what: &'static str, name: String },
@@ -124,9 +125,9 @@ fn check_characters(
     allowed: &'static str,
     is_allowed: impl Fn(char) -> bool,
 ) -> Result<(), NameError> {
-    match text.chars().find(|&c| !is_allowed(c)) {
+    match text.char_indices().find(|(_, c)| !is_allowed(*c)) {
         None => Ok(()),
-        Some(found) => Err(NameError::Character { what, name: text.to_owned(), found, allowed }),
+        Some((at, found)) => Err(NameError::Character { what, name: text[..at].to_owned(), found, allowed }),
     }
 }
 

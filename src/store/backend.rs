@@ -23,9 +23,19 @@ pub(super) trait Backend: Send + Sync {
 
     /// Takes what was removed or replaced out of the files, as far as a commit leaves it there.
     /// False if readers are in the way, for longer than a writer waits for another.
-    fn scrub(&self) -> Result<bool, StoreError> {
+    fn scrub(&self, _: Scrub) -> Result<bool, StoreError> {
         Ok(true)
     }
+}
+
+/// What is scrubbed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scrub {
+    /// Where commits are written first. What is left elsewhere are fragments that nothing opens, or
+    /// whose keys are gone.
+    Log,
+    /// Everything: the files are written anew, which takes as long as they are large.
+    Files,
 }
 
 pub(super) trait Read {

@@ -35,6 +35,8 @@ pub struct Change<'a> {
     keys: NamespaceKeys,
     stamp: Stamp,
     buckets: BTreeMap<u8, Touched>,
+    /// Whether the namespace is made by this transaction.
+    pub(super) is_first: bool,
 }
 
 /// A bucket as this transaction changes it; sealed anew at its end.
@@ -54,13 +56,20 @@ impl<'a> Change<'a> {
     ) -> Result<Self, StoreError> {
         let mut view = View::new(rows, masters)?;
         view.root.epoch += 1;
-        let keys = match view.namespace(namespace)? {
+        let there = view.namespace(namespace)?;
+        let is_first = there.is_none();
+        let keys = match there {
             Some(keys) => keys,
             None => add_namespace(rows, &mut view, namespace)?,
         };
         // To the millisecond, as it is stored.
         let now = Timestamp::from_millisecond(stamp.now.as_millisecond()).unwrap_or(stamp.now);
-        Ok(Self { rows, view, keys, stamp: Stamp { now, ..stamp }, buckets: BTreeMap::new() })
+        Ok(Self { rows, view, keys, stamp: Stamp { now, ..stamp }, buckets: BTreeMap::new(), is_first })
+    }
+
+    /// When it happens.
+    pub fn now(&self) -> Timestamp {
+        self.stamp.now
     }
 
     /// A secret as this transaction sees it; `None` if there is none.
@@ -95,6 +104,7 @@ impl<'a> Change<'a> {
         let record = Record {
             created: self.stamp.now,
             created_by: self.stamp.by.clone(),
+            kind: Some(header.kind),
             expires: new.expires_at,
             fields: new.fields,
         };

@@ -88,7 +88,7 @@ impl StoreError {
             Self::Newer { .. } => "update secretfs; this one has changed nothing".into(),
             Self::Sealed(error) => error.hint(),
             Self::Corrupt(_) => {
-                "restore the store's folder from a backup; nothing was changed or thrown away".into()
+                "secretfs store verify says what is damaged and what can be saved; nothing was changed".into()
             }
             Self::Busy(_) => "try again; `fuser -v STORE/sequence` shows who holds it".into(),
             Self::ReadOnly => "write where the filesystem is mounted read-write".into(),

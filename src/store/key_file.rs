@@ -29,6 +29,9 @@ pub(super) enum Trust {
 pub(super) fn read(path: &Path, trust: Trust) -> Result<MasterKey, KeyError> {
     let file = open(path)?;
     check(path, &file.metadata().map_err(|error| unreadable(path, &error))?, trust)?;
+    if trust == Trust::Owner {
+        check_folder(path)?;
+    }
     let mut content = Zeroizing::new(Vec::with_capacity(128));
     file.take(128).read_to_end(&mut content).map_err(|error| unreadable(path, &error))?;
     parse(&content).ok_or_else(|| no_key(path))
@@ -75,6 +78,18 @@ fn check(path: &Path, meta: &Metadata, trust: Trust) -> Result<(), KeyError> {
         return Err(refuse(path, problem, format!("find / -xdev -samefile {name}, and remove the others")));
     }
     Ok(())
+}
+
+/// Whoever may rename in the folder can put another file in its place.
+fn check_folder(path: &Path) -> Result<(), KeyError> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mode = folder.metadata().map_err(|error| unreadable(path, &error))?.mode();
+    match mode & 0o022 != 0 && mode & libc::S_ISVTX == 0 {
+        true => {
+            Err(refuse(path, "others can write to its folder", format!("chmod go-w {}", folder.display())))
+        }
+        false => Ok(()),
+    }
 }
 
 fn no_key(path: &Path) -> KeyError {
@@ -142,6 +157,10 @@ pub(super) fn write_new(path: &Path, content: &[u8]) -> Result<(), StoreError> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true).mode(0o400).custom_flags(libc::O_NOFOLLOW);
     let mut file = options.open(path).map_err(StoreError::io("make the key file", path))?;
-    file.write_all(content).and_then(|()| file.sync_all()).map_err(StoreError::io("write", path))?;
+    file.write_all(content).and_then(|()| file.sync_all()).map_err(|error| {
+        // Half a key would be in the way of the next try.
+        let _ = std::fs::remove_file(path);
+        StoreError::io("write", path)(error)
+    })?;
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(StoreError::io("sync", folder))
 }

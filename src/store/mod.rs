@@ -46,7 +46,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use jiff::Timestamp;
 
-pub use backend::BackendKind;
+pub use backend::{BackendKind, Scrub};
 pub use change::{Change, Fate, Keep, Stamp};
 pub use error::StoreError;
 pub use hand::Belongings;
@@ -268,9 +268,10 @@ impl Store {
     }
 
     /// Takes out of the files what a commit has removed but left there. False if readers are in the
-    /// way.
-    pub fn scrub(&self) -> Result<bool, StoreError> {
-        self.opened().backend.scrub()
+    /// way. Other writers wait meanwhile.
+    pub fn scrub(&self, what: Scrub) -> Result<bool, StoreError> {
+        let _lock = WriterLock::acquire(&self.layout.sequence(), PATIENCE)?;
+        self.opened().backend.scrub(what)
     }
 
     /// The moment at which the store stands, unless it is just changing: costs two system calls.

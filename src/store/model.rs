@@ -132,6 +132,12 @@ impl From<Header> for SecretInfo {
     }
 }
 
+impl SecretInfo {
+    pub fn has_expired(&self, now: Timestamp) -> bool {
+        self.expires_at.is_some_and(|end| end <= now)
+    }
+}
+
 impl NewVersion {
     /// A plain value.
     pub fn of_value(value: SecretBytes) -> Self {

@@ -43,10 +43,10 @@ impl Store {
 
     /// Makes an empty namespace with keys of its own.
     pub fn create_namespace(&self, namespace: &Namespace, stamp: Stamp) -> Result<(), StoreError> {
-        if self.namespaces()?.contains(namespace) {
-            return Err(StoreError::NamespaceExists(namespace.to_string()));
-        }
-        self.change(namespace, stamp, |_| Ok(()))
+        self.change(namespace, stamp, |change| match change.is_first {
+            true => Ok(()),
+            false => Err(StoreError::NamespaceExists(namespace.to_string())),
+        })
     }
 
     /// Removes a namespace: first its keys, without which nothing of it can be read, then its rows.

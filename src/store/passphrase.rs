@@ -27,7 +27,7 @@ pub(super) const FILE: &str = "passphrase";
 
 /// Whoever can write to the store shall not be able to make its owner's machine run out of memory.
 const MEMORY_KIB: RangeInclusive<u32> = 8 << 10..=1 << 20;
-const PASSES: RangeInclusive<u32> = 1..=32;
+const PASSES: RangeInclusive<u32> = 1..=16;
 const LANES: RangeInclusive<u32> = 1..=16;
 /// The most bytes of the file.
 const LIMIT: u64 = 64 << 10;

@@ -71,6 +71,7 @@ impl Header {
     /// Makes a version the active one.
     pub(super) fn show(&mut self, version: u64, record: &Record) {
         self.active = version;
+        self.kind = record.kind.unwrap_or(self.kind);
         self.expires = self.end_of(version, record);
         self.fields = record.fields.keys().map(ToString::to_string).collect();
     }
@@ -90,24 +91,31 @@ impl Header {
 pub(super) struct Record {
     pub(super) created: Timestamp,
     pub(super) created_by: String,
+    /// Those of the first layout do not say it: they are of the secret's type.
+    pub(super) kind: Option<SecretType>,
     pub(super) expires: Option<Timestamp>,
     pub(super) fields: BTreeMap<FieldName, SecretBytes>,
 }
 
 /// The layout of what follows, all numbers little-endian: created i64 (ms), expires i64 (ms, MIN
-/// for never), created_by (u32 length, bytes), count u32, then name and value of each field.
-const LAYOUT: u8 = 1;
+/// for never), created_by (u32 length, bytes), type (its place in `SecretType::ALL`; not in the first
+/// layout), count u32, then name and value of each field.
+const LAYOUT: u8 = 2;
+const FIRST_LAYOUT: u8 = 1;
 
 impl Record {
     pub(super) fn encode(&self) -> Zeroizing<Vec<u8>> {
         let fields: usize =
             self.fields.iter().map(|(name, value)| 8 + name.as_str().len() + value.len()).sum();
         // The whole room at once: growing would leave a copy of a value behind.
-        let mut out = Zeroizing::new(Vec::with_capacity(64 + self.created_by.len() + fields));
-        out.push(LAYOUT);
+        let mut out = Zeroizing::new(Vec::with_capacity(96 + self.created_by.len() + fields));
+        out.push(if self.kind.is_some() { LAYOUT } else { FIRST_LAYOUT });
         out.extend_from_slice(&self.created.as_millisecond().to_le_bytes());
         out.extend_from_slice(&self.expires.map_or(i64::MIN, Timestamp::as_millisecond).to_le_bytes());
         put_bytes(&mut out, self.created_by.as_bytes());
+        out.extend(
+            self.kind.and_then(|kind| SecretType::ALL.iter().position(|it| *it == kind)).map(|at| at as u8),
+        );
         out.extend_from_slice(&(self.fields.len() as u32).to_le_bytes());
         for (name, value) in &self.fields {
             put_bytes(&mut out, name.as_str().as_bytes());
@@ -123,7 +131,7 @@ impl Record {
 
     fn read(mut rest: &[u8]) -> Option<Self> {
         let (&layout, after) = rest.split_first()?;
-        if layout != LAYOUT {
+        if !matches!(layout, FIRST_LAYOUT | LAYOUT) {
             return None;
         }
         rest = after;
@@ -133,13 +141,17 @@ impl Record {
             ms => Some(Timestamp::from_millisecond(ms).ok()?),
         };
         let created_by = take_text(&mut rest)?.to_owned();
+        let kind = match layout {
+            FIRST_LAYOUT => None,
+            _ => Some(*SecretType::ALL.get(usize::from(*take(&mut rest, 1)?.first()?))?),
+        };
         let count = take_u32(&mut rest)?;
         let mut fields = BTreeMap::new();
         for _ in 0..count {
             let name = FieldName::parse(take_text(&mut rest)?).ok()?;
             fields.insert(name, SecretBytes::copy_of(take_bytes(&mut rest)?));
         }
-        rest.is_empty().then_some(Self { created, created_by, expires, fields })
+        rest.is_empty().then_some(Self { created, created_by, kind, expires, fields })
     }
 }
 

@@ -14,6 +14,8 @@ use crate::secret::{Namespace, SecretName};
 
 /// Secrets that are sealed anew in one transaction.
 const BATCH: usize = 200;
+/// How often it goes round again because others rotate the same keys, too.
+const ROUNDS: usize = 32;
 
 /// The keys of a store, as far as they may be told: their ids.
 #[derive(Serialize)]
@@ -70,15 +72,27 @@ impl Store {
     ) -> Result<usize, StoreError> {
         self.begin_rotation(namespace)?;
         let mut total = 0;
-        for batch in self.not_current(namespace)?.chunks(BATCH) {
-            self.change(namespace, stamp.clone(), |change| change.reseal(batch))?;
-            total += batch.len();
-            on_batch(batch.len());
+        let mut left = Vec::new();
+        for _ in 0..ROUNDS {
+            left = self.not_current(namespace)?;
+            for batch in left.chunks(BATCH) {
+                self.change(namespace, stamp.clone(), |change| match change.is_first {
+                    true => Err(StoreError::NamespaceMissing(namespace.to_string())),
+                    false => change.reseal(batch),
+                })?;
+                total += batch.len();
+                on_batch(batch.len());
+            }
+            // The long look is one of a reader, so that writers need not wait for it.
+            let is_done = self.in_namespace(namespace, |view, keys| all_current(view, keys, true))?;
+            if is_done == Some(true) && self.end_rotation(namespace)? {
+                return Ok(total);
+            }
         }
-        // The long look is one of a reader, so that writers need not wait for it.
-        self.in_namespace(namespace, |view, keys| check_all_current(view, keys, true))?;
-        self.end_rotation(namespace)?;
-        Ok(total)
+        match left.is_empty() {
+            true => Err(StoreError::corrupt("something is still sealed with an old key")),
+            false => Err(StoreError::Rekeyed),
+        }
     }
 
     /// A new key, unless there is one that has not taken everything over yet.
@@ -95,28 +109,30 @@ impl Store {
         })
     }
 
-    fn end_rotation(&self, namespace: &Namespace) -> Result<(), StoreError> {
+    /// False if something is still under the old key: of another rotation, begun meanwhile.
+    fn end_rotation(&self, namespace: &Namespace) -> Result<bool, StoreError> {
         self.change_keyring(namespace, |view, rows, keys| {
-            check_all_current(view, keys, false)?;
-            let old = view.rows.keys(&keys.id)?.into_iter().filter(is_data);
+            let is_done = all_current(view, keys, false)?;
+            let old = view.rows.keys(&keys.id)?.into_iter().filter(|key| is_done && is_data(key));
             old.filter(|key| key.state != STATE_ACTIVE)
-                .try_for_each(|key| rows.remove_key(&keys.id, &key.kid))
+                .try_for_each(|key| rows.remove_key(&keys.id, &key.kid))?;
+            Ok(is_done)
         })
     }
 
     /// One transaction on the keys of a namespace, which the root vouches for before and after.
-    pub(super) fn change_keyring(
+    pub(super) fn change_keyring<T>(
         &self,
         namespace: &Namespace,
-        work: impl FnOnce(&View<'_>, &dyn Write, &NamespaceKeys) -> Result<(), StoreError>,
-    ) -> Result<(), StoreError> {
+        work: impl FnOnce(&View<'_>, &dyn Write, &NamespaceKeys) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
         self.write(|opened, rows| {
             let mut view = View::new(rows, &opened.masters)?;
             view.check_keyring(None)?;
             let keys = view.namespace(namespace)?;
             let keys = keys.ok_or_else(|| StoreError::NamespaceMissing(namespace.to_string()))?;
-            work(&view, rows, &keys)?;
-            view.vouch_for_keyring(rows, &opened.masters).map(|epoch| ((), epoch))
+            let done = work(&view, rows, &keys)?;
+            view.vouch_for_keyring(rows, &opened.masters).map(|epoch| (done, epoch))
         })
     }
 
@@ -155,18 +171,19 @@ fn data_keys(rows: &dyn Read, namespace: &Id) -> Result<Vec<DataKey>, StoreError
     Ok(found.into_iter().map(|(_, key)| key).collect())
 }
 
-/// That every secret is there, with all of its versions, under the active key; `deep`: and opens.
-fn check_all_current(view: &View<'_>, keys: &NamespaceKeys, deep: bool) -> Result<(), StoreError> {
-    let not_current = || StoreError::corrupt("something is still sealed with an old key");
+/// Whether every secret is under the active key, with all of its versions; `deep`: and opens.
+fn all_current(view: &View<'_>, keys: &NamespaceKeys, deep: bool) -> Result<bool, StoreError> {
     for header in if deep { view.headers(keys)? } else { Vec::new() } {
         let name = SecretName::parse(&header.name);
         view.versions(keys, &name.map_err(|_| StoreError::corrupt("a secret has no proper name"))?)?;
     }
+    let mut are_current = true;
     view.rows.headers(&keys.id, None, &mut |row| {
-        let mut is_current = keys.is_current(&row.header)?;
+        are_current &= keys.is_current(&row.header)?;
         for (_, blob) in view.rows.records(&keys.id, &row.name)? {
-            is_current &= keys.is_current(&blob)?;
+            are_current &= keys.is_current(&blob)?;
         }
-        is_current.then_some(()).ok_or_else(not_current)
-    })
+        Ok(())
+    })?;
+    Ok(are_current)
 }

@@ -13,7 +13,7 @@ use rusqlite::types::FromSql;
 use rusqlite::{CachedStatement, Connection, OpenFlags, OptionalExtension, Params, Row, params};
 
 use super::backend::{
-    Backend, EachHeader, HeaderRow, KeyRow, NamespaceRow, PATIENCE, Read, RootRow, SecretRow, Write,
+    Backend, EachHeader, HeaderRow, KeyRow, NamespaceRow, PATIENCE, Read, RootRow, Scrub, SecretRow, Write,
 };
 use super::cipher::{Id, Mac};
 use super::{Access, StoreError, schema};
@@ -222,9 +222,11 @@ impl Backend for Sqlite {
 
     /// Deleted cells are overwritten at once; the log keeps older pages until it is cut off, and
     /// pages that were rearranged keep stale bytes until they are written anew.
-    fn scrub(&self) -> Result<bool, StoreError> {
+    fn scrub(&self, what: Scrub) -> Result<bool, StoreError> {
         let connection = connect(&self.path, self.access)?;
-        connection.execute_batch("VACUUM").map_err(|error| self.failure(&error))?;
+        if what == Scrub::Files {
+            connection.execute_batch("VACUUM").map_err(|error| self.failure(&error))?;
+        }
         let is_busy = connection
             .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>(0))
             .map_err(|error| self.failure(&error))?;

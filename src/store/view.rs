@@ -349,7 +349,7 @@ fn open_version(
     }
     let is_active = wanted == header.active;
     Ok(Ok(Arc::new(SecretVersion {
-        kind: header.kind,
+        kind: record.kind.unwrap_or(header.kind),
         fields: record.fields,
         version: wanted,
         created_at: header.created,

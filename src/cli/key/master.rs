@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::cli::init::{self, NewKey};
 use crate::cli::report::Failure;
 use crate::cli::{Common, config, exit, open, output};
-use crate::store::{Access, KeySources, MasterKey, Store};
+use crate::store::{Access, KeySources, MasterKey, Scrub, Store};
 use crate::sys::keyring::Keyring;
 
 #[derive(clap::Args)]
@@ -45,7 +45,7 @@ pub(super) fn change(args: &Args, common: &Common) -> Result<(), Failure> {
         Ok(places)
     });
     let places = changed.inspect_err(|_| new.discard())?;
-    open::scrub(&store);
+    open::scrub(&store, Scrub::Log);
     tell(&new, &places, common.json)
 }
 

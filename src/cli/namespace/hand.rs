@@ -10,7 +10,9 @@ use nix::unistd::{User, geteuid};
 use crate::cli::report::Failure;
 use crate::cli::{Common, exit, inside, open, output};
 use crate::secret::Namespace;
-use crate::store::{Access, BackendKind, Belongings, KeySources, MasterKey, Store, StoreError, StoreId};
+use crate::store::{
+    Access, BackendKind, Belongings, KeySources, MasterKey, Scrub, Store, StoreError, StoreId,
+};
 use crate::sys::{child, user};
 
 #[derive(clap::Args)]
@@ -74,7 +76,7 @@ pub(super) fn run(args: &Args, namespace: &Namespace, common: &Common) -> Result
     let gone = store.list(namespace)?;
     store.remove_given(&belongings)?;
     store.forget_uses(&gone);
-    open::scrub(&store);
+    open::scrub(&store, Scrub::Log);
     tell(namespace, &to, Path::new(&report.problem), belongings.len(), common)
 }
 

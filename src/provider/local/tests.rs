@@ -95,7 +95,7 @@ fn answers_on_many_threads() {
 #[test]
 fn failures_say_what_to_do() {
     let corrupt = ProviderError::from(StoreError::Corrupt("a record does not authenticate".into()));
-    assert!(matches!(corrupt, ProviderError::Corrupt(text) if text.contains("backup")));
+    assert!(matches!(corrupt, ProviderError::Corrupt(text) if text.contains("store verify")));
     let sealed = ProviderError::from(StoreError::from(crate::store::KeyError::Variable));
     assert!(matches!(sealed, ProviderError::Sealed(text) if text.contains("SECRETFS_MASTER_KEY")));
     let busy = ProviderError::from(StoreError::Busy(5));

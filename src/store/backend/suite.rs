@@ -151,7 +151,7 @@ fn a_removed_version_leaves_the_others(backend: &dyn Backend) {
     rows.remove_record(&SPACE, &name(5), 1).unwrap();
     rows.remove_record(&SPACE, &name(5), 9).unwrap();
     rows.commit().unwrap();
-    assert!(backend.scrub().unwrap());
+    assert!(backend.scrub(Scrub::Files).unwrap());
     let rows = backend.read().unwrap();
     assert_eq!(rows.records(&SPACE, &name(5)).unwrap(), [(2, vec![2]), (3, vec![3])]);
     assert_eq!(rows.secret(&SPACE, &name(5), Some(1)).unwrap().unwrap().record, None);

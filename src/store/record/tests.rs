@@ -14,6 +14,7 @@ fn record(fields: &[(String, Vec<u8>)], created: i64, expires: Option<i64>) -> R
     Record {
         created: time(created),
         created_by: "uid:0".into(),
+        kind: Some(SecretType::BasicAuth),
         expires: expires.map(time),
         fields: fields.iter().map(to_field).collect(),
     }
@@ -57,7 +58,7 @@ proptest! {
         prop_assert!(encoded.len().is_power_of_two() && encoded.len() >= 64);
         let out = Record::decode(&encoded).unwrap();
         prop_assert_eq!((out.created, out.expires), (put_in.created, put_in.expires));
-        prop_assert_eq!(out.created_by, put_in.created_by);
+        prop_assert_eq!((out.created_by, out.kind), (put_in.created_by, put_in.kind));
         prop_assert!(out.fields.keys().eq(put_in.fields.keys()));
         prop_assert!(out.fields.values().zip(put_in.fields.values()).all(|(a, b)| a.same_as(b.expose())));
     }
@@ -69,8 +70,10 @@ proptest! {
 
     #[test]
     fn a_wild_record_in_sound_padding_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-        let padded = pad(&[&[LAYOUT][..], &bytes].concat());
-        let _ = (Record::decode(&padded), Header::decode(&padded));
+        for layout in [FIRST_LAYOUT, LAYOUT] {
+            let padded = pad(&[&[layout][..], &bytes].concat());
+            let _ = (Record::decode(&padded), Header::decode(&padded));
+        }
     }
 }
 
@@ -81,6 +84,14 @@ fn a_cut_record_is_refused() {
         assert!(Record::decode(&encoded[..length]).is_err(), "{length}");
     }
     assert!(Record::decode(&encoded).is_ok());
+}
+
+#[test]
+fn a_record_of_the_first_layout_opens() {
+    let old = Record { kind: None, ..record(&[("value".into(), b"v".to_vec())], 0, None) };
+    let encoded = old.encode();
+    assert_eq!(unpad(&encoded).unwrap()[0], FIRST_LAYOUT);
+    assert!(Record::decode(&encoded).is_ok_and(|it| it.kind.is_none() && it.fields.len() == 1));
 }
 
 #[test]

@@ -201,3 +201,29 @@ fn a_wrapping_that_does_not_open_is_put_back() {
     assert!(fixture.store.pulse().unwrap() > before);
     put(&fixture.store, "a", b"two");
 }
+
+/// Each joins the rotation of another, or begins one when that has ended; none takes what the other
+/// does for damage.
+#[test]
+fn several_may_rotate_at_once() {
+    let fixture = filled();
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            let store = fixture.reopen(Access::Write);
+            scope.spawn(move || (0..4).for_each(|_| assert!(rotate(&store).is_ok())));
+        }
+    });
+    assert_eq!(keys(&fixture.store).len(), 1);
+    assert_all_there(&fixture.store);
+    fixture.store.verify().unwrap();
+}
+
+/// A namespace that is removed while its keys rotate does not come back.
+#[test]
+fn a_rotation_makes_no_namespace() {
+    let fixture = Fixture::new();
+    let gone = Namespace::parse("gone").unwrap();
+    let refused = fixture.store.rotate_key(&gone, &stamp(1), &mut |_| {});
+    assert!(matches!(refused, Err(StoreError::NamespaceMissing(_))));
+    assert!(!fixture.store.namespaces().unwrap().contains(&gone));
+}

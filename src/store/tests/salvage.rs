@@ -127,7 +127,7 @@ fn a_file_with_holes_gives_what_it_has() {
     (0..400).for_each(|number| {
         put(&fixture.store, &format!("s{number}"), &[7; 300]);
     });
-    fixture.store.scrub().unwrap();
+    fixture.store.scrub(Scrub::Files).unwrap();
     let path = fixture.store.dir().join("store.db");
     let whole = std::fs::read(&path).unwrap();
     let (mut told, mut partly) = (0, 0);

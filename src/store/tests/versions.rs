@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::*;
+use crate::secret::{FieldName, SecretType};
 
 fn change<T>(
     store: &Store,
@@ -48,6 +49,25 @@ fn an_older_version_comes_back() {
     let info = reader.describe(&Namespace::default(), &name("a")).unwrap().unwrap();
     assert_eq!((get(&reader, "a", None), info.activated_by), (Ok(b"new".to_vec()), None));
     fixture.store.verify().unwrap();
+}
+
+/// Its type comes with it: what is set next is checked by the right one.
+#[test]
+fn a_version_keeps_its_type() {
+    let fixture = with_versions(1);
+    let field = |name: &str| (FieldName::parse(name).unwrap(), SecretBytes::copy_of(b"x"));
+    let login = NewVersion { fields: [field("username"), field("password")].into(), expires_at: None };
+    let edit = Edit { kind: Some(SecretType::BasicAuth), ..Edit::default() };
+    change(&fixture.store, |it| it.put(&name("a"), login, &edit)).unwrap();
+    let kind = |version| {
+        let now = Timestamp::from_second(2).unwrap();
+        let mut reading = fixture.store.get(&Namespace::default(), &[(name("a"), version)], now).unwrap();
+        reading.answers.remove(0).unwrap().kind
+    };
+    assert_eq!((kind(Some(1)), kind(None)), (SecretType::Plain, SecretType::BasicAuth));
+    change(&fixture.store, |it| it.activate(&name("a"), 1)).unwrap();
+    assert_eq!(kind(None), SecretType::Plain);
+    assert_eq!(put(&fixture.store, "a", b"plain again"), 3);
 }
 
 /// Its expiry comes with it.
@@ -180,7 +200,7 @@ fn the_bytes_of_a_destroyed_version_are_gone_from_the_files() {
     })
     .unwrap();
     assert!(pieces(dir, &blobs) > 0, "control: the log still has them");
-    assert!(fixture.store.scrub().unwrap());
+    assert!(fixture.store.scrub(Scrub::Files).unwrap());
     assert_eq!(pieces(dir, &blobs), 0, "of {} versions", condemned.len());
     assert!(pieces(dir, &[kept]) > 0, "control: what is not destroyed is found");
     assert_eq!(get(&reader, "s0", None), Ok(b"small again".to_vec()));
