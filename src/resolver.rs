@@ -227,6 +227,11 @@ impl Resolver {
         self.providers.iter().for_each(|named| named.provider.sweep());
     }
 
+    /// Somebody will ask for secrets by their label. Never waits.
+    pub fn expect_labels(&self) {
+        self.providers.iter().for_each(|named| named.provider.expect_labels());
+    }
+
     /// Has all providers write down what only they know. At the orderly end.
     pub fn flush(&self) {
         self.providers.iter().for_each(|named| named.provider.flush());

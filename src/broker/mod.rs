@@ -176,6 +176,11 @@ impl Broker {
         self.resolver.sweep();
     }
 
+    /// Somebody will ask for secrets by their label. Never waits.
+    pub fn expect_labels(&self) {
+        self.resolver.expect_labels();
+    }
+
     /// Has the providers write down what only they know. At the orderly end; may take a moment.
     pub fn flush(&self) {
         self.resolver.flush();

@@ -47,6 +47,7 @@ pub mod source;
 pub mod status;
 pub mod store;
 pub mod template;
+pub mod test;
 pub mod unmount;
 mod unseen;
 pub mod upgrade;
@@ -116,6 +117,8 @@ enum Command {
     List(list::Args),
     /// Change what is known of a secret beside its values: label, tags, description, expiry
     Edit(edit::Args),
+    /// Say whether a secret does what it is for: a login, a key that belongs to its certificate
+    Test(test::Args),
     /// Keep secrets, and give their values to nobody
     Disable(disable::Args),
     /// Give out again what was disabled
@@ -223,6 +226,7 @@ fn dispatch(cli: Cli) -> Result<u8, Failure> {
         Command::Show(args) => show::run(args, common),
         Command::List(args) => list::run(args, common),
         Command::Edit(args) => edit::run(args, common),
+        Command::Test(args) => test::run(args, common),
         Command::Disable(args) => disable::run(args, common, true),
         Command::Enable(args) => disable::run(args, common, false),
         Command::Rm(args) => rm::run(args, common),

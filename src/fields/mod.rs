@@ -2,6 +2,7 @@
 //! certificate. Pure; uses the words of `secret`, and crates that read keys and certificates.
 
 mod key;
+mod look;
 mod pem;
 mod url;
 
@@ -13,6 +14,7 @@ use x509_cert::der::Decode;
 
 use crate::secret::{FieldName, SecretBytes, SecretType};
 use key::PublicKey;
+pub use look::look;
 
 type Fields = BTreeMap<FieldName, SecretBytes>;
 

@@ -1,6 +1,7 @@
 //! Whatever the bytes are, they are judged and not tripped over. What real programs write is tried
 //! in tests/types.rs.
 
+use jiff::SignedDuration;
 use proptest::prelude::*;
 
 use base64::Engine;
@@ -52,4 +53,21 @@ proptest! {
 fn a_pair_in_one_file_is_a_pair() {
     let pair = include_bytes!("../../tests/common/pair.pem");
     assert_eq!(check(SecretType::Certificate, &fields(&[("cert", pair), ("key", pair)])), Ok(()));
+}
+
+#[test]
+fn a_certificate_is_good_between_its_dates() {
+    let pair = include_bytes!("../../tests/common/pair.pem");
+    let pair = fields(&[("cert", pair), ("key", pair)]);
+    let at = |time: &str| {
+        let mut seen = Vec::new();
+        let outcome = look(SecretType::Certificate, &pair, time.parse().unwrap(), &mut seen);
+        outcome.map(|()| seen.join("; "))
+    };
+    let good = "its `key` belongs to its `cert`; it is valid until 2126-10-29".to_owned();
+    assert_eq!(at("2026-11-22T12:38:29Z"), Ok(good));
+    let before: Timestamp = "2026-11-22T12:38:29Z".parse().unwrap();
+    let before = (before - SignedDuration::from_secs(1)).to_string();
+    assert_eq!(at(&before), Err("one of its certificates is not valid yet".to_owned()));
+    assert_eq!(at("2126-10-29T12:38:29Z"), Err("one of its certificates has expired".to_owned()));
 }

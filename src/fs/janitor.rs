@@ -66,6 +66,7 @@ impl SecretFs {
 
     /// Waits for the templates' disk, and for nothing else.
     async fn keep_templates(house: Weak<Self>) {
+        Self::foresee(&house).await;
         let (mut walk, mut checks, mut pause) = (Walk::default(), Checks::default(), PERIOD);
         loop {
             tokio::time::sleep(pause).await;
@@ -74,6 +75,18 @@ impl SecretFs {
             this.heal_templates(&mut walk, &mut checks).await;
             pause = PERIOD.max(start.elapsed() * (SHARE - 1));
         }
+    }
+
+    /// If a template will ask for secrets by their label, those are learnt before somebody waits for it.
+    async fn foresee(house: &Weak<Self>) {
+        let Some(this) = house.upgrade() else { return };
+        let look = move || {
+            let now = this.now();
+            if now.tree.files().any(|file| file.source.mentions("label")) {
+                now.broker.expect_labels();
+            }
+        };
+        let _ = tokio::task::spawn_blocking(look).await;
     }
 
     /// Finds what no lookup has asked for: nodes that the kernel holds are told of a change.

@@ -145,6 +145,12 @@ impl Source {
         loaded
     }
 
+    /// Whether its text has this word, as far as it can be read now.
+    pub fn mentions(&self, word: &str) -> bool {
+        let text = self.open().ok().and_then(|(file, ..)| read_whole(file).ok());
+        text.is_some_and(|text| text.windows(word.len()).any(|window| window == word.as_bytes()))
+    }
+
     /// Gives the memory back until somebody asks again.
     pub fn unload(&self) {
         if self.is_fixed {

@@ -1,5 +1,6 @@
 //! The embedded store seen as a provider. Uses `store`; keeps its blocking off the async threads.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,10 @@ pub struct LocalStore {
     clock: Arc<dyn Clock>,
     /// A store that does not answer must not take the threads of those who ask for nothing of it.
     turns: Semaphore,
+    /// Somebody asks for secrets by their label, or will.
+    by_label: AtomicBool,
+    /// The pulse at which all labels were known.
+    learnt: Mutex<Option<u64>>,
     /// When uses were written down last, and whether it was said that they cannot be.
     noted: Mutex<(Instant, bool)>,
     /// When it was said last which secrets expire soon.
@@ -35,7 +40,9 @@ const DAY: SignedDuration = SignedDuration::from_hours(24);
 impl LocalStore {
     pub fn new(store: Arc<Store>, namespace: Namespace, clock: Arc<dyn Clock>) -> Self {
         let noted = Mutex::new((Instant::now(), false));
-        Self { store, namespace, clock, turns: Semaphore::new(TURNS), noted, warned: Mutex::default() }
+        let (turns, by_label) = (Semaphore::new(TURNS), AtomicBool::new(false));
+        let (learnt, warned) = (Mutex::default(), Mutex::default());
+        Self { store, namespace, clock, turns, by_label, learnt, noted, warned }
     }
 
     /// Asks the store, which may block. Who waits for a turn holds no thread.
@@ -68,8 +75,13 @@ impl Provider for LocalStore {
         Box::pin(self.ask(|store| {
             store.recheck()?;
             self.note_uses(store);
+            self.learn_labels(store)?;
             self.warn_of_expiry(store)
         }))
+    }
+
+    fn expect_labels(&self) {
+        self.by_label.store(true, Ordering::Relaxed);
     }
 
     fn flush(&self) {
@@ -121,6 +133,22 @@ impl LocalStore {
         }
     }
 
+    /// Keeps in memory which secret has which label, so that who opens a file need not read them all.
+    fn learn_labels(&self, store: &Store) -> Result<(), StoreError> {
+        let mut learnt = self.learnt.lock().unwrap_or_else(PoisonError::into_inner);
+        let pulse = store.pulse();
+        if !self.by_label.load(Ordering::Relaxed) || (pulse.is_some() && *learnt == pulse) {
+            return Ok(());
+        }
+        let is_first = learnt.is_none();
+        store.learn_labels(&self.namespace)?;
+        *learnt = pulse;
+        if is_first {
+            tracing::debug!("the labels of all secrets are known");
+        }
+        Ok(())
+    }
+
     /// A line in the log for each secret that expires within a week: at the start and once a day.
     fn warn_of_expiry(&self, store: &Store) -> Result<(), StoreError> {
         let now = self.clock.now();
@@ -141,6 +169,9 @@ impl LocalStore {
     fn answer(&self, keys: &[SecretKey]) -> Result<Batch, StoreError> {
         let wanted: Vec<_> = keys.iter().map(question).collect();
         let proper: Vec<_> = wanted.iter().flatten().cloned().collect();
+        if proper.iter().any(|question| matches!(question, Question::Like(_))) {
+            self.expect_labels();
+        }
         let reading = self.store.answers(&self.namespace, &proper, self.clock.now())?;
         let mut found = reading.answers.into_iter();
         let answers = wanted

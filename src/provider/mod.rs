@@ -53,6 +53,10 @@ pub trait Provider: Send + Sync {
     /// Wipes what is too old to be kept. Called each second; never waits.
     fn sweep(&self) {}
 
+    /// Somebody will ask for secrets by their label: what has to be found out for that, `tend` can find
+    /// out. Never waits.
+    fn expect_labels(&self) {}
+
     /// Writes down what only this process knows. At the orderly end; may take a moment.
     fn flush(&self) {}
 

@@ -44,6 +44,14 @@ impl Store {
             Ok(Reading { answers, as_of: opened.moment(view.root.epoch) })
         })
     }
+
+    /// Remembers the labels of all secrets: a bucket at a time, so that nobody waits for all of it.
+    pub fn learn_labels(&self, namespace: &Namespace) -> Result<(), StoreError> {
+        let mut buckets = 0..BUCKETS;
+        buckets.try_for_each(|bucket| {
+            self.in_namespace(namespace, |view, keys| view.labels(keys, bucket)).map(drop)
+        })
+    }
 }
 
 /// The labels of a bucket that was found whole.

@@ -13,6 +13,7 @@ mod postgres;
 mod redis;
 mod server;
 mod sshd;
+mod trial;
 
 use std::path::Path;
 use std::process::Command;

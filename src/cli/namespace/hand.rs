@@ -1,6 +1,7 @@
 //! `secretfs namespace hand`: a namespace becomes a store of a user's own. It is written as that user,
 //! opened and compared as that user, and only then removed here. Never a value.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -164,7 +165,7 @@ impl Receiver {
         (id, master): (StoreId, &MasterKey),
         key: &Path,
     ) -> Result<(), Failure> {
-        let new = self.at.with_added_extension("new");
+        let new = self.unfinished();
         let system = |error| Failure::new(exit::CANNOT_CREATE, format!("{}: {error}", self.at.display()));
         clear(&new).map_err(system)?;
         let folder = self.at.parent().unwrap_or(Path::new("/"));
@@ -178,6 +179,14 @@ impl Receiver {
             self.check(&self.at, key, belongings)
         };
         moved().inspect_err(|_| drop(clear(&new)))
+    }
+
+    /// `.NAME.hand` beside its place.
+    fn unfinished(&self) -> PathBuf {
+        let mut name = OsString::from(".");
+        name.push(self.at.file_name().unwrap_or_default());
+        name.push(".hand");
+        self.at.with_file_name(name)
     }
 
     /// As whoever opens it will: from the files, with the key that is found.
@@ -212,8 +221,8 @@ impl Receiver {
 
 /// Removes what a hand that was broken off has left, and nothing else.
 fn clear(new: &Path) -> std::io::Result<()> {
-    match new.join(".gitignore").symlink_metadata() {
-        Ok(_) => fs::remove_dir_all(new),
-        Err(_) => Ok(()),
+    match fs::read(new.join(".gitignore")) {
+        Ok(text) if b"*\n".starts_with(&text) => fs::remove_dir_all(new),
+        _ => Ok(()),
     }
 }
