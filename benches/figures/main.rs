@@ -9,6 +9,7 @@ mod idle;
 mod measure;
 mod reads;
 mod scale;
+mod store;
 mod table;
 
 use std::path::Path;
@@ -23,14 +24,17 @@ struct Figure {
     is_long: bool,
 }
 
-const FIGURES: [Figure; 7] = [
+const FIGURES: [Figure; 10] = [
     Figure { name: "reads", fill_in: reads::warm, is_long: false },
     Figure { name: "cold", fill_in: reads::cold, is_long: false },
     Figure { name: "exec", fill_in: exec::exec, is_long: false },
     Figure { name: "scale", fill_in: scale::scale, is_long: false },
     Figure { name: "hung", fill_in: hung::hung, is_long: false },
     Figure { name: "crowd", fill_in: hung::crowd, is_long: false },
+    Figure { name: "store", fill_in: store::store, is_long: false },
     Figure { name: "million", fill_in: scale::million, is_long: true },
+    Figure { name: "store-million", fill_in: store::million, is_long: true },
+    Figure { name: "store-file", fill_in: store::file, is_long: true },
 ];
 
 fn main() {

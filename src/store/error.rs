@@ -105,7 +105,13 @@ impl StoreError {
             Self::NoSqlite { .. } => {
                 "secretfs init --backend file, or name a folder on another filesystem".into()
             }
-            Self::Io { .. } | Self::Database(_) | Self::Random(_) | Self::Refused(_) => return None,
+            Self::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                "run secretfs as the user whose store it is".into()
+            }
+            Self::Io { .. } | Self::Database(_) => {
+                "look at what the kernel says of the disk (dmesg), then secretfs store verify".into()
+            }
+            Self::Random(_) | Self::Refused(_) => return None,
         })
     }
 }

@@ -1,11 +1,15 @@
 //! A file with a master key: what is demanded of it before it is believed, and how a new one is
-//! made. Uses std.
+//! made. Uses std and nix.
 
 use std::fs::{DirBuilder, File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, AtFlags};
+use nix::unistd::linkat;
 use zeroize::Zeroizing;
 
 use super::cipher::Key;
@@ -154,13 +158,25 @@ pub(super) fn write_new(path: &Path, content: &[u8]) -> Result<(), StoreError> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut builder = DirBuilder::new();
     builder.recursive(true).mode(0o700).create(folder).map_err(StoreError::io("make the folder", folder))?;
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true).mode(0o400).custom_flags(libc::O_NOFOLLOW);
-    let mut file = options.open(path).map_err(StoreError::io("make the key file", path))?;
-    file.write_all(content).and_then(|()| file.sync_all()).map_err(|error| {
-        // Half a key would be in the way of the next try.
-        let _ = std::fs::remove_file(path);
-        StoreError::io("write", path)(error)
-    })?;
+    make_whole(folder, path, content).map_err(StoreError::io("make the key file", path))?;
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(StoreError::io("sync", folder))
+}
+
+/// A new file with all of this, for good, or none: what is half a key is taken for a bad one.
+fn make_whole(folder: &Path, path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).mode(0o400);
+    let fill = |mut file: &File| file.write_all(content).and_then(|()| file.sync_all());
+    // Without a name until it is whole.
+    if let Ok(file) = options.clone().custom_flags(libc::O_TMPFILE).open(folder) {
+        fill(&file)?;
+        let own = format!("/proc/self/fd/{}", file.as_raw_fd());
+        match linkat(AT_FDCWD, own.as_str(), AT_FDCWD, path, AtFlags::AT_SYMLINK_FOLLOW) {
+            // Without /proc it has no path.
+            Err(Errno::ENOENT) => {}
+            done => return Ok(done?),
+        }
+    }
+    let file = options.create_new(true).custom_flags(libc::O_NOFOLLOW).open(path)?;
+    fill(&file).inspect_err(|_| drop(std::fs::remove_file(path)))
 }

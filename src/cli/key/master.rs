@@ -40,11 +40,9 @@ pub(super) fn change(args: &Args, common: &Common) -> Result<(), Failure> {
         let failure = Failure::new(exit::USAGE, format!("{file} holds the key that the store has"));
         return Err(failure.hint("--to with a file that is not there: a new key is made"));
     }
-    let changed = put_elsewhere(args, &new, &store).and_then(|places| {
-        store.change_master(&new.key, new.stretch.as_ref())?;
-        Ok(places)
-    });
-    let places = changed.inspect_err(|_| new.discard())?;
+    let places = put_elsewhere(args, &new, &store).inspect_err(|_| new.discard())?;
+    // From here on the key stays where it is, whatever comes: a change that failed may yet be there.
+    store.change_master(&new.key, new.stretch.as_ref())?;
     open::scrub(&store, Scrub::Log);
     tell(&new, &places, common.json)
 }
