@@ -81,7 +81,7 @@ fn a_wrong_key_is_named() {
     store.set("a", "v");
     let key = other.key_file().display().to_string();
     let said = refusal(&bare(&store, &["--key-file", &key, "get", "a"]).output().unwrap(), 77);
-    assert!(said.contains(&format!("skipped {key}: it is for another store")), "{said}");
+    assert!(said.contains(&format!("skipped {key}: it is not the key of this store")), "{said}");
     // The next source is asked.
     let mut command = bare(&store, &["--key-file", &key, "get", "a"]);
     assert_eq!(stdout_of(&command.env("SECRETFS_MASTER_KEY", key_text(&store)).output().unwrap()), "v");

@@ -105,7 +105,7 @@ impl KeySources {
         let mut consider = |key: MasterKey, source: String| {
             let fits = keyring::id_of(&key.0) == *wanted;
             if !fits {
-                skipped.push(format!("{source}: it is for another store"));
+                skipped.push(format!("{source}: it is not the key of this store"));
             }
             fits.then_some(key)
         };

@@ -372,7 +372,7 @@ impl Store {
     /// Of the master key that the store was given while it is open.
     fn other_masters(&self, root: &RootRow) -> Result<Masters, StoreError> {
         let none = || KeyError::NoneFits {
-            skipped: vec!["the key in use: it is for another store".into()],
+            skipped: vec!["the key in use: it is not the key of this store".into()],
             default: None,
         };
         let sources = self.sources.as_ref().filter(|_| root.store == self.id.0).ok_or_else(none)?;

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::cli::init::{self, NewKey};
-use crate::cli::report::Failure;
+use crate::cli::report::{Failure, warn};
 use crate::cli::{Common, config, exit, open, output};
 use crate::store::{Access, KeySources, MasterKey, Scrub, Store};
 use crate::sys::keyring::Keyring;
@@ -44,7 +44,20 @@ pub(super) fn change(args: &Args, common: &Common) -> Result<(), Failure> {
     // From here on the key stays where it is, whatever comes: a change that failed may yet be there.
     store.change_master(&new.key, new.stretch.as_ref())?;
     open::scrub(&store, Scrub::Log);
-    tell(&new, &places, common.json)
+    tell(&new, &places, common.json)?;
+    drop(store);
+    if !args.passphrase && !is_found(common) {
+        warn(
+            "daemons and commands that are not told do not find this key: put the file where the old one \
+             was, or name it by --key-file or in the config",
+        );
+    }
+    Ok(())
+}
+
+/// Whether the store opens as it did, with the sources that it has.
+fn is_found(common: &Common) -> bool {
+    config::load(common).is_ok_and(|config| open::open_store(common, &config.store, Access::Read).is_ok())
 }
 
 /// Where else the key lies.

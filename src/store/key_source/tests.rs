@@ -177,7 +177,7 @@ fn sources_are_tried_in_order_and_keys_of_other_stores_are_named() {
     for source in ["given", VARIABLE, CREDENTIAL, &format!("{store}.key")] {
         assert!(text.contains(source), "{text}");
     }
-    assert_eq!(text.matches("it is for another store").count(), 4, "{text}");
+    assert_eq!(text.matches("it is not the key of this store").count(), 4, "{text}");
     // What cannot be trusted is not passed over, though a later source would fit.
     assert!(matches!(find(Some("no key"), None, HEX, HEX), Err(KeyError::File { .. })));
     assert!(matches!(find(None, Some("no key"), HEX, HEX), Err(KeyError::Variable)));
