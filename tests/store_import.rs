@@ -118,6 +118,8 @@ fn it_is_all_or_nothing_and_says_where() {
         let output = store.run(&["import", "t.yaml"]);
         fails(&output, 65, &["t.yaml:2: secret `u`: its field `url` is no URL"]);
         assert!(!String::from_utf8_lossy(&output.stderr).contains("31337"));
+        write(&store, "twice.json", "{\"A\": {\"b\": \"1\"},\n\"A\": {\"c\": \"2\"}}");
+        fails(&store.run(&["import", "twice.json"]), 65, &["twice.json:2", "`A`: it is given twice"]);
         // One of two files.
         write(&store, "good.env", good);
         write(&store, "more.env", "A=3\n");

@@ -6,10 +6,13 @@ mod elsewhere;
 mod files;
 mod found;
 mod gather;
+mod manifest;
 mod only;
 mod write;
 
 use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
 
 use super::progress::Progress;
 use super::report::{Failure, note};
@@ -60,6 +63,10 @@ pub struct Args {
     /// The namespace of that store
     #[arg(long, value_name = "NAME", requires = "from_store")]
     from_namespace: Option<String>,
+    /// What `export --manifest` has written: say what is missing here, and at a terminal ask for it
+    #[arg(long, value_name = "FILE", group = "source")]
+    #[arg(conflicts_with_all = ["kind", "only", "prefix", "skip", "overwrite", "new_version"])]
+    manifest: Option<PathBuf>,
     /// The type of what does not say its own
     #[arg(long = "type", value_name = "TYPE", value_parser = parse_type, add = completions::types(), conflicts_with = "from_store")]
     kind: Option<SecretType>,
@@ -107,8 +114,11 @@ impl From<StoreError> for Stopped {
 
 pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
     let common = &args.place(common)?;
+    if let Some(path) = &args.manifest {
+        return manifest::run(path, args.dry_run, common);
+    }
     let now = SystemClock.now();
-    let found = args.found(common)?;
+    let found = args.found(now, common)?;
     let (store, namespace) = open::here(common, Access::Write)?;
     let choice = args.conflicts.choice();
     let outcome = store.change(&namespace, open::stamp_at(now), |change| {
@@ -169,9 +179,8 @@ impl Args {
         }
     }
 
-    fn found(&self, common: &Common) -> Result<Vec<Found>, Failure> {
+    fn found(&self, now: Timestamp, common: &Common) -> Result<Vec<Found>, Failure> {
         let edit = Edit { kind: self.kind, ..Edit::default() };
-        let now = SystemClock.now();
         let mut found = match (&self.from_env, &self.from_store) {
             (Some(prefix), _) => elsewhere::environment(prefix, self.strip, &edit),
             (None, Some(dir)) => {

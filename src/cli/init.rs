@@ -28,7 +28,7 @@ pub struct Args {
 
 pub const KEEP_A_COPY: &str = "keep a copy elsewhere: without it nothing in the store can be read";
 
-fn backends() -> impl TypedValueParser<Value = BackendKind> {
+pub fn backends() -> impl TypedValueParser<Value = BackendKind> {
     let names = PossibleValuesParser::new(BackendKind::ALL.map(BackendKind::as_str));
     names.try_map(|name| BackendKind::parse(&name).ok_or("there is no such backend"))
 }

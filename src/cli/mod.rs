@@ -1,6 +1,7 @@
 //! The command tree and its dispatch. One file per command beside this one, each with its
 //! arguments (`clap`) and a `run` that returns a [`report::Failure`]. May use every layer.
 
+pub mod backup;
 pub mod check;
 pub mod client;
 pub mod completions;
@@ -16,6 +17,7 @@ pub mod exec;
 pub mod exists;
 pub mod exit;
 pub mod explain;
+pub mod export;
 pub mod get;
 pub mod import;
 pub mod init;
@@ -142,6 +144,12 @@ enum Command {
     Namespace(namespace::Args),
     /// Rotate the keys of the store, and say which there are
     Key(key::Args),
+    /// Write what there is into a manifest, without the values
+    Export(export::Args),
+    /// Write the store into one file, sealed as it is
+    Backup(backup::BackupArgs),
+    /// Make a store of a backup
+    Restore(backup::RestoreArgs),
     /// Check the store, and save what is left of a damaged one
     Store(store::Args),
     /// Serve templates as files that exist only when they are opened
@@ -238,6 +246,9 @@ fn dispatch(cli: Cli) -> Result<u8, Failure> {
         Command::Prune(args) => prune::run(args, common),
         Command::Namespace(args) => namespace::run(args, common),
         Command::Key(args) => key::run(args, common),
+        Command::Export(args) => export::run(args, common),
+        Command::Backup(args) => backup::back_up(args, common),
+        Command::Restore(args) => backup::restore(args, common),
         Command::Store(args) => store::run(args, common),
         Command::Mount(args) => mount::run(args, common),
         Command::Daemon(args) => daemon::run(args, common),

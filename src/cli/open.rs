@@ -127,7 +127,10 @@ fn status(error: &StoreError) -> u8 {
         | StoreError::SecretMissing(_)
         | StoreError::NamespaceMissing(_)
         | StoreError::VersionMissing { .. } => exit::NO_INPUT,
-        StoreError::Exists(_) | StoreError::NotAStore(_) | StoreError::ReadOnly => exit::CANNOT_CREATE,
+        StoreError::Exists(_)
+        | StoreError::FileExists(_)
+        | StoreError::NotAStore(_)
+        | StoreError::ReadOnly => exit::CANNOT_CREATE,
         StoreError::Unsafe { .. } | StoreError::Sealed(_) => exit::NO_PERMISSION,
         StoreError::SecretExists(_)
         | StoreError::NamespaceExists(_)
@@ -137,6 +140,7 @@ fn status(error: &StoreError) -> u8 {
         StoreError::Busy(_) | StoreError::Rekeyed => exit::TEMPORARY,
         StoreError::Random(_) => exit::OS,
         StoreError::Corrupt(_)
+        | StoreError::Backup { .. }
         | StoreError::DiskFull
         | StoreError::NoSqlite { .. }
         | StoreError::Io { .. }

@@ -83,7 +83,7 @@ fn line(damage: &Damage) -> String {
     format!("{}{whose}{problem}\n", namespace.unwrap_or_default())
 }
 
-fn sound(found: &Inspection) -> String {
+pub fn sound(found: &Inspection) -> String {
     let Inspection { namespaces, secrets, versions, .. } = found;
     let [namespaces, secrets, versions] =
         [(namespaces, "namespace"), (secrets, "secret"), (versions, "version")]

@@ -77,13 +77,7 @@ impl ValueArgs {
 
     /// That nothing was typed beyond what was asked for. To be called after the last question.
     pub fn check_all_taken(&self) -> Result<(), Failure> {
-        match self.asked.get() && unseen::more_was_typed() {
-            true => {
-                Err(Failure::new(exit::DATA, "more lines were typed than were asked for; nothing was stored")
-                    .hint("a value of several lines comes from a file: --field NAME=@FILE, or from stdin"))
-            }
-            false => Ok(()),
-        }
+        if self.asked.get() { check_all_taken() } else { Ok(()) }
     }
 
     /// Many secrets at once, by their names.
@@ -209,11 +203,22 @@ fn field_of_type(field: &str) -> FieldName {
     FieldName::parse(field).expect("the types name their fields properly")
 }
 
+/// That nothing was typed beyond what was asked for.
+pub fn check_all_taken() -> Result<(), Failure> {
+    match unseen::more_was_typed() {
+        true => {
+            Err(Failure::new(exit::DATA, "more lines were typed than were asked for; nothing was stored")
+                .hint("a value of several lines comes from a file: --field NAME=@FILE, or from stdin"))
+        }
+        false => Ok(()),
+    }
+}
+
 fn stdin_asks() -> bool {
     std::io::stdin().is_terminal()
 }
 
-fn prompt(name: &SecretName, field: Option<&str>) -> Result<SecretBytes, Failure> {
+pub fn prompt(name: &SecretName, field: Option<&str>) -> Result<SecretBytes, Failure> {
     let what = field.map_or_else(|| name.to_string(), |field| format!("{name}.{field}"));
     unseen::ask(&format!("{what}: "))
         .map_err(|error| Failure::new(exit::DATA, format!("no value was typed for {what}: {error}")))

@@ -69,6 +69,25 @@ impl Key {
         }
         mac.finalize().into_bytes().into()
     }
+
+    /// Begins a MAC over what comes one after the other.
+    pub(super) fn summing(&self) -> Summing {
+        Summing(Hmac::<Sha256>::new_from_slice(&*self.0).expect("HMAC takes any key"))
+    }
+}
+
+/// A MAC over all that is added.
+#[derive(Clone)]
+pub(super) struct Summing(Hmac<Sha256>);
+
+impl Summing {
+    pub(super) fn add(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    pub(super) fn finish(self) -> Mac {
+        self.0.finalize().into_bytes().into()
+    }
 }
 
 pub(super) fn same(left: &[u8], right: &[u8]) -> bool {

@@ -26,7 +26,7 @@ pub enum StoreError {
     Busy(u64),
     #[error("the store is read-only here")]
     ReadOnly,
-    #[error("no space is left for the store; what it held before is intact")]
+    #[error("no space is left on the disk; what the store held before is intact")]
     DiskFull,
     #[error("cannot {doing} {}: {source}", .path.display())]
     Io { doing: &'static str, path: PathBuf, source: io::Error },
@@ -51,6 +51,10 @@ pub enum StoreError {
     Rekeyed,
     #[error("there is no version {version} of `{name}`")]
     VersionMissing { name: String, version: u64 },
+    #[error("there is already a file {}", .0.display())]
+    FileExists(PathBuf),
+    #[error("the backup {} cannot be used: {problem}", .path.display())]
+    Backup { path: PathBuf, problem: &'static str },
     #[error("{0}")]
     Refused(String),
 }
@@ -98,6 +102,8 @@ impl StoreError {
             }
             Self::Field(_, error) => error.hint().into(),
             Self::VersionMissing { name, .. } => format!("secretfs versions {name} shows what there is"),
+            Self::FileExists(_) => "name another file, or move this one away first".into(),
+            Self::Backup { .. } => "take another copy of it; nothing was made of this one".into(),
             Self::NamespaceExists(_) => "use it as it is".into(),
             Self::NamespaceMissing(_) => "secretfs namespace list shows what there is".into(),
             Self::Rekeyed => "run the command again".into(),

@@ -28,6 +28,8 @@ pub(super) struct Masters {
     wrap: SealingKey,
     names: Key,
     root: Key,
+    /// Authenticates backups.
+    pub(super) backup: Key,
     pub(super) salt: SecretBytes,
 }
 
@@ -39,6 +41,7 @@ impl Masters {
             wrap: SealingKey::new(id, &master.derive("secretfs/v1/wrap")),
             names: master.derive("secretfs/v1/names"),
             root: master.derive("secretfs/v1/root"),
+            backup: master.derive("secretfs/v1/backup"),
             salt: SecretBytes::copy_of(master.derive("secretfs/v1/salt").expose()),
         }
     }

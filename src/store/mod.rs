@@ -9,6 +9,7 @@
 //! `key_source` the key, with `key_file`, `kernel`, `credential` and `passphrase`.
 
 mod backend;
+mod backup;
 mod change;
 mod cipher;
 mod credential;
@@ -47,6 +48,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use jiff::Timestamp;
 
 pub use backend::{BackendKind, Scrub};
+pub use backup::Restored;
 pub use change::{Change, Fate, Keep, Stamp};
 pub use error::StoreError;
 pub use hand::Belongings;

@@ -81,7 +81,7 @@ impl Store {
     }
 }
 
-fn inspect(view: &View<'_>, each: &mut EachSecret<'_>) -> Result<Inspection, StoreError> {
+pub(super) fn inspect(view: &View<'_>, each: &mut EachSecret<'_>) -> Result<Inspection, StoreError> {
     let mut found = Inspection::default();
     if let Err(error) = view.check_keyring(None) {
         found.note(None, None, None, error)?;

@@ -1,5 +1,6 @@
 //! The store through its public door, and what happens when its rows are tampered with.
 
+mod backup;
 mod gone_back;
 mod keys;
 mod namespaces;

@@ -35,8 +35,13 @@ impl Gather<'_> {
     }
 
     fn entries(&self, before: &str, entries: Vec<(Key, Node)>, found: &mut Vec<Found>) {
+        let mut seen = BTreeSet::new();
         for (Key { name, line }, node) in entries {
-            self.node(format!("{before}{name}"), line, node, found);
+            let whole = format!("{before}{name}");
+            match seen.insert(name) {
+                true => self.node(whole, line, node, found),
+                false => found.push(self.found(whole, line, Err("it is given twice".to_owned()))),
+            }
         }
     }
 
@@ -54,7 +59,11 @@ impl Gather<'_> {
             Node::List(_) => Err("it is a list, no text".to_owned()),
             Node::Other(what) => Err(format!("it is {what}, no text: put it in quotes")),
         };
-        found.push(Found { name, place: Place { source: self.source.clone(), line: Some(line) }, content });
+        found.push(self.found(name, line, content));
+    }
+
+    fn found(&self, name: String, line: usize, content: Result<Content, String>) -> Found {
+        Found { name, place: Place { source: self.source.clone(), line: Some(line) }, content }
     }
 
     /// Whether these are the fields of a secret of the type that was named.
