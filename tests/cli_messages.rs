@@ -14,8 +14,8 @@ macro_rules! transcripts {
     )*};
 }
 transcripts!(
-    usage, store, types, versions, namespaces, rotation, damage, json, json_input, config, keys, templates,
-    exec, mount, import, trial, backup, manifest
+    usage, store, types, versions, namespaces, rotation, damage, migrate, json, json_input, config, keys,
+    templates, exec, mount, import, trial, backup, manifest
 );
 
 /// A transcript that nobody runs would say anything.

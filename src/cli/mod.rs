@@ -150,7 +150,7 @@ enum Command {
     Backup(backup::BackupArgs),
     /// Make a store of a backup
     Restore(backup::RestoreArgs),
-    /// Check the store, and save what is left of a damaged one
+    /// Check the store, save what is left of a damaged one, move it to another backend
     Store(store::Args),
     /// Serve templates as files that exist only when they are opened
     Mount(mount::Args),

@@ -134,6 +134,7 @@ fn status(error: &StoreError) -> u8 {
         StoreError::Unsafe { .. } | StoreError::Sealed(_) => exit::NO_PERMISSION,
         StoreError::SecretExists(_)
         | StoreError::NamespaceExists(_)
+        | StoreError::Aside(_)
         | StoreError::Field(..)
         | StoreError::Refused(_) => exit::DATA,
         StoreError::Newer { .. } => exit::UNAVAILABLE,

@@ -1,12 +1,12 @@
-//! `secretfs store`: the store as a whole: is it sound, and what can be saved of it.
+//! `secretfs store`: the store as a whole: is it sound, what can be saved of it, how it is kept.
 
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
 use super::report::{Failure, warn};
-use super::{Common, exit, open, output};
-use crate::store::{Access, Damage, Inspection};
+use super::{Common, config, exit, init, open, output};
+use crate::store::{Access, BackendKind, Damage, Inspection, Migration, Store};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -24,18 +24,31 @@ enum Action {
         #[arg(long, value_name = "DIR")]
         to: PathBuf,
     },
+    /// Keep it in another way: sqlite, for any number of secrets, or file, where SQLite cannot work
+    Migrate {
+        /// The backend to move to; what it was is put aside
+        #[arg(long, value_name = "BACKEND", value_parser = init::backends(), hide_possible_values = true)]
+        to: BackendKind,
+    },
 }
 
 pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
     match &args.action {
         Action::Verify => verify(common),
         Action::Repair { to } => repair(to, common),
+        Action::Migrate { to } => migrate(*to, common),
     }
 }
 
+/// Whatever it is like.
+fn damaged(common: &Common) -> Result<Store, Failure> {
+    let config = config::load(common)?.store;
+    let (dir, sources) = (open::store_path(common, &config), open::key_sources(common, &config));
+    Ok(Store::open_damaged(&dir, &sources)?)
+}
+
 fn verify(common: &Common) -> Result<u8, Failure> {
-    let (store, _) = open::here(common, Access::Read)?;
-    let found = store.inspect()?;
+    let found = damaged(common)?.inspect()?;
     if common.json {
         output::print_json(&found)?;
     } else {
@@ -54,8 +67,7 @@ fn verify(common: &Common) -> Result<u8, Failure> {
 }
 
 fn repair(to: &Path, common: &Common) -> Result<u8, Failure> {
-    let (store, _) = open::here(common, Access::Read)?;
-    let found = store.save_into(to, &open::stamp())?;
+    let found = damaged(common)?.save_into(to, &open::stamp())?;
     let dir = std::path::absolute(to).unwrap_or(to.to_owned()).display().to_string();
     if common.json {
         #[derive(Serialize)]
@@ -69,6 +81,34 @@ fn repair(to: &Path, common: &Common) -> Result<u8, Failure> {
     }
     found.damages.iter().for_each(|damage| warn(line(damage).trim_end()));
     output::print(format!("store  {dir}\nsaved  {}\n", sound(&found)))?;
+    Ok(exit::OK)
+}
+
+fn migrate(to: BackendKind, common: &Common) -> Result<u8, Failure> {
+    let (store, _) = open::here(common, Access::Write)?;
+    let Migration { moved, kept } = store.migrate(to)?;
+    let kept = kept.map(|dir| dir.display().to_string());
+    if common.json {
+        #[derive(Serialize)]
+        struct Migrated<'a> {
+            backend: &'a str,
+            moved: bool,
+            kept: Option<String>,
+            #[serde(flatten)]
+            found: Option<&'a Inspection>,
+        }
+        let (moved, found) = (moved.is_some(), moved.as_ref());
+        output::print_json(&Migrated { backend: to.as_str(), moved, kept, found })?;
+        return Ok(exit::OK);
+    }
+    let moved = match &moved {
+        Some(found) => format!("moved  {}, to {}\n", sound(found), to.as_str()),
+        None => format!("store  is kept by {} already\n", to.as_str()),
+    };
+    let kept = kept.map_or(String::new(), |dir| {
+        format!("old    {dir}, the store as it was: remove it when all is well\n")
+    });
+    output::print(moved + &kept)?;
     Ok(exit::OK)
 }
 

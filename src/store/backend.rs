@@ -77,7 +77,7 @@ pub(super) trait Write: Read {
 }
 
 /// The one row that every commit rewrites.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub(super) struct RootRow {
     pub(super) store: Id,
     /// The id of the master key.
@@ -92,6 +92,7 @@ pub(super) struct RootRow {
     pub(super) seal: Mac,
 }
 
+#[derive(PartialEq, Eq)]
 pub(super) struct NamespaceRow {
     pub(super) id: Id,
     pub(super) name_mac: Mac,
@@ -99,6 +100,7 @@ pub(super) struct NamespaceRow {
     pub(super) name: Vec<u8>,
 }
 
+#[derive(PartialEq, Eq)]
 pub(super) struct KeyRow {
     pub(super) namespace: Id,
     pub(super) kid: Id,
@@ -108,6 +110,7 @@ pub(super) struct KeyRow {
     pub(super) commitment: Mac,
 }
 
+#[derive(PartialEq, Eq)]
 pub(super) struct HeaderRow {
     pub(super) name: Mac,
     /// A copy of what the header says, for the join with the record. Believed by nobody.

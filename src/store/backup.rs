@@ -31,7 +31,7 @@ impl Store {
         let path = std::path::absolute(path).map_err(StoreError::io("find", path))?;
         refuse_existing(&path)?;
         self.read(|view, opened| {
-            let found = inspect(view, &mut |_, _| Ok(()))?;
+            let found = inspect(view, None, &mut |_, _| Ok(()))?;
             if let Some(damage) = found.damages.into_iter().next() {
                 return Err(StoreError::corrupt(damage.problem));
             }

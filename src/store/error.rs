@@ -55,6 +55,8 @@ pub enum StoreError {
     FileExists(PathBuf),
     #[error("the backup {} cannot be used: {problem}", .path.display())]
     Backup { path: PathBuf, problem: &'static str },
+    #[error("{} holds the store as it was before an earlier move", .0.display())]
+    Aside(PathBuf),
     #[error("{0}")]
     Refused(String),
 }
@@ -110,6 +112,13 @@ impl StoreError {
             Self::SecretMissing(_) => "secretfs list shows what there is".into(),
             Self::NoSqlite { .. } => {
                 "secretfs init --backend file, or name a folder on another filesystem".into()
+            }
+            Self::Aside(path) => format!("when all is well: rm -r {}", path.display()),
+            Self::Io { doing: "lock", path, .. } => {
+                format!(
+                    "keep the store on a disk of this machine: {} is on one without locks",
+                    path.display()
+                )
             }
             Self::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
                 "run secretfs as the user whose store it is".into()

@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 
 use super::cipher::{Id, Key};
 use super::key_file::{self, MasterKey, Trust, parse_hex};
+use super::keyring::Masters;
 use super::passphrase::{Ask, Stretch};
 use super::{StoreId, kernel, keyring};
 use crate::secret::SecretBytes;
@@ -139,6 +140,46 @@ impl KeySources {
             Some(stretch) => self.ask.as_ref().ok_or(KeyError::NobodyToAsk)?.for_key(&stretch),
             None => Err(KeyError::NoneFits { skipped, default }),
         }
+    }
+}
+
+/// Where it is not known which key a store has.
+impl KeySources {
+    /// The first that fits, of all that may be of this store.
+    pub(super) fn any(
+        &self,
+        dir: &Path,
+        store: &StoreId,
+        fits: &dyn Fn(&Masters) -> bool,
+    ) -> Result<Masters, KeyError> {
+        let given = self.file.as_ref().map(|file| key_file::read(file, Trust::Owner)).transpose()?;
+        let variable = self.environment.0.as_ref().map(|text| parse_text(text)).transpose()?;
+        let credential = self.credentials.as_ref().map(|folder| folder.join(CREDENTIAL));
+        let credential = credential.and_then(|file| key_file::read(&file, Trust::Manager).ok());
+        let files = self.files_of(store).into_iter();
+        let own = files.filter_map(|file| key_file::read(&file, Trust::Owner).ok());
+        let keys = [given, variable, credential].into_iter().flatten().chain(own);
+        if let Some(masters) = keys.map(|key| Masters::derive(&key.0)).find(|masters| fits(masters)) {
+            return Ok(masters);
+        }
+        for stretch in Stretch::all(dir)? {
+            let key = self.ask.as_ref().ok_or(KeyError::NobodyToAsk)?.for_key(&stretch)?;
+            let masters = Masters::derive(&key.0);
+            if fits(&masters) {
+                return Ok(masters);
+            }
+        }
+        Err(KeyError::NoneFits { skipped: Vec::new(), default: self.default_file(store) })
+    }
+
+    /// All key files of a store in the folder for them.
+    fn files_of(&self, store: &StoreId) -> Vec<PathBuf> {
+        let store = store.to_string();
+        let entries = self.folder.as_ref().and_then(|folder| folder.read_dir().ok()).into_iter().flatten();
+        let paths = entries.flatten().map(|entry| entry.path());
+        paths
+            .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&store)))
+            .collect()
     }
 }
 

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use super::StoreError;
 use super::backend::BackendKind;
+use super::change::hex;
+use super::cipher::Id;
 use super::passphrase;
 
 /// What `FORMAT` says before it names the backend.
@@ -22,15 +24,18 @@ pub(super) struct Layout {
     dir: PathBuf,
     /// How its rows are kept: chosen when it is made, read from `FORMAT` ever after.
     backend: BackendKind,
+    /// The store's identity: `FORMAT` has it, too, for a store whose root is damaged. Believed by
+    /// nobody else.
+    id: Id,
 }
 
 /// Which files are there now: other numbers mean that the store was replaced.
-pub(super) type Identity = [(u64, u64); 2];
+pub(super) type Identity = [(u64, u64); 3];
 
 impl Layout {
     /// Takes a folder that is empty or not there. Whoever comes second finds it no longer empty.
-    pub(super) fn claim(dir: &Path, backend: BackendKind) -> Result<Self, StoreError> {
-        let layout = Self { dir: absolute(dir)?, backend };
+    pub(super) fn claim(dir: &Path, backend: BackendKind, id: Id) -> Result<Self, StoreError> {
+        let layout = Self { dir: absolute(dir)?, backend, id };
         let dir = &layout.dir;
         DirBuilder::new()
             .recursive(true)
@@ -75,8 +80,31 @@ impl Layout {
     }
 
     pub(super) fn finish(&self) -> Result<(), StoreError> {
-        self.write_new("FORMAT", format!("{FORMAT}{}\n", self.backend.as_str()).as_bytes())?;
+        self.write_new("FORMAT", self.format().as_bytes())?;
         self.sync()
+    }
+
+    /// What its `FORMAT` says.
+    pub(super) fn format(&self) -> String {
+        format!("{FORMAT}{}\nid {}\n", self.backend.as_str(), hex(&self.id))
+    }
+
+    /// The same folder, with its rows kept in another way.
+    pub(super) fn kept_by(&self, backend: BackendKind) -> Self {
+        Self { backend, ..self.clone() }
+    }
+
+    /// The same in another folder.
+    pub(super) fn at(&self, dir: PathBuf) -> Self {
+        Self { dir, ..self.clone() }
+    }
+
+    /// Removes the files of this backend, and what lies beside them.
+    pub(super) fn remove_rows(&self) {
+        let (rows, beside) = self.backend.files();
+        for name in beside.iter().chain([&rows]) {
+            let _ = std::fs::remove_file(self.path(name));
+        }
     }
 
     /// The folder of a store that is there, with everything in it as it should be.
@@ -91,27 +119,32 @@ impl Layout {
             Err(error) if error.kind() == ErrorKind::NotFound => return Err(StoreError::NoStore(dir)),
             Err(error) => return Err(StoreError::io("look at", &dir)(error)),
         }
-        let backend = read_format(&dir)?;
+        let (backend, id) = read_format(&dir)?;
         let (rows, beside) = backend.files();
         check_file(&dir.join(rows), true)?;
         for name in beside.iter().chain(&MAYBE) {
             check_file(&dir.join(name), false)?;
         }
-        Ok(Self { dir, backend })
+        Ok(Self { dir, backend, id })
     }
 
     pub(super) fn backend(&self) -> BackendKind {
         self.backend
     }
 
-    /// The file backend makes its file anew with each commit.
+    pub(super) fn id(&self) -> &Id {
+        &self.id
+    }
+
     pub(super) fn identity(&self) -> std::io::Result<Identity> {
         let of = |path: PathBuf| path.symlink_metadata().map(|meta| (meta.dev(), meta.ino()));
-        let lasting = match self.backend {
-            BackendKind::Sqlite => self.rows(),
-            BackendKind::File => self.path("FORMAT"),
+        let format = of(self.path("FORMAT"))?;
+        let rows = match self.backend {
+            BackendKind::Sqlite => of(self.rows())?,
+            // It is another one after each commit.
+            BackendKind::File => format,
         };
-        Ok([of(lasting)?, of(self.sequence()).unwrap_or_default()])
+        Ok([format, rows, of(self.sequence()).unwrap_or_default()])
     }
 
     pub(super) fn dir(&self) -> &Path {
@@ -132,7 +165,7 @@ impl Layout {
         self.path("uses")
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(super) fn path(&self, name: &str) -> PathBuf {
         self.dir.join(name)
     }
 
@@ -153,7 +186,7 @@ impl Layout {
     }
 
     /// Until then a power cut could undo what was made, renamed or removed here.
-    fn sync(&self) -> Result<(), StoreError> {
+    pub(super) fn sync(&self) -> Result<(), StoreError> {
         File::open(&self.dir).and_then(|dir| dir.sync_all()).map_err(StoreError::io("sync", &self.dir))
     }
 
@@ -183,21 +216,31 @@ fn check_presence(dir: &Path) -> Result<(), StoreError> {
     }
 }
 
-fn read_format(dir: &Path) -> Result<BackendKind, StoreError> {
+fn read_format(dir: &Path) -> Result<(BackendKind, Id), StoreError> {
     let path = dir.join("FORMAT");
+    check_file(&path, true)?;
     let mut text = String::new();
     let file = File::open(&path).map_err(StoreError::io("open", &path))?;
     file.take(4096).read_to_string(&mut text).map_err(StoreError::io("read", &path))?;
-    check_file(&path, true)?;
-    let backend = text.strip_prefix(FORMAT).and_then(|rest| rest.strip_suffix('\n'));
-    match backend.and_then(BackendKind::parse) {
-        Some(backend) => Ok(backend),
+    match parse_format(&text) {
+        Some(format) => Ok(format),
         None if text.starts_with("secretfs store ") => {
             let what = format!("the format `{}`", text.trim_end().escape_debug());
             Err(StoreError::Newer { path: dir.to_owned(), what })
         }
         None => Err(StoreError::corrupt("its FORMAT file is not what was written")),
     }
+}
+
+fn parse_format(text: &str) -> Option<(BackendKind, Id)> {
+    let (backend, id) = text.strip_prefix(FORMAT)?.strip_suffix('\n')?.split_once("\nid ")?;
+    Some((BackendKind::parse(backend)?, parse_id(id)?))
+}
+
+fn parse_id(text: &str) -> Option<Id> {
+    let digits: Vec<u8> = text.chars().map(|c| c.to_digit(16).map(|it| it as u8)).collect::<Option<_>>()?;
+    let bytes: Vec<u8> = digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect();
+    bytes.try_into().ok().filter(|_| digits.len().is_multiple_of(2))
 }
 
 fn check_file(path: &Path, is_needed: bool) -> Result<(), StoreError> {

@@ -8,6 +8,7 @@
 //! `opened`, `seen` and `labels` are what this one holds and remembers; `layout` guards the folder,
 //! `key_source` the key, with `key_file`, `kernel`, `credential` and `passphrase`.
 
+mod aside;
 mod backend;
 mod backup;
 mod change;
@@ -25,7 +26,9 @@ mod key_source;
 mod keyring;
 mod labels;
 mod layout;
+mod lost_root;
 mod master;
+mod migrate;
 mod model;
 mod namespaces;
 mod opened;
@@ -56,6 +59,7 @@ pub use kernel::unload;
 pub use key_file::MasterKey;
 pub use key_source::{EnvKey, KeyError, KeySources};
 pub use labels::Question;
+pub use migrate::Migration;
 pub use model::{Edit, FIELD_LIMIT, NewVersion, Reading, SecretInfo, Used, VALUE_LIMIT, VersionInfo};
 pub use namespaces::NamespaceInfo;
 pub use passphrase::{Ask, Stretch};
@@ -69,7 +73,7 @@ use cipher::Id;
 use keyring::{Masters, NamespaceKeys};
 use layout::Layout;
 use opened::Opened;
-use sequence::{Mark, WriterLock};
+use sequence::{Mark, Sequence, WriterLock};
 use uses::Tallies;
 use view::View;
 
@@ -119,7 +123,7 @@ impl Store {
         key: &MasterKey,
         passphrase: Option<&Stretch>,
     ) -> Result<Self, StoreError> {
-        let layout = Layout::claim(dir, backend)?;
+        let layout = Layout::claim(dir, backend, id.0)?;
         let masters = Arc::new(Masters::derive(&key.0));
         Self::founded(layout, id, masters, passphrase)
     }
@@ -301,14 +305,6 @@ impl Store {
         }
     }
 
-    /// Checks everything that is stored.
-    pub fn verify(&self) -> Result<(), StoreError> {
-        match self.inspect()?.damages.into_iter().next() {
-            Some(damage) => Err(StoreError::Corrupt(damage.problem)),
-            None => Ok(()),
-        }
-    }
-
     fn opened(&self) -> Arc<Opened> {
         self.opened.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -318,14 +314,23 @@ impl Store {
         work: impl FnOnce(&View<'_>, &Opened) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let mut opened = self.opened();
-        if opened.sequence.as_ref().is_some_and(|sequence| sequence.read() == Mark::Replaced) {
+        let mark = opened.sequence.as_ref().map_or(Mark::Moving, Sequence::read);
+        if mark == Mark::Replaced {
             self.reopen_if_replaced()?;
             opened = self.opened();
         }
-        let rows = opened.backend.read()?;
-        match View::new(&*rows, &opened.masters) {
-            Err(StoreError::Rekeyed) => drop(rows),
-            view => return work(&view?, &opened),
+        // Rows of which the sequence knows a later commit, or none: they may be elsewhere by now.
+        match opened.backend.read() {
+            Ok(rows) => match View::new(&*rows, &opened.masters) {
+                Ok(view) if mark.is_of(view.root.epoch) || !opened.is_replaced() => {
+                    return work(&view, &opened);
+                }
+                Ok(_) | Err(StoreError::Rekeyed) => {}
+                Err(error) if !opened.is_replaced() => return Err(error),
+                Err(_) => {}
+            },
+            Err(error) if !opened.is_replaced() => return Err(error),
+            Err(_) => {}
         }
         self.reopen()?;
         let opened = self.opened();

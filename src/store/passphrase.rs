@@ -147,6 +147,11 @@ impl Stretch {
         Ok(read(dir)?.into_iter().find(|stretch| stretch.key == wanted))
     }
 
+    /// How each key of a passphrase is made that the store in this folder has, or had.
+    pub(super) fn all(dir: &Path) -> Result<Vec<Self>, KeyError> {
+        read(dir)
+    }
+
     /// Keeps it in the store, beside what is there: until all of the store has the new key, the old
     /// one has to open it.
     pub(super) fn keep(&self, layout: &Layout) -> Result<(), StoreError> {

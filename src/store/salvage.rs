@@ -51,18 +51,17 @@ const BATCH: usize = 200;
 impl Store {
     /// Reads and authenticates everything.
     pub fn inspect(&self) -> Result<Inspection, StoreError> {
-        self.read(|view, _| inspect(view, &mut |_, _| Ok(())))
+        self.read_anyhow(|view, root| inspect(view, root, &mut |_, _| Ok(())))
     }
 
     /// Writes what is sound into a new store with the same key and identity.
     pub fn save_into(&self, dir: &Path, stamp: &Stamp) -> Result<Inspection, StoreError> {
-        let id = self.id()?;
-        self.read(|view, opened| {
+        self.read_anyhow(|view, root| {
             let stretch = Stretch::of_store(self.dir(), &view.root.key)?;
-            let layout = Layout::claim(dir, self.backend())?;
-            let new = Self::founded(layout, id, opened.masters.clone(), stretch.as_ref())?;
+            let layout = Layout::claim(dir, self.backend(), self.id.0)?;
+            let new = Self::founded(layout, self.id, self.opened().masters.clone(), stretch.as_ref())?;
             let mut waiting: Option<(Namespace, Vec<Remains>)> = None;
-            let inspection = inspect(view, &mut |namespace, remains| {
+            let inspection = inspect(view, root, &mut |namespace, remains| {
                 if let Some(full) = waiting.take_if(|(of, all)| of != namespace || all.len() == BATCH) {
                     new.adopt(full, stamp)?;
                 }
@@ -81,8 +80,14 @@ impl Store {
     }
 }
 
-pub(super) fn inspect(view: &View<'_>, each: &mut EachSecret<'_>) -> Result<Inspection, StoreError> {
+/// `root` is what is wrong with the root, if that could not be relied on.
+pub(super) fn inspect(
+    view: &View<'_>,
+    root: Option<StoreError>,
+    each: &mut EachSecret<'_>,
+) -> Result<Inspection, StoreError> {
     let mut found = Inspection::default();
+    root.map_or(Ok(()), |error| found.note(None, None, None, error))?;
     if let Err(error) = view.check_keyring(None) {
         found.note(None, None, None, error)?;
     }

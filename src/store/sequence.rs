@@ -23,6 +23,13 @@ pub(super) enum Mark {
     Replaced,
 }
 
+impl Mark {
+    /// Whether rows of this epoch are those that it speaks of.
+    pub(super) fn is_of(self, epoch: u64) -> bool {
+        matches!(self, Self::Quiet(marked) if marked <= epoch)
+    }
+}
+
 impl Sequence {
     pub(super) fn open(path: &Path) -> std::io::Result<Self> {
         OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(path).map(Self)

@@ -34,7 +34,8 @@ impl Store {
     ) -> Result<Restored, StoreError> {
         let file = File::open(backup).map_err(StoreError::io("read", backup))?;
         let beginning = Beginning::read(BufReader::new(file)).map_err(|fault| unusable(backup, fault))?;
-        let layout = Layout::claim(dir, backend.unwrap_or(beginning.head.backend))?;
+        let layout =
+            Layout::claim(dir, backend.unwrap_or(beginning.head.backend), beginning.head.root.store)?;
         fill(&layout, backup, beginning, sources).inspect_err(|_| layout.discard())
     }
 }
@@ -84,7 +85,7 @@ fn put_all(to: &dyn Write, backup: &Path, mut rows: Reader<Source>) -> Result<()
 
 fn look_through(rows: &dyn Backend, masters: &Masters) -> Result<Inspection, StoreError> {
     let rows = rows.read()?;
-    let mut found = inspect(&View::new(&*rows, masters)?, &mut |_, _| Ok(()))?;
+    let mut found = inspect(&View::new(&*rows, masters)?, None, &mut |_, _| Ok(()))?;
     match found.damages.pop() {
         None => Ok(found),
         Some(damage) => Err(StoreError::corrupt(damage.problem)),

@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use nix::sys::statvfs::{FsFlags, statvfs};
+use nix::unistd::{AccessFlags, eaccess};
 use rusqlite::{ErrorCode, ffi};
 
 use super::super::StoreError;
@@ -40,7 +41,10 @@ fn is_lacking(code: i32) -> bool {
 pub(in crate::store) fn failure(path: &Path, error: &rusqlite::Error) -> StoreError {
     match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::FileLockingProtocolFailed) => {
-            StoreError::Busy(PATIENCE.as_secs())
+            match has_locks(path) {
+                true => StoreError::Busy(PATIENCE.as_secs()),
+                false => unfit(path, "its filesystem gives no locks"),
+            }
         }
         Some(ErrorCode::DiskFull) => StoreError::DiskFull,
         Some(ErrorCode::ReadOnly) => StoreError::ReadOnly,
@@ -57,11 +61,22 @@ pub(in crate::store) fn failure(path: &Path, error: &rusqlite::Error) -> StoreEr
     }
 }
 
-/// Looks at the disk to tell a full one and a read-only one from a broken one: SQLite says all alike.
+/// SQLite says of a filesystem whose locks fail that another process has them. Asked of the sequence:
+/// closing the database's own file would let go of the locks that SQLite has on it.
+fn has_locks(path: &Path) -> bool {
+    let Ok(sequence) = std::fs::File::open(path.with_file_name("sequence")) else { return true };
+    !matches!(sequence.try_lock_shared(), Err(std::fs::TryLockError::Error(_)))
+}
+
+/// Looks at the disk to tell a full one, a read-only one and one that is not ours from a broken one:
+/// SQLite says all alike.
 fn of_the_disk(path: &Path) -> Option<StoreError> {
+    let needed = AccessFlags::R_OK | AccessFlags::W_OK;
+    let forbids = |at: &Path| eaccess(at, needed).err().map(|errno| StoreError::io("use", at)(errno.into()));
     let disk = statvfs(path).ok()?;
     match disk.flags().contains(FsFlags::ST_RDONLY) {
         true => Some(StoreError::ReadOnly),
-        false => (disk.blocks_available() == 0).then_some(StoreError::DiskFull),
+        false if disk.blocks_available() == 0 => Some(StoreError::DiskFull),
+        false => forbids(path).or_else(|| forbids(path.parent()?)),
     }
 }

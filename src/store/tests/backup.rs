@@ -60,10 +60,10 @@ fn what_comes_back_is_what_was_there_on_either_backend() {
         assert_eq!((restored.backend, restored.found.secrets, restored.found.versions), (to, 7, 12));
         let again = Store::open(&dir, Access::Write, &fixture.sources()).unwrap();
         assert_eq!(content(&again), content(&fixture.store), "{from:?} {to:?}");
-        again.verify().unwrap();
+        verify(&again).unwrap();
         // It is a store like any other: the next change goes on.
         assert_eq!(put(&again, "s2", b"next"), 3);
-        again.verify().unwrap();
+        verify(&again).unwrap();
         let twice = Store::restore(&file, &dir, Some(to), &fixture.sources());
         assert!(matches!(twice, Err(StoreError::Exists(_))), "never over a store");
     }

@@ -27,7 +27,7 @@ fn what_was_known_before_a_backup_is_not_known_after_it() {
     reader.recheck().unwrap();
     assert_eq!(value_since(&reader, seen), None, "the same epoch, and another value");
     assert_eq!(get(&reader, "a", None), Ok(b"new".to_vec()));
-    reader.verify().unwrap();
+    verify(&reader).unwrap();
 }
 
 /// Also one that is written over it, within the same tick of the clock and of the same length.

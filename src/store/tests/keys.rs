@@ -66,7 +66,7 @@ fn rotate_all(fixture: Fixture) {
     assert!(reader.unchanged(&Namespace::default(), &names, before).unwrap().is_some(), "no need to look");
     for store in [&reader, &fixture.store, &fixture.reopen(Access::Write)] {
         assert_all_there(store);
-        store.verify().unwrap();
+        verify(store).unwrap();
     }
 }
 
@@ -88,7 +88,7 @@ fn break_off(fixture: Fixture) {
     let halfway = keys(&store);
     assert_eq!(halfway.iter().map(|key| (key.1, key.2)).collect::<Vec<_>>(), [(true, 400), (false, 50)]);
     assert_all_there(&store);
-    store.verify().unwrap();
+    verify(&store).unwrap();
     // A secret that is written meanwhile is taken along with its older versions.
     let (old, _) = (0..COUNT).map(|number| (number, 0)).next_back().unwrap();
     put(&store, &format!("s{old}"), format!("{old} 2").as_bytes());
@@ -96,7 +96,7 @@ fn break_off(fixture: Fixture) {
     assert!((49..=50).contains(&left), "{left}");
     assert_eq!(keys(&store), [(halfway[0].0.clone(), true, COUNT)], "the same new key");
     assert_all_there(&fixture.reopen(Access::Read));
-    store.verify().unwrap();
+    verify(&store).unwrap();
 }
 
 /// A key goes only once nothing is found under it.
@@ -173,7 +173,7 @@ fn change_master(fixture: Fixture) {
     assert_eq!(reopened.key_status().unwrap().master, new.id());
     rotate(&reopened).unwrap();
     assert_all_there(&reader);
-    reader.verify().unwrap();
+    verify(&reader).unwrap();
 }
 
 /// The disk gives back something else than what was written: the store keeps the key it had.
@@ -215,7 +215,7 @@ fn several_may_rotate_at_once() {
     });
     assert_eq!(keys(&fixture.store).len(), 1);
     assert_all_there(&fixture.store);
-    fixture.store.verify().unwrap();
+    verify(&fixture.store).unwrap();
 }
 
 /// A namespace that is removed while its keys rotate does not come back.

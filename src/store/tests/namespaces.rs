@@ -46,12 +46,12 @@ fn a_removed_namespace_is_gone_and_its_name_is_free() {
         store.recheck().unwrap();
         assert_eq!(get_in(store, &ours, &name("s1")), Err(Absent::Missing));
         assert_eq!(get_in(store, &theirs, &name("s1")), Ok("user:1000".into()));
-        store.verify().unwrap();
+        verify(store).unwrap();
     }
     put_in(&fixture.store, &ours, &name("s2"), "again");
     assert_eq!(get_in(&reader, &ours, &name("s1")), Err(Absent::Missing));
     assert_eq!(get_in(&reader, &ours, &name("s2")), Ok("again".into()));
-    reader.verify().unwrap();
+    verify(&reader).unwrap();
 }
 
 proptest! {

@@ -39,7 +39,7 @@ fn saved(fixture: &Fixture) -> (Store, Inspection) {
     let dir = fixture.folder.path().join("saved");
     let found = fixture.store.save_into(&dir, &stamp(9)).unwrap();
     let store = Store::open(&dir, Access::Write, &fixture.sources()).unwrap();
-    store.verify().unwrap();
+    verify(&store).unwrap();
     (store, found)
 }
 
@@ -100,7 +100,7 @@ fn a_secret_without_its_active_version_is_saved_disabled() {
 fn assert_told(fixture: &Fixture, sql: &str, sound: &[usize]) {
     damage(fixture, sql);
     let found = fixture.store.inspect().unwrap();
-    assert!(!found.damages.is_empty() && fixture.store.verify().is_err());
+    assert!(!found.damages.is_empty() && verify(&fixture.store).is_err());
     assert!(sound.contains(&found.secrets), "{found:?}");
     let (store, again) = saved(fixture);
     assert_eq!((again.secrets, store.inspect().unwrap().secrets), (found.secrets, found.secrets));
@@ -143,4 +143,40 @@ fn a_file_with_holes_gives_what_it_has() {
         }
     }
     assert!(told > 3 && partly > 3, "{told} {partly}");
+}
+
+/// A byte of any column of the root, or all of it: the identity that `FORMAT` has and the key do.
+#[test]
+fn a_damaged_root_costs_nothing_else() {
+    for column in ["store", "key", "keyring", "seal"] {
+        let flip = format!("UPDATE root SET {column} = zeroblob(length({column}))");
+        saves_all_without_its_root(&filled(), &flip);
+    }
+    for column in ["epoch", "keyring_epoch"] {
+        saves_all_without_its_root(&filled(), &format!("UPDATE root SET {column} = {column} + 1"));
+    }
+    saves_all_without_its_root(&filled(), "UPDATE root SET key = zeroblob(16), seal = zeroblob(32)");
+    saves_all_without_its_root(&filled(), "DELETE FROM root");
+}
+
+fn saves_all_without_its_root(fixture: &Fixture, sql: &str) {
+    damage(fixture, sql);
+    let open = |access| Store::open(fixture.store.dir(), access, &fixture.sources());
+    assert!(open(Access::Read).is_err() && open(Access::Write).is_err(), "{sql}");
+    let store = Store::open_damaged(fixture.store.dir(), &fixture.sources()).unwrap();
+    let (secrets, versions, told) = inspected(&store);
+    assert_eq!((secrets, versions, told.len()), (4, 7, 1), "{sql}: {told:?}");
+    let dir = fixture.folder.path().join("saved");
+    store.save_into(&dir, &stamp(9)).unwrap();
+    let saved = Store::open(&dir, Access::Write, &fixture.sources()).unwrap();
+    verify(&saved).unwrap();
+    assert_eq!(get(&saved, "c/d", Some(1)), Ok(b"first".to_vec()));
+    // With another key it is not opened at all.
+    let other = fixture.folder.path().join("other.key");
+    MasterKey::generate().unwrap().write(&other).unwrap();
+    let sources = KeySources { file: Some(other), ..KeySources::default() };
+    assert!(matches!(
+        Store::open_damaged(fixture.store.dir(), &sources).map(drop),
+        Err(StoreError::Sealed(_))
+    ));
 }

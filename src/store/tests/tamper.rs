@@ -23,7 +23,7 @@ pub(super) fn filled_on(backend: BackendKind) -> Fixture {
             put(&fixture.store, secret, value);
         }
     }
-    fixture.store.verify().unwrap();
+    verify(&fixture.store).unwrap();
     assert_eq!(read_all(&fixture.store), Ok(()));
     fixture
 }
@@ -156,7 +156,7 @@ fn every_flipped_bit_is_found() {
                         let place = format!("{table}.{} bit {bit}", columns[column]);
                         // What no read stumbles over, the look at everything does.
                         let found = read_all(&fixture.store)
-                            .and_then(|()| fixture.store.verify().map_err(|error| vec![error]));
+                            .and_then(|()| verify(&fixture.store).map_err(|error| vec![error]));
                         let Err(refusals) = found else { panic!("{place} was not found") };
                         let are_refusals =
                             refusals.iter().all(|error| matches!(error, StoreError::Corrupt(_)));
@@ -168,7 +168,7 @@ fn every_flipped_bit_is_found() {
     }
     println!("{tried} bits");
     assert!(tried > 20_000, "{tried}");
-    fixture.store.verify().unwrap();
+    verify(&fixture.store).unwrap();
 }
 
 #[test]
@@ -178,7 +178,7 @@ fn a_removed_row_is_found() {
     for (table, columns) in rows.tables() {
         for row in rows.all(&table, columns.len()) {
             rows.with(&table, &columns, &row, None, || {
-                let found = fixture.store.verify();
+                let found = verify(&fixture.store);
                 assert!(matches!(found, Err(StoreError::Corrupt(_))), "{table}: {found:?}");
                 // A store opened anew has no key in its memory.
                 if let Ok(store) = Store::open(fixture.store.dir(), Access::Read, &fixture.sources()) {
@@ -208,7 +208,7 @@ fn swapped_rows_are_found() {
             let (new_first, new_second) = (given(first, second), given(second, first));
             rows.with(table, columns, first, Some(&new_first), || {
                 rows.with(table, columns, second, Some(&new_second), || {
-                    let found = fixture.store.verify();
+                    let found = verify(&fixture.store);
                     assert!(matches!(found, Err(StoreError::Corrupt(_))), "{table}: {found:?}");
                     let _ = read_all(&fixture.store);
                 });

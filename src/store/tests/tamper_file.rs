@@ -44,7 +44,7 @@ impl Victim {
     fn assert_found(&self, document: &Value, what: &str) {
         self.lay(&serde_json::to_vec(document).unwrap());
         let store = &self.fixture.store;
-        let found = read_all(store).and_then(|()| store.verify().map_err(|error| vec![error]));
+        let found = read_all(store).and_then(|()| verify(store).map_err(|error| vec![error]));
         let Err(refusals) = found else { panic!("{what} was not found") };
         let are_refusals = refusals.iter().all(|error| match error {
             StoreError::Corrupt(_) => true,
@@ -57,7 +57,7 @@ impl Victim {
     fn put_back(&self) {
         self.lay(&serde_json::to_vec(&self.whole).unwrap());
         assert_eq!(read_all(&self.fixture.store), Ok(()));
-        self.fixture.store.verify().unwrap();
+        verify(&self.fixture.store).unwrap();
     }
 
     /// The pointers to all entries below one, in order; 61 of the 64 buckets are alike: few stand for all.

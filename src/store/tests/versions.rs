@@ -48,7 +48,7 @@ fn an_older_version_comes_back() {
     assert_eq!(put(&fixture.store, "a", b"new"), 4, "no number is given twice");
     let info = reader.describe(&Namespace::default(), &name("a")).unwrap().unwrap();
     assert_eq!((get(&reader, "a", None), info.activated_by), (Ok(b"new".to_vec()), None));
-    fixture.store.verify().unwrap();
+    verify(&fixture.store).unwrap();
 }
 
 /// Its type comes with it: what is set next is checked by the right one.
@@ -104,7 +104,7 @@ fn a_destroyed_version_is_withdrawn() {
         assert_eq!(get(store, "a", Some(2)), Err(Absent::Revoked));
         assert_eq!(get(store, "a", Some(1)), Ok(number(1)));
         assert_eq!(there(store), [1, 3]);
-        store.verify().unwrap();
+        verify(store).unwrap();
     }
 }
 
@@ -118,7 +118,7 @@ fn a_destroyed_version_cannot_be_put_back() {
     assert_eq!(database.execute("INSERT INTO versions SELECT * FROM kept", []).unwrap(), 1);
     assert_eq!(get(&fixture.store, "a", Some(1)), Err(Absent::Revoked));
     assert!(fixture.store.versions(&Namespace::default(), &name("a")).is_err());
-    assert!(fixture.store.verify().is_err());
+    assert!(verify(&fixture.store).is_err());
 }
 
 #[test]
@@ -138,7 +138,7 @@ fn pruning_keeps_what_is_active_new_or_young() {
     assert_eq!(prune(&fixture, 0, None), [5, 6]);
     assert_eq!((there(&fixture.store), get(&fixture.store, "a", None)), (vec![2], Ok(number(2))));
     assert_eq!(put(&fixture.store, "a", b"7"), 7);
-    fixture.store.verify().unwrap();
+    verify(&fixture.store).unwrap();
 }
 
 /// The sealed record of a version, as it lies in the database.
@@ -204,5 +204,5 @@ fn the_bytes_of_a_destroyed_version_are_gone_from_the_files() {
     assert_eq!(pieces(dir, &blobs), 0, "of {} versions", condemned.len());
     assert!(pieces(dir, &[kept]) > 0, "control: what is not destroyed is found");
     assert_eq!(get(&reader, "s0", None), Ok(b"small again".to_vec()));
-    fixture.store.verify().unwrap();
+    verify(&fixture.store).unwrap();
 }
