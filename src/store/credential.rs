@@ -21,11 +21,14 @@ impl MasterKey {
         let name = format!("--name={CREDENTIAL}");
         let sealed = run(&["encrypt", &name, "-", "-"].map(OsStr::new), &self.line())?;
         key_file::write_new(path, &sealed)?;
-        let opened =
-            run(&[OsStr::new("decrypt"), OsStr::new(&name), path.as_os_str(), OsStr::new("-")], b"")?;
-        match key_file::parse(&opened) {
+        let check = [OsStr::new("decrypt"), OsStr::new(&name), path.as_os_str(), OsStr::new("-")];
+        let opened = run(&check, b"").map(|opened| key_file::parse(&opened));
+        match opened.inspect_err(|_| drop(std::fs::remove_file(path)))? {
             Some(key) if id_of(&key.0) == id_of(&self.0) => Ok(()),
-            _ => Err(KeyError::Credential("what it wrote opens to something else".into()).into()),
+            _ => {
+                let _ = std::fs::remove_file(path);
+                Err(KeyError::Credential("what it wrote opens to something else".into()).into())
+            }
         }
     }
 }

@@ -6,7 +6,8 @@
 //! (`sqlite`, or `file` where that cannot work) keeps without understanding them; `cipher`,
 //! `keyring`, `index` and `record` make rows out of secrets; `sequence` tells other processes,
 //! `opened`, `seen` and `labels` are what this one holds and remembers; `layout` guards the folder,
-//! `key_source` the key, with `key_file`, `kernel`, `credential` and `passphrase`.
+//! `key_source` the key, with `key_file`, `kernel`, `credential` and `passphrase`. `rotation` and
+//! `master` change keys, `migrate` and `aside` the backend; `salvage` and `lost_root` save what is left.
 
 mod aside;
 mod backend;

@@ -1,6 +1,8 @@
 //! The tables and how an older store comes to have them. Migrations only ever grow; the number
 //! of those applied is `PRAGMA user_version`.
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use rusqlite::Connection;
@@ -65,15 +67,37 @@ pub(super) fn create(connection: &Connection, path: &Path) -> Result<(), StoreEr
     apply(connection, path, 0, MIGRATIONS)
 }
 
-/// Refuses a newer schema, and brings an older one up to date.
+/// Whether it lacks what this version adds. Refuses a newer schema.
+pub(super) fn is_older(connection: &Connection, path: &Path) -> Result<bool, StoreError> {
+    missing(connection, path, MIGRATIONS).map(|(_, missing)| !missing.is_empty())
+}
+
+/// Brings an older schema up to date. The database as it was is kept beside it.
 pub(super) fn update(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+    update_by(connection, path, MIGRATIONS)
+}
+
+fn update_by(connection: &Connection, path: &Path, migrations: &[&str]) -> Result<(), StoreError> {
+    let (applied, missing) = missing(connection, path, migrations)?;
+    if missing.is_empty() {
+        return Ok(());
+    }
+    keep(connection, path, applied)?;
+    apply(connection, path, applied, missing)
+}
+
+fn missing<'a>(
+    connection: &Connection,
+    path: &Path,
+    migrations: &'a [&'a str],
+) -> Result<(usize, &'a [&'a str]), StoreError> {
     let applied: i64 = connection
         .query_row("PRAGMA user_version", [], |row| row.get(0))
         .map_err(|error| failure(path, &error))?;
-    match usize::try_from(applied).ok().and_then(|applied| MIGRATIONS.get(applied..)) {
+    match usize::try_from(applied).ok().and_then(|applied| Some((applied, migrations.get(applied..)?))) {
         // Whatever emptied it: an empty store must not take its place.
-        Some(_) if applied == 0 => Err(StoreError::corrupt("its database is empty")),
-        Some(missing) => apply(connection, path, applied, missing),
+        Some((0, _)) => Err(StoreError::corrupt("its database is empty")),
+        Some(known) => Ok(known),
         None => {
             let what = format!("the schema {applied} in its database");
             Err(StoreError::Newer { path: path.to_owned(), what })
@@ -81,10 +105,75 @@ pub(super) fn update(connection: &Connection, path: &Path) -> Result<(), StoreEr
     }
 }
 
-fn apply(connection: &Connection, path: &Path, applied: i64, missing: &[&str]) -> Result<(), StoreError> {
+/// Keeps the database as it is before it is changed. A copy that is not whole is of no use: it is made anew.
+fn keep(connection: &Connection, path: &Path, applied: usize) -> Result<(), StoreError> {
+    let copy = path.with_added_extension(format!("schema-{applied}"));
+    let _ = std::fs::remove_file(&copy);
+    let mut options = OpenOptions::new();
+    // SQLite fills an empty file, and leaves its mode.
+    options.write(true).create_new(true).mode(0o600).custom_flags(libc::O_NOFOLLOW);
+    let file = options.open(&copy).map_err(StoreError::io("make", &copy))?;
+    let name = copy.to_string_lossy();
+    connection.execute("VACUUM INTO ?1", [name.as_ref()]).map_err(|error| failure(path, &error))?;
+    file.sync_all().map_err(StoreError::io("write", &copy))
+}
+
+/// Each of them in one transaction.
+fn apply(connection: &Connection, path: &Path, applied: usize, missing: &[&str]) -> Result<(), StoreError> {
     for (number, migration) in (applied + 1..).zip(missing) {
         let step = format!("BEGIN IMMEDIATE; {migration} PRAGMA user_version = {number}; COMMIT;");
         connection.execute_batch(&step).map_err(|error| failure(path, &error))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+
+    use super::*;
+
+    fn version(connection: &Connection) -> i64 {
+        connection.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap()
+    }
+
+    #[test]
+    fn an_older_schema_is_brought_up_to_date_and_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.db");
+        let connection = Connection::open(&path).unwrap();
+        apply(&connection, &path, 0, MIGRATIONS).unwrap();
+        connection.execute("INSERT INTO namespaces VALUES (x'01', x'02', x'03')", []).unwrap();
+        update(&connection, &path).unwrap();
+        let kept = path.with_added_extension(format!("schema-{}", MIGRATIONS.len()));
+        assert!(!kept.exists(), "there was nothing to do");
+        let next = "ALTER TABLE namespaces ADD COLUMN note TEXT; UPDATE namespaces SET note = 'new';";
+        let known = [MIGRATIONS, &[next]].concat();
+        update_by(&connection, &path, &known).unwrap();
+        let note = "SELECT note FROM namespaces";
+        assert_eq!(connection.query_row(note, [], |row| row.get::<_, String>(0)).unwrap(), "new");
+        assert_eq!(version(&connection), known.len() as i64);
+        assert_eq!(kept.metadata().unwrap().mode() & 0o777, 0o600);
+        let kept = Connection::open(kept).unwrap();
+        assert_eq!(version(&kept), MIGRATIONS.len() as i64);
+        let count = "SELECT count(*) FROM namespaces";
+        assert_eq!(kept.query_row(count, [], |row| row.get::<_, i64>(0)).unwrap(), 1);
+        assert!(is_older(&kept, &path).is_ok_and(|is_older| !is_older));
+        assert!(matches!(is_older(&connection, &path), Err(StoreError::Newer { .. })));
+    }
+
+    /// All of a step, or nothing of it.
+    #[test]
+    fn a_step_that_fails_changes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.db");
+        let connection = Connection::open(&path).unwrap();
+        apply(&connection, &path, 0, MIGRATIONS).unwrap();
+        let broken = "ALTER TABLE namespaces ADD COLUMN note TEXT; UPDATE nowhere SET note = 'new';";
+        assert!(update_by(&connection, &path, &[MIGRATIONS, &[broken]].concat()).is_err());
+        drop(connection);
+        let connection = Connection::open(&path).unwrap();
+        assert_eq!(version(&connection), MIGRATIONS.len() as i64);
+        assert!(connection.prepare("SELECT note FROM namespaces").is_err());
+    }
 }

@@ -51,7 +51,9 @@ impl Sqlite {
 
     pub(super) fn open(path: &Path, access: Access) -> Result<Self, StoreError> {
         let connection = connect(path, access)?;
-        schema::update(&connection, path)?;
+        if schema::is_older(&connection, path)? {
+            schema::update(&connect(path, Access::Write)?, path)?;
+        }
         let sqlite = Self { path: path.to_owned(), access, idle: Mutex::default() };
         sqlite.keep(connection);
         Ok(sqlite)

@@ -4,6 +4,7 @@ mod backup;
 mod clock;
 mod gone_back;
 mod keys;
+mod migrate;
 mod namespaces;
 mod salvage;
 mod seen;

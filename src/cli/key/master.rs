@@ -68,14 +68,15 @@ struct Places {
 }
 
 fn put_elsewhere(args: &Args, new: &NewKey, store: &Store) -> Result<Places, Failure> {
+    let id = store.id()?;
+    let load = |keyring: Keyring| Ok::<_, Failure>((keyring, new.key.load(keyring, &id, None)?));
+    let kernel = args.keyring.map(load).transpose()?;
     if let Some(file) = &args.credential {
         init::check_outside(file, store.dir())?;
         new.key.write_credential(file)?;
     }
-    let id = store.id()?;
-    let load = |keyring: Keyring| Ok::<_, Failure>((keyring, new.key.load(keyring, &id, None)?));
     let credential = args.credential.as_ref().map(|file| std::path::absolute(file).unwrap_or(file.clone()));
-    Ok(Places { kernel: args.keyring.map(load).transpose()?, credential })
+    Ok(Places { kernel, credential })
 }
 
 /// The key is in its file, for good, before the store needs it.
