@@ -2,7 +2,8 @@
 //! has a fitting one.
 
 pub const OK: u8 = 0;
-/// A question was answered with no (`exists`), or `check` has findings.
+/// A question was answered with no (`exists`), `check` has findings, or `store repair` could not save
+/// everything.
 pub const NO: u8 = 1;
 /// Wrong use of the command line.
 pub const USAGE: u8 = 64;
@@ -27,7 +28,10 @@ pub const CONFIG: u8 = 78;
 /// The table of the README, and of the manual page.
 pub const TABLE: [(&str, &str); 13] = [
     ("0", "done"),
-    ("1", "a question was answered with no; `check` found something missing"),
+    (
+        "1",
+        "a question was answered with no; `check` found something missing; `store repair` saved, but not all",
+    ),
     ("64", "wrong use of the command line"),
     ("65", "input that is wrong: a template, a value, a name"),
     ("66", "a secret or a file that is not there"),

@@ -124,6 +124,7 @@ impl From<KeyError> for Failure {
 fn status(error: &StoreError) -> u8 {
     match error {
         StoreError::NoStore(_)
+        | StoreError::Unfinished(_)
         | StoreError::SecretMissing(_)
         | StoreError::NamespaceMissing(_)
         | StoreError::VersionMissing { .. } => exit::NO_INPUT,
@@ -138,7 +139,9 @@ fn status(error: &StoreError) -> u8 {
         | StoreError::Field(..)
         | StoreError::Refused(_) => exit::DATA,
         StoreError::Newer { .. } => exit::UNAVAILABLE,
-        StoreError::Busy(_) | StoreError::Rekeyed => exit::TEMPORARY,
+        StoreError::Busy(_) | StoreError::Claimed(_) | StoreError::Interrupted | StoreError::Rekeyed => {
+            exit::TEMPORARY
+        }
         StoreError::Random(_) => exit::OS,
         StoreError::Corrupt(_)
         | StoreError::Backup { .. }

@@ -77,11 +77,16 @@ fn repair(to: &Path, common: &Common) -> Result<u8, Failure> {
             found: &'a Inspection,
         }
         output::print_json(&Saved { store: &dir, found: &found })?;
-        return Ok(exit::OK);
+    } else {
+        found.damages.iter().for_each(|damage| warn(line(damage).trim_end()));
+        output::print(format!("store  {dir}\nsaved  {}\n", sound(&found)))?;
     }
-    found.damages.iter().for_each(|damage| warn(line(damage).trim_end()));
-    output::print(format!("store  {dir}\nsaved  {}\n", sound(&found)))?;
-    Ok(exit::OK)
+    let lost = match found.damages.iter().filter(|damage| damage.lost).count() {
+        0 => return Ok(exit::OK),
+        1 => "one thing could not be saved".to_owned(),
+        more => format!("{more} things could not be saved"),
+    };
+    Err(Failure::new(exit::NO, lost).hint("take what is missing from a backup, or set it anew"))
 }
 
 fn migrate(to: BackendKind, common: &Common) -> Result<u8, Failure> {
@@ -113,14 +118,15 @@ fn migrate(to: BackendKind, common: &Common) -> Result<u8, Failure> {
 }
 
 fn line(damage: &Damage) -> String {
-    let Damage { namespace, secret, version, problem } = damage;
+    let Damage { namespace, secret, version, problem, lost } = damage;
     let namespace = namespace.as_deref().map(|it| format!("namespace {it}: "));
     let whose = match (secret, version) {
         (Some(secret), Some(version)) => format!("{secret}@{version}: "),
         (Some(secret), None) => format!("{secret}: "),
         (None, _) => String::new(),
     };
-    format!("{}{whose}{problem}\n", namespace.unwrap_or_default())
+    let rest = if *lost { "" } else { "; repair mends that" };
+    format!("{}{whose}{problem}{rest}\n", namespace.unwrap_or_default())
 }
 
 pub fn sound(found: &Inspection) -> String {

@@ -188,20 +188,9 @@ impl<'a> Change<'a> {
         self.rows.put_record(&self.keys.id, name, version, &blob)
     }
 
-    /// Puts what is left of a secret of another store in here, as it was there. If the active version
-    /// is not among it, another must not take its place unseen: the secret is disabled.
-    pub(super) fn adopt(&mut self, remains: &Remains) -> Result<(), StoreError> {
-        let Remains { header, records } = remains;
-        let mut header = header.clone();
-        let has = |version| records.iter().any(|(number, _)| *number == version);
-        (1..=header.latest).filter(|&version| !has(version)).for_each(|version| header.gone.insert(version));
-        if !has(header.active) {
-            header.disabled = true;
-            if let Some((version, record)) = records.last() {
-                header.show(*version, record);
-            }
-        }
-        header.epoch = self.view.root.epoch;
+    /// Puts a secret of another store in here, as it was there.
+    pub(super) fn adopt(&mut self, Remains { header, records }: &Remains) -> Result<(), StoreError> {
+        let header = Header { epoch: self.view.root.epoch, ..header.clone() };
         let mac = self.keys.name_mac(&header.name);
         let blob = self.keys.seal_header(&mac, &header.encode())?;
         self.replace(&mac, None, Some(&blob))?;

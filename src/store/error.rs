@@ -14,6 +14,12 @@ pub enum StoreError {
     Exists(PathBuf),
     #[error("{} is not empty and has no FORMAT file: it is no store, or one that was not finished", .0.display())]
     NotAStore(PathBuf),
+    #[error("the store at {} was never finished", .0.display())]
+    Unfinished(PathBuf),
+    #[error("another process is making a store at {}", .0.display())]
+    Claimed(PathBuf),
+    #[error("a signal came; nothing was made")]
+    Interrupted,
     #[error("{}: {problem}", .path.display())]
     Unsafe { path: PathBuf, problem: String, mend: String },
     #[error("the store at {} has {what}, which this version of secretfs does not know", .path.display())]
@@ -90,6 +96,11 @@ impl StoreError {
             Self::NotAStore(path) => {
                 format!("name another folder, or look into {} and clear it", path.display())
             }
+            Self::Unfinished(path) => {
+                format!("run again what was to make it, or remove it: rm -r {}", path.display())
+            }
+            Self::Claimed(_) => "wait for it, or name another folder".into(),
+            Self::Interrupted => "run the command again".into(),
             Self::Unsafe { mend, .. } => mend.clone(),
             Self::Newer { .. } => "update secretfs; this one has changed nothing".into(),
             Self::Sealed(error) => error.hint(),

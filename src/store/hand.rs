@@ -88,16 +88,7 @@ fn buckets(view: &View<'_>, keys: &NamespaceKeys) -> Result<Vec<Bucket>, StoreEr
     (0..BUCKETS).map(|bucket| view.bucket(keys, bucket)).collect()
 }
 
-/// Of everything but the epoch, which each store counts by itself.
 fn print(all: &[Remains]) -> [u8; 32] {
-    let mut print = Sha256::new();
-    for Remains { header, records } in all {
-        // Padded, so that no two parts run into each other.
-        print.update(Sha256::digest(Header { epoch: 0, ..header.clone() }.encode()));
-        for (version, record) in records {
-            print.update(version.to_le_bytes());
-            print.update(Sha256::digest(record.encode()));
-        }
-    }
+    let print = all.iter().fold(Sha256::new(), |print, remains| print.chain_update(remains.print()));
     print.finalize().into()
 }

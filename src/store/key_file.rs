@@ -1,10 +1,10 @@
 //! A file with a master key: what is demanded of it before it is believed, and how a new one is
 //! made. Uses std and nix.
 
-use std::fs::{DirBuilder, File, Metadata, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -13,6 +13,7 @@ use nix::unistd::linkat;
 use zeroize::Zeroizing;
 
 use super::cipher::Key;
+use super::claim::{make_folder, sync_names};
 use super::{KeyError, StoreError};
 
 /// 32 bytes, or 64 hexadecimal digits with or without a final newline.
@@ -156,10 +157,9 @@ impl MasterKey {
 /// A new file, in a folder that is made if need be, for its owner to read.
 pub(super) fn write_new(path: &Path, content: &[u8]) -> Result<(), StoreError> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut builder = DirBuilder::new();
-    builder.recursive(true).mode(0o700).create(folder).map_err(StoreError::io("make the folder", folder))?;
+    make_folder(folder)?;
     make_whole(folder, path, content).map_err(StoreError::io("make the key file", path))?;
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(StoreError::io("sync", folder))
+    sync_names(path)
 }
 
 /// A new file with all of this, for good, or none: what is half a key is taken for a bad one.

@@ -1,8 +1,8 @@
 //! The store's folder: which files it has, who may own them, what its `FORMAT` says. Uses std.
 
-use std::fs::{DirBuilder, File, Metadata, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::StoreError;
@@ -14,11 +14,14 @@ use super::passphrase;
 /// What `FORMAT` says before it names the backend.
 const FORMAT: &str = "secretfs store 1\nbackend ";
 
+/// Its name until everything that it speaks of is there.
+pub(super) const UNFINISHED: &str = "UNFINISHED";
+
 /// Files that a store can have, whatever its backend is.
 const MAYBE: [&str; 4] = ["sequence", "uses", "uses.new", passphrase::FILE];
 
 /// The folder of a store, by its absolute path: the working directory may change. It is no store
-/// until [`Layout::finish`].
+/// without a `FORMAT`.
 #[derive(Clone)]
 pub(super) struct Layout {
     dir: PathBuf,
@@ -33,18 +36,9 @@ pub(super) struct Layout {
 pub(super) type Identity = [(u64, u64); 3];
 
 impl Layout {
-    /// Takes a folder that is empty or not there. Whoever comes second finds it no longer empty.
-    pub(super) fn claim(dir: &Path, backend: BackendKind, id: Id) -> Result<Self, StoreError> {
-        let layout = Self { dir: absolute(dir)?, backend, id };
-        let dir = &layout.dir;
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(dir)
-            .map_err(StoreError::io("make the folder", dir))?;
-        layout.claim_empty()?;
-        layout.write_new(".gitignore", b"*\n")?;
-        Ok(layout)
+    /// Of a folder that is not looked at yet.
+    pub(super) fn new(dir: &Path, backend: BackendKind, id: Id) -> Result<Self, StoreError> {
+        Ok(Self { dir: absolute(dir)?, backend, id })
     }
 
     /// SQLite gives its other files the mode of this one.
@@ -56,32 +50,41 @@ impl Layout {
     }
 
     /// Empties a folder that did not become a store after all.
-    pub(super) fn discard(&self) {
-        let (rows, beside) = self.backend.files();
-        for name in [&["FORMAT"], &MAYBE[..], beside, &[rows, ".gitignore"]].concat() {
+    pub(super) fn clear(&self) {
+        self.clear_but(UNFINISHED);
+        let _ = std::fs::remove_file(self.path(UNFINISHED));
+    }
+
+    /// Whoever has that file open may go on to use the folder.
+    pub(super) fn clear_but(&self, kept: &str) {
+        for name in all_files().filter(|name| *name != kept) {
             let _ = std::fs::remove_file(self.path(name));
         }
     }
 
-    /// A folder that was there already has to be empty and ours.
-    fn claim_empty(&self) -> Result<(), StoreError> {
+    /// That a folder is ours and no store. From now on it is for us alone.
+    pub(super) fn check_unused(&self) -> Result<(), StoreError> {
         let dir = &self.dir;
-        if self.path("FORMAT").exists() {
+        if self.path("FORMAT").symlink_metadata().is_ok() {
             return Err(StoreError::Exists(dir.clone()));
         }
-        let mut entries = dir.read_dir().map_err(StoreError::io("list", dir))?;
-        if entries.next().is_some() {
-            return Err(StoreError::NotAStore(dir.clone()));
-        }
+        self.check_only_ours()?;
         let meta = dir.metadata().map_err(StoreError::io("look at", dir))?;
         check_owner(dir, &meta)?;
         std::fs::set_permissions(dir, PermissionsExt::from_mode(0o700))
             .map_err(StoreError::io("change the mode of", dir))
     }
 
-    pub(super) fn finish(&self) -> Result<(), StoreError> {
-        self.write_new("FORMAT", self.format().as_bytes())?;
-        self.sync()
+    /// That there is nothing in it, or nothing but what somebody has begun. Which of the two?
+    pub(super) fn check_only_ours(&self) -> Result<bool, StoreError> {
+        let is_begun = self.path(UNFINISHED).symlink_metadata().is_ok();
+        for entry in self.dir.read_dir().map_err(StoreError::io("list", &self.dir))? {
+            let name = entry.map_err(StoreError::io("list", &self.dir))?.file_name();
+            if !is_begun || !all_files().any(|ours| *ours == name) {
+                return Err(StoreError::NotAStore(self.dir.clone()));
+            }
+        }
+        Ok(is_begun)
     }
 
     /// What its `FORMAT` says.
@@ -190,7 +193,7 @@ impl Layout {
         File::open(&self.dir).and_then(|dir| dir.sync_all()).map_err(StoreError::io("sync", &self.dir))
     }
 
-    fn write_new(&self, name: &str, content: &[u8]) -> Result<(), StoreError> {
+    pub(super) fn write_new(&self, name: &str, content: &[u8]) -> Result<(), StoreError> {
         let path = self.path(name);
         let mut options = OpenOptions::new();
         options.write(true).create_new(true).mode(0o600);
@@ -198,6 +201,13 @@ impl Layout {
         let written = file.write_all(content).and_then(|()| file.sync_all());
         written.inspect_err(|_| drop(std::fs::remove_file(&path))).map_err(StoreError::io("write", &path))
     }
+}
+
+/// All that a store can consist of.
+fn all_files() -> impl Iterator<Item = &'static str> {
+    let rows = BackendKind::ALL.into_iter().map(BackendKind::files);
+    let rows = rows.flat_map(|(rows, beside)| beside.iter().copied().chain([rows]));
+    ["FORMAT", UNFINISHED, ".gitignore", "passphrase.new"].into_iter().chain(MAYBE).chain(rows)
 }
 
 fn absolute(dir: &Path) -> Result<PathBuf, StoreError> {
@@ -208,6 +218,9 @@ fn absolute(dir: &Path) -> Result<PathBuf, StoreError> {
 fn check_presence(dir: &Path) -> Result<(), StoreError> {
     match dir.join("FORMAT").symlink_metadata() {
         Err(error) if error.kind() == ErrorKind::NotFound => {
+            if dir.join(UNFINISHED).symlink_metadata().is_ok() {
+                return Err(StoreError::Unfinished(dir.to_owned()));
+            }
             let is_empty = dir.read_dir().is_ok_and(|mut entries| entries.next().is_none());
             let at = dir.to_owned();
             Err(if is_empty { StoreError::NoStore(at) } else { StoreError::NotAStore(at) })

@@ -6,14 +6,16 @@
 //! (`sqlite`, or `file` where that cannot work) keeps without understanding them; `cipher`,
 //! `keyring`, `index` and `record` make rows out of secrets; `sequence` tells other processes,
 //! `opened`, `seen` and `labels` are what this one holds and remembers; `layout` guards the folder,
-//! `key_source` the key, with `key_file`, `kernel`, `credential` and `passphrase`. `rotation` and
-//! `master` change keys, `migrate` and `aside` the backend; `salvage` and `lost_root` save what is left.
+//! `claim` one that is to be a store, `key_source` the key, with `key_file`, `kernel`, `credential` and
+//! `passphrase`. `rotation` and `master` change keys, `migrate` and `aside` the backend; `salvage`,
+//! `repair` and `lost_root` save what is left.
 
 mod aside;
 mod backend;
 mod backup;
 mod change;
 mod cipher;
+mod claim;
 mod credential;
 mod error;
 mod file;
@@ -35,6 +37,7 @@ mod namespaces;
 mod opened;
 mod passphrase;
 mod record;
+mod repair;
 mod rotation;
 mod salvage;
 mod schema;
@@ -71,6 +74,7 @@ pub use whole::Whole;
 use crate::secret::{Namespace, SecretBytes, SecretName};
 use backend::{Backend, PATIENCE, RootRow, Write};
 use cipher::Id;
+use claim::Claim;
 use keyring::{Masters, NamespaceKeys};
 use layout::Layout;
 use opened::Opened;
@@ -124,23 +128,12 @@ impl Store {
         key: &MasterKey,
         passphrase: Option<&Stretch>,
     ) -> Result<Self, StoreError> {
-        let layout = Layout::claim(dir, backend, id.0)?;
+        let claim = Claim::of(dir, backend, id.0)?;
         let masters = Arc::new(Masters::derive(&key.0));
-        Self::founded(layout, id, masters, passphrase)
-    }
-
-    fn founded(
-        layout: Layout,
-        id: StoreId,
-        masters: Arc<Masters>,
-        passphrase: Option<&Stretch>,
-    ) -> Result<Self, StoreError> {
+        let (rows, _lock) = found(claim.layout(), id, &masters, passphrase)?;
+        let layout = claim.finish()?;
         let salt = SecretBytes::copy_of(masters.salt.expose());
-        let founded = passphrase
-            .map_or(Ok(()), |stretch| stretch.keep(&layout))
-            .and_then(|()| found(&layout, id, masters));
-        let opened = founded.inspect_err(|_| layout.discard())?;
-        let opened = RwLock::new(Arc::new(opened));
+        let opened = RwLock::new(Arc::new(Opened::new(rows, layout.clone(), 0, masters)?));
         let tallies = Tallies::default();
         Ok(Self { layout, access: Access::Write, sources: None, id, salt, opened, tallies })
     }
@@ -404,15 +397,20 @@ impl Store {
     }
 }
 
-/// Makes the files of an empty store.
-fn found(layout: &Layout, id: StoreId, masters: Arc<Masters>) -> Result<Opened, StoreError> {
+/// Makes the files of an empty store. Nobody writes to it as long as the lock is held.
+fn found(
+    layout: &Layout,
+    id: StoreId,
+    masters: &Masters,
+    passphrase: Option<&Stretch>,
+) -> Result<(Box<dyn Backend>, WriterLock), StoreError> {
+    passphrase.map_or(Ok(()), |stretch| stretch.keep(layout))?;
     layout.prepare()?;
-    let backend = layout.backend().create(&layout.rows())?;
+    let rows = layout.backend().create(&layout.rows())?;
     let lock = WriterLock::acquire(&layout.sequence(), PATIENCE)?;
-    first_commit(&*backend, id, &masters)?;
+    first_commit(&*rows, id, masters)?;
     lock.mark_quiet(1).map_err(StoreError::io("write", &layout.sequence()))?;
-    layout.finish()?;
-    Opened::new(backend, layout.clone(), 0, masters)
+    Ok((rows, lock))
 }
 
 /// A root, and the namespace that is there if none is named.

@@ -1,17 +1,14 @@
-//! Reads all that a store holds, whatever some of it is like: what is damaged is told, and the rest
-//! can be saved into a new store. Uses `view` for one thing at a time.
+//! Reads all that a store holds, whatever some of it is like: what is damaged is told, and of the rest
+//! whoever wants to save it. Uses `view` for one thing at a time.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use serde::Serialize;
+use sha2::{Digest, Sha256};
 
 use super::backend::{HeaderRow, NamespaceRow};
-use super::change::Stamp;
 use super::index::BUCKETS;
 use super::keyring::NamespaceKeys;
-use super::layout::Layout;
-use super::passphrase::Stretch;
 use super::record::{Header, Record};
 use super::view::View;
 use super::{Store, StoreError};
@@ -24,6 +21,8 @@ pub struct Damage {
     pub secret: Option<String>,
     pub version: Option<u64>,
     pub problem: String,
+    /// Whether it, or something that it vouches for, is lost or may be: no repair brings it back.
+    pub lost: bool,
 }
 
 /// What a look at everything has found.
@@ -43,40 +42,40 @@ pub(super) struct Remains {
     pub(super) records: Vec<(u64, Record)>,
 }
 
-type EachSecret<'a> = dyn FnMut(&Namespace, Remains) -> Result<(), StoreError> + 'a;
+impl Remains {
+    /// Says in its header what is gone. If the active version is, another must not take its place
+    /// unseen: the secret is disabled.
+    fn of(mut header: Header, records: Vec<(u64, Record)>) -> Self {
+        let has = |version| records.iter().any(|(number, _)| *number == version);
+        (1..=header.latest).filter(|&version| !has(version)).for_each(|version| header.gone.insert(version));
+        if !has(header.active) {
+            header.disabled = true;
+            if let Some((version, record)) = records.last() {
+                header.show(*version, record);
+            }
+        }
+        Self { header, records }
+    }
 
-/// Secrets that are written to the new store in one transaction.
-const BATCH: usize = 200;
+    /// Of everything but the epoch, which each store counts by itself.
+    pub(super) fn print(&self) -> [u8; 32] {
+        // Padded, so that no two parts run into each other.
+        let header = Header { epoch: 0, ..self.header.clone() };
+        let mut print = Sha256::new().chain_update(Sha256::digest(header.encode()));
+        for (version, record) in &self.records {
+            print.update(version.to_le_bytes());
+            print.update(Sha256::digest(record.encode()));
+        }
+        print.finalize().into()
+    }
+}
+
+type EachSecret<'a> = dyn FnMut(&Namespace, Remains) -> Result<(), StoreError> + 'a;
 
 impl Store {
     /// Reads and authenticates everything.
     pub fn inspect(&self) -> Result<Inspection, StoreError> {
         self.read_anyhow(|view, root| inspect(view, root, &mut |_, _| Ok(())))
-    }
-
-    /// Writes what is sound into a new store with the same key and identity.
-    pub fn save_into(&self, dir: &Path, stamp: &Stamp) -> Result<Inspection, StoreError> {
-        self.read_anyhow(|view, root| {
-            let stretch = Stretch::of_store(self.dir(), &view.root.key)?;
-            let layout = Layout::claim(dir, self.backend(), self.id.0)?;
-            let new = Self::founded(layout, self.id, self.opened().masters.clone(), stretch.as_ref())?;
-            let mut waiting: Option<(Namespace, Vec<Remains>)> = None;
-            let inspection = inspect(view, root, &mut |namespace, remains| {
-                if let Some(full) = waiting.take_if(|(of, all)| of != namespace || all.len() == BATCH) {
-                    new.adopt(full, stamp)?;
-                }
-                waiting.get_or_insert_with(|| (namespace.clone(), Vec::new())).1.push(remains);
-                Ok(())
-            })?;
-            waiting.map_or(Ok(()), |rest| new.adopt(rest, stamp))?;
-            Ok(inspection)
-        })
-    }
-
-    fn adopt(&self, (namespace, all): (Namespace, Vec<Remains>), stamp: &Stamp) -> Result<(), StoreError> {
-        self.change(&namespace, stamp.clone(), |change| {
-            all.iter().try_for_each(|remains| change.adopt(remains))
-        })
     }
 }
 
@@ -143,8 +142,28 @@ impl Inspection {
             other => return Err(other),
         };
         let (namespace, secret) = (namespace.map(ToString::to_string), secret.map(str::to_owned));
-        self.damages.push(Damage { namespace, secret, version, problem });
+        self.damages.push(Damage { namespace, secret, version, problem, lost: true });
         Ok(())
+    }
+
+    /// It decides which version is active; what its row says of that is a copy.
+    fn header(
+        &mut self,
+        view: &View<'_>,
+        (namespace, keys): (&Namespace, &NamespaceKeys),
+        row: &HeaderRow,
+    ) -> Result<Option<Header>, StoreError> {
+        let error = match view.open_row(keys, row) {
+            Ok(header) => return Ok(Some(header)),
+            Err(error) => error,
+        };
+        let sealed = keys.open_header(&row.name, &row.header).and_then(|plain| Header::decode(&plain));
+        let header = sealed.ok().filter(|header| keys.name_mac(&header.name) == row.name);
+        self.note(Some(namespace), header.as_ref().map(|it| it.name.as_str()), None, error)?;
+        if let (Some(_), Some(damage)) = (&header, self.damages.last_mut()) {
+            damage.lost = false;
+        }
+        Ok(header)
     }
 
     fn remains(
@@ -153,10 +172,7 @@ impl Inspection {
         (namespace, keys): (&Namespace, &NamespaceKeys),
         row: &HeaderRow,
     ) -> Result<Option<Remains>, StoreError> {
-        let header = match view.open_row(keys, row) {
-            Ok(header) => header,
-            Err(error) => return self.note(Some(namespace), None, None, error).map(|()| None),
-        };
+        let Some(header) = self.header(view, (namespace, keys), row)? else { return Ok(None) };
         // Together, unless one of them is in the way of the others.
         let stored: Option<BTreeMap<_, _>> =
             view.rows.records(&keys.id, &row.name).ok().map(|all| all.into_iter().collect());
@@ -177,6 +193,6 @@ impl Inspection {
         }
         self.versions += records.len();
         self.secrets += usize::from(!records.is_empty());
-        Ok((!records.is_empty()).then_some(Remains { header, records }))
+        Ok((!records.is_empty()).then(|| Remains::of(header, records)))
     }
 }

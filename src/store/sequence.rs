@@ -103,7 +103,8 @@ impl WriterLock {
     }
 }
 
-fn is_at(file: &File, path: &Path) -> bool {
+/// Whether this file is what is found there.
+pub(super) fn is_at(file: &File, path: &Path) -> bool {
     match (file.metadata(), path.symlink_metadata()) {
         (Ok(open), Ok(there)) => (open.dev(), open.ino()) == (there.dev(), there.ino()),
         _ => false,

@@ -107,6 +107,10 @@ struct Line {
 }
 
 impl Line {
+    fn of((id, used): (Id, Used)) -> Self {
+        Self { id, count: used.count, last: used.last.map_or(0, Timestamp::as_millisecond) }
+    }
+
     fn encode(&self) -> [u8; LINE] {
         let mut line = [0; LINE];
         line[..16].copy_from_slice(&self.id);
@@ -135,6 +139,16 @@ fn check(content: &[u8]) -> [u8; 8] {
 
 fn parse(hex: &str) -> Option<Id> {
     u128::from_str_radix(hex, 16).ok().filter(|_| hex.len() == 32).map(u128::to_be_bytes)
+}
+
+/// What one store has counted, for another that holds the same secrets. Hints: without them it is
+/// sound, too.
+pub(super) fn carry_over(from: &Path, to: &Path) {
+    let totals = totals(from).unwrap_or_default();
+    let lines: Vec<_> = totals.into_iter().map(Line::of).collect();
+    if !lines.is_empty() {
+        let _ = append(to, &lines);
+    }
 }
 
 fn totals(path: &Path) -> Result<HashMap<Id, Used>, StoreError> {
@@ -200,12 +214,7 @@ fn lines_left(file: &File) -> u64 {
 /// One line for each secret, in a new file. The lock is held on the old one, so that nobody adds to it.
 fn shorten(path: &Path) -> std::io::Result<()> {
     let totals = add_up(&read(path)?);
-    let lines = totals.into_iter().map(|(id, used)| Line {
-        id,
-        count: used.count,
-        last: used.last.map_or(0, Timestamp::as_millisecond),
-    });
-    let lines: Vec<Line> = lines.collect();
+    let lines: Vec<_> = totals.into_iter().map(Line::of).collect();
     let head = Line { id: HEAD, count: lines.len() as u64, last: 0 };
     let content: Vec<u8> = std::iter::once(&head).chain(&lines).flat_map(Line::encode).collect();
     let new: PathBuf = path.with_added_extension("new");

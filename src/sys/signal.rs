@@ -4,7 +4,7 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use nix::sys::signal::{SigHandler, SigSet, Signal, raise, signal};
+use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, raise, signal};
 
 /// Whether this process was started with SIGPIPE ignored, as systemd does it for services.
 static PIPE_WAS_IGNORED: AtomicBool = AtomicBool::new(false);
@@ -17,13 +17,17 @@ static PIPE_WAS_IGNORED: AtomicBool = AtomicBool::new(false);
 static AT_START: extern "C" fn() = remember_pipe;
 
 extern "C" fn remember_pipe() {
+    PIPE_WAS_IGNORED.store(action(Signal::SIGPIPE) == libc::SIG_IGN, Ordering::Relaxed);
+}
+
+/// What is done when it comes.
+fn action(which: Signal) -> libc::sighandler_t {
     let mut action = MaybeUninit::<libc::sigaction>::zeroed();
     // SAFETY: no new action is given; the kernel fills the old one, for which zeroes are fine too.
-    let held = unsafe {
-        libc::sigaction(libc::SIGPIPE, std::ptr::null(), action.as_mut_ptr());
+    unsafe {
+        libc::sigaction(which as i32, std::ptr::null(), action.as_mut_ptr());
         action.assume_init().sa_sigaction
-    };
-    PIPE_WAS_IGNORED.store(held == libc::SIG_IGN, Ordering::Relaxed);
+    }
 }
 
 /// Undoes what Rust's runtime does at start: a write to a closed pipe ends the process as it ends
@@ -76,6 +80,39 @@ impl Inherited {
         set(Signal::SIGCHLD, self.child);
         set(Signal::SIGIO, self.io);
         // Last: a signal that was held until now finds everything as it should be.
+        let _ = self.mask.thread_set_mask();
+    }
+}
+
+/// Signals that would end this process wait as long as this is held. Then whatever came ends it.
+pub struct HeldBack {
+    which: SigSet,
+    mask: SigSet,
+}
+
+impl HeldBack {
+    /// Those of a terminal and of whoever manages us. What is ignored stays ignored.
+    pub fn now() -> io::Result<Self> {
+        let ending = [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM];
+        let which = SigSet::from_iter(ending.into_iter().filter(|&it| action(it) != libc::SIG_IGN));
+        let mask = which.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
+        Ok(Self { which, mask })
+    }
+
+    pub fn has_come(&self) -> bool {
+        let mut pending = MaybeUninit::<libc::sigset_t>::zeroed();
+        // SAFETY: the kernel fills the set, and zeroes are one, too.
+        let pending = unsafe {
+            libc::sigpending(pending.as_mut_ptr());
+            pending.assume_init()
+        };
+        // SAFETY: the set is valid.
+        self.which.iter().any(|it| unsafe { libc::sigismember(&raw const pending, it as i32) } == 1)
+    }
+}
+
+impl Drop for HeldBack {
+    fn drop(&mut self) {
         let _ = self.mask.thread_set_mask();
     }
 }

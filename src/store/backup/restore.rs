@@ -5,8 +5,8 @@ use std::io::BufReader;
 use std::path::Path;
 
 use super::super::backend::{Backend, PATIENCE, Write};
+use super::super::claim::Claim;
 use super::super::keyring::Masters;
-use super::super::layout::Layout;
 use super::super::salvage::{Inspection, inspect};
 use super::super::sequence::WriterLock;
 use super::super::view::View;
@@ -34,42 +34,50 @@ impl Store {
     ) -> Result<Restored, StoreError> {
         let file = File::open(backup).map_err(StoreError::io("read", backup))?;
         let beginning = Beginning::read(BufReader::new(file)).map_err(|fault| unusable(backup, fault))?;
-        let layout =
-            Layout::claim(dir, backend.unwrap_or(beginning.head.backend), beginning.head.root.store)?;
-        fill(&layout, backup, beginning, sources).inspect_err(|_| layout.discard())
+        let Head { root, backend: was, .. } = &beginning.head;
+        let mut claim = Claim::of(dir, backend.unwrap_or(*was), root.store)?;
+        let restored = fill(&mut claim, backup, beginning, sources)?;
+        claim.finish()?;
+        Ok(restored)
     }
 }
 
-/// It becomes a store by its last step.
 fn fill(
-    layout: &Layout,
+    claim: &mut Claim,
     backup: &Path,
     beginning: Beginning<Source>,
     sources: &KeySources,
 ) -> Result<Restored, StoreError> {
+    let layout = &claim.layout().clone();
     let Head { root, stretch, .. } = &beginning.head;
     let (root, id) = (root.clone(), StoreId(root.store));
     // Here a passphrase finds what makes it a key.
     stretch.as_ref().map_or(Ok(()), |stretch| stretch.keep(layout))?;
     let masters = Masters::derive(&sources.find(layout.dir(), &id, &root.key)?.0);
     masters.check_root(&root)?;
+    // Not before: a passphrase can be waited for.
+    claim.hold_back_signals();
     layout.prepare()?;
     let rows = layout.backend().create(&layout.rows())?;
     let lock = WriterLock::acquire(&layout.sequence(), PATIENCE)?;
     let epoch = root.epoch;
     let writer = rows.write()?;
     writer.put_root(&root)?;
-    put_all(&*writer, backup, beginning.check_with(&masters.backup))?;
+    put_all(&*writer, (claim, backup), beginning.check_with(&masters.backup))?;
     writer.commit()?;
     let found = look_through(&*rows, &masters)?;
     lock.mark_quiet(epoch).map_err(StoreError::io("write", &layout.sequence()))?;
-    layout.finish()?;
     Ok(Restored { id, backend: layout.backend(), found })
 }
 
 /// Reaches the end only if the backup is as it was written.
-fn put_all(to: &dyn Write, backup: &Path, mut rows: Reader<Source>) -> Result<(), StoreError> {
+fn put_all(
+    to: &dyn Write,
+    (claim, backup): (&Claim, &Path),
+    mut rows: Reader<Source>,
+) -> Result<(), StoreError> {
     while let Some(row) = rows.row().map_err(|fault| unusable(backup, fault))? {
+        claim.go_on()?;
         match row {
             Row::Namespace(row) => to.put_namespace(&row),
             Row::Key(row) => to.put_key(&row),

@@ -61,7 +61,7 @@ fn costs_out_of_bounds_are_refused() {
 #[test]
 fn what_is_kept_is_what_is_read() {
     let folder = tempfile::tempdir().unwrap();
-    let layout = Layout::claim(&folder.path().join("store"), BackendKind::File, [7; 16]).unwrap();
+    let layout = Layout::new(folder.path(), BackendKind::File, [7; 16]).unwrap();
     let (one, two) = (cheap_of(b"one"), cheap_of(b"two"));
     let found = |stretch: &Stretch| Stretch::of_store(layout.dir(), &id_of(stretch)).unwrap();
     assert_eq!(found(&one), None);
