@@ -125,8 +125,8 @@ fn what_is_damaged_is_refused_and_left_alone() {
     for (content, status, says) in [
         (Some(&b""[..]), 74, "store.json is empty"),
         (Some(b"{}"), 74, "is not what was written"),
-        (Some(br#"{"format":1,"root":null,"namespaces":{}}"#), 74, "its root is gone"),
-        (Some(br#"{"format":2,"all":"new"}"#), 69, "the format 2"),
+        (Some(br#"{"format":2,"root":null,"namespaces":{}}"#), 74, "its root is gone"),
+        (Some(br#"{"format":3,"all":"new"}"#), 69, "the format 3"),
         (Some(half), 74, "is not what was written"),
         (None, 74, "store.json is gone"),
     ] {

@@ -122,16 +122,54 @@ fn a_format_to_come_is_refused() {
         fs::write(&format, was).expect("written");
         if document.exists() {
             let text = fs::read_to_string(&document).expect("a document");
-            fs::write(&document, text.replacen("\"format\":1", "\"format\":2", 1)).expect("written");
-            refused("the format 2");
+            let (_, rest) = text.split_once(',').expect("more than a format");
+            fs::write(&document, format!("{{\"format\":3,{rest}")).expect("written");
+            refused("the format 3");
             fs::write(&document, text).expect("written");
         } else {
             let database = rusqlite::Connection::open(store.join("store.db")).expect("a database");
             let set = |number: i64| database.pragma_update(None, "user_version", number).expect("a number");
-            set(2);
-            refused("the schema 2 in its database");
-            set(1);
+            let was = database.query_row("PRAGMA user_version", [], |row| row.get(0)).expect("a number");
+            set(3);
+            refused("the schema 3 in its database");
+            set(was);
         }
         old.says(&["get", "later"], "later");
     }
+}
+
+/// The rows as they were are kept. A second look finds nothing to do.
+#[test]
+fn an_older_store_is_kept_beside_what_becomes_of_it() {
+    let home = TestStore::new();
+    for (fixture, copy) in [("1-sqlite", "store.db.schema-1"), ("1-file", "store.json.format-1")] {
+        let old = Old::new(&home, &Path::new(FIXTURES).join(fixture));
+        let copy = Path::new(&old.store).join(copy);
+        old.says(&["get", "later"], "later");
+        let kept = copy.metadata().expect("a copy");
+        assert_eq!(kept.permissions().mode() & 0o777, 0o600);
+        old.says(&["get", "later"], "later");
+        assert_eq!(copy.metadata().and_then(|meta| meta.modified()).ok(), kept.modified().ok());
+    }
+}
+
+/// What is wrong with it then does not become right.
+#[test]
+fn an_older_store_that_is_damaged_is_not_made_a_sound_one() {
+    let home = TestStore::new();
+    let old = Old::new(&home, &Path::new(FIXTURES).join("1-sqlite"));
+    let database = rusqlite::Connection::open(Path::new(&old.store).join("store.db")).expect("a database");
+    let sql = "PRAGMA foreign_keys = OFF;
+               DELETE FROM secrets WHERE name_mac = (SELECT min(name_mac) FROM secrets)";
+    database.execute_batch(sql).expect("a row less");
+    drop(database);
+    for args in [&["get", "later"][..], &["set", "later", "--value", "v"]] {
+        let output = old.run(args);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(74) && said.contains("a secret was removed"), "{said}");
+    }
+    let found = old.run(&["--json", "store", "verify"]);
+    let found: Value = serde_json::from_slice(&found.stdout).expect("JSON");
+    assert_eq!(found["secrets"], 4, "{found}");
+    assert!(!found["damages"].as_array().expect("some").is_empty());
 }

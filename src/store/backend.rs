@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::StoreError;
 use super::cipher::{Id, Mac};
+use super::index::{Range, TOP};
 pub use kind::BackendKind;
 
 /// How long a writer waits for another.
@@ -51,11 +52,27 @@ pub(super) trait Read {
         name: &Mac,
         version: Option<u64>,
     ) -> Result<Option<SecretRow>, StoreError>;
-    /// The headers of a namespace, or of one bucket of it, in the order of their MACs.
-    fn headers(&self, namespace: &Id, bucket: Option<u8>, each: &mut EachHeader) -> Result<(), StoreError>;
+    /// Headers of a namespace in the order of their MACs.
+    fn headers(&self, namespace: &Id, range: &Range, each: &mut EachHeader) -> Result<(), StoreError>;
     /// All records of a secret, oldest first.
     fn records(&self, namespace: &Id, name: &Mac) -> Result<Vec<(u64, Vec<u8>)>, StoreError>;
-    fn bucket(&self, namespace: &Id, bucket: u8) -> Result<Option<Vec<u8>>, StoreError>;
+    /// A node of the index of a namespace, or its top.
+    fn node(&self, namespace: &Id, number: u8) -> Result<Option<Vec<u8>>, StoreError>;
+
+    fn header_rows(&self, namespace: &Id, range: &Range) -> Result<Vec<HeaderRow>, StoreError> {
+        let mut rows = Vec::new();
+        self.headers(namespace, range, &mut |row| {
+            rows.push(row);
+            Ok(())
+        })?;
+        Ok(rows)
+    }
+
+    /// All nodes of a namespace that there are, by their numbers.
+    fn nodes(&self, namespace: &Id) -> Result<Vec<(u8, Vec<u8>)>, StoreError> {
+        let node = |number| Ok(self.node(namespace, number)?.map(|sealed| (number, sealed)));
+        (0..=TOP).filter_map(|number| node(number).transpose()).collect()
+    }
 }
 
 pub(super) type EachHeader<'a> = dyn FnMut(HeaderRow) -> Result<(), StoreError> + 'a;
@@ -66,7 +83,7 @@ pub(super) trait Write: Read {
     fn put_key(&self, key: &KeyRow) -> Result<(), StoreError>;
     fn put_header(&self, namespace: &Id, header: &HeaderRow) -> Result<(), StoreError>;
     fn put_record(&self, namespace: &Id, name: &Mac, version: u64, record: &[u8]) -> Result<(), StoreError>;
-    fn put_bucket(&self, namespace: &Id, bucket: u8, seal: &[u8]) -> Result<(), StoreError>;
+    fn put_node(&self, namespace: &Id, number: u8, sealed: &[u8]) -> Result<(), StoreError>;
     /// Removes the header and every record.
     fn remove_secret(&self, namespace: &Id, name: &Mac) -> Result<(), StoreError>;
     fn remove_record(&self, namespace: &Id, name: &Mac, version: u64) -> Result<(), StoreError>;
@@ -86,7 +103,7 @@ pub(super) struct RootRow {
     pub(super) epoch: u64,
     /// The epoch in which namespaces or keys changed last.
     pub(super) keyring_epoch: u64,
-    /// A keyed sum over all namespaces and keys.
+    /// A keyed sum over all namespaces, keys and tops of indexes.
     pub(super) keyring: Mac,
     /// Authenticates this row.
     pub(super) seal: Mac,

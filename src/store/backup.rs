@@ -14,7 +14,7 @@ use nix::fcntl::{AT_FDCWD, PosixFadviseAdvice, RenameFlags, posix_fadvise, renam
 
 use super::backend::Read;
 use super::cipher::Id;
-use super::index::BUCKETS;
+use super::index::{FANOUT, range_of};
 use super::keyring::Masters;
 use super::passphrase::Stretch;
 use super::salvage::{Inspection, inspect};
@@ -110,10 +110,9 @@ fn each_row(
         let id = namespace.id;
         each(Row::Namespace(namespace))?;
         rows.keys(&id)?.into_iter().try_for_each(|key| each(Row::Key(key)))?;
-        for bucket in 0..BUCKETS {
-            let seal = rows.bucket(&id, bucket)?.ok_or_else(|| StoreError::corrupt("a bucket is gone"))?;
-            each(Row::Bucket(id, bucket, seal))?;
-            on_secrets(each_secret(rows, &id, bucket, each)?);
+        rows.nodes(&id)?.into_iter().try_for_each(|(number, sealed)| each(Row::Node(id, number, sealed)))?;
+        for node in 0..FANOUT {
+            on_secrets(each_secret(rows, &id, node, each)?);
         }
     }
     Ok(())
@@ -122,14 +121,10 @@ fn each_row(
 fn each_secret(
     rows: &dyn Read,
     namespace: &Id,
-    bucket: u8,
+    node: u8,
     each: &mut dyn FnMut(Row) -> Result<(), StoreError>,
 ) -> Result<usize, StoreError> {
-    let mut headers = Vec::new();
-    rows.headers(namespace, Some(bucket), &mut |row| {
-        headers.push(row);
-        Ok(())
-    })?;
+    let headers = rows.header_rows(namespace, &range_of(node))?;
     let count = headers.len();
     for header in headers {
         let name = header.name;

@@ -12,11 +12,11 @@ use jiff::Timestamp;
 
 use super::backend::{HeaderRow, Write};
 use super::cipher::{Mac, random};
-use super::index::{BUCKETS, Bucket, bucket_of};
+use super::index::{Leaf, Members, Node, Sum, TOP};
 use super::keyring::{Masters, NamespaceKeys, RecordPlace};
 use super::record::{Header, Record};
 use super::salvage::Remains;
-use super::view::View;
+use super::view::{View, open_row};
 use super::{Edit, NewVersion, SecretInfo, StoreError};
 use crate::secret::{FieldName, Namespace, SecretBytes, SecretName};
 pub use versions::{Fate, Keep};
@@ -34,16 +34,16 @@ pub struct Change<'a> {
     pub(super) view: View<'a>,
     keys: NamespaceKeys,
     stamp: Stamp,
-    buckets: BTreeMap<u8, Touched>,
+    leaves: BTreeMap<Leaf, Touched>,
     /// Whether the namespace is made by this transaction.
     pub(super) is_first: bool,
 }
 
-/// A bucket as this transaction changes it; sealed anew at its end.
+/// The secrets of a leaf as this transaction changes them; vouched for anew at its end.
 struct Touched {
-    bucket: Bucket,
-    /// Its rows were summed up: who finds nothing need not do it again.
-    is_checked: bool,
+    members: Members,
+    /// In which they changed last.
+    epoch: u64,
 }
 
 impl<'a> Change<'a> {
@@ -64,7 +64,7 @@ impl<'a> Change<'a> {
         };
         // To the millisecond, as it is stored.
         let now = Timestamp::from_millisecond(stamp.now.as_millisecond()).unwrap_or(stamp.now);
-        Ok(Self { rows, view, keys, stamp: Stamp { now, ..stamp }, buckets: BTreeMap::new(), is_first })
+        Ok(Self { rows, view, keys, stamp: Stamp { now, ..stamp }, leaves: BTreeMap::new(), is_first })
     }
 
     /// When it happens.
@@ -115,25 +115,22 @@ impl<'a> Change<'a> {
 
     /// Removes a secret with all its versions.
     pub fn remove(&mut self, name: &SecretName) -> Result<(), StoreError> {
-        let Some((_, blob)) = self.find(name)? else {
+        if self.find(name)?.is_none() {
             return Err(StoreError::SecretMissing(name.to_string()));
-        };
+        }
         let mac = self.keys.name_mac(name.as_str());
-        self.replace(&mac, Some(&blob), None)?;
+        self.replace(&mac, None)?;
         self.rows.remove_secret(&self.keys.id, &mac)
     }
 
     fn find(&mut self, name: &SecretName) -> Result<Option<(Header, Vec<u8>)>, StoreError> {
-        if let Some(found) = self.view.find(&self.keys, name)? {
-            return Ok(Some(found));
-        }
         let mac = self.keys.name_mac(name.as_str());
-        let touched = touch(&mut self.buckets, &self.view, &self.keys, bucket_of(&mac))?;
-        if !touched.is_checked {
-            self.view.check_absent(&self.keys, &mac, Some(&touched.bucket))?;
-            touched.is_checked = true;
-        }
-        Ok(None)
+        let row = self.rows.header(&self.keys.id, &mac)?;
+        self.touch(&mac)?
+            .members
+            .check(&mac, row.as_ref().map(|row| row.header.as_slice()))
+            .and_then(|()| row.map(|row| Ok((open_row(&self.keys, &row)?, row.header))).transpose())
+            .map_err(|error| error.about(name.as_str()))
     }
 
     fn new_header(&self, name: &SecretName) -> Result<Header, StoreError> {
@@ -177,7 +174,7 @@ impl<'a> Change<'a> {
             self.reseal_records(name, &header)?;
         }
         let blob = self.keys.seal_header(name, &header.encode())?;
-        self.replace(name, old.as_deref(), Some(&blob))?;
+        self.replace(name, Some(&blob))?;
         self.rows
             .put_header(&self.keys.id, &HeaderRow { name: *name, active: header.active, header: blob })?;
         Ok(header)
@@ -193,61 +190,64 @@ impl<'a> Change<'a> {
         let header = Header { epoch: self.view.root.epoch, ..header.clone() };
         let mac = self.keys.name_mac(&header.name);
         let blob = self.keys.seal_header(&mac, &header.encode())?;
-        self.replace(&mac, None, Some(&blob))?;
+        self.replace(&mac, Some(&blob))?;
         self.rows.put_header(&self.keys.id, &HeaderRow { name: mac, active: header.active, header: blob })?;
         records.iter().try_for_each(|(version, record)| self.put_record(&mac, &header.id, *version, record))
     }
 
-    /// Changes a secret, and so its bucket.
-    fn replace(&mut self, name: &Mac, old: Option<&[u8]>, new: Option<&[u8]>) -> Result<(), StoreError> {
-        self.exchange(name, old, new)?.epoch = self.view.root.epoch;
+    /// Puts a new header, or none, among those that are vouched for.
+    fn replace(&mut self, name: &Mac, new: Option<&[u8]>) -> Result<(), StoreError> {
+        let epoch = self.view.root.epoch;
+        let touched = self.touch(name)?;
+        touched.epoch = epoch;
+        match new {
+            Some(header) => touched.members.put(name, header),
+            None => touched.members.remove(name),
+        }
         Ok(())
     }
 
-    /// Takes the old header out of the secret's bucket and the new one in.
-    fn exchange(
-        &mut self,
-        name: &Mac,
-        old: Option<&[u8]>,
-        new: Option<&[u8]>,
-    ) -> Result<&mut Bucket, StoreError> {
-        let Touched { bucket, .. } = touch(&mut self.buckets, &self.view, &self.keys, bucket_of(name))?;
-        if let Some(old) = old {
-            bucket.count = bucket
-                .count
-                .checked_sub(1)
-                .ok_or_else(|| StoreError::corrupt("a secret is there that its bucket does not know"))?;
-            bucket.sum.remove(&self.keys.member(name, old));
+    /// The leaf of a secret.
+    fn touch(&mut self, name: &Mac) -> Result<&mut Touched, StoreError> {
+        match self.leaves.entry(Leaf::of(name)) {
+            Entry::Occupied(there) => Ok(there.into_mut()),
+            Entry::Vacant(place) => {
+                let (vouched, members) = self.view.members(&self.keys, *place.key())?;
+                Ok(place.insert(Touched { members: (*members).clone(), epoch: vouched.epoch }))
+            }
         }
-        if let Some(new) = new {
-            bucket.count += 1;
-            bucket.sum.add(&self.keys.member(name, new));
-        }
-        Ok(bucket)
     }
 
-    /// Writes the seals and the root that vouch for what was done.
+    /// Writes the index and the root that vouch for what was done.
     pub(super) fn seal(mut self) -> Result<u64, StoreError> {
-        for (&number, touched) in &self.buckets {
-            put_bucket(self.rows, &self.keys, number, &touched.bucket)?;
+        let leaves: Vec<_> = std::mem::take(&mut self.leaves).into_iter().collect();
+        if !leaves.is_empty() {
+            self.seal_index(&leaves)?;
         }
         self.view.masters.seal_root(&mut self.view.root);
         self.rows.put_root(&self.view.root)?;
         Ok(self.view.root.epoch)
     }
-}
 
-fn touch<'a>(
-    buckets: &'a mut BTreeMap<u8, Touched>,
-    view: &View<'_>,
-    keys: &NamespaceKeys,
-    number: u8,
-) -> Result<&'a mut Touched, StoreError> {
-    match buckets.entry(number) {
-        Entry::Occupied(there) => Ok(there.into_mut()),
-        Entry::Vacant(place) => {
-            Ok(place.insert(Touched { bucket: view.bucket(keys, number)?, is_checked: false }))
+    fn seal_index(&mut self, leaves: &[(Leaf, Touched)]) -> Result<(), StoreError> {
+        let (keys, masters) = (&self.keys, self.view.masters);
+        let mut top = self.view.top(keys)?.node.clone();
+        for of_node in leaves.chunk_by(|one, next| one.0.node == next.0.node) {
+            let number = of_node[0].0.node;
+            let mut node = (*self.view.node(keys, number)?).clone();
+            for (leaf, Touched { members, epoch }) in of_node {
+                node.set(leaf.child, keys.vouch_for(*leaf, members, *epoch));
+            }
+            let sealed = keys.seal_node(number, &node);
+            self.rows.put_node(&keys.id, number, &sealed)?;
+            top.set(number, node.as_child(&sealed));
         }
+        let (old, new) = (self.rows.node(&keys.id, TOP)?.unwrap_or_default(), keys.seal_node(TOP, &top));
+        let mut sum = Sum(self.view.root.keyring);
+        sum.remove(&masters.top_member(&keys.id, &old));
+        sum.add(&masters.top_member(&keys.id, &new));
+        self.view.root.keyring = sum.0;
+        self.rows.put_node(&keys.id, TOP, &new)
     }
 }
 
@@ -263,7 +263,7 @@ fn apply(header: &mut Header, edit: &Edit) {
     header.tags = tags.unwrap_or(std::mem::take(&mut header.tags));
 }
 
-/// Makes a namespace with its keys and its empty buckets, and lets the root vouch for it.
+/// Makes a namespace with its keys and an empty index, and lets the root vouch for it.
 pub(super) fn add_namespace(
     rows: &dyn Write,
     view: &mut View<'_>,
@@ -276,18 +276,14 @@ pub(super) fn add_namespace(
     for key in &new_keys {
         rows.put_key(key)?;
     }
-    for number in 0..BUCKETS {
-        put_bucket(rows, &keys, number, &Bucket { epoch: view.root.epoch, ..Bucket::default() })?;
-    }
-    let mut sum = super::index::Sum(view.root.keyring);
+    let top = keys.seal_node(TOP, &Node::empty());
+    rows.put_node(&keys.id, TOP, &top)?;
+    let mut sum = Sum(view.root.keyring);
     view.masters.count_in(&mut sum, &namespace, &new_keys);
+    sum.add(&view.masters.top_member(&keys.id, &top));
     view.root.keyring = sum.0;
     view.root.keyring_epoch = view.root.epoch;
     Ok(keys)
-}
-
-fn put_bucket(rows: &dyn Write, keys: &NamespaceKeys, number: u8, bucket: &Bucket) -> Result<(), StoreError> {
-    rows.put_bucket(&keys.id, number, &bucket.seal(keys.bucket_key(), &keys.bucket_place(number)))
 }
 
 pub(super) fn hex(bytes: &[u8]) -> String {

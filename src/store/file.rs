@@ -16,7 +16,7 @@ use super::backend::{
     Backend, EachHeader, HeaderRow, KeyRow, NamespaceRow, PATIENCE, Read, RootRow, SecretRow, Write,
 };
 use super::cipher::{Id, Mac};
-use super::index::range_of;
+use super::index::Range;
 use super::sequence::WriterLock;
 use document::{Blob, Document, Fixed, Refusal, Secret, Space};
 
@@ -136,6 +136,12 @@ impl JsonFile {
         Ok(())
     }
 
+    /// Keeps a document of an older format as it is before one of this format takes its place.
+    fn keep(&self, format: u64) -> Result<(), StoreError> {
+        let text = std::fs::read(&self.path).map_err(|error| self.unreadable(error))?;
+        write_new(&self.beside(&format!("format-{format}")), &text).map(drop)
+    }
+
     fn sync_folder(&self) -> Result<(), StoreError> {
         let folder = self.path.parent().unwrap_or(Path::new("."));
         File::open(folder).and_then(|folder| folder.sync_all()).map_err(StoreError::io("sync", folder))
@@ -244,8 +250,12 @@ impl Read for Transaction<'_> {
         }))
     }
 
-    fn headers(&self, namespace: &Id, bucket: Option<u8>, each: &mut EachHeader) -> Result<(), StoreError> {
-        let (first, last) = range_of(bucket);
+    fn headers(
+        &self,
+        namespace: &Id,
+        &(first, last): &Range,
+        each: &mut EachHeader,
+    ) -> Result<(), StoreError> {
         let document = self.document();
         let Some(space) = document.namespaces.get(&Fixed(*namespace)) else { return Ok(()) };
         let mut secrets = space.secrets.range(Fixed(first)..=Fixed(last));
@@ -260,8 +270,8 @@ impl Read for Transaction<'_> {
         }))
     }
 
-    fn bucket(&self, namespace: &Id, bucket: u8) -> Result<Option<Vec<u8>>, StoreError> {
-        Ok(within(&self.document(), namespace, |space| space.buckets.get(&bucket).map(|seal| seal.0.clone())))
+    fn node(&self, namespace: &Id, number: u8) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(within(&self.document(), namespace, |space| space.nodes.get(&number).map(|seal| seal.0.clone())))
     }
 }
 
@@ -301,8 +311,8 @@ impl Write for Transaction<'_> {
         is_in.then_some(()).ok_or_else(|| StoreError::corrupt("a record is of a secret that is not there"))
     }
 
-    fn put_bucket(&self, namespace: &Id, bucket: u8, seal: &[u8]) -> Result<(), StoreError> {
-        self.edit_space(namespace, |space| drop(space.buckets.insert(bucket, Blob(seal.to_vec()))))
+    fn put_node(&self, namespace: &Id, number: u8, sealed: &[u8]) -> Result<(), StoreError> {
+        self.edit_space(namespace, |space| drop(space.nodes.insert(number, Blob(sealed.to_vec()))))
     }
 
     fn remove_secret(&self, namespace: &Id, name: &Mac) -> Result<(), StoreError> {
@@ -326,7 +336,12 @@ impl Write for Transaction<'_> {
 
     fn commit(self: Box<Self>) -> Result<(), StoreError> {
         let (home, _lock) = self.writer.as_ref().expect("only a writer is asked to commit");
-        home.replace(self.document())
+        let mut document = self.document();
+        if let Some(format) = document.older_format() {
+            home.keep(format)?;
+            Arc::make_mut(&mut document).renew();
+        }
+        home.replace(document)
     }
 }
 

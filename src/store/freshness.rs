@@ -38,16 +38,12 @@ impl Store {
             let as_of = opened.moment(view.root.epoch);
             let Some(since) = opened.epoch(since).filter(|_| since <= as_of) else { return Ok(None) };
             let Some(keys) = opened.namespace(view, namespace)? else { return Ok(None) };
-            view.look_at_changes(&keys)?;
-            let is_as_it_was = keys
-                .changes()
-                .is_some_and(|changes| changes.as_of >= view.root.epoch && changes.newest() <= since);
-            Ok(is_as_it_was.then_some(as_of))
+            Ok((view.top(&keys)?.newest() <= since).then_some(as_of))
         })
     }
 
     /// As [`Store::all_unchanged`], from memory: `None` if the files have to be asked.
     pub fn surely_all_unchanged(&self, namespace: &Namespace, since: u64) -> Option<u64> {
-        self.opened().surely(namespace, since, |_, changes, since| changes.newest() <= since)
+        self.opened().surely(namespace, since, |_, top, since| top.newest() <= since)
     }
 }

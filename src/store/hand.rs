@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use sha2::{Digest, Sha256};
 
 use super::change::Stamp;
-use super::index::{BUCKETS, Bucket};
+use super::index::Node;
 use super::keyring::NamespaceKeys;
 use super::record::Header;
 use super::salvage::Remains;
@@ -21,7 +21,7 @@ pub struct Belongings {
     /// Tells these from any others, whatever store they are in.
     print: [u8; 32],
     /// How the namespace was when they were read.
-    buckets: Vec<Bucket>,
+    index: Node,
 }
 
 impl Belongings {
@@ -41,8 +41,8 @@ impl Store {
         let read = self.in_namespace(namespace, |view, keys| {
             let all = view.headers(keys)?.into_iter().map(|header| remains(view, keys, header));
             let all = all.collect::<Result<Vec<_>, _>>()?;
-            let (print, buckets) = (print(&all), buckets(view, keys)?);
-            Ok(Belongings { namespace: namespace.clone(), all, print, buckets })
+            let (print, index) = (print(&all), view.top(keys)?.node.clone());
+            Ok(Belongings { namespace: namespace.clone(), all, print, index })
         });
         read?.ok_or_else(|| StoreError::NamespaceMissing(namespace.to_string()))
     }
@@ -62,7 +62,7 @@ impl Store {
     /// Removes the namespace that they were read from, if it is still as it was then.
     pub fn remove_given(&self, belongings: &Belongings) -> Result<(), StoreError> {
         self.change_keyring(&belongings.namespace, |view, rows, keys| {
-            match buckets(view, keys)? == belongings.buckets {
+            match view.top(keys)?.node == belongings.index {
                 true => super::namespaces::remove(view, rows, keys),
                 false => Err(StoreError::Refused(format!(
                     "the namespace `{}` was changed meanwhile; it was not removed",
@@ -82,10 +82,6 @@ fn remains(view: &View<'_>, keys: &NamespaceKeys, header: Header) -> Result<Rema
         records.extend(record.map_err(|error| error.about(&header.name))?.map(|record| (version, record)));
     }
     Ok(Remains { header, records })
-}
-
-fn buckets(view: &View<'_>, keys: &NamespaceKeys) -> Result<Vec<Bucket>, StoreError> {
-    (0..BUCKETS).map(|bucket| view.bucket(keys, bucket)).collect()
 }
 
 fn print(all: &[Remains]) -> [u8; 32] {

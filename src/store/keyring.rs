@@ -2,16 +2,16 @@
 //! random and wrapped. Uses `cipher` and the rows of `backend`.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::StoreError;
-use super::backend::{KeyRow, NamespaceRow, RootRow};
+use super::backend::{KeyRow, NamespaceRow, Read, RootRow};
 use super::cipher::{Id, Key, Mac, SealingKey, associated, random, same};
-use super::index::Sum;
-use super::labels::Labels;
-use super::seen::{Changes, Members};
+use super::index::{Child, Leaf, Members, Node, Sum, TOP, mac_of};
+use super::seen::Seen;
 use crate::secret::{Namespace, SecretBytes};
 
+const ROOT: &[u8] = b"sfs-root-v2";
+const OLDER_ROOT: &[u8] = b"sfs-root-v1";
 const PURPOSE_INDEX: u8 = 1;
 pub(super) const PURPOSE_DATA: u8 = 2;
 /// A key that new records are sealed with.
@@ -52,12 +52,12 @@ impl Masters {
 
     /// Puts the seal on a root.
     pub(super) fn seal_root(&self, root: &mut RootRow) {
-        root.seal = self.root_seal(root);
+        root.seal = self.root_seal(ROOT, root);
     }
 
     pub(super) fn check_root(&self, root: &RootRow) -> Result<(), StoreError> {
         // With our id in it: a root that only says another one is not of another master key.
-        let is_ours = same(&root.seal, &self.root_seal(&RootRow { key: self.id, ..root.clone() }));
+        let is_ours = same(&root.seal, &self.root_seal(ROOT, &RootRow { key: self.id, ..root.clone() }));
         match (root.key == self.id, is_ours) {
             (true, true) => Ok(()),
             (false, false) => Err(StoreError::Rekeyed),
@@ -65,10 +65,39 @@ impl Masters {
         }
     }
 
-    fn root_seal(&self, root: &RootRow) -> Mac {
+    /// Whether it is a sound root of a store of before there was a tree of its secrets.
+    pub(super) fn is_older_root(&self, root: &RootRow) -> bool {
+        root.key == self.id && same(&root.seal, &self.root_seal(OLDER_ROOT, root))
+    }
+
+    fn root_seal(&self, label: &[u8], root: &RootRow) -> Mac {
         let RootRow { store, key, epoch, keyring_epoch, keyring, seal: _ } = root;
         let (epoch, keyring_epoch) = (epoch.to_le_bytes(), keyring_epoch.to_le_bytes());
-        self.root.mac(&[b"sfs-root-v1", store, key, &epoch, &keyring_epoch, keyring])
+        self.root.mac(&[label, store, key, &epoch, &keyring_epoch, keyring])
+    }
+
+    /// What a root vouches for: the sum over all namespaces, each with its keys and the top of its index.
+    pub(super) fn sum(&self, rows: &dyn Read) -> Result<Sum, StoreError> {
+        let mut sum = self.sum_of_keys(rows)?;
+        for namespace in rows.namespaces()? {
+            let top = rows.node(&namespace.id, TOP)?;
+            top.iter().for_each(|top| sum.add(&self.top_member(&namespace.id, top)));
+        }
+        Ok(sum)
+    }
+
+    /// The same without the indexes.
+    pub(super) fn sum_of_keys(&self, rows: &dyn Read) -> Result<Sum, StoreError> {
+        let mut sum = Sum::default();
+        for namespace in rows.namespaces()? {
+            self.count_in(&mut sum, &namespace, &rows.keys(&namespace.id)?);
+        }
+        Ok(sum)
+    }
+
+    /// What the top of an index, sealed, adds to the sum.
+    pub(super) fn top_member(&self, namespace: &Id, sealed: &[u8]) -> Mac {
+        self.root.mac(&[b"index", namespace, mac_of(sealed)])
     }
 
     /// Adds a namespace and its keys to the sum that a root vouches for.
@@ -167,10 +196,9 @@ impl Masters {
         let (Some(index), Some(active)) = (index, active) else {
             return Err(StoreError::corrupt("a namespace has lost a key"));
         };
-        let (names, buckets) =
-            (index.derive("secretfs/v1/secret-names"), index.derive("secretfs/v1/buckets"));
-        let seen = Mutex::default();
-        Ok(NamespaceKeys { id: row.id, store: *store, names, buckets, active, data, seen })
+        let (names, index) = (index.derive("secretfs/v1/secret-names"), index.derive("secretfs/v1/buckets"));
+        let seen = Seen::default();
+        Ok(NamespaceKeys { id: row.id, store: *store, names, index, active, data, seen })
     }
 
     fn unwrap_key(&self, store: &Id, namespace: &Id, row: &KeyRow) -> Result<Key, StoreError> {
@@ -205,65 +233,38 @@ pub(super) struct NamespaceKeys {
     pub(super) id: Id,
     store: Id,
     names: Key,
-    buckets: Key,
+    index: Key,
     active: Id,
     data: BTreeMap<Id, SealingKey>,
-    /// Guards what was seen of the namespace.
-    seen: Mutex<Seen>,
-}
-
-#[derive(Default)]
-struct Seen {
-    changes: Option<Arc<Changes>>,
-    members: BTreeMap<u8, Arc<Members>>,
-    labels: BTreeMap<u8, Arc<Labels>>,
+    /// What was read of the namespace with these keys.
+    pub(super) seen: Seen,
 }
 
 impl NamespaceKeys {
-    pub(super) fn changes(&self) -> Option<Arc<Changes>> {
-        self.seen().changes.clone()
-    }
-
-    pub(super) fn remember_changes(&self, changes: Changes) {
-        self.seen().changes = Some(Arc::new(changes));
-    }
-
-    pub(super) fn members(&self, bucket: u8) -> Option<Arc<Members>> {
-        self.seen().members.get(&bucket).cloned()
-    }
-
-    pub(super) fn remember_members(&self, bucket: u8, members: Members) {
-        self.seen().members.insert(bucket, Arc::new(members));
-    }
-
-    pub(super) fn labels(&self, bucket: u8) -> Option<Arc<Labels>> {
-        self.seen().labels.get(&bucket).cloned()
-    }
-
-    pub(super) fn remember_labels(&self, bucket: u8, labels: Arc<Labels>) {
-        self.seen().labels.insert(bucket, labels);
-    }
-
-    fn seen(&self) -> MutexGuard<'_, Seen> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     pub(super) fn name_mac(&self, name: &str) -> Mac {
         self.names.mac(&[name.as_bytes()])
     }
 
-    pub(super) fn bucket_key(&self) -> &Key {
-        &self.buckets
+    pub(super) fn index_key(&self) -> &Key {
+        &self.index
     }
 
-    /// Which bucket of which namespace: what its seal is bound to.
-    pub(super) fn bucket_place(&self, bucket: u8) -> Vec<u8> {
-        associated("sfs-bucket-v1", &[&self.store, &self.id, &[bucket]])
+    pub(super) fn seal_node(&self, number: u8, node: &Node) -> Vec<u8> {
+        node.seal(&self.index, &self.node_place(number))
     }
 
-    /// What a secret adds to the sum of its bucket.
-    pub(super) fn member(&self, name: &Mac, header: &[u8]) -> Mac {
-        self.buckets.mac(&[name, super::cipher::tag_of(header)])
+    pub(super) fn open_node(&self, number: u8, sealed: &[u8]) -> Result<Node, StoreError> {
+        Node::open(&self.index, &self.node_place(number), sealed)
+    }
+
+    /// What is said of the secrets of a leaf, if they changed last in this epoch.
+    pub(super) fn vouch_for(&self, leaf: Leaf, members: &Members, epoch: u64) -> Child {
+        let place = [leaf.node, leaf.child];
+        members.as_child(&self.index, &associated("sfs-leaf-v2", &[&self.store, &self.id, &place]), epoch)
+    }
+
+    fn node_place(&self, number: u8) -> Vec<u8> {
+        associated("sfs-node-v2", &[&self.store, &self.id, &[number]])
     }
 
     pub(super) fn seal_header(&self, name: &Mac, plain: &[u8]) -> Result<Vec<u8>, StoreError> {

@@ -1,14 +1,14 @@
 //! Secrets that are found by their label: which secret has which, as a process that keeps a store
-//! open remembers it, bucket by bucket, and no longer than the seals say that nothing has changed.
+//! open remembers it, part by part, and no longer than the index says that nothing has changed.
 //! Uses `view` and `index`.
 
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::index::{BUCKETS, Bucket};
+use super::index::FANOUT;
 use super::keyring::NamespaceKeys;
-use super::view::{Asked, View, compare, count_in, open_header};
+use super::view::{Asked, View, open_row};
 use super::{Reading, Store, StoreError};
 use crate::secret::{Absent, Answer, Namespace, SecretName, SecretType, Selector};
 
@@ -45,20 +45,15 @@ impl Store {
         })
     }
 
-    /// Remembers the labels of all secrets: a bucket at a time, so that nobody waits for all of it.
+    /// Remembers the labels of all secrets: a part at a time, so that nobody waits for all of it.
     pub fn learn_labels(&self, namespace: &Namespace) -> Result<(), StoreError> {
-        let mut buckets = 0..BUCKETS;
-        buckets.try_for_each(|bucket| {
-            self.in_namespace(namespace, |view, keys| view.labels(keys, bucket)).map(drop)
-        })
+        (0..FANOUT)
+            .try_for_each(|node| self.in_namespace(namespace, |view, keys| view.labels(keys, node)).map(drop))
     }
 }
 
-/// The labels of a bucket that was found whole.
-pub(super) struct Labels {
-    sealed: Bucket,
-    labelled: Box<[Labelled]>,
-}
+/// The labels of the secrets below a node.
+pub(super) struct Labels(Box<[Labelled]>);
 
 struct Labelled {
     label: String,
@@ -75,9 +70,9 @@ impl View<'_> {
         asked: &Asked<'_>,
     ) -> Result<Answer, StoreError> {
         let (mut enabled, mut disabled) = (Vec::new(), 0);
-        for bucket in 0..BUCKETS {
-            let labels = self.labels(keys, bucket)?;
-            for it in labels.labelled.iter().filter(|it| selector.fits(&it.label, it.kind)) {
+        for node in 0..FANOUT {
+            let labels = self.labels(keys, node)?;
+            for it in labels.0.iter().filter(|it| selector.fits(&it.label, it.kind)) {
                 match it.disabled {
                     true => disabled += 1,
                     false => enabled.push(it.name.clone()),
@@ -92,26 +87,23 @@ impl View<'_> {
         }
     }
 
-    /// The labels of a bucket: those that are remembered, if it is still as it was.
-    fn labels(&self, keys: &NamespaceKeys, bucket: u8) -> Result<Arc<Labels>, StoreError> {
-        let sealed = self.bucket(keys, bucket)?;
-        if let Some(labels) = keys.labels(bucket).filter(|labels| labels.sealed == sealed) {
+    /// Those that are remembered, if the secrets are still what they were.
+    fn labels(&self, keys: &NamespaceKeys, node: u8) -> Result<Arc<Labels>, StoreError> {
+        let vouched = self.top(keys)?.node.child(node);
+        if let Some(labels) = keys.seen.labels(node, &vouched) {
             return Ok(labels);
         }
-        let (mut found, mut labelled) = (Bucket::default(), Vec::new());
-        self.rows.headers(&keys.id, Some(bucket), &mut |row| {
-            count_in(&mut found, keys, &row);
-            let header = open_header(keys, &row.name, row.active, &row.header)?;
+        let mut labelled = Vec::new();
+        for row in self.rows_below(keys, node)? {
+            let header = open_row(keys, &row)?;
             if let Some(label) = header.label {
                 let name = SecretName::parse(&header.name)
                     .map_err(|_| StoreError::corrupt("a secret has no proper name"))?;
                 labelled.push(Labelled { label, kind: header.kind, name, disabled: header.disabled });
             }
-            Ok(())
-        })?;
-        compare(&sealed, &found)?;
-        let labels = Arc::new(Labels { sealed, labelled: labelled.into() });
-        keys.remember_labels(bucket, labels.clone());
+        }
+        let labels = Arc::new(Labels(labelled.into()));
+        keys.seen.remember_labels(node, vouched, labels.clone());
         Ok(labels)
     }
 }

@@ -5,7 +5,6 @@ use std::path::Path;
 use std::sync::{Arc, RwLock};
 
 use super::backend::{Read, RootRow};
-use super::index::Sum;
 use super::keyring::Masters;
 use super::layout::Layout;
 use super::opened::Opened;
@@ -53,7 +52,7 @@ impl Store {
         let opened = self.opened();
         let rows = opened.backend.read()?;
         let root = guess(&*rows, &opened.masters, &self.id)?;
-        work(&View { rows: &*rows, masters: &opened.masters, root }, Some(damage))
+        work(&View::under(&*rows, &opened.masters, root), Some(damage))
     }
 }
 
@@ -66,10 +65,6 @@ fn opens_some(rows: &dyn Read, masters: &Masters, id: &StoreId) -> bool {
 /// A root for the namespaces and keys that are there. Each of them is still authenticated by itself;
 /// that one is gone, or is an older one, cannot be seen.
 fn guess(rows: &dyn Read, masters: &Masters, id: &StoreId) -> Result<RootRow, StoreError> {
-    let mut sum = Sum::default();
-    for namespace in rows.namespaces()? {
-        masters.count_in(&mut sum, &namespace, &rows.keys(&namespace.id)?);
-    }
-    let (keyring, seal) = (sum.0, Default::default());
+    let (keyring, seal) = (masters.sum(rows)?.0, Default::default());
     Ok(RootRow { store: id.0, key: masters.id, epoch: 1, keyring_epoch: 1, keyring, seal })
 }

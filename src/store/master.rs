@@ -51,7 +51,7 @@ impl Store {
             before.namespaces.iter().try_for_each(|row| rows.put_namespace(row))?;
             before.keys.iter().try_for_each(|row| rows.put_key(row))?;
             let root = RootRow { epoch: rows.root()?.epoch, ..before.root.clone() };
-            vouch(View { rows, masters: &opened.masters, root }, rows)
+            vouch(View::under(rows, &opened.masters, root), rows)
         })?;
         self.reopen_with(Some(opened.masters.clone()))
     }
@@ -59,7 +59,7 @@ impl Store {
 
 pub(super) fn rewrap(rows: &dyn Write, old: &Masters, new: &Masters) -> Result<(Before, u64), StoreError> {
     let view = View::new(rows, old)?;
-    view.check_keyring(None)?;
+    view.check_keyring()?;
     let store = view.root.store;
     let mut before = Before { root: view.root, namespaces: rows.namespaces()?, keys: Vec::new() };
     for row in &before.namespaces {
@@ -70,7 +70,7 @@ pub(super) fn rewrap(rows: &dyn Write, old: &Masters, new: &Masters) -> Result<(
         rows.put_namespace(&new.namespace_row(&store, row.id, &old.namespace_name(&store, row)?)?)?;
     }
     let root = RootRow { key: new.id, ..before.root.clone() };
-    let ((), epoch) = vouch(View { rows, masters: new, root }, rows)?;
+    let ((), epoch) = vouch(View::under(rows, new, root), rows)?;
     Ok((before, epoch))
 }
 
@@ -83,7 +83,7 @@ fn vouch(mut view: View<'_>, rows: &dyn Write) -> Result<((), u64), StoreError> 
 
 fn check_opens(rows: &dyn Read, masters: &Masters) -> Result<(), StoreError> {
     let view = View::new(rows, masters)?;
-    view.check_keyring(None)?;
+    view.check_keyring()?;
     let open = |row| masters.unwrap(&view.root.store, row, &rows.keys(&row.id)?).map(drop);
     rows.namespaces()?.iter().try_for_each(open)
 }

@@ -4,9 +4,9 @@
 
 use std::path::PathBuf;
 
-use super::backend::{BackendKind, HeaderRow, Read, Write};
+use super::backend::{BackendKind, Read, Write};
 use super::cipher::Id;
-use super::index::BUCKETS;
+use super::index::{ALL, FANOUT, range_of};
 use super::layout::Layout;
 use super::opened::Opened;
 use super::sequence::WriterLock;
@@ -80,10 +80,8 @@ fn copy(from: &dyn Read, into: &dyn Write) -> Result<(), StoreError> {
         into.put_namespace(&namespace)?;
         let id = &namespace.id;
         from.keys(id)?.iter().try_for_each(|key| into.put_key(key))?;
-        for bucket in 0..BUCKETS {
-            from.bucket(id, bucket)?.iter().try_for_each(|seal| into.put_bucket(id, bucket, seal))?;
-        }
-        from.headers(id, None, &mut |header| {
+        from.nodes(id)?.iter().try_for_each(|(number, sealed)| into.put_node(id, *number, sealed))?;
+        from.headers(id, &ALL, &mut |header| {
             into.put_header(id, &header)?;
             let mut records = from.records(id, &header.name)?.into_iter();
             records.try_for_each(|(version, record)| into.put_record(id, &header.name, version, &record))
@@ -112,24 +110,13 @@ fn is_same_space(left: &dyn Read, right: &dyn Read, id: &Id) -> Result<bool, Sto
         keys.sort_by_key(|key| key.kid);
         Ok::<_, StoreError>(keys)
     };
-    let mut is_same = keys(left)? == keys(right)?;
-    for bucket in 0..BUCKETS {
-        let all = headers(left, id, bucket)?;
-        is_same = is_same
-            && left.bucket(id, bucket)? == right.bucket(id, bucket)?
-            && all == headers(right, id, bucket)?;
+    let mut is_same = keys(left)? == keys(right)? && left.nodes(id)? == right.nodes(id)?;
+    for node in 0..FANOUT {
+        let all = left.header_rows(id, &range_of(node))?;
+        is_same = is_same && all == right.header_rows(id, &range_of(node))?;
         for header in all {
             is_same = is_same && left.records(id, &header.name)? == right.records(id, &header.name)?;
         }
     }
     Ok(is_same)
-}
-
-fn headers(rows: &dyn Read, namespace: &Id, bucket: u8) -> Result<Vec<HeaderRow>, StoreError> {
-    let mut headers = Vec::new();
-    rows.headers(namespace, Some(bucket), &mut |header| {
-        headers.push(header);
-        Ok(())
-    })?;
-    Ok(headers)
 }

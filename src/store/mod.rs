@@ -34,6 +34,7 @@ mod master;
 mod migrate;
 mod model;
 mod namespaces;
+mod older;
 mod opened;
 mod passphrase;
 mod record;
@@ -46,6 +47,7 @@ mod sequence;
 mod sqlite;
 mod uses;
 mod view;
+mod vouch;
 mod whole;
 
 use std::fmt;
@@ -144,7 +146,8 @@ impl Store {
         let backend = layout.backend().open(&layout.rows(), access)?;
         let root = backend.read()?.root()?;
         let masters = Masters::derive(&sources.find(layout.dir(), &StoreId(root.store), &root.key)?.0);
-        masters.check_root(&root)?;
+        older::update(&layout, &*backend, &masters)?;
+        masters.check_root(&backend.read()?.root()?)?;
         let salt = SecretBytes::copy_of(masters.salt.expose());
         let opened = RwLock::new(Arc::new(Opened::new(backend, layout.clone(), 0, Arc::new(masters))?));
         // Whoever serves others from it later does not stop to ask.
@@ -209,7 +212,10 @@ impl Store {
         namespace: &Namespace,
         name: &SecretName,
     ) -> Result<Option<Vec<VersionInfo>>, StoreError> {
-        self.in_namespace(namespace, |view, keys| view.versions(keys, name)).map(Option::flatten)
+        let versions = self.in_namespace(namespace, |view, keys| {
+            view.header(keys, name)?.map(|header| view.versions(keys, &header)).transpose()
+        })?;
+        Ok(versions.flatten())
     }
 
     /// Changes a namespace in one transaction: all that `work` does, or nothing. When this
@@ -285,10 +291,7 @@ impl Store {
     pub fn recheck(&self) -> Result<(), StoreError> {
         self.reopen_if_replaced()?;
         let stands = self.read(|view, opened| {
-            opened
-                .all_known(view.root.keyring_epoch)
-                .iter()
-                .try_for_each(|keys| view.look_at_changes(keys))?;
+            opened.all_known(view.root.keyring_epoch).iter().try_for_each(|keys| view.top(keys).map(drop))?;
             let moment = opened.moment(view.root.epoch);
             Ok((!opened.has_gone_back(view.root.epoch)).then_some(moment))
         })?;
@@ -366,6 +369,7 @@ impl Store {
             Some(masters) => masters,
             None => Arc::new(self.other_masters(&root)?),
         };
+        older::update(&layout, &*backend, &masters)?;
         *slot = Arc::new(Opened::new(backend, layout, slot.generation + 1, masters)?);
         Ok(())
     }
@@ -424,7 +428,7 @@ fn first_commit(backend: &dyn Backend, id: StoreId, masters: &Masters) -> Result
         keyring: Default::default(),
         seal: Default::default(),
     };
-    let mut view = View { rows: &*rows, masters, root };
+    let mut view = View::under(&*rows, masters, root);
     change::add_namespace(&*rows, &mut view, &Namespace::default())?;
     masters.seal_root(&mut view.root);
     rows.put_root(&view.root)?;

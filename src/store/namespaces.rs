@@ -5,7 +5,6 @@ use serde::Serialize;
 
 use super::backend::Write;
 use super::change::Stamp;
-use super::index::BUCKETS;
 use super::keyring::NamespaceKeys;
 use super::view::View;
 use super::{Store, StoreError};
@@ -31,11 +30,7 @@ impl Store {
             let describe = |name: &Namespace| {
                 let keys = opened.namespace(view, name)?;
                 let keys = keys.ok_or_else(|| StoreError::corrupt("a namespace is there and is not"))?;
-                let counts = (0..BUCKETS).map(|bucket| view.bucket(&keys, bucket).map(|it| it.count));
-                Ok(NamespaceInfo {
-                    name: name.to_string(),
-                    secrets: counts.sum::<Result<u64, StoreError>>()?,
-                })
+                Ok(NamespaceInfo { name: name.to_string(), secrets: view.top(&keys)?.node.count() })
             };
             view.namespaces()?.iter().map(describe).collect()
         })

@@ -9,7 +9,7 @@ use super::StoreError;
 use super::backend::Backend;
 use super::keyring::{Masters, NamespaceKeys};
 use super::layout::{Identity, Layout};
-use super::seen::Changes;
+use super::seen::Top;
 use super::sequence::{Mark, Sequence};
 use super::view::View;
 use crate::secret::{Namespace, SecretName};
@@ -86,8 +86,8 @@ impl Opened {
         names: &[SecretName],
         since: u64,
     ) -> Option<u64> {
-        self.surely(namespace, since, |keys, changes, since| {
-            names.iter().all(|name| changes.none_since(since, &keys.name_mac(name.as_str())))
+        self.surely(namespace, since, |keys, top, since| {
+            names.iter().all(|name| top.none_since(since, &keys.name_mac(name.as_str())))
         })
     }
 
@@ -96,12 +96,12 @@ impl Opened {
         &self,
         namespace: &Namespace,
         since: u64,
-        is_as_it_was: impl FnOnce(&NamespaceKeys, &Changes, u64) -> bool,
+        is_as_it_was: impl FnOnce(&NamespaceKeys, &Top, u64) -> bool,
     ) -> Option<u64> {
         let keys = self.known(namespace)?;
-        let changes = keys.changes()?;
-        let (since, as_of) = (self.epoch(since)?, self.moment(changes.as_of));
-        (self.pulse() == Some(as_of) && is_as_it_was(&keys, &changes, since)).then_some(as_of)
+        let top = keys.seen.top()?;
+        let (since, as_of) = (self.epoch(since)?, self.moment(top.as_of));
+        (self.pulse() == Some(as_of) && is_as_it_was(&keys, &top, since)).then_some(as_of)
     }
 
     fn known(&self, name: &Namespace) -> Option<Arc<NamespaceKeys>> {

@@ -7,10 +7,11 @@ use serde::Serialize;
 use super::backend::{KeyRow, Read, Write};
 use super::change::{Stamp, hex};
 use super::cipher::{Id, Mac, key_id};
+use super::index::ALL;
 use super::keyring::{NamespaceKeys, PURPOSE_DATA, STATE_ACTIVE};
 use super::view::View;
 use super::{MasterKey, Store, StoreError};
-use crate::secret::{Namespace, SecretName};
+use crate::secret::Namespace;
 
 /// Secrets that are sealed anew in one transaction.
 const BATCH: usize = 200;
@@ -49,7 +50,7 @@ impl MasterKey {
 impl Store {
     pub fn key_status(&self) -> Result<KeyStatus, StoreError> {
         self.read(|view, opened| {
-            view.check_keyring(None)?;
+            view.check_keyring()?;
             let rows = view.rows.namespaces()?;
             let status = |row| {
                 let name = opened.masters.namespace_name(&view.root.store, row)?;
@@ -128,7 +129,7 @@ impl Store {
     ) -> Result<T, StoreError> {
         self.write(|opened, rows| {
             let mut view = View::new(rows, &opened.masters)?;
-            view.check_keyring(None)?;
+            view.check_keyring()?;
             let keys = view.namespace(namespace)?;
             let keys = keys.ok_or_else(|| StoreError::NamespaceMissing(namespace.to_string()))?;
             let done = work(&view, rows, &keys)?;
@@ -139,7 +140,7 @@ impl Store {
     fn not_current(&self, namespace: &Namespace) -> Result<Vec<Mac>, StoreError> {
         let found = self.in_namespace(namespace, |view, keys| {
             let mut names = Vec::new();
-            view.rows.headers(&keys.id, None, &mut |row| {
+            view.rows.headers(&keys.id, &ALL, &mut |row| {
                 if !keys.is_current(&row.header)? {
                     names.push(row.name);
                 }
@@ -162,7 +163,7 @@ fn data_keys(rows: &dyn Read, namespace: &Id) -> Result<Vec<DataKey>, StoreError
         .filter(|key| is_data(key))
         .map(|key| (key.kid, DataKey { id: hex(&key.kid), active: key.state == STATE_ACTIVE, secrets: 0 }))
         .collect();
-    rows.headers(namespace, None, &mut |row| {
+    rows.headers(namespace, &ALL, &mut |row| {
         let kid = key_id(&row.header)?;
         found.iter_mut().filter(|(id, _)| *id == kid).for_each(|(_, key)| key.secrets += 1);
         Ok(())
@@ -174,11 +175,10 @@ fn data_keys(rows: &dyn Read, namespace: &Id) -> Result<Vec<DataKey>, StoreError
 /// Whether every secret is under the active key, with all of its versions; `deep`: and opens.
 fn all_current(view: &View<'_>, keys: &NamespaceKeys, deep: bool) -> Result<bool, StoreError> {
     for header in if deep { view.headers(keys)? } else { Vec::new() } {
-        let name = SecretName::parse(&header.name);
-        view.versions(keys, &name.map_err(|_| StoreError::corrupt("a secret has no proper name"))?)?;
+        view.versions(keys, &header)?;
     }
     let mut are_current = true;
-    view.rows.headers(&keys.id, None, &mut |row| {
+    view.rows.headers(&keys.id, &ALL, &mut |row| {
         are_current &= keys.is_current(&row.header)?;
         for (_, blob) in view.rows.records(&keys.id, &row.name)? {
             are_current &= keys.is_current(&blob)?;

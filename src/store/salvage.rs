@@ -7,10 +7,10 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::backend::{HeaderRow, NamespaceRow};
-use super::index::BUCKETS;
+use super::index::{FANOUT, range_of};
 use super::keyring::NamespaceKeys;
 use super::record::{Header, Record};
-use super::view::View;
+use super::view::{View, open_row};
 use super::{Store, StoreError};
 use crate::secret::Namespace;
 
@@ -87,7 +87,7 @@ pub(super) fn inspect(
 ) -> Result<Inspection, StoreError> {
     let mut found = Inspection::default();
     root.map_or(Ok(()), |error| found.note(None, None, None, error))?;
-    if let Err(error) = view.check_keyring(None) {
+    if let Err(error) = view.check_keyring() {
         found.note(None, None, None, error)?;
     }
     for row in view.rows.namespaces()? {
@@ -110,15 +110,17 @@ fn inspect_namespace(
     each: &mut EachSecret<'_>,
 ) -> Result<(), StoreError> {
     found.namespaces += 1;
-    for bucket in 0..BUCKETS {
+    let top = view.top(keys).map(drop);
+    let has_index = top.is_ok();
+    top.or_else(|error| found.note(Some(name), None, None, error))?;
+    for node in 0..FANOUT {
         let mut rows = Vec::new();
-        let read = view.rows.headers(&row.id, Some(bucket), &mut |row| {
+        let read = view.rows.headers(&row.id, &range_of(node), &mut |row| {
             rows.push(row);
             Ok(())
         });
-        if let Err(error) = read.and_then(|()| view.check_bucket(keys, bucket, &rows)) {
-            found.note(Some(name), None, None, error)?;
-        }
+        let checked = if has_index { view.check_node(keys, node, &rows) } else { Ok(()) };
+        read.and(checked).or_else(|error| found.note(Some(name), None, None, error))?;
         for row in rows {
             if let Some(remains) = found.remains(view, (name, keys), &row)? {
                 each(name, remains)?;
@@ -149,11 +151,10 @@ impl Inspection {
     /// It decides which version is active; what its row says of that is a copy.
     fn header(
         &mut self,
-        view: &View<'_>,
         (namespace, keys): (&Namespace, &NamespaceKeys),
         row: &HeaderRow,
     ) -> Result<Option<Header>, StoreError> {
-        let error = match view.open_row(keys, row) {
+        let error = match open_row(keys, row) {
             Ok(header) => return Ok(Some(header)),
             Err(error) => error,
         };
@@ -172,7 +173,7 @@ impl Inspection {
         (namespace, keys): (&Namespace, &NamespaceKeys),
         row: &HeaderRow,
     ) -> Result<Option<Remains>, StoreError> {
-        let Some(header) = self.header(view, (namespace, keys), row)? else { return Ok(None) };
+        let Some(header) = self.header((namespace, keys), row)? else { return Ok(None) };
         // Together, unless one of them is in the way of the others.
         let stored: Option<BTreeMap<_, _>> =
             view.rows.records(&keys.id, &row.name).ok().map(|all| all.into_iter().collect());

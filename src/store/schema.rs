@@ -10,7 +10,8 @@ use rusqlite::Connection;
 use super::StoreError;
 use super::sqlite::failure;
 
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
 CREATE TABLE root (
     id            INTEGER PRIMARY KEY CHECK (id = 1),
     store         BLOB NOT NULL,
@@ -60,7 +61,12 @@ CREATE TABLE buckets (
     seal      BLOB NOT NULL,
     PRIMARY KEY (namespace, bucket)
 ) STRICT, WITHOUT ROWID;
-"];
+",
+    "
+ALTER TABLE buckets RENAME TO nodes;
+ALTER TABLE nodes RENAME COLUMN bucket TO number;
+",
+];
 
 /// Makes the tables in an empty database.
 pub(super) fn create(connection: &Connection, path: &Path) -> Result<(), StoreError> {

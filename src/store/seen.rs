@@ -1,54 +1,87 @@
-//! What a process that keeps a store open remembers of it, so that a change to one secret costs
-//! little for all the others: when each bucket changed last, and which names a bucket holds.
-//! Nothing of it is trusted longer than the seals say. Uses `index`.
+//! What a process that keeps a store open remembers of a namespace, so that a change to one secret
+//! costs little for all the others. Each part is kept with what vouched for it, and is of no use once
+//! something else is vouched for. Uses `index`.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::cipher::Mac;
-use super::index::{BUCKETS, Bucket, bucket_of};
+use super::index::{Child, Leaf, Members, Node};
+use super::labels::Labels;
 
-/// When the buckets of a namespace changed last, as of one epoch.
-pub(super) struct Changes {
+/// The top of an index, as of one epoch.
+pub(super) struct Top {
     pub(super) as_of: u64,
-    epochs: [u64; BUCKETS as usize],
+    pub(super) node: Node,
 }
 
-impl Changes {
-    pub(super) fn new(as_of: u64, buckets: impl Iterator<Item = Bucket>) -> Self {
-        let mut epochs = [as_of; BUCKETS as usize];
-        epochs.iter_mut().zip(buckets).for_each(|(epoch, bucket)| *epoch = bucket.epoch);
-        Self { as_of, epochs }
-    }
-
-    /// When any of them changed last.
+impl Top {
+    /// When anything changed last.
     pub(super) fn newest(&self) -> u64 {
-        self.epochs.iter().copied().max().unwrap_or(self.as_of)
+        self.node.children().map(|child| child.epoch).max().unwrap_or(self.as_of)
     }
 
-    /// Whether the secret is certainly what it was then. A secret changes its bucket.
+    /// Whether the secret is certainly what it was then. A secret changes all that vouches for it.
     pub(super) fn none_since(&self, since: u64, name: &Mac) -> bool {
-        self.epochs[usize::from(bucket_of(name))] <= since
+        self.node.child(Leaf::of(name).node).epoch <= since
     }
 }
 
-/// The names of a bucket that was found whole: their first bytes, in order.
-pub(super) struct Members {
-    sealed: Bucket,
-    names: Box<[u64]>,
+#[derive(Default)]
+pub(super) struct Seen(Mutex<Memory>);
+
+#[derive(Default)]
+struct Memory {
+    top: Option<Arc<Top>>,
+    nodes: Vouched<u8, Node>,
+    members: Vouched<Leaf, Members>,
+    labels: Vouched<u8, Labels>,
 }
 
-impl Members {
-    pub(super) fn new(sealed: Bucket, mut names: Vec<u64>) -> Self {
-        names.sort_unstable();
-        Self { sealed, names: names.into() }
+/// Parts of the index with what vouched for them.
+type Vouched<K, V> = HashMap<K, (Child, Arc<V>)>;
+
+impl Seen {
+    pub(super) fn top(&self) -> Option<Arc<Top>> {
+        self.memory().top.clone()
     }
 
-    /// Whether the bucket, if its seal still says the same, is certainly without this name.
-    pub(super) fn lack(&self, sealed: &Bucket, name: &Mac) -> bool {
-        self.sealed == *sealed && self.names.binary_search(&beginning(name)).is_err()
+    pub(super) fn remember_top(&self, top: Arc<Top>) {
+        self.memory().top = Some(top);
+    }
+
+    pub(super) fn node(&self, number: u8, vouched: &Child) -> Option<Arc<Node>> {
+        recall(&self.memory().nodes, &number, vouched)
+    }
+
+    pub(super) fn remember_node(&self, number: u8, vouched: Child, node: Arc<Node>) {
+        self.memory().nodes.insert(number, (vouched, node));
+    }
+
+    pub(super) fn members(&self, leaf: Leaf, vouched: &Child) -> Option<Arc<Members>> {
+        recall(&self.memory().members, &leaf, vouched)
+    }
+
+    pub(super) fn remember_members(&self, leaf: Leaf, vouched: Child, members: Arc<Members>) {
+        self.memory().members.insert(leaf, (vouched, members));
+    }
+
+    pub(super) fn labels(&self, node: u8, vouched: &Child) -> Option<Arc<Labels>> {
+        recall(&self.memory().labels, &node, vouched)
+    }
+
+    pub(super) fn remember_labels(&self, node: u8, vouched: Child, labels: Arc<Labels>) {
+        self.memory().labels.insert(node, (vouched, labels));
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-pub(super) fn beginning(name: &Mac) -> u64 {
-    u64::from_be_bytes(name[..8].try_into().expect("eight of 32"))
+fn recall<K: Eq + Hash, V>(parts: &Vouched<K, V>, key: &K, vouched: &Child) -> Option<Arc<V>> {
+    parts.get(key).filter(|(by, _)| by == vouched).map(|(_, part)| part.clone())
 }
 
 #[cfg(test)]
@@ -56,22 +89,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_change_is_one_of_its_bucket() {
-        let buckets = (0..BUCKETS).map(|n| Bucket { epoch: u64::from(n), ..Bucket::default() });
-        let changes = Changes::new(100, buckets);
+    fn a_change_is_one_of_all_that_vouches_for_it() {
+        let mut node = Node::empty();
+        (0..64).for_each(|n| node.set(n, Child { epoch: u64::from(n), ..Child::default() }));
+        let top = Top { as_of: 100, node };
         let mut name = [0; 32];
         name[0] = 7 << 2;
-        assert!(changes.none_since(7, &name) && !changes.none_since(6, &name));
-        // A bucket of which nothing is known has changed just now.
-        assert!(!Changes::new(100, std::iter::empty()).none_since(99, &name));
+        assert!(top.none_since(7, &name) && !top.none_since(6, &name));
+        assert_eq!(top.newest(), 63);
     }
 
     #[test]
-    fn members_are_those_of_one_seal() {
-        let sealed = Bucket { count: 2, epoch: 3, ..Bucket::default() };
-        let members = Members::new(sealed, vec![beginning(&[9; 32]), beginning(&[1; 32])]);
-        assert!(members.lack(&sealed, &[5; 32]));
-        assert!(!members.lack(&sealed, &[9; 32]) && !members.lack(&sealed, &[1; 32]));
-        assert!(!members.lack(&Bucket { epoch: 4, ..sealed }, &[5; 32]));
+    fn what_is_remembered_is_of_what_vouched_for_it() {
+        let seen = Seen::default();
+        let (leaf, vouched) = (Leaf { node: 1, child: 2 }, Child { count: 2, epoch: 3, print: [4; 16] });
+        seen.remember_members(leaf, vouched, Arc::default());
+        assert!(seen.members(leaf, &vouched).is_some());
+        assert!(seen.members(leaf, &Child { print: [5; 16], ..vouched }).is_none());
+        assert!(seen.members(Leaf { node: 2, child: 1 }, &vouched).is_none());
     }
 }

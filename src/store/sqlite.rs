@@ -16,6 +16,7 @@ use super::backend::{
     Backend, EachHeader, HeaderRow, KeyRow, NamespaceRow, PATIENCE, Read, RootRow, Scrub, SecretRow, Write,
 };
 use super::cipher::{Id, Mac};
+use super::index::Range;
 use super::{Access, StoreError, schema};
 pub(super) use failure::failure;
 use failure::{alone, unfit};
@@ -297,8 +298,12 @@ impl Read for Transaction<'_> {
         })
     }
 
-    fn headers(&self, namespace: &Id, bucket: Option<u8>, each: &mut EachHeader) -> Result<(), StoreError> {
-        let (first, last) = super::index::range_of(bucket);
+    fn headers(
+        &self,
+        namespace: &Id,
+        (first, last): &Range,
+        each: &mut EachHeader,
+    ) -> Result<(), StoreError> {
         let sql = "SELECT name_mac, active, header FROM secrets
                    WHERE namespace = ?1 AND name_mac BETWEEN ?2 AND ?3 ORDER BY name_mac";
         self.each(sql, params![namespace, first, last], header_row, each)
@@ -310,9 +315,9 @@ impl Read for Transaction<'_> {
         self.all(sql, params![namespace, name], |row| Ok((number(row, 0)?, row.get(1)?)))
     }
 
-    fn bucket(&self, namespace: &Id, bucket: u8) -> Result<Option<Vec<u8>>, StoreError> {
-        let sql = "SELECT seal FROM buckets WHERE namespace = ?1 AND bucket = ?2";
-        self.one(sql, params![namespace, bucket], |row| row.get(0))
+    fn node(&self, namespace: &Id, number: u8) -> Result<Option<Vec<u8>>, StoreError> {
+        let sql = "SELECT seal FROM nodes WHERE namespace = ?1 AND number = ?2";
+        self.one(sql, params![namespace, number], |row| row.get(0))
     }
 }
 
@@ -365,9 +370,9 @@ impl Write for Transaction<'_> {
         self.change(sql, params![namespace, name, version as i64, record])
     }
 
-    fn put_bucket(&self, namespace: &Id, bucket: u8, seal: &[u8]) -> Result<(), StoreError> {
-        let sql = "INSERT OR REPLACE INTO buckets (namespace, bucket, seal) VALUES (?1, ?2, ?3)";
-        self.change(sql, params![namespace, bucket, seal])
+    fn put_node(&self, namespace: &Id, number: u8, sealed: &[u8]) -> Result<(), StoreError> {
+        let sql = "INSERT OR REPLACE INTO nodes (namespace, number, seal) VALUES (?1, ?2, ?3)";
+        self.change(sql, params![namespace, number, sealed])
     }
 
     fn remove_secret(&self, namespace: &Id, name: &Mac) -> Result<(), StoreError> {
@@ -389,7 +394,7 @@ impl Write for Transaction<'_> {
         let statements = [
             "DELETE FROM versions WHERE namespace = ?1",
             "DELETE FROM secrets WHERE namespace = ?1",
-            "DELETE FROM buckets WHERE namespace = ?1",
+            "DELETE FROM nodes WHERE namespace = ?1",
             "DELETE FROM keys WHERE namespace = ?1",
             "DELETE FROM namespaces WHERE namespace = ?1",
         ];

@@ -6,6 +6,7 @@ mod gone_back;
 mod keys;
 mod migrate;
 mod namespaces;
+mod replay;
 mod salvage;
 mod seen;
 mod tamper;
@@ -316,9 +317,10 @@ fn what_is_no_sound_store_is_refused_and_left_alone() {
     std::fs::set_permissions(&format, PermissionsExt::from_mode(0o600)).unwrap();
     open().unwrap();
     let database = rusqlite::Connection::open(dir.join("store.db")).unwrap();
+    let version: i64 = database.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
     database.pragma_update(None, "user_version", 99).unwrap();
     assert!(matches!(open(), Err(StoreError::Newer { .. })));
-    database.pragma_update(None, "user_version", 1).unwrap();
+    database.pragma_update(None, "user_version", version).unwrap();
     open().unwrap();
 }
 

@@ -70,7 +70,7 @@ async fn answers(provider: LocalStore) {
     provider.health().await.unwrap();
     put(&provider, "b/c", None);
     assert_ne!(provider.pulse(), Pulse::Still(batch.as_of.moment));
-    // A name that is missing may share its bucket with the one that came.
+    // A name that is missing may share its leaf of the index with the one that came.
     let unchanged = provider.unchanged(&keys[..2], batch.as_of.moment).await.unwrap();
     assert_eq!(unchanged.map(|as_of| Pulse::Still(as_of.moment)), Some(provider.pulse()));
     assert_eq!(provider.unchanged(&keys, batch.as_of.moment).await.unwrap(), None);

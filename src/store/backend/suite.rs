@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::super::index::{ALL, range_of};
 use super::*;
 
 const SPACE: Id = [1; 16];
@@ -31,14 +32,8 @@ fn begin(backend: &dyn Backend) {
     rows.commit().unwrap();
 }
 
-fn names_in(rows: &dyn Read, namespace: &Id, bucket: Option<u8>) -> Vec<u8> {
-    let mut names = Vec::new();
-    rows.headers(namespace, bucket, &mut |row| {
-        names.push(row.name[0]);
-        Ok(())
-    })
-    .unwrap();
-    names
+fn names_in(rows: &dyn Read, namespace: &Id, range: &Range) -> Vec<u8> {
+    rows.header_rows(namespace, range).unwrap().iter().map(|row| row.name[0]).collect()
 }
 
 /// Runs everything; `make` gives a new, empty backend in an empty folder.
@@ -47,12 +42,12 @@ pub(in crate::store) fn run(make: impl Fn(&Path) -> Box<dyn Backend>) {
         a_commit_is_seen_and_what_is_dropped_is_not,
         a_reader_keeps_its_commit,
         a_secret_comes_with_the_version_that_is_asked_for,
-        headers_come_in_order_and_by_bucket,
+        headers_come_in_order_and_by_range,
         a_removed_secret_leaves_nothing,
         a_removed_version_leaves_the_others,
         a_removed_namespace_leaves_the_others,
         a_namespace_is_replaced_by_its_id,
-        namespaces_keys_and_buckets_come_back,
+        namespaces_keys_and_nodes_come_back,
         any_bytes_are_kept,
     ] {
         let folder = tempfile::tempdir().unwrap();
@@ -83,8 +78,8 @@ fn a_reader_keeps_its_commit(backend: &dyn Backend) {
     rows.put_header(&SPACE, &header(5, 1)).unwrap();
     rows.commit().unwrap();
     assert_eq!(reader.root().unwrap().epoch, 1);
-    assert!(names_in(&*reader, &SPACE, None).is_empty());
-    assert_eq!(names_in(&*backend.read().unwrap(), &SPACE, None), [5]);
+    assert!(names_in(&*reader, &SPACE, &ALL).is_empty());
+    assert_eq!(names_in(&*backend.read().unwrap(), &SPACE, &ALL), [5]);
 }
 
 fn a_secret_comes_with_the_version_that_is_asked_for(backend: &dyn Backend) {
@@ -115,17 +110,17 @@ fn a_secret_comes_with_the_version_that_is_asked_for(backend: &dyn Backend) {
     assert_eq!(rows.records(&SPACE, &name(5)).unwrap(), [(1, vec![1]), (2, vec![2])]);
 }
 
-fn headers_come_in_order_and_by_bucket(backend: &dyn Backend) {
+fn headers_come_in_order_and_by_range(backend: &dyn Backend) {
     let rows = backend.write().unwrap();
     for byte in [255, 0, 4, 3, 7, 8] {
         rows.put_header(&SPACE, &header(byte, 1)).unwrap();
     }
     rows.put_header(&OTHER, &header(5, 1)).unwrap();
-    assert_eq!(names_in(&*rows, &SPACE, None), [0, 3, 4, 7, 8, 255]);
-    assert_eq!(names_in(&*rows, &SPACE, Some(0)), [0, 3]);
-    assert_eq!(names_in(&*rows, &SPACE, Some(1)), [4, 7]);
-    assert_eq!(names_in(&*rows, &SPACE, Some(63)), [255]);
-    assert_eq!(names_in(&*rows, &OTHER, None), [5]);
+    assert_eq!(names_in(&*rows, &SPACE, &ALL), [0, 3, 4, 7, 8, 255]);
+    assert_eq!(names_in(&*rows, &SPACE, &range_of(0)), [0, 3]);
+    assert_eq!(names_in(&*rows, &SPACE, &range_of(1)), [4, 7]);
+    assert_eq!(names_in(&*rows, &SPACE, &range_of(63)), [255]);
+    assert_eq!(names_in(&*rows, &OTHER, &ALL), [5]);
 }
 
 fn a_removed_secret_leaves_nothing(backend: &dyn Backend) {
@@ -167,7 +162,7 @@ fn a_removed_namespace_leaves_the_others(backend: &dyn Backend) {
     for namespace in [SPACE, OTHER] {
         rows.put_header(&namespace, &header(5, 1)).unwrap();
         rows.put_record(&namespace, &name(5), 1, &[1]).unwrap();
-        rows.put_bucket(&namespace, 1, b"seal").unwrap();
+        rows.put_node(&namespace, 1, b"node").unwrap();
     }
     rows.remove_key(&SPACE, &[1; 16]).unwrap();
     assert_eq!(rows.keys(&SPACE).unwrap().len(), 1);
@@ -175,7 +170,7 @@ fn a_removed_namespace_leaves_the_others(backend: &dyn Backend) {
     rows.commit().unwrap();
     let rows = backend.read().unwrap();
     assert!(rows.namespace(&[1; 32]).unwrap().is_none());
-    assert!(rows.keys(&SPACE).unwrap().is_empty() && rows.bucket(&SPACE, 1).unwrap().is_none());
+    assert!(rows.keys(&SPACE).unwrap().is_empty() && rows.node(&SPACE, 1).unwrap().is_none());
     assert!(rows.secret(&SPACE, &name(5), None).unwrap().is_none());
     assert!(rows.records(&SPACE, &name(5)).unwrap().is_empty());
     assert_eq!(rows.keys(&OTHER).unwrap().len(), 1);
@@ -191,10 +186,10 @@ fn a_namespace_is_replaced_by_its_id(backend: &dyn Backend) {
     assert!(rows.namespace(&[1; 32]).unwrap().is_none());
     assert_eq!(rows.namespace(&[7; 32]).unwrap().map(|row| (row.id, row.name)), Some((SPACE, vec![8])));
     assert_eq!(rows.namespaces().unwrap().len(), 2);
-    assert_eq!(names_in(&*rows, &SPACE, None), [5]);
+    assert_eq!(names_in(&*rows, &SPACE, &ALL), [5]);
 }
 
-fn namespaces_keys_and_buckets_come_back(backend: &dyn Backend) {
+fn namespaces_keys_and_nodes_come_back(backend: &dyn Backend) {
     let rows = backend.write().unwrap();
     let key = |kid: u8, state| KeyRow {
         namespace: SPACE,
@@ -207,16 +202,17 @@ fn namespaces_keys_and_buckets_come_back(backend: &dyn Backend) {
     for (kid, state) in [(1, 1), (2, 1), (1, 2)] {
         rows.put_key(&key(kid, state)).unwrap();
     }
-    rows.put_bucket(&SPACE, 63, b"one").unwrap();
-    rows.put_bucket(&SPACE, 63, b"two").unwrap();
+    rows.put_node(&SPACE, 63, b"one").unwrap();
+    rows.put_node(&SPACE, 63, b"two").unwrap();
     rows.commit().unwrap();
     let rows = backend.read().unwrap();
     let mut keys: Vec<_> = rows.keys(&SPACE).unwrap().iter().map(|key| (key.kid[0], key.state)).collect();
     keys.sort();
     assert_eq!(keys, [(1, 2), (2, 1)]);
     assert!(rows.keys(&OTHER).unwrap().is_empty());
-    assert_eq!(rows.bucket(&SPACE, 63).unwrap(), Some(b"two".to_vec()));
-    assert_eq!(rows.bucket(&SPACE, 0).unwrap(), None);
+    assert_eq!(rows.node(&SPACE, 63).unwrap(), Some(b"two".to_vec()));
+    assert_eq!(rows.node(&SPACE, 0).unwrap(), None);
+    assert_eq!(rows.nodes(&SPACE).unwrap(), [(63, b"two".to_vec())]);
     assert_eq!(rows.namespace(&[1; 32]).unwrap().map(|row| (row.id, row.name)), Some((SPACE, vec![1])));
     assert!(rows.namespace(&[3; 32]).unwrap().is_none());
     assert_eq!(rows.namespaces().unwrap().len(), 2);

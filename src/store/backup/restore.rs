@@ -7,6 +7,7 @@ use std::path::Path;
 use super::super::backend::{Backend, PATIENCE, Write};
 use super::super::claim::Claim;
 use super::super::keyring::Masters;
+use super::super::older;
 use super::super::salvage::{Inspection, inspect};
 use super::super::sequence::WriterLock;
 use super::super::view::View;
@@ -54,7 +55,9 @@ fn fill(
     // Here a passphrase finds what makes it a key.
     stretch.as_ref().map_or(Ok(()), |stretch| stretch.keep(layout))?;
     let masters = Masters::derive(&sources.find(layout.dir(), &id, &root.key)?.0);
-    masters.check_root(&root)?;
+    if !masters.is_older_root(&root) {
+        masters.check_root(&root)?;
+    }
     // Not before: a passphrase can be waited for.
     claim.hold_back_signals();
     layout.prepare()?;
@@ -65,6 +68,7 @@ fn fill(
     writer.put_root(&root)?;
     put_all(&*writer, (claim, backup), beginning.check_with(&masters.backup))?;
     writer.commit()?;
+    older::update(layout, &*rows, &masters)?;
     let found = look_through(&*rows, &masters)?;
     lock.mark_quiet(epoch).map_err(StoreError::io("write", &layout.sequence()))?;
     Ok(Restored { id, backend: layout.backend(), found })
@@ -81,7 +85,7 @@ fn put_all(
         match row {
             Row::Namespace(row) => to.put_namespace(&row),
             Row::Key(row) => to.put_key(&row),
-            Row::Bucket(namespace, number, seal) => to.put_bucket(&namespace, number, &seal),
+            Row::Node(namespace, number, sealed) => to.put_node(&namespace, number, &sealed),
             Row::Header(namespace, row) => to.put_header(&namespace, &row),
             Row::Record(namespace, name, version, record) => {
                 to.put_record(&namespace, &name, version, &record)

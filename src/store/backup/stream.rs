@@ -11,7 +11,9 @@ use super::super::cipher::{Id, Key, Mac, Summing, same};
 use super::super::passphrase::Stretch;
 
 const NAME: &[u8] = b"secretfs backup ";
-const MAGIC: &[u8] = b"secretfs backup 1\n";
+const MAGIC: &[u8] = b"secretfs backup 2\n";
+/// Alike, of a store of before there was an index of nodes.
+const OLDER: &[u8] = b"secretfs backup 1\n";
 /// A record of the most and largest values, padded, and what belongs to it.
 const LARGEST: u32 = 256 << 20;
 
@@ -28,7 +30,7 @@ pub(super) struct Head {
 pub(super) enum Row {
     Namespace(NamespaceRow),
     Key(KeyRow),
-    Bucket(Id, u8, Vec<u8>),
+    Node(Id, u8, Vec<u8>),
     Header(Id, HeaderRow),
     Record(Id, Mac, u64, Vec<u8>),
 }
@@ -36,7 +38,7 @@ pub(super) enum Row {
 const HEAD: u8 = 1;
 const NAMESPACE: u8 = 2;
 const KEY: u8 = 3;
-const BUCKET: u8 = 4;
+const NODE: u8 = 4;
 const HEADER: u8 = 5;
 const RECORD: u8 = 6;
 const END: u8 = 7;
@@ -92,7 +94,7 @@ impl<W: Write> Writer<W> {
             Row::Key(KeyRow { namespace, kid, purpose, state, wrapped, commitment }) => {
                 self.frame(KEY, &[namespace, kid, &[*purpose, *state], commitment], wrapped)
             }
-            Row::Bucket(namespace, number, seal) => self.frame(BUCKET, &[namespace, &[*number]], seal),
+            Row::Node(namespace, number, seal) => self.frame(NODE, &[namespace, &[*number]], seal),
             Row::Header(namespace, HeaderRow { name, active, header }) => {
                 self.frame(HEADER, &[namespace, name, &active.to_le_bytes()], header)
             }
@@ -144,7 +146,7 @@ impl<R: Read> Beginning<R> {
             ErrorKind::UnexpectedEof => Fault::Other,
             _ => Fault::Io(error),
         })?;
-        match read == MAGIC {
+        match [MAGIC, OLDER].contains(&read.as_slice()) {
             true => {}
             false if read.starts_with(NAME) => return Err(Fault::Newer),
             false => return Err(Fault::Other),
@@ -249,9 +251,9 @@ impl Row {
                 let commitment = parts.fixed()?;
                 Self::Key(KeyRow { namespace, kid, purpose, state, wrapped: parts.rest(), commitment })
             }
-            BUCKET => {
+            NODE => {
                 let (namespace, [number]) = (parts.fixed()?, parts.fixed()?);
-                Self::Bucket(namespace, number, parts.rest())
+                Self::Node(namespace, number, parts.rest())
             }
             HEADER => {
                 let (namespace, name, active) = (parts.fixed()?, parts.fixed()?, parts.number()?);
@@ -293,7 +295,7 @@ mod tests {
         for row in [
             Row::Namespace(NamespaceRow { id: [1; 16], name_mac: [2; 32], name: vec![9; 48] }),
             Row::Key(data),
-            Row::Bucket([1; 16], 0, vec![8; 80]),
+            Row::Node([1; 16], 0, vec![8; 80]),
             Row::Header([1; 16], header(1)),
             Row::Record([1; 16], [1; 32], 1, vec![1; 128]),
             Row::Record([1; 16], [1; 32], 2, Vec::new()),

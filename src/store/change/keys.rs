@@ -26,8 +26,10 @@ impl Change<'_> {
         let header = Header::decode(&plain)?;
         self.reseal_records(name, &header).map_err(|error| error.about(&header.name))?;
         let blob = self.keys.seal_header(name, &plain)?;
-        // Its bucket keeps its epoch, as the header does: no reader has to look again.
-        self.exchange(name, Some(&row.header), Some(&blob))?;
+        // What vouches for it keeps its epoch, as the header does: no reader has to look again.
+        let members = &mut self.touch(name)?.members;
+        members.check(name, Some(&row.header))?;
+        members.put(name, &blob);
         self.rows.put_header(&self.keys.id, &HeaderRow { header: blob, ..row })
     }
 

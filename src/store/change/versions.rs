@@ -76,8 +76,8 @@ impl Change<'_> {
 
     /// Destroys what `keep` leaves out. Returns which versions that were.
     pub fn prune(&mut self, name: &SecretName, keep: &Keep) -> Result<Vec<u64>, StoreError> {
-        let versions = self.view.versions(&self.keys, name)?.unwrap_or_default();
-        let old = keep.leaves_out(&versions);
+        let Some((header, _)) = self.find(name)? else { return Ok(Vec::new()) };
+        let old = keep.leaves_out(&self.view.versions(&self.keys, &header)?);
         if !old.is_empty() {
             self.destroy_all(name, &old)?;
         }

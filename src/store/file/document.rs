@@ -13,8 +13,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::super::backend::{HeaderRow, KeyRow, NamespaceRow, RootRow};
 use super::super::cipher::{Id, Mac};
 
-/// The one format of the document.
-const FORMAT: u64 = 1;
+/// The format of what is written, and the one before it, which is like it in all but the name of the
+/// index: what is in that, its keys tell.
+const FORMAT: u64 = 2;
+const OLDER: u64 = 1;
 
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -38,6 +40,15 @@ impl Document {
         Self { format: FORMAT, root: None, namespaces: BTreeMap::new() }
     }
 
+    /// Of which format it was read, if that is an older one.
+    pub(super) fn older_format(&self) -> Option<u64> {
+        (self.format != FORMAT).then_some(self.format)
+    }
+
+    pub(super) fn renew(&mut self) {
+        self.format = FORMAT;
+    }
+
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut text = serde_json::to_vec(self).expect("bytes and numbers under names of text");
         text.push(b'\n');
@@ -52,7 +63,7 @@ impl Document {
         }
         let format = || serde_json::from_slice(text).ok().map(|Any { format }| format);
         match serde_json::from_slice::<Self>(text) {
-            Ok(document) if document.format == FORMAT => Ok(document),
+            Ok(document) if [FORMAT, OLDER].contains(&document.format) => Ok(document),
             Ok(Self { format, .. }) => Err(Refusal::Format(format)),
             Err(error) => Err(match format().filter(|&format| format != FORMAT) {
                 Some(format) => Refusal::Format(format),
@@ -81,8 +92,8 @@ pub(super) struct Space {
     pub(super) name: Blob,
     #[serde(deserialize_with = "each_once")]
     pub(super) keys: BTreeMap<Fixed<16>, Key>,
-    #[serde(deserialize_with = "each_once")]
-    pub(super) buckets: BTreeMap<u8, Blob>,
+    #[serde(alias = "buckets", deserialize_with = "each_once")]
+    pub(super) nodes: BTreeMap<u8, Blob>,
     #[serde(deserialize_with = "each_once")]
     pub(super) secrets: BTreeMap<Fixed<32>, Secret>,
 }
@@ -124,7 +135,7 @@ impl Root {
 impl Space {
     pub(super) fn new(row: &NamespaceRow) -> Self {
         let (name_mac, name) = (Fixed(row.name_mac), Blob(row.name.clone()));
-        Self { name_mac, name, keys: BTreeMap::new(), buckets: BTreeMap::new(), secrets: BTreeMap::new() }
+        Self { name_mac, name, keys: BTreeMap::new(), nodes: BTreeMap::new(), secrets: BTreeMap::new() }
     }
 
     pub(super) fn row(&self, id: &Fixed<16>) -> NamespaceRow {

@@ -12,29 +12,29 @@ fn is_a_backend() {
     suite::run(make);
 }
 
-const SPACE: &str = r#"{"name_mac":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=","name":"","keys":{},"buckets":{BUCKETS},"secrets":{}}"#;
+const SPACE: &str = r#"{"name_mac":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=","name":"","keys":{},"nodes":{NODES},"secrets":{}}"#;
 
-fn with_buckets(buckets: &str) -> String {
-    let space = SPACE.replace("BUCKETS", buckets);
-    format!(r#"{{"format":1,"root":null,"namespaces":{{"AAAAAAAAAAAAAAAAAAAAAA==":{space}}}}}"#)
+fn with_nodes(nodes: &str) -> String {
+    let space = SPACE.replace("NODES", nodes);
+    format!(r#"{{"format":2,"root":null,"namespaces":{{"AAAAAAAAAAAAAAAAAAAAAA==":{space}}}}}"#)
 }
 
 #[test]
 fn a_text_of_another_shape_is_refused() {
     let decode = |text: &str| Document::decode(text.as_bytes()).map(drop);
-    assert_eq!(decode(&with_buckets(r#""0":"","63":"AA==""#)), Ok(()));
-    let whole = with_buckets("");
+    assert_eq!(decode(&with_nodes(r#""0":"","63":"AA==""#)), Ok(()));
+    let whole = with_nodes("");
     for (text, what) in [
-        (with_buckets(r#""0":"","0":"AA==""#), "a name twice"),
-        (with_buckets(r#""0":"","00":"AA==""#), "a number that is written otherwise"),
-        (with_buckets(r#""256":"""#), "a number too large"),
-        (with_buckets(r#""0":"AB==""#), "bits beyond the last byte"),
-        (with_buckets(r#""0":"AA""#), "no padding"),
-        (with_buckets(r#""0":[0]"#), "bytes in another form"),
+        (with_nodes(r#""0":"","0":"AA==""#), "a name twice"),
+        (with_nodes(r#""0":"","00":"AA==""#), "a number that is written otherwise"),
+        (with_nodes(r#""256":"""#), "a number too large"),
+        (with_nodes(r#""0":"AB==""#), "bits beyond the last byte"),
+        (with_nodes(r#""0":"AA""#), "no padding"),
+        (with_nodes(r#""0":[0]"#), "bytes in another form"),
         (whole.replace("AAA=", "AA=="), "a MAC too short"),
         (whole.replace(r#""keys":{},"#, ""), "an entry gone"),
         (whole.replace(r#""keys":{}"#, r#""keys":{},"more":1"#), "an entry more"),
-        (whole.replace(r#""format":1,"#, ""), "no format"),
+        (whole.replace(r#""format":2,"#, ""), "no format"),
         (whole.replace("null", "{}"), "an empty root"),
         (format!("{whole}{whole}"), "two documents"),
         (whole[..whole.len() - 1].to_owned(), "the end gone"),
@@ -42,7 +42,8 @@ fn a_text_of_another_shape_is_refused() {
     ] {
         assert!(matches!(decode(&text), Err(Refusal::Shape(..))), "{what}");
     }
-    assert_eq!(decode(&whole.replace(r#""format":1"#, r#""format":2"#)), Err(Refusal::Format(2)));
+    assert_eq!(decode(&whole.replace("nodes", "buckets").replace(r#""format":2"#, r#""format":1"#)), Ok(()));
+    assert_eq!(decode(&whole.replace(r#""format":2"#, r#""format":3"#)), Err(Refusal::Format(3)));
     assert_eq!(decode(r#"{"format":7,"anything":["else"]}"#), Err(Refusal::Format(7)));
 }
 

@@ -153,7 +153,7 @@ fn whatever_is_removed_or_swapped_is_told() {
     let header = format!("SELECT header FROM secrets WHERE name_mac = x'{}'", mac(&fixture, "a"));
     let swap = format!("UPDATE secrets SET header = ({header}) WHERE name_mac = x'{}'", mac(&fixture, "b"));
     assert_told(&fixture, &swap, &[3]);
-    assert_told(&filled(), "DELETE FROM buckets", &[4]);
+    assert_told(&filled(), "DELETE FROM nodes", &[4]);
     let one = "SELECT namespace FROM keys ORDER BY kid LIMIT 1";
     assert_told(&filled(), &format!("DELETE FROM keys WHERE namespace = ({one})"), &[1, 3]);
     assert_told(&filled(), "UPDATE keys SET commitment = zeroblob(32)", &[0]);

@@ -20,7 +20,7 @@ fn memory_tells_most_secrets_that_they_are_what_they_were() {
     let reader = fixture.reopen(Access::Read);
     let _ = get(&reader, "s0", None);
     let since = reader.pulse().unwrap();
-    assert_eq!(surely(&reader, "s0", since), None, "nothing was looked at yet");
+    assert_eq!(surely(&reader, "s0", since), Some(since), "it was just read");
     put(&fixture.store, "s7", b"new");
     remove(&fixture.store, "s8");
     put(&fixture.store, "late", b"new");
@@ -35,13 +35,13 @@ fn memory_tells_most_secrets_that_they_are_what_they_were() {
     }
 }
 
-/// A bucket that was found whole stays under its seal: what goes from it later is missed.
+/// What was found whole is remembered with what vouched for it: what goes from it later is missed.
 #[test]
-fn a_row_that_goes_after_its_bucket_was_seen_is_missed() {
+fn a_row_that_goes_after_it_was_seen_is_missed() {
     let fixture = Fixture::new();
     put(&fixture.store, "a", b"value");
     let missing = |number: usize| get(&fixture.store, &format!("no{number}"), None);
-    assert!((0..1_000).all(|number| missing(number) == Err(Absent::Missing)), "every bucket is seen");
+    assert!((0..1_000).all(|number| missing(number) == Err(Absent::Missing)), "much is seen");
     let rows = rusqlite::Connection::open(fixture.store.dir().join("store.db")).unwrap();
     rows.execute_batch("PRAGMA foreign_keys = OFF; DELETE FROM secrets").unwrap();
     let now = Timestamp::from_second(2).unwrap();

@@ -136,7 +136,8 @@ fn flipped(value: &Value, bit: usize) -> Value {
     }
 }
 
-/// Every bit of every column of every row. 61 of the 64 buckets are alike: four stand for all.
+/// Every bit of every column of every row; of the long nodes of the index, of which each bit is tried
+/// elsewhere, one in 64.
 #[test]
 fn every_flipped_bit_is_found() {
     let fixture = filled();
@@ -144,11 +145,10 @@ fn every_flipped_bit_is_found() {
     let mut tried = 0;
     for (table, columns) in rows.tables() {
         let stored = rows.all(&table, columns.len());
-        let few = if table == "buckets" { 4 } else { stored.len() };
         assert!(!stored.is_empty(), "{table}");
-        for row in stored.iter().take(few) {
+        for row in &stored {
             for (column, value) in row.iter().enumerate() {
-                for bit in 0..bits(value) {
+                for bit in (0..bits(value)).filter(|bit| table != "nodes" || bit % 64 == bit / 64 % 64) {
                     let mut new = row.clone();
                     new[column] = flipped(value, bit);
                     rows.with(&table, &columns, row, Some(&new), || {
@@ -200,7 +200,7 @@ fn get_any(store: &Store, secret: &str) -> Result<Reading, StoreError> {
 fn swapped_rows_are_found() {
     let fixture = filled();
     let rows = Rows::of(&fixture.store);
-    for (table, key_width) in [("secrets", 2), ("versions", 3), ("keys", 2), ("buckets", 2)] {
+    for (table, key_width) in [("secrets", 2), ("versions", 3), ("keys", 2), ("nodes", 2)] {
         let columns = &rows.tables()[table];
         let stored = rows.all(table, columns.len());
         for (first, second) in pairs(&stored[..stored.len().min(6)]) {
