@@ -45,6 +45,30 @@ impl Drop for Loaded<'_> {
     }
 }
 
+/// A session in which the user's keyring is found, as most logins have it.
+#[test]
+fn what_is_unloaded_is_named_after_its_own_keyring() {
+    let home = TestStore::new();
+    let _loaded = Loaded(&home);
+    in_a_session(|| {
+        let (user, session) = (libc::KEY_SPEC_USER_KEYRING, libc::KEY_SPEC_SESSION_KEYRING);
+        // SAFETY: a system call that takes numbers only.
+        let linked = unsafe { libc::syscall(libc::SYS_keyctl, libc::KEYCTL_LINK, user, session) };
+        assert_eq!(linked, 0, "{}", std::io::Error::last_os_error());
+        let key = |args: &[&str]| {
+            let key_file = ["--key-file", "copy.key", "key"];
+            stdout_of(&unattended(&home, &[&key_file, args].concat()))
+        };
+        stdout_of(&unattended(&home, &["--key-file", "copy.key", "init"]));
+        key(&["load"]);
+        assert_eq!(key(&["unload"]), "taken out of: user\n");
+        key(&["load"]);
+        key(&["load", "--keyring", "session"]);
+        assert_eq!(key(&["unload"]), "taken out of: user, session\n");
+        assert_eq!(key(&["unload"]), "none of your keyrings had the key\n");
+    });
+}
+
 #[test]
 fn a_key_in_a_session_opens_the_store_in_that_session() {
     let home = TestStore::new();

@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{TestStore, stdout_of};
+use common::{TestStore, stdout_of, tool};
 
 /// `secretfs` on this store without a key of ours.
 fn bare(store: &TestStore, args: &[&str]) -> Command {
@@ -23,6 +23,26 @@ fn refusal(output: &Output, status: i32) -> String {
     assert_eq!(output.status.code(), Some(status), "{output:?}");
     assert!(output.stdout.is_empty(), "{output:?}");
     String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// What is made is there after a loss of power, too: each folder by the names in the one above.
+#[test]
+fn new_folders_of_a_key_and_a_store_are_synced() {
+    let store = TestStore::new();
+    let folder = store.folder().canonicalize().unwrap();
+    let mut strace = Command::new(tool("strace"));
+    strace.args(["-f", "-y", "-qq", "-e", "trace=fsync", "-o"]).arg(folder.join("log"));
+    strace.args([env!("CARGO_BIN_EXE_secretfs"), "--store", "x/y/store", "--key-file", "k/l/key", "init"]);
+    stdout_of(&strace.env_clear().env("HOME", &folder).current_dir(&folder).output().unwrap());
+    let log = fs::read_to_string(folder.join("log")).unwrap();
+    let is_synced = |path: &str| {
+        let path = folder.join(path);
+        let path = path.display().to_string();
+        log.contains(&format!("<{}>) = 0", path.trim_end_matches('/')))
+    };
+    for path in ["", "x", "x/y", "x/y/store", "k", "k/l", "x/y/store/store.db"] {
+        assert!(is_synced(path), "{path}: {log}");
+    }
 }
 
 fn key_text(store: &TestStore) -> String {

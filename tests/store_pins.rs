@@ -48,6 +48,31 @@ fn a_version_that_is_named_somewhere_stays() {
     assert_eq!(stdout_of(&store.run(&["prune", "--keep", "1", "--yes"])), "db: versions 1, 3 destroyed\n");
 }
 
+/// An import that overwrites destroys no more than `prune` does.
+#[test]
+fn an_import_leaves_what_is_named() {
+    let store = five_versions();
+    config(&store, "mounts: [{at: mnt, templates: templates}]\n");
+    template(&store, "<< secret('db', version=2) >>\n");
+    let import = |args: &[&str]| {
+        let args = [&["import", "-", "--format", "json", "--overwrite"], args].concat();
+        store.run_with(&args, r#"{"db": "v6", "new": "v1"}"#)
+    };
+    let planned = stdout_of(&import(&["--dry-run"]));
+    assert!(planned.contains("overwritten by version 6; templates name 2, which stays"), "{planned}");
+    let here = store.folder().display();
+    let done = stdout_of(&import(&[]));
+    let stays = format!("db: version 6\ndb: version 2 stays: {here}/templates/app.conf.tpl:1:4 names it\n");
+    assert!(done.starts_with(&stays), "{done}");
+    for (version, is_there) in [(1, false), (2, true), (5, false), (6, true)] {
+        assert_eq!(store.run(&["get", &format!("db@{version}")]).status.success(), is_there, "{version}");
+    }
+    // Where it cannot be told, nothing is overwritten; what destroys nothing does not ask.
+    template(&store, "<< secret('db', version=2) \n");
+    assert_eq!(import(&[]).status.code(), Some(65));
+    stdout_of(&store.run_with(&["import", "-", "--format", "json", "--new-version"], r#"{"db": "v7"}"#));
+}
+
 #[test]
 fn where_it_cannot_be_told_what_is_named_nothing_goes() {
     let store = five_versions();

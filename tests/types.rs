@@ -9,6 +9,8 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use common::{Mounted, TestMount, TestStore, stdout_of, tool};
 
 fn stderr(output: &Output) -> String {
@@ -205,6 +207,57 @@ fn an_ssh_key_takes_its_own_public_key_and_no_other() {
         is_refused(&set(&one.private, &one.private), "its field `public` is no public key");
         is_refused(&set(&one.public, &one.public), "its field `private` holds no private key");
         stdout_of(&set_fields(&store, "ssh-key", &[("private", &one.private)]));
+    }
+}
+
+/// The public part of one OpenSSH key in front of the secret part of another.
+fn mixed(one: &str, other: &str) -> String {
+    let decoded = |text: &str| {
+        let body: String = text.lines().filter(|line| !line.starts_with('-')).collect();
+        STANDARD.decode(body).expect("Base64")
+    };
+    // After the magic, three short strings (`none`, `none`, nothing) and the number of keys.
+    let split = |bytes: &[u8]| {
+        let start = 15 + 8 + 8 + 4 + 4;
+        let length = u32::from_be_bytes(bytes[start..start + 4].try_into().unwrap()) as usize;
+        start + 4 + length
+    };
+    let (one, other) = (decoded(one), decoded(other));
+    let bytes = [&one[..split(&one)], &other[split(&other)..]].concat();
+    let text = STANDARD.encode(bytes);
+    format!("-----BEGIN OPENSSH PRIVATE KEY-----\n{text}\n-----END OPENSSH PRIVATE KEY-----\n")
+}
+
+#[test]
+fn the_secret_part_of_an_ssh_key_belongs_to_its_public_part() {
+    let store = TestStore::new();
+    let kinds = ["-t ed25519", "-t rsa -b 2048", "-t ecdsa -b 256", "-t ecdsa -b 384", "-t ecdsa -b 521"];
+    for (number, kind) in kinds.iter().enumerate() {
+        let options = format!("{kind} -N none");
+        let [one, other] =
+            ["a", "b"].map(|name| ssh_key(store.folder(), &format!("{name}{number}"), &options));
+        let set = |private: &str| set_fields(&store, "ssh-key", &[("private", private)]);
+        is_refused(&set(&mixed(&one.private, &other.private)), "its field `private` holds no private key");
+        // The control: taken apart and put together again it is a key.
+        stdout_of(&set(&mixed(&one.private, &one.private)));
+    }
+}
+
+/// OpenSSL can leave away what follows from the secret number.
+#[test]
+fn a_key_without_its_public_part_is_a_key() {
+    let store = TestStore::new();
+    for curve in ["P-256", "P-384", "P-521", "secp256k1"] {
+        let algorithm = format!("EC -pkeyopt ec_paramgen_curve:{curve}");
+        let [one, other] = ["a", "b"].map(|name| certificate(store.folder(), name, &algorithm, ""));
+        openssl(store.folder(), "ec -in a.key -no_public -out bare.key");
+        let bare = fs::read_to_string(store.folder().join("bare.key")).unwrap();
+        assert!(bare.len() < one.private.len());
+        let set = |cert: &str| set_fields(&store, "certificate", &[("cert", cert), ("key", &bare)]);
+        stdout_of(&set(&one.public));
+        if curve != "secp256k1" {
+            is_refused(&set(&other.public), "its field `key` does not belong to its field `cert`");
+        }
     }
 }
 

@@ -14,10 +14,11 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
+use super::check::Pins;
 use super::progress::Progress;
 use super::report::{Failure, note};
 use super::set::parse_type;
-use super::{Common, completions, exit, open, output};
+use super::{Common, completions, config, exit, open, output};
 use crate::clock::{Clock, SystemClock};
 use crate::secret::{Namespace, SecretType};
 use crate::store::{Access, Edit, Scrub, StoreError};
@@ -92,7 +93,7 @@ struct Conflicts {
     /// Leave secrets as they are that are there with other values
     #[arg(long)]
     skip: bool,
-    /// Replace them, and destroy their older versions
+    /// Replace them, and destroy their older versions but for those that a template of the config names
     #[arg(long)]
     overwrite: bool,
     /// Add a version to them
@@ -120,12 +121,12 @@ pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
     let now = SystemClock.now();
     let found = args.found(now, common)?;
     let (store, namespace) = open::here(common, Access::Write)?;
-    let choice = args.conflicts.choice();
+    let choice = args.conflicts.choice(common)?;
     let outcome = store.change(&namespace, open::stamp_at(now), |change| {
         let progress = Progress::of(found.len(), "importing", common);
         let lines = found.into_iter().inspect(|_| progress.step());
         let lines: Vec<Line> =
-            lines.map(|found| take_over(found, change, choice)).collect::<Result<_, StoreError>>()?;
+            lines.map(|found| take_over(found, change, &choice)).collect::<Result<_, StoreError>>()?;
         match args.dry_run || lines.iter().any(Line::is_in_the_way) {
             true => Err(Stopped::Told(lines)),
             false => Ok(lines),
@@ -133,7 +134,7 @@ pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
     });
     match outcome {
         Ok(lines) => {
-            if choice == OnConflict::Overwrite {
+            if matches!(choice, OnConflict::Overwrite(_)) {
                 open::scrub(&store, Scrub::Files);
             }
             tell(&lines, common)?;
@@ -214,13 +215,13 @@ impl Args {
 }
 
 impl Conflicts {
-    fn choice(&self) -> OnConflict {
-        match self {
+    fn choice(&self, common: &Common) -> Result<OnConflict, Failure> {
+        Ok(match self {
             Self { skip: true, .. } => OnConflict::Skip,
-            Self { overwrite: true, .. } => OnConflict::Overwrite,
+            Self { overwrite: true, .. } => OnConflict::Overwrite(Pins::of_config(&config::load(common)?)?),
             Self { new_version: true, .. } => OnConflict::NewVersion,
             _ => OnConflict::Refuse,
-        }
+        })
     }
 }
 
@@ -234,7 +235,11 @@ impl Line {
         match self.outcome {
             Outcome::New => "new".to_owned(),
             Outcome::NewVersion => format!("version {version}"),
-            Outcome::Overwritten => format!("overwritten by version {version}"),
+            Outcome::Overwritten if self.kept.is_empty() => format!("overwritten by version {version}"),
+            Outcome::Overwritten => {
+                let kept: Vec<_> = self.kept.iter().map(|it| it.version.to_string()).collect();
+                format!("overwritten by version {version}; templates name {}, which stays", kept.join(", "))
+            }
             Outcome::Same => "is there already".to_owned(),
             Outcome::Skipped => "skipped".to_owned(),
             Outcome::Exists => "is there with other values".to_owned(),
@@ -248,7 +253,9 @@ fn tell(lines: &[Line], common: &Common) -> Result<(), Failure> {
     if common.json {
         return output::print_json(&lines);
     }
-    let written = lines.iter().filter_map(|it| Some(format!("{}: version {}\n", it.name, it.version?)));
+    let kept = |it: &Line| it.kept.iter().map(|kept| kept.line(&it.name)).collect::<String>();
+    let written =
+        lines.iter().filter_map(|it| Some(format!("{}: version {}\n{}", it.name, it.version?, kept(it))));
     let count = |outcome| lines.iter().filter(|it| it.outcome == outcome).count();
     let rest = [(Outcome::Same, "the same"), (Outcome::Skipped, "skipped")].map(|(outcome, word)| {
         Some(count(outcome))

@@ -38,10 +38,23 @@ struct Pruned {
     kept: Vec<Kept>,
 }
 
+/// A version that stays.
 #[derive(Serialize)]
-struct Kept {
-    version: u64,
+pub struct Kept {
+    pub version: u64,
     because: String,
+}
+
+impl Kept {
+    /// A template names it by its number.
+    pub fn named(pins: &Pins, name: &str, version: u64) -> Self {
+        let place = pins.place(name, version).unwrap_or_default();
+        Self { version, because: format!("{place} names it") }
+    }
+
+    pub fn line(&self, name: &str) -> String {
+        format!("{name}: version {} stays: {}\n", self.version, self.because)
+    }
 }
 
 /// What stays of each secret, and where it is said so.
@@ -129,7 +142,7 @@ impl Rule {
         Some(match fate {
             Fate::Goes => return None,
             Fate::Active => "it is the active one".to_owned(),
-            Fate::Pinned => format!("{} names it", self.pins.place(name, version).unwrap_or_default()),
+            Fate::Pinned => Kept::named(&self.pins, name, version).because,
             Fate::Newest => format!("it is one of the {} newest", self.keep.newest),
             Fate::Young => "it is not old enough".to_owned(),
         })
@@ -158,7 +171,6 @@ impl Pruned {
             true => String::new(),
             false => format!("{}: version{plural} {} {what}\n", self.name, numbers.join(", ")),
         };
-        let kept = |it: &Kept| format!("{}: version {} stays: {}\n", self.name, it.version, it.because);
-        head + &self.kept.iter().map(kept).collect::<String>()
+        head + &self.kept.iter().map(|it| it.line(&self.name)).collect::<String>()
     }
 }

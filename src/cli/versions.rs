@@ -19,18 +19,20 @@ pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
     let versions = versions.ok_or_else(|| named::missing(&store, &namespace, &info.name))?;
     match common.json {
         true => output::print_json(&versions)?,
-        false => {
-            output::print_table(&["VERSION", "STATE", "CREATED", "BY", "EXPIRES"], versions.iter().map(row))?
-        }
+        false => output::print_table(
+            &["VERSION", "STATE", "CREATED", "BY", "EXPIRES"],
+            versions.iter().map(|it| row(it, info.disabled)),
+        )?,
     }
     Ok(exit::OK)
 }
 
-fn row(version: &VersionInfo) -> Vec<String> {
+fn row(version: &VersionInfo, is_disabled: bool) -> Vec<String> {
     let has_expired = version.expires_at.is_some_and(|end| end <= SystemClock.now());
     let state = match (version.revoked_at, has_expired, version.active) {
         (Some(_), _, _) => "revoked",
         (None, true, _) => "expired",
+        (None, false, true) if is_disabled => "active, disabled",
         (None, false, true) => "active",
         (None, false, false) => "",
     };

@@ -54,6 +54,9 @@ impl Layout {
                 _ => {}
             }
         }
+        // What is to be named has to be there.
+        self.sync()?;
+        aside.sync()?;
         if let Ok(text) = std::fs::read(self.path(passphrase::FILE)) {
             aside.replace(passphrase::FILE, &text)?;
         }

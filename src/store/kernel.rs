@@ -44,7 +44,9 @@ impl MasterKey {
 pub fn unload(dir: &Path) -> Result<Vec<Keyring>, StoreError> {
     let (_, root) = root_of(dir)?;
     let name = name_of(&StoreId(root.store), &root.key);
-    Ok(Keyring::ALL.into_iter().filter(|keyring| matches!(keyring.remove(&name), Ok(true))).collect())
+    // The session last: in it is found what is in a keyring that it only has a link to.
+    let all = Keyring::ALL.into_iter().rev();
+    Ok(all.filter(|keyring| matches!(keyring.remove(&name), Ok(true))).collect())
 }
 
 /// The key of this id, from the first keyring that has it. A kernel without keyrings, or a unit

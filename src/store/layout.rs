@@ -203,6 +203,19 @@ impl Layout {
     }
 }
 
+/// Does what opens a store; anew if it was moved to another backend meanwhile.
+pub(super) fn steadily<T>(dir: &Path, open: impl Fn() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    let format =
+        || dir.join("FORMAT").symlink_metadata().map(|it| (it.ino(), it.ctime(), it.ctime_nsec())).ok();
+    loop {
+        let before = format();
+        match open() {
+            Err(_) if format() != before => {}
+            outcome => return outcome,
+        }
+    }
+}
+
 /// All that a store can consist of.
 fn all_files() -> impl Iterator<Item = &'static str> {
     let rows = BackendKind::ALL.into_iter().map(BackendKind::files);

@@ -142,6 +142,14 @@ impl Store {
 
     /// Opens the store that is there with the first key that fits it.
     pub fn open(dir: &Path, access: Access, sources: &KeySources) -> Result<Self, StoreError> {
+        let store = layout::steadily(dir, || Self::open_now(dir, access, sources))?;
+        if access == Access::Write {
+            store.heal()?;
+        }
+        Ok(store)
+    }
+
+    fn open_now(dir: &Path, access: Access, sources: &KeySources) -> Result<Self, StoreError> {
         let layout = Layout::open(dir)?;
         let backend = layout.backend().open(&layout.rows(), access)?;
         let root = backend.read()?.root()?;
@@ -153,11 +161,7 @@ impl Store {
         // Whoever serves others from it later does not stop to ask.
         let sources = Some(KeySources { ask: None, ..sources.clone() });
         let (id, tallies) = (StoreId(root.store), Tallies::default());
-        let store = Self { layout, access, sources, id, salt, opened, tallies };
-        if access == Access::Write {
-            store.heal()?;
-        }
-        Ok(store)
+        Ok(Self { layout, access, sources, id, salt, opened, tallies })
     }
 
     /// The folder, as an absolute path.
@@ -360,6 +364,10 @@ impl Store {
     /// Opens the files that are there now, with the key that fits: a new one that is known, the one in
     /// use, or another that has come to the sources.
     fn reopen_with(&self, new: Option<Arc<Masters>>) -> Result<(), StoreError> {
+        layout::steadily(self.layout.dir(), || self.reopen_now(new.clone()))
+    }
+
+    fn reopen_now(&self, new: Option<Arc<Masters>>) -> Result<(), StoreError> {
         let layout = Layout::open(self.layout.dir())?;
         let mut slot = self.opened.write().unwrap_or_else(PoisonError::into_inner);
         let backend = layout.backend().open(&layout.rows(), self.access)?;

@@ -3,18 +3,20 @@
 use serde::{Serialize, Serializer};
 
 use super::found::{Content, Found, Place};
+use crate::cli::check::Pins;
 use crate::cli::json_values::Entry;
+use crate::cli::prune::Kept;
 use crate::cli::set::kind_of;
 use crate::cli::values::{self, Fields};
 use crate::secret::{SecretName, SecretType};
-use crate::store::{Change, Edit, Keep, NewVersion, SecretInfo, StoreError};
+use crate::store::{Change, Edit, Fate, Keep, NewVersion, SecretInfo, StoreError};
 
 /// What to do with a secret that is there with other values.
-#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum OnConflict {
     Refuse,
     Skip,
-    Overwrite,
+    /// But not what is named somewhere by its number.
+    Overwrite(Pins),
     NewVersion,
 }
 
@@ -40,11 +42,17 @@ pub(super) struct Line {
     pub(super) outcome: Outcome,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) version: Option<u64>,
+    /// What should go and stays.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) kept: Vec<Kept>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) reason: Option<String>,
     #[serde(serialize_with = "as_text")]
     pub(super) from: Place,
 }
+
+/// Done, or why not.
+type Written = Result<(Outcome, Option<u64>, Vec<Kept>), StoreError>;
 
 fn as_text<S: Serializer>(place: &Place, to: S) -> Result<S::Ok, S::Error> {
     to.collect_str(place)
@@ -54,7 +62,7 @@ fn as_text<S: Serializer>(place: &Place, to: S) -> Result<S::Ok, S::Error> {
 pub(super) fn take_over(
     found: Found,
     change: &mut Change<'_>,
-    choice: OnConflict,
+    choice: &OnConflict,
 ) -> Result<Line, StoreError> {
     let Found { name, place, content } = found;
     let outcome = SecretName::parse(&name).map_err(|error| StoreError::Refused(error.to_string()));
@@ -62,24 +70,19 @@ pub(super) fn take_over(
         Ok(content) => content.write(&name, change, choice),
         Err(reason) => Err(StoreError::Refused(format!("secret `{name}`: {reason}"))),
     });
-    let line = |outcome, version, reason| Line { name, outcome, version, reason, from: place };
+    let line = |outcome, version, kept, reason| Line { name, outcome, version, kept, reason, from: place };
     match outcome {
-        Ok((outcome, version)) => Ok(line(outcome, version, None)),
+        Ok((outcome, version, kept)) => Ok(line(outcome, version, kept, None)),
         Err(error @ (StoreError::Refused(_) | StoreError::Field(..))) => {
             let hint = error.hint().map(|hint| format!(" ({hint})")).unwrap_or_default();
-            Ok(line(Outcome::Refused, None, Some(format!("{error}{hint}"))))
+            Ok(line(Outcome::Refused, None, Vec::new(), Some(format!("{error}{hint}"))))
         }
         Err(error) => Err(error),
     }
 }
 
 impl Content {
-    fn write(
-        self,
-        name: &SecretName,
-        change: &mut Change<'_>,
-        choice: OnConflict,
-    ) -> Result<(Outcome, Option<u64>), StoreError> {
+    fn write(self, name: &SecretName, change: &mut Change<'_>, choice: &OnConflict) -> Written {
         let there = change.describe(name)?;
         let kind = kind_of(self.edit.kind, there.as_ref(), matches!(self.entry, Entry::Fields(_)));
         let Self { entry, edit, expires_at, is_disabled } = self;
@@ -93,10 +96,10 @@ impl Content {
                     && (!is_disabled || there.disabled)
                     && are_same(&change.fields(name)?, &fields);
                 match choice {
-                    _ if is_same => return Ok((Outcome::Same, None)),
-                    OnConflict::Refuse => return Ok((Outcome::Exists, None)),
-                    OnConflict::Skip => return Ok((Outcome::Skipped, None)),
-                    OnConflict::Overwrite => Outcome::Overwritten,
+                    _ if is_same => return Ok((Outcome::Same, None, Vec::new())),
+                    OnConflict::Refuse => return Ok((Outcome::Exists, None, Vec::new())),
+                    OnConflict::Skip => return Ok((Outcome::Skipped, None, Vec::new())),
+                    OnConflict::Overwrite(_) => Outcome::Overwritten,
                     OnConflict::NewVersion => Outcome::NewVersion,
                 }
             }
@@ -105,11 +108,21 @@ impl Content {
         if is_disabled {
             change.disable(name, true)?;
         }
-        if outcome == Outcome::Overwritten {
-            change.prune(name, &Keep { newest: 1, since: None, pinned: Default::default() })?;
-        }
-        Ok((outcome, Some(version)))
+        let kept = match choice {
+            OnConflict::Overwrite(pins) if outcome == Outcome::Overwritten => clear(name, change, pins)?,
+            _ => Vec::new(),
+        };
+        Ok((outcome, Some(version), kept))
     }
+}
+
+/// Destroys the older versions. Returns which ones stay, and why.
+fn clear(name: &SecretName, change: &mut Change<'_>, pins: &Pins) -> Result<Vec<Kept>, StoreError> {
+    let keep = Keep { newest: 1, since: None, pinned: pins.of(name.as_str()) };
+    let stays = |&(_, fate): &(u64, Fate)| fate == Fate::Pinned;
+    let kept = keep.fates(&change.versions(name)?).into_iter().filter(stays);
+    let kept = kept.map(|(version, _)| Kept::named(pins, name.as_str(), version)).collect();
+    change.prune(name, &keep).map(|_| kept)
 }
 
 /// Whether nothing would change but the values.

@@ -74,10 +74,15 @@ impl Change<'_> {
         self.destroy_all(name, &[version])
     }
 
+    /// The versions that there are now, oldest first.
+    pub fn versions(&mut self, name: &SecretName) -> Result<Vec<VersionInfo>, StoreError> {
+        let Some((header, _)) = self.find(name)? else { return Ok(Vec::new()) };
+        self.view.versions(&self.keys, &header)
+    }
+
     /// Destroys what `keep` leaves out. Returns which versions that were.
     pub fn prune(&mut self, name: &SecretName, keep: &Keep) -> Result<Vec<u64>, StoreError> {
-        let Some((header, _)) = self.find(name)? else { return Ok(Vec::new()) };
-        let old = keep.leaves_out(&self.view.versions(&self.keys, &header)?);
+        let old = keep.leaves_out(&self.versions(name)?);
         if !old.is_empty() {
             self.destroy_all(name, &old)?;
         }

@@ -41,3 +41,22 @@ fn a_switch_that_was_cut_short_misleads_no_reader() {
         assert_eq!(get(&reader, "a", None), Ok(b"two".to_vec()));
     }
 }
+
+/// Between a look at `FORMAT` and one at the rows that it names, they can be put aside.
+#[test]
+fn what_opens_it_during_a_switch_opens_it_anew() {
+    let fixture = Fixture::new();
+    let tries = std::cell::Cell::new(0);
+    let opened = layout::steadily(fixture.store.dir(), || {
+        tries.set(tries.get() + 1);
+        let layout = Layout::open(fixture.store.dir())?;
+        if tries.get() == 1 {
+            fixture.store.migrate(BackendKind::File)?;
+        }
+        layout.backend().open(&layout.rows(), Access::Write).map(drop)
+    });
+    assert!(opened.is_ok() && tries.get() == 2, "{} tries", tries.get());
+    // What is broken is not tried for ever.
+    let broken = layout::steadily(fixture.store.dir(), || Err::<(), _>(StoreError::corrupt("broken")));
+    assert!(broken.is_err());
+}
