@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use common::{TestStore, stdout_of, tool};
+use sha2::{Digest, Sha256};
 
 fn test(store: &TestStore, args: &[&str]) -> (Option<i32>, String, String) {
     let Output { status, stdout, stderr } = store.run(&[&["test"], args].concat());
@@ -206,4 +207,90 @@ fn a_token_is_asked_for_and_a_new_one_is_kept() {
     let (status, out, err) = test(&store, &["wrong"]);
     assert!(status == Some(1) && err.contains("does not know this client and secret"), "{out}{err}");
     assert!(!(out + &err).contains("hunter2"));
+}
+
+fn packet(number: u8, body: &[u8]) -> Vec<u8> {
+    [&(body.len() as u32).to_le_bytes()[..3], &[number], body].concat()
+}
+
+fn body_of(stream: &mut TcpStream) -> Vec<u8> {
+    let mut head = [0; 4];
+    stream.read_exact(&mut head).unwrap();
+    let mut body = vec![0; u32::from_le_bytes([head[0], head[1], head[2], 0]) as usize];
+    stream.read_exact(&mut body).unwrap();
+    body
+}
+
+/// Knows of a password what MySQL 8 keeps in its cache: its SHA-256 twice over. With `first` it offers
+/// another method first, as an old default is, and `knows` says whether the password is in the cache.
+fn mysql(password: &str, first: Option<&'static str>, knows: bool) -> u16 {
+    const METHOD: &str = "caching_sha2_password";
+    const CHALLENGE: [u8; 20] = *b"a challenge of 20 by";
+    let kept: [u8; 32] = Sha256::digest(Sha256::digest(password)).into();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        let Ok((mut stream, _)) = listener.accept() else { return };
+        let method = first.unwrap_or(METHOD).as_bytes();
+        let more = [&[0, 0, 0, 0x08, 0, 0, 21][..], &[0; 10]].concat();
+        let greeting = [
+            &b"\x0a8.4.0\0\x01\0\0\0"[..],
+            &CHALLENGE[..8],
+            &[0, 0xff, 0xff],
+            &more[1..],
+            &CHALLENGE[8..],
+            &[0],
+        ];
+        let greeting = [&greeting.concat()[..], method, &[0]].concat();
+        stream.write_all(&packet(0, &greeting)).unwrap();
+        let hello = body_of(&mut stream);
+        let (answer, number) = match first {
+            None => {
+                let user = hello[32..].iter().position(|byte| *byte == 0).unwrap();
+                assert!(hello.ends_with(b"caching_sha2_password\0") && hello[33 + user] == 32);
+                (hello[34 + user..66 + user].to_vec(), 2)
+            }
+            Some(_) => {
+                let switch = [&[0xfe], METHOD.as_bytes(), &[0], &CHALLENGE, &[0]].concat();
+                stream.write_all(&packet(2, &switch)).unwrap();
+                (body_of(&mut stream), 4)
+            }
+        };
+        // What it was made of has the SHA-256 that is kept.
+        let mask = Sha256::new().chain_update(kept).chain_update(CHALLENGE).finalize();
+        let once: Vec<u8> = answer.iter().zip(mask).map(|(left, right)| left ^ right).collect();
+        let told = match (knows, Sha256::digest(once)[..] == kept) {
+            (false, _) => packet(number, &[1, 4]),
+            (true, true) => [packet(number, &[1, 3]), packet(number + 1, &[0, 0, 0, 2, 0, 0, 0])].concat(),
+            (true, false) => packet(number, b"\xff\x15\x04#28000Access denied for user 'app'@'localhost'"),
+        };
+        stream.write_all(&told).unwrap();
+    });
+    port
+}
+
+/// Debian has no server with this method: one that checks an answer as MySQL does stands in for it.
+#[test]
+fn the_login_of_mysql_8_is_known() {
+    let store = TestStore::new();
+    let tried = |password: &str, port: u16| {
+        set(
+            &store,
+            "db",
+            "connection-string",
+            &[("url", &format!("mysql://app:{password}@127.0.0.1:{port}/"))],
+        );
+        test(&store, &["db"])
+    };
+    for first in [None, Some("mysql_native_password")] {
+        let (status, out, err) = tried("s3cret", mysql("s3cret", first, true));
+        assert!(status == Some(0) && out.contains("it lets in with this user and password"), "{out}{err}");
+        let (status, out, err) = tried("other", mysql("s3cret", first, true));
+        assert!(status == Some(1) && err.contains("does not let in with this user"), "{out}{err}");
+    }
+    let (status, out, err) = tried("s3cret", mysql("s3cret", None, false));
+    assert!(
+        status == Some(0) && out.contains("nobody can tell: it wants the password over TLS"),
+        "{out}{err}"
+    );
 }
