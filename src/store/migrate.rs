@@ -10,7 +10,7 @@ use super::index::{ALL, FANOUT, range_of};
 use super::layout::Layout;
 use super::opened::Opened;
 use super::sequence::WriterLock;
-use super::{Access, Inspection, Store, StoreError};
+use super::{Access, Inspection, Scrub, Store, StoreError};
 
 /// What a move has come to.
 pub struct Migration {
@@ -67,6 +67,8 @@ fn fill(from: &dyn Read, layout: &Layout) -> Result<(), StoreError> {
     let rows = made.write()?;
     copy(from, &*rows)?;
     rows.commit()?;
+    // What fails when it is closed is told by nobody.
+    made.scrub(Scrub::Log)?;
     drop(made);
     let made = layout.backend().open(&layout.rows(), Access::Write)?;
     match is_same(from, &*made.read()?)? {

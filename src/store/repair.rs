@@ -12,7 +12,7 @@ use super::keyring::Masters;
 use super::passphrase::Stretch;
 use super::salvage::{Inspection, Remains, inspect};
 use super::view::View;
-use super::{Store, StoreError, found, uses};
+use super::{Scrub, Store, StoreError, found, uses};
 use crate::secret::Namespace;
 
 /// Secrets that are written to the new store in one transaction.
@@ -34,6 +34,8 @@ impl Store {
                 saved.add(namespace, remains)
             })?;
             let epoch = saved.finish(&inspection)?;
+            // What fails when it is closed is told by nobody.
+            rows.scrub(Scrub::Log)?;
             drop(rows);
             lock.mark_quiet(epoch).map_err(StoreError::io("write", &claim.layout().sequence()))?;
             uses::carry_over(&self.layout.uses(), &claim.layout().uses());

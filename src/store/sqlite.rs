@@ -41,8 +41,7 @@ impl Sqlite {
     /// Makes the tables in a file that is there and empty.
     pub(super) fn create(path: &Path) -> Result<Self, StoreError> {
         let connection = connect(path, Access::Write).map_err(|error| alone(path, error))?;
-        let mode = connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0));
-        let mode: String = mode.map_err(|error| alone(path, failure(path, &error)))?;
+        let mode = keep_log(&connection).map_err(|error| alone(path, failure(path, &error)))?;
         if mode != "wal" {
             return Err(unfit(path, "it keeps no write-ahead log here"));
         }
@@ -81,6 +80,13 @@ impl Sqlite {
     fn failure(&self, error: &rusqlite::Error) -> StoreError {
         failure(&self.path, error)
     }
+}
+
+/// Asked for to its end: what fails last fails after the answer.
+fn keep_log(connection: &Connection) -> rusqlite::Result<String> {
+    let mut statement = connection.prepare("PRAGMA journal_mode = WAL")?;
+    let modes = statement.query_map([], |row| row.get(0))?;
+    Ok(modes.collect::<rusqlite::Result<Vec<String>>>()?.concat())
 }
 
 /// A database in WAL mode wants its `-shm` file. Where none can be made, on a read-only or a full

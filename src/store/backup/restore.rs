@@ -11,7 +11,7 @@ use super::super::older;
 use super::super::salvage::{Inspection, inspect};
 use super::super::sequence::WriterLock;
 use super::super::view::View;
-use super::super::{BackendKind, KeySources, Store, StoreError, StoreId};
+use super::super::{BackendKind, KeySources, Scrub, Store, StoreError, StoreId};
 use super::stream::{Beginning, Head, Reader, Row};
 use super::unusable;
 
@@ -70,6 +70,8 @@ fn fill(
     writer.commit()?;
     older::update(layout, &*rows, &masters)?;
     let found = look_through(&*rows, &masters)?;
+    // What fails when it is closed is told by nobody.
+    rows.scrub(Scrub::Log)?;
     lock.mark_quiet(epoch).map_err(StoreError::io("write", &layout.sequence()))?;
     Ok(Restored { id, backend: layout.backend(), found })
 }
