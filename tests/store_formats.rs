@@ -173,3 +173,22 @@ fn an_older_store_that_is_damaged_is_not_made_a_sound_one() {
     assert_eq!(found["secrets"], 4, "{found}");
     assert!(!found["damages"].as_array().expect("some").is_empty());
 }
+
+/// One of them brings it up to date, and the copy is of what was there before.
+#[test]
+fn several_open_an_older_store_at_once() {
+    let home = TestStore::new();
+    for fixture in ["1-sqlite", "1-file"] {
+        let old = Old::new(&home, &Path::new(FIXTURES).join(fixture));
+        std::thread::scope(|scope| {
+            let all: Vec<_> = (0..8).map(|_| scope.spawn(|| old.run(&["get", "later"]))).collect();
+            all.into_iter().for_each(|it| assert_eq!(stdout_of(&it.join().expect("no panic")), "later"));
+        });
+        let kept = Path::new(&old.store).join("store.db.schema-1");
+        if kept.exists() {
+            let kept = rusqlite::Connection::open(kept).expect("a database");
+            let schema = kept.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0));
+            assert_eq!(schema.expect("a number"), 1);
+        }
+    }
+}

@@ -41,7 +41,6 @@ pub enum Scrub {
 
 pub(super) trait Read {
     fn root(&self) -> Result<RootRow, StoreError>;
-    fn namespace(&self, name_mac: &Mac) -> Result<Option<NamespaceRow>, StoreError>;
     fn namespaces(&self) -> Result<Vec<NamespaceRow>, StoreError>;
     fn keys(&self, namespace: &Id) -> Result<Vec<KeyRow>, StoreError>;
     fn header(&self, namespace: &Id, name: &Mac) -> Result<Option<HeaderRow>, StoreError>;
@@ -103,13 +102,13 @@ pub(super) struct RootRow {
     pub(super) epoch: u64,
     /// The epoch in which namespaces or keys changed last.
     pub(super) keyring_epoch: u64,
-    /// A keyed sum over all namespaces, keys and tops of indexes.
+    /// A MAC over all namespaces, keys and tops of indexes.
     pub(super) keyring: Mac,
     /// Authenticates this row.
     pub(super) seal: Mac,
 }
 
-#[derive(PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(super) struct NamespaceRow {
     pub(super) id: Id,
     pub(super) name_mac: Mac,
@@ -117,7 +116,7 @@ pub(super) struct NamespaceRow {
     pub(super) name: Vec<u8>,
 }
 
-#[derive(PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(super) struct KeyRow {
     pub(super) namespace: Id,
     pub(super) kid: Id,

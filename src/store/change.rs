@@ -12,10 +12,11 @@ use jiff::Timestamp;
 
 use super::backend::{HeaderRow, Write};
 use super::cipher::{Mac, random};
-use super::index::{Leaf, Members, Node, Sum, TOP};
+use super::index::{Leaf, Members, Node, TOP};
 use super::keyring::{Masters, NamespaceKeys, RecordPlace};
 use super::record::{Header, Record};
 use super::salvage::Remains;
+use super::spaces::Space;
 use super::view::{View, open_row};
 use super::{Edit, NewVersion, SecretInfo, StoreError};
 use crate::secret::{FieldName, Namespace, SecretBytes, SecretName};
@@ -95,7 +96,8 @@ impl<'a> Change<'a> {
         apply(&mut header, edit);
         new.check(name, header.kind)?;
         header.latest += 1;
-        header.active = header.latest;
+        let new_version = header.latest;
+        header.active = new_version;
         header.activated = self.stamp.now;
         header.activated_by = None;
         header.expires = new.expires_at;
@@ -108,9 +110,10 @@ impl<'a> Change<'a> {
             expires: new.expires_at,
             fields: new.fields,
         };
-        let header = self.put_header(&mac, header, old.map(|(_, blob)| blob))?;
-        self.put_record(&mac, &header.id, header.latest, &record)?;
-        Ok(header.latest)
+        let sealed = self.seal_record(&mac, &mut header, new_version, &record)?;
+        self.put_header(&mac, header, old.map(|(_, blob)| blob))?;
+        self.rows.put_record(&self.keys.id, &mac, new_version, &sealed)?;
+        Ok(new_version)
     }
 
     /// Removes a secret with all its versions.
@@ -155,6 +158,7 @@ impl<'a> Change<'a> {
             revoked: Default::default(),
             ends: Default::default(),
             gone: Default::default(),
+            prints: Default::default(),
             epoch: 0,
         })
     }
@@ -171,7 +175,7 @@ impl<'a> Change<'a> {
         if let Some(old) = &old
             && !self.keys.is_current(old)?
         {
-            self.reseal_records(name, &header)?;
+            self.reseal_records(name, &mut header)?;
         }
         let blob = self.keys.seal_header(name, &header.encode())?;
         self.replace(name, Some(&blob))?;
@@ -180,19 +184,34 @@ impl<'a> Change<'a> {
         Ok(header)
     }
 
-    fn put_record(&self, name: &Mac, secret: &str, version: u64, record: &Record) -> Result<(), StoreError> {
-        let blob = self.keys.seal_record(RecordPlace { name, secret, version }, &record.encode())?;
-        self.rows.put_record(&self.keys.id, name, version, &blob)
+    /// Its header has to know it.
+    fn seal_record(
+        &self,
+        name: &Mac,
+        header: &mut Header,
+        version: u64,
+        record: &Record,
+    ) -> Result<Vec<u8>, StoreError> {
+        let place = RecordPlace { name, secret: &header.id, version };
+        let blob = self.keys.seal_record(place, &record.encode())?;
+        header.note_record(version, &blob);
+        Ok(blob)
     }
 
     /// Puts a secret of another store in here, as it was there.
     pub(super) fn adopt(&mut self, Remains { header, records }: &Remains) -> Result<(), StoreError> {
-        let header = Header { epoch: self.view.root.epoch, ..header.clone() };
+        let mut header = Header { epoch: self.view.root.epoch, prints: BTreeMap::new(), ..header.clone() };
         let mac = self.keys.name_mac(&header.name);
+        let seal = |(version, record): &(u64, Record)| {
+            Ok((*version, self.seal_record(&mac, &mut header, *version, record)?))
+        };
+        let sealed = records.iter().map(seal).collect::<Result<Vec<_>, StoreError>>()?;
         let blob = self.keys.seal_header(&mac, &header.encode())?;
         self.replace(&mac, Some(&blob))?;
         self.rows.put_header(&self.keys.id, &HeaderRow { name: mac, active: header.active, header: blob })?;
-        records.iter().try_for_each(|(version, record)| self.put_record(&mac, &header.id, *version, record))
+        sealed
+            .iter()
+            .try_for_each(|(version, blob)| self.rows.put_record(&self.keys.id, &mac, *version, blob))
     }
 
     /// Puts a new header, or none, among those that are vouched for.
@@ -224,13 +243,11 @@ impl<'a> Change<'a> {
         if !leaves.is_empty() {
             self.seal_index(&leaves)?;
         }
-        self.view.masters.seal_root(&mut self.view.root);
-        self.rows.put_root(&self.view.root)?;
-        Ok(self.view.root.epoch)
+        self.view.put_root(self.rows)
     }
 
     fn seal_index(&mut self, leaves: &[(Leaf, Touched)]) -> Result<(), StoreError> {
-        let (keys, masters) = (&self.keys, self.view.masters);
+        let keys = &self.keys;
         let mut top = self.view.top(keys)?.node.clone();
         for of_node in leaves.chunk_by(|one, next| one.0.node == next.0.node) {
             let number = of_node[0].0.node;
@@ -242,12 +259,10 @@ impl<'a> Change<'a> {
             self.rows.put_node(&keys.id, number, &sealed)?;
             top.set(number, node.as_child(&sealed));
         }
-        let (old, new) = (self.rows.node(&keys.id, TOP)?.unwrap_or_default(), keys.seal_node(TOP, &top));
-        let mut sum = Sum(self.view.root.keyring);
-        sum.remove(&masters.top_member(&keys.id, &old));
-        sum.add(&masters.top_member(&keys.id, &new));
-        self.view.root.keyring = sum.0;
-        self.rows.put_node(&keys.id, TOP, &new)
+        let sealed = keys.seal_node(TOP, &top);
+        self.rows.put_node(&keys.id, TOP, &sealed)?;
+        self.view.space_mut(keys)?.top = Some(sealed);
+        Ok(())
     }
 }
 
@@ -272,16 +287,11 @@ pub(super) fn add_namespace(
     let store = view.root.store;
     let (namespace, new_keys) = view.masters.new_namespace(&store, name)?;
     let keys = view.masters.unwrap(&store, &namespace, &new_keys)?;
+    let top = keys.seal_node(TOP, &Node::empty(view.root.epoch));
     rows.put_namespace(&namespace)?;
-    for key in &new_keys {
-        rows.put_key(key)?;
-    }
-    let top = keys.seal_node(TOP, &Node::empty());
+    new_keys.iter().try_for_each(|key| rows.put_key(key))?;
     rows.put_node(&keys.id, TOP, &top)?;
-    let mut sum = Sum(view.root.keyring);
-    view.masters.count_in(&mut sum, &namespace, &new_keys);
-    sum.add(&view.masters.top_member(&keys.id, &top));
-    view.root.keyring = sum.0;
+    view.spaces_mut()?.add(Space { row: namespace, keys: new_keys.into(), top: Some(top) });
     view.root.keyring_epoch = view.root.epoch;
     Ok(keys)
 }

@@ -214,12 +214,6 @@ impl Read for Transaction<'_> {
         root.ok_or_else(|| StoreError::corrupt("its root is gone"))
     }
 
-    fn namespace(&self, name_mac: &Mac) -> Result<Option<NamespaceRow>, StoreError> {
-        let document = self.document();
-        let found = document.namespaces.iter().find(|(_, space)| space.name_mac.0 == *name_mac);
-        Ok(found.map(|(id, space)| space.row(id)))
-    }
-
     fn namespaces(&self) -> Result<Vec<NamespaceRow>, StoreError> {
         Ok(self.document().namespaces.iter().map(|(id, space)| space.row(id)).collect())
     }

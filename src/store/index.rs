@@ -50,10 +50,17 @@ pub(super) fn range_of(node: u8) -> Range {
 pub(super) struct Child {
     /// How many secrets there are below.
     pub(super) count: u64,
-    /// The epoch in which anything below changed last; zero if there never was anything.
+    /// The epoch in which anything below changed last.
     pub(super) epoch: u64,
-    /// The beginning of a MAC over what is below.
+    /// The beginning of a MAC over what is below; zeros for nothing.
     pub(super) print: [u8; 16],
+}
+
+impl Child {
+    /// Whether there is nothing below, and no node, either.
+    pub(super) fn is_empty(&self) -> bool {
+        self.count == 0 && self.print == [0; 16]
+    }
 }
 
 const CHILD: usize = 8 + 8 + 16;
@@ -64,8 +71,9 @@ const CONTENT: usize = FANOUT as usize * CHILD;
 pub(super) struct Node([Child; FANOUT as usize]);
 
 impl Node {
-    pub(super) fn empty() -> Self {
-        Self([Child::default(); FANOUT as usize])
+    /// With nothing below since that epoch.
+    pub(super) fn empty(epoch: u64) -> Self {
+        Self([Child { epoch, ..Child::default() }; FANOUT as usize])
     }
 
     pub(super) fn child(&self, number: u8) -> Child {
@@ -103,7 +111,7 @@ impl Node {
         if !same(mac, &key.mac(&[place, content])) {
             return Err(damaged());
         }
-        let mut node = Self::empty();
+        let mut node = Self::empty(0);
         for (child, bytes) in node.0.iter_mut().zip(content.chunks_exact(CHILD)) {
             let number = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
             let print = bytes[16..].try_into().expect("the rest of a child");
@@ -170,8 +178,8 @@ impl Members {
 
     /// What the node above says of them.
     pub(super) fn as_child(&self, key: &Key, place: &[u8], epoch: u64) -> Child {
-        if self.0.is_empty() && epoch == 0 {
-            return Child::default();
+        if self.0.is_empty() {
+            return Child { epoch, ..Child::default() };
         }
         let mut text = Vec::with_capacity(self.0.len() * 48);
         for (name, tag) in &self.0 {
@@ -183,8 +191,8 @@ impl Members {
     }
 }
 
-/// A sum of MACs modulo 2^256: takes and gives back members in any order, in constant time, and
-/// nobody without the key finds two sets that sum up alike.
+/// A sum of MACs modulo 2^256, in any order. It is not to be shown: of many sums that are known,
+/// others can be made.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Sum(pub(super) Mac);
 
@@ -195,15 +203,6 @@ impl Sum {
             let sum = u16::from(*total) + u16::from(byte) + carry;
             *total = sum as u8;
             carry = sum >> 8;
-        }
-    }
-
-    pub(super) fn remove(&mut self, member: &Mac) {
-        let mut borrow = 0;
-        for (total, &byte) in self.0.iter_mut().zip(member) {
-            let difference = i16::from(*total) - i16::from(byte) - borrow;
-            *total = difference as u8;
-            borrow = i16::from(difference < 0);
         }
     }
 }
@@ -217,21 +216,23 @@ mod tests {
     }
 
     #[test]
-    fn a_sum_forgets_what_is_removed_in_any_order() {
+    fn a_sum_is_of_its_members_in_any_order() {
         let members: Vec<Mac> = (0..20u8).map(|n| key().mac(&[&[n]])).chain([[0xff; 32]]).collect();
-        let mut sum = Sum::default();
-        members.iter().for_each(|member| sum.add(member));
-        let all = sum;
-        assert!(all != Sum::default());
-        members.iter().rev().for_each(|member| sum.remove(member));
-        assert!(sum == Sum::default());
-        members.iter().rev().for_each(|member| sum.add(member));
-        assert!(sum == all);
+        let sum = |members: &mut dyn Iterator<Item = &Mac>| {
+            members.fold(Sum::default(), |mut sum, member| {
+                sum.add(member);
+                sum
+            })
+        };
+        let all = sum(&mut members.iter());
+        assert!(all == sum(&mut members.iter().rev()));
+        assert!((0..members.len()).all(|at| all != sum(&mut members[..at].iter().chain(&members[at + 1..]))));
+        assert!(all != sum(&mut members.iter().chain(&members[..1])));
     }
 
     #[test]
     fn a_node_belongs_to_its_place_and_content() {
-        let mut node = Node::empty();
+        let mut node = Node::empty(0);
         node.set(5, Child { count: 3, epoch: 9, print: [5; 16] });
         let sealed = node.seal(&key(), b"here");
         assert!(Node::open(&key(), b"here", &sealed).is_ok_and(|opened| opened == node));

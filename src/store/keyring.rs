@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 
 use super::StoreError;
-use super::backend::{KeyRow, NamespaceRow, Read, RootRow};
+use super::backend::{KeyRow, NamespaceRow, RootRow};
 use super::cipher::{Id, Key, Mac, SealingKey, associated, random, same};
-use super::index::{Child, Leaf, Members, Node, Sum, TOP, mac_of};
+use super::index::{Child, Leaf, Members, Node, Sum, mac_of};
 use super::seen::Seen;
 use crate::secret::{Namespace, SecretBytes};
 
@@ -76,23 +76,9 @@ impl Masters {
         self.root.mac(&[label, store, key, &epoch, &keyring_epoch, keyring])
     }
 
-    /// What a root vouches for: the sum over all namespaces, each with its keys and the top of its index.
-    pub(super) fn sum(&self, rows: &dyn Read) -> Result<Sum, StoreError> {
-        let mut sum = self.sum_of_keys(rows)?;
-        for namespace in rows.namespaces()? {
-            let top = rows.node(&namespace.id, TOP)?;
-            top.iter().for_each(|top| sum.add(&self.top_member(&namespace.id, top)));
-        }
-        Ok(sum)
-    }
-
-    /// The same without the indexes.
-    pub(super) fn sum_of_keys(&self, rows: &dyn Read) -> Result<Sum, StoreError> {
-        let mut sum = Sum::default();
-        for namespace in rows.namespaces()? {
-            self.count_in(&mut sum, &namespace, &rows.keys(&namespace.id)?);
-        }
-        Ok(sum)
+    /// What the root has of the sum that it vouches for.
+    pub(super) fn seal_sum(&self, sum: &Sum) -> Mac {
+        self.root.mac(&[b"keyring", &sum.0])
     }
 
     /// What the top of an index, sealed, adds to the sum.

@@ -8,6 +8,7 @@ use super::backend::{Read, RootRow};
 use super::keyring::Masters;
 use super::layout::Layout;
 use super::opened::Opened;
+use super::spaces::Spaces;
 use super::uses::Tallies;
 use super::view::View;
 use super::{Access, KeyError, KeySources, SecretBytes, Store, StoreError, StoreId};
@@ -65,6 +66,6 @@ fn opens_some(rows: &dyn Read, masters: &Masters, id: &StoreId) -> bool {
 /// A root for the namespaces and keys that are there. Each of them is still authenticated by itself;
 /// that one is gone, or is an older one, cannot be seen.
 fn guess(rows: &dyn Read, masters: &Masters, id: &StoreId) -> Result<RootRow, StoreError> {
-    let (keyring, seal) = (masters.sum(rows)?.0, Default::default());
+    let (keyring, seal) = (Spaces::read(rows)?.seal(masters), Default::default());
     Ok(RootRow { store: id.0, key: masters.id, epoch: 1, keyring_epoch: 1, keyring, seal })
 }

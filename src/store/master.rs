@@ -9,6 +9,7 @@ use super::keyring::Masters;
 use super::opened::Opened;
 use super::passphrase::{Stretch, keep_only};
 use super::sequence::WriterLock;
+use super::spaces::{Space, Spaces};
 use super::view::View;
 use super::{MasterKey, Store, StoreError};
 
@@ -59,31 +60,34 @@ impl Store {
 
 pub(super) fn rewrap(rows: &dyn Write, old: &Masters, new: &Masters) -> Result<(Before, u64), StoreError> {
     let view = View::new(rows, old)?;
-    view.check_keyring()?;
     let store = view.root.store;
-    let mut before = Before { root: view.root, namespaces: rows.namespaces()?, keys: Vec::new() };
-    for row in &before.namespaces {
-        for key in rows.keys(&row.id)? {
-            rows.put_key(&old.rewrapped(new, &store, &key)?)?;
-            before.keys.push(key);
-        }
-        rows.put_namespace(&new.namespace_row(&store, row.id, &old.namespace_name(&store, row)?)?)?;
+    let mut before = Before { root: view.root.clone(), namespaces: Vec::new(), keys: Vec::new() };
+    let mut rewrapped = Spaces::none();
+    for Space { row, keys, top } in view.spaces()?.iter() {
+        let name = new.namespace_row(&store, row.id, &old.namespace_name(&store, row)?)?;
+        let wrapped = keys.iter().map(|key| old.rewrapped(new, &store, key));
+        let wrapped = wrapped.collect::<Result<Vec<_>, _>>()?;
+        rows.put_namespace(&name)?;
+        wrapped.iter().try_for_each(|key| rows.put_key(key))?;
+        rewrapped.add(Space { row: name, keys: wrapped, top: top.clone() });
+        before.namespaces.push(row.clone());
+        before.keys.extend_from_slice(keys);
     }
-    let root = RootRow { key: new.id, ..before.root.clone() };
-    let ((), epoch) = vouch(View::under(rows, new, root), rows)?;
+    let view = View::under(rows, new, RootRow { key: new.id, ..view.root });
+    let _ = view.spaces.set((rewrapped, true));
+    let ((), epoch) = vouch(view, rows)?;
     Ok((before, epoch))
 }
 
+/// The root of what was put back vouches for that, and for nothing else that has come meanwhile.
 fn vouch(mut view: View<'_>, rows: &dyn Write) -> Result<((), u64), StoreError> {
-    let masters = view.masters;
-    let epoch = view.vouch_for_keyring(rows, masters)?;
-    check_opens(rows, masters)?;
+    let epoch = view.vouch(rows)?;
+    check_opens(rows, view.masters)?;
     Ok(((), epoch))
 }
 
 fn check_opens(rows: &dyn Read, masters: &Masters) -> Result<(), StoreError> {
     let view = View::new(rows, masters)?;
-    view.check_keyring()?;
-    let open = |row| masters.unwrap(&view.root.store, row, &rows.keys(&row.id)?).map(drop);
-    rows.namespaces()?.iter().try_for_each(open)
+    let open = |space: &Space| masters.unwrap(&view.root.store, &space.row, &space.keys).map(drop);
+    view.spaces()?.iter().try_for_each(open)
 }

@@ -4,11 +4,12 @@
 //!
 //! Below [`Store`]: `view` reads and `change` writes one commit, over rows that a `backend`
 //! (`sqlite`, or `file` where that cannot work) keeps without understanding them; `cipher`,
-//! `keyring`, `index` and `record` make rows out of secrets; `sequence` tells other processes,
-//! `opened`, `seen` and `labels` are what this one holds and remembers; `layout` guards the folder,
-//! `claim` one that is to be a store, `key_source` the key, with `key_file`, `kernel`, `credential` and
-//! `passphrase`. `rotation` and `master` change keys, `migrate` and `aside` the backend; `salvage`,
-//! `repair` and `lost_root` save what is left.
+//! `keyring`, `index` and `record` make rows out of secrets, and `vouch` tells by the root, the `spaces`
+//! and the index which rows are right; `sequence` tells other processes, `opened`, `seen` and `labels`
+//! are what this one holds and remembers, and `reopen` when to let go of it. `layout` guards the folder,
+//! `claim` and `founding` make one a store; `key_source` has the key, with `key_file`, `kernel`,
+//! `credential` and `passphrase`. `rotation` and `master` change keys, `migrate` and `aside` the backend,
+//! `older` what was made before; `salvage`, `repair` and `lost_root` save what is left.
 
 mod aside;
 mod backend;
@@ -19,6 +20,7 @@ mod claim;
 mod credential;
 mod error;
 mod file;
+mod founding;
 mod freshness;
 mod gone;
 mod hand;
@@ -38,12 +40,14 @@ mod older;
 mod opened;
 mod passphrase;
 mod record;
+mod reopen;
 mod repair;
 mod rotation;
 mod salvage;
 mod schema;
 mod seen;
 mod sequence;
+mod spaces;
 mod sqlite;
 mod uses;
 mod view;
@@ -74,9 +78,10 @@ pub use salvage::{Damage, Inspection};
 pub use whole::Whole;
 
 use crate::secret::{Namespace, SecretBytes, SecretName};
-use backend::{Backend, PATIENCE, RootRow, Write};
+use backend::{PATIENCE, Write};
 use cipher::Id;
 use claim::Claim;
+use founding::found;
 use keyring::{Masters, NamespaceKeys};
 use layout::Layout;
 use opened::Opened;
@@ -289,23 +294,6 @@ impl Store {
         self.opened().pulse()
     }
 
-    /// Finds files that were replaced behind our back, and a sequence that is not what the store
-    /// says: left by a dead writer, or by a backup put back. To be called each second by whoever
-    /// keeps a store open.
-    pub fn recheck(&self) -> Result<(), StoreError> {
-        self.reopen_if_replaced()?;
-        let stands = self.read(|view, opened| {
-            opened.all_known(view.root.keyring_epoch).iter().try_for_each(|keys| view.top(keys).map(drop))?;
-            let moment = opened.moment(view.root.epoch);
-            Ok((!opened.has_gone_back(view.root.epoch)).then_some(moment))
-        })?;
-        let Some(stands) = stands else { return self.reopen().and_then(|()| self.heal()) };
-        match self.pulse() == Some(stands) {
-            true => Ok(()),
-            false => self.heal(),
-        }
-    }
-
     fn opened(&self) -> Arc<Opened> {
         self.opened.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -349,98 +337,6 @@ impl Store {
             None => Ok(None),
         })
     }
-
-    fn reopen_if_replaced(&self) -> Result<(), StoreError> {
-        match self.opened().is_replaced() {
-            true => self.reopen(),
-            false => Ok(()),
-        }
-    }
-
-    fn reopen(&self) -> Result<(), StoreError> {
-        self.reopen_with(None)
-    }
-
-    /// Opens the files that are there now, with the key that fits: a new one that is known, the one in
-    /// use, or another that has come to the sources.
-    fn reopen_with(&self, new: Option<Arc<Masters>>) -> Result<(), StoreError> {
-        layout::steadily(self.layout.dir(), || self.reopen_now(new.clone()))
-    }
-
-    fn reopen_now(&self, new: Option<Arc<Masters>>) -> Result<(), StoreError> {
-        let layout = Layout::open(self.layout.dir())?;
-        let mut slot = self.opened.write().unwrap_or_else(PoisonError::into_inner);
-        let backend = layout.backend().open(&layout.rows(), self.access)?;
-        let root = backend.read()?.root()?;
-        let known = new.into_iter().chain([slot.masters.clone()]);
-        let masters = match known.into_iter().find(|masters| masters.id == root.key) {
-            Some(masters) => masters,
-            None => Arc::new(self.other_masters(&root)?),
-        };
-        older::update(&layout, &*backend, &masters)?;
-        *slot = Arc::new(Opened::new(backend, layout, slot.generation + 1, masters)?);
-        Ok(())
-    }
-
-    /// Of the master key that the store was given while it is open.
-    fn other_masters(&self, root: &RootRow) -> Result<Masters, StoreError> {
-        let none = || KeyError::NoneFits {
-            skipped: vec!["the key in use: it is not the key of this store".into()],
-            default: None,
-        };
-        let sources = self.sources.as_ref().filter(|_| root.store == self.id.0).ok_or_else(none)?;
-        Ok(Masters::derive(&sources.find(self.layout.dir(), &StoreId(root.store), &root.key)?.0))
-    }
-
-    /// Sets right what the sequence says, unless a writer is at work or nobody can write here.
-    fn heal(&self) -> Result<(), StoreError> {
-        match WriterLock::try_acquire(&self.layout.sequence()) {
-            Ok(Some(lock)) => self.settle(&self.opened(), &lock),
-            Ok(None) | Err(StoreError::ReadOnly) => Ok(()),
-            Err(error) => Err(error),
-        }?;
-        self.reopen_if_replaced()
-    }
-
-    fn settle(&self, opened: &Opened, lock: &WriterLock) -> Result<(), StoreError> {
-        let root = opened.backend.read()?.root()?;
-        opened.masters.check_root(&root)?;
-        lock.mark_quiet(root.epoch).map_err(StoreError::io("write", &self.layout.sequence()))
-    }
-}
-
-/// Makes the files of an empty store. Nobody writes to it as long as the lock is held.
-fn found(
-    layout: &Layout,
-    id: StoreId,
-    masters: &Masters,
-    passphrase: Option<&Stretch>,
-) -> Result<(Box<dyn Backend>, WriterLock), StoreError> {
-    passphrase.map_or(Ok(()), |stretch| stretch.keep(layout))?;
-    layout.prepare()?;
-    let rows = layout.backend().create(&layout.rows())?;
-    let lock = WriterLock::acquire(&layout.sequence(), PATIENCE)?;
-    first_commit(&*rows, id, masters)?;
-    lock.mark_quiet(1).map_err(StoreError::io("write", &layout.sequence()))?;
-    Ok((rows, lock))
-}
-
-/// A root, and the namespace that is there if none is named.
-fn first_commit(backend: &dyn Backend, id: StoreId, masters: &Masters) -> Result<(), StoreError> {
-    let rows = backend.write()?;
-    let root = RootRow {
-        store: id.0,
-        key: masters.id,
-        epoch: 1,
-        keyring_epoch: 1,
-        keyring: Default::default(),
-        seal: Default::default(),
-    };
-    let mut view = View::under(&*rows, masters, root);
-    change::add_namespace(&*rows, &mut view, &Namespace::default())?;
-    masters.seal_root(&mut view.root);
-    rows.put_root(&view.root)?;
-    rows.commit()
 }
 
 #[cfg(test)]

@@ -54,7 +54,9 @@ impl Store {
 }
 
 /// Its keys first.
-pub(super) fn remove(view: &View<'_>, rows: &dyn Write, keys: &NamespaceKeys) -> Result<(), StoreError> {
-    view.rows.keys(&keys.id)?.iter().try_for_each(|key| rows.remove_key(&keys.id, &key.kid))?;
-    rows.remove_namespace(&keys.id)
+pub(super) fn remove(view: &mut View<'_>, rows: &dyn Write, keys: &NamespaceKeys) -> Result<(), StoreError> {
+    view.space_mut(keys)?.keys.iter().try_for_each(|key| rows.remove_key(&keys.id, &key.kid))?;
+    rows.remove_namespace(&keys.id)?;
+    view.spaces_mut()?.remove(&keys.id);
+    Ok(())
 }

@@ -7,6 +7,7 @@ use super::cipher::{Id, associated, same, tag_of};
 use super::index::{FANOUT, Leaf, Members, Node, Sum, TOP, range_of};
 use super::keyring::{Masters, NamespaceKeys};
 use super::layout::Layout;
+use super::spaces::{Space, Spaces};
 use super::{Access, StoreError};
 
 /// Gives an older store the index, in one transaction. Whatever it is opened for: nothing of what it
@@ -22,25 +23,27 @@ pub(super) fn update(layout: &Layout, opened: &dyn Backend, masters: &Masters) -
     if !masters.is_older_root(&root) {
         return Ok(());
     }
-    if !same(&masters.sum_of_keys(&*rows)?.0, &root.keyring) {
+    let (before, mut after, mut sum) = (Spaces::read(&*rows)?, Spaces::none(), Sum::default());
+    before.iter().for_each(|space| masters.count_in(&mut sum, &space.row, &space.keys));
+    if !same(&sum.0, &root.keyring) {
         return Err(StoreError::corrupt("a namespace or a key was removed or changed"));
     }
-    for namespace in rows.namespaces()? {
-        let keys = masters.unwrap(&root.store, &namespace, &rows.keys(&namespace.id)?)?;
-        index(&*rows, &root.store, &keys)?;
+    for Space { row, keys, .. } in before.into_iter() {
+        let top = index(&*rows, &root.store, &masters.unwrap(&root.store, &row, &keys)?)?;
+        after.add(Space { row, keys, top: Some(top) });
     }
-    root.keyring = masters.sum(&*rows)?.0;
+    root.keyring = after.seal(masters);
     masters.seal_root(&mut root);
     rows.put_root(&root)?;
     rows.commit()
 }
 
-/// Its parts have the places of the seals.
-fn index(rows: &dyn Write, store: &Id, keys: &NamespaceKeys) -> Result<(), StoreError> {
-    let mut top = Node::empty();
+/// Its parts have the places of the seals. Returns its top.
+fn index(rows: &dyn Write, store: &Id, keys: &NamespaceKeys) -> Result<Vec<u8>, StoreError> {
+    let mut top = Node::empty(0);
     for number in 0..FANOUT {
         let (members, epoch) = sealed_before(rows, (store, keys), number)?;
-        let mut node = Node::empty();
+        let mut node = Node::empty(epoch);
         for (child, members) in (0..).zip(&members) {
             node.set(child, keys.vouch_for(Leaf { node: number, child }, members, epoch));
         }
@@ -48,7 +51,9 @@ fn index(rows: &dyn Write, store: &Id, keys: &NamespaceKeys) -> Result<(), Store
         rows.put_node(&keys.id, number, &sealed)?;
         top.set(number, node.as_child(&sealed));
     }
-    rows.put_node(&keys.id, TOP, &keys.seal_node(TOP, &top))
+    let sealed = keys.seal_node(TOP, &top);
+    rows.put_node(&keys.id, TOP, &sealed)?;
+    Ok(sealed)
 }
 
 /// The secrets under one of the seals, by their leaves, and the epoch in which they changed last: a seal

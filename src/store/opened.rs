@@ -2,11 +2,11 @@
 //! namespaces, and how moments are told apart. Uses the parts of `store`.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::StoreError;
-use super::backend::Backend;
+use super::backend::{Backend, RootRow};
+use super::cipher::Mac;
 use super::keyring::{Masters, NamespaceKeys};
 use super::layout::{Identity, Layout};
 use super::seen::Top;
@@ -22,8 +22,8 @@ pub(super) struct Opened {
     pub(super) identity: Identity,
     /// Counts how often the files were replaced, so that no two moments look the same.
     pub(super) generation: u64,
-    /// The epoch at the last look.
-    looked_at: AtomicU64,
+    /// The epoch and the seal of the root at the last look.
+    looked_at: Mutex<(u64, Mac)>,
     pub(super) masters: Arc<Masters>,
     namespaces: Mutex<Namespaces>,
 }
@@ -48,7 +48,7 @@ impl Opened {
         let identity = layout.identity().map_err(StoreError::io("look at", &layout.rows()))?;
         // Without it the store is asked each time.
         let sequence = Sequence::open(&layout.sequence()).ok();
-        let looked_at = AtomicU64::new(0);
+        let looked_at = Mutex::default();
         let namespaces = Mutex::default();
         Ok(Self { layout, backend, sequence, identity, generation, looked_at, masters, namespaces })
     }
@@ -58,10 +58,13 @@ impl Opened {
         self.layout.identity().map_or(true, |now| now != self.identity)
     }
 
-    /// Whether the store stands at an earlier commit than at the last look: something took the
-    /// place of its rows, and what is called an epoch from now on is another one.
-    pub(super) fn has_gone_back(&self, epoch: u64) -> bool {
-        self.looked_at.swap(epoch, Ordering::Relaxed) > epoch
+    /// Whether the store stands at an earlier commit than at the last look, or at another one of that
+    /// number: something took the place of its rows, and what is called an epoch from now on is another.
+    pub(super) fn has_gone_back(&self, root: &RootRow) -> bool {
+        let now = (root.epoch, root.seal);
+        let mut looked_at = self.looked_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::replace(&mut *looked_at, now);
+        before.0 > now.0 || (before.0 == now.0 && before.1 != now.1)
     }
 
     pub(super) fn moment(&self, epoch: u64) -> u64 {

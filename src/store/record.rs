@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::StoreError;
+use super::change::hex;
+use super::cipher::tag_of;
 use super::gone::Gone;
 use crate::secret::{FieldName, SecretBytes, SecretType};
 
@@ -53,8 +55,16 @@ pub(super) struct Header {
     /// Versions whose records were destroyed.
     #[serde(default, skip_serializing_if = "Gone::is_empty")]
     pub(super) gone: Gone,
+    /// Which record of each version it is: one of the same number, of a time when the store went on
+    /// otherwise, is another. Of a version from before there was this, there is none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) prints: BTreeMap<u64, String>,
     /// The store's epoch of its last change.
     pub(super) epoch: u64,
+}
+
+fn print_of(sealed: &[u8]) -> String {
+    hex(&tag_of(sealed)[..tag_of(sealed).len().min(8)])
 }
 
 impl Header {
@@ -66,6 +76,16 @@ impl Header {
     /// Whether there is such a version.
     pub(super) fn has(&self, version: u64) -> bool {
         (1..=self.latest).contains(&version) && !self.gone.contains(version)
+    }
+
+    /// Says which record it is, sealed.
+    pub(super) fn note_record(&mut self, version: u64, sealed: &[u8]) {
+        self.prints.insert(version, print_of(sealed));
+    }
+
+    /// Whether this is the record of that version.
+    pub(super) fn is_record(&self, version: u64, sealed: &[u8]) -> bool {
+        self.prints.get(&version).is_none_or(|print| *print == print_of(sealed))
     }
 
     /// Makes a version the active one.

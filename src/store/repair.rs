@@ -8,11 +8,13 @@ use sha2::{Digest, Sha256};
 use super::backend::Backend;
 use super::change::{Change, Stamp};
 use super::claim::Claim;
+use super::founding::found;
 use super::keyring::Masters;
 use super::passphrase::Stretch;
 use super::salvage::{Inspection, Remains, inspect};
+use super::spaces::Space;
 use super::view::View;
-use super::{Scrub, Store, StoreError, found, uses};
+use super::{Scrub, Store, StoreError, uses};
 use crate::secret::Namespace;
 
 /// Secrets that are written to the new store in one transaction.
@@ -58,10 +60,9 @@ struct Saved<'a> {
 impl Saved<'_> {
     /// Those that can be opened, whatever is in them.
     fn add_namespaces(&self, view: &View<'_>) -> Result<(), StoreError> {
-        for row in view.rows.namespaces().unwrap_or_default() {
-            let keys = view.rows.keys(&row.id);
-            let opened = keys.and_then(|keys| view.masters.unwrap(&view.root.store, &row, &keys));
-            if let (Ok(name), Ok(_)) = (view.masters.namespace_name(&view.root.store, &row), opened) {
+        for Space { row, keys, .. } in view.spaces_anyhow()?.0.iter() {
+            let opened = view.masters.unwrap(&view.root.store, row, keys);
+            if let (Ok(name), Ok(_)) = (view.masters.namespace_name(&view.root.store, row), opened) {
                 self.write(&name, &[])?;
             }
         }

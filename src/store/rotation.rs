@@ -9,6 +9,7 @@ use super::change::{Stamp, hex};
 use super::cipher::{Id, Mac, key_id};
 use super::index::ALL;
 use super::keyring::{NamespaceKeys, PURPOSE_DATA, STATE_ACTIVE};
+use super::spaces::Space;
 use super::view::View;
 use super::{MasterKey, Store, StoreError};
 use crate::secret::Namespace;
@@ -50,14 +51,12 @@ impl MasterKey {
 impl Store {
     pub fn key_status(&self) -> Result<KeyStatus, StoreError> {
         self.read(|view, opened| {
-            view.check_keyring()?;
-            let rows = view.rows.namespaces()?;
-            let status = |row| {
-                let name = opened.masters.namespace_name(&view.root.store, row)?;
-                let keys = data_keys(view.rows, &row.id)?;
+            let status = |space: &Space| {
+                let name = opened.masters.namespace_name(&view.root.store, &space.row)?;
+                let keys = data_keys(view.rows, space)?;
                 Ok(NamespaceKeyStatus { namespace: name.to_string(), keys })
             };
-            let mut namespaces = rows.iter().map(status).collect::<Result<Vec<_>, StoreError>>()?;
+            let mut namespaces = view.spaces()?.iter().map(status).collect::<Result<Vec<_>, StoreError>>()?;
             namespaces.sort_by(|left, right| left.namespace.cmp(&right.namespace));
             Ok(KeyStatus { master: hex(&view.root.key), namespaces })
         })
@@ -99,14 +98,19 @@ impl Store {
     /// A new key, unless there is one that has not taken everything over yet.
     fn begin_rotation(&self, namespace: &Namespace) -> Result<(), StoreError> {
         self.change_keyring(namespace, |view, rows, keys| {
-            let old: Vec<KeyRow> = view.rows.keys(&keys.id)?.into_iter().filter(is_data).collect();
+            let (masters, store) = (view.masters, view.root.store);
+            let space = view.space_mut(keys)?;
+            let old: Vec<KeyRow> = space.keys.iter().filter(|key| is_data(key)).cloned().collect();
             if old.iter().any(|key| key.state != STATE_ACTIVE) {
                 return Ok(());
             }
-            for key in &old {
-                rows.put_key(&view.masters.retired(&view.root.store, key)?)?;
+            let retired = old.iter().map(|key| masters.retired(&store, key));
+            for key in retired.chain([masters.new_key(&store, &keys.id, PURPOSE_DATA)]) {
+                let key = key?;
+                rows.put_key(&key)?;
+                space.put_key(key);
             }
-            rows.put_key(&view.masters.new_key(&view.root.store, &keys.id, PURPOSE_DATA)?)
+            Ok(())
         })
     }
 
@@ -114,9 +118,11 @@ impl Store {
     fn end_rotation(&self, namespace: &Namespace) -> Result<bool, StoreError> {
         self.change_keyring(namespace, |view, rows, keys| {
             let is_done = all_current(view, keys, false)?;
-            let old = view.rows.keys(&keys.id)?.into_iter().filter(|key| is_done && is_data(key));
-            old.filter(|key| key.state != STATE_ACTIVE)
-                .try_for_each(|key| rows.remove_key(&keys.id, &key.kid))?;
+            let space = view.space_mut(keys)?;
+            let is_old = |key: &KeyRow| is_done && is_data(key) && key.state != STATE_ACTIVE;
+            let mut old = space.keys.iter().filter(|key| is_old(key));
+            old.try_for_each(|key| rows.remove_key(&keys.id, &key.kid))?;
+            space.keys.retain(|key| !is_old(key));
             Ok(is_done)
         })
     }
@@ -125,15 +131,14 @@ impl Store {
     pub(super) fn change_keyring<T>(
         &self,
         namespace: &Namespace,
-        work: impl FnOnce(&View<'_>, &dyn Write, &NamespaceKeys) -> Result<T, StoreError>,
+        work: impl FnOnce(&mut View<'_>, &dyn Write, &NamespaceKeys) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         self.write(|opened, rows| {
             let mut view = View::new(rows, &opened.masters)?;
-            view.check_keyring()?;
             let keys = view.namespace(namespace)?;
             let keys = keys.ok_or_else(|| StoreError::NamespaceMissing(namespace.to_string()))?;
-            let done = work(&view, rows, &keys)?;
-            view.vouch_for_keyring(rows, &opened.masters).map(|epoch| (done, epoch))
+            let done = work(&mut view, rows, &keys)?;
+            view.vouch(rows).map(|epoch| (done, epoch))
         })
     }
 
@@ -156,14 +161,14 @@ fn is_data(key: &KeyRow) -> bool {
     key.purpose == PURPOSE_DATA
 }
 
-fn data_keys(rows: &dyn Read, namespace: &Id) -> Result<Vec<DataKey>, StoreError> {
-    let mut found: Vec<(Id, DataKey)> = rows
-        .keys(namespace)?
+fn data_keys(rows: &dyn Read, space: &Space) -> Result<Vec<DataKey>, StoreError> {
+    let mut found: Vec<(Id, DataKey)> = space
+        .keys
         .iter()
         .filter(|key| is_data(key))
         .map(|key| (key.kid, DataKey { id: hex(&key.kid), active: key.state == STATE_ACTIVE, secrets: 0 }))
         .collect();
-    rows.headers(namespace, &ALL, &mut |row| {
+    rows.headers(&space.row.id, &ALL, &mut |row| {
         let kid = key_id(&row.header)?;
         found.iter_mut().filter(|(id, _)| *id == kid).for_each(|(_, key)| key.secrets += 1);
         Ok(())

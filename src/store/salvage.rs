@@ -10,6 +10,7 @@ use super::backend::{HeaderRow, NamespaceRow};
 use super::index::{FANOUT, range_of};
 use super::keyring::NamespaceKeys;
 use super::record::{Header, Record};
+use super::spaces::Space;
 use super::view::{View, open_row};
 use super::{Store, StoreError};
 use crate::secret::Namespace;
@@ -57,10 +58,10 @@ impl Remains {
         Self { header, records }
     }
 
-    /// Of everything but the epoch, which each store counts by itself.
+    /// Of everything but the epoch and the prints, which are other ones in each store.
     pub(super) fn print(&self) -> [u8; 32] {
         // Padded, so that no two parts run into each other.
-        let header = Header { epoch: 0, ..self.header.clone() };
+        let header = Header { epoch: 0, prints: BTreeMap::new(), ..self.header.clone() };
         let mut print = Sha256::new().chain_update(Sha256::digest(header.encode()));
         for (version, record) in &self.records {
             print.update(version.to_le_bytes());
@@ -87,15 +88,14 @@ pub(super) fn inspect(
 ) -> Result<Inspection, StoreError> {
     let mut found = Inspection::default();
     root.map_or(Ok(()), |error| found.note(None, None, None, error))?;
-    if let Err(error) = view.check_keyring() {
+    if let Err(error) = view.spaces() {
         found.note(None, None, None, error)?;
     }
-    for row in view.rows.namespaces()? {
-        let name = view.masters.namespace_name(&view.root.store, &row);
-        let keys =
-            view.rows.keys(&row.id).and_then(|keys| view.masters.unwrap(&view.root.store, &row, &keys));
+    for Space { row, keys, .. } in view.spaces_anyhow()?.0.iter() {
+        let name = view.masters.namespace_name(&view.root.store, row);
+        let keys = view.masters.unwrap(&view.root.store, row, keys);
         match (name, keys) {
-            (Ok(name), Ok(keys)) => inspect_namespace(view, (&row, &name, &keys), &mut found, each)?,
+            (Ok(name), Ok(keys)) => inspect_namespace(view, (row, &name, &keys), &mut found, each)?,
             (name, Err(error)) => found.note(name.ok().as_ref(), None, None, error)?,
             (Err(error), Ok(_)) => found.note(None, None, None, error)?,
         }

@@ -8,6 +8,8 @@ use std::path::Path;
 use rusqlite::Connection;
 
 use super::StoreError;
+use super::backend::PATIENCE;
+use super::sequence::WriterLock;
 use super::sqlite::failure;
 
 const MIGRATIONS: &[&str] = &[
@@ -84,6 +86,8 @@ pub(super) fn update(connection: &Connection, path: &Path) -> Result<(), StoreEr
 }
 
 fn update_by(connection: &Connection, path: &Path, migrations: &[&str]) -> Result<(), StoreError> {
+    // Whoever comes second finds nothing to do.
+    let _lock = WriterLock::acquire(&path.with_added_extension("lock"), PATIENCE)?;
     let (applied, missing) = missing(connection, path, migrations)?;
     if missing.is_empty() {
         return Ok(());
@@ -111,9 +115,10 @@ fn missing<'a>(
     }
 }
 
-/// Keeps the database as it is before it is changed. A copy that is not whole is of no use: it is made anew.
+/// Keeps the database as it is before it is changed. A copy has its name when it is whole.
 fn keep(connection: &Connection, path: &Path, applied: usize) -> Result<(), StoreError> {
-    let copy = path.with_added_extension(format!("schema-{applied}"));
+    let kept = path.with_added_extension(format!("schema-{applied}"));
+    let copy = kept.with_added_extension("new");
     let _ = std::fs::remove_file(&copy);
     let mut options = OpenOptions::new();
     // SQLite fills an empty file, and leaves its mode.
@@ -121,7 +126,8 @@ fn keep(connection: &Connection, path: &Path, applied: usize) -> Result<(), Stor
     let file = options.open(&copy).map_err(StoreError::io("make", &copy))?;
     let name = copy.to_string_lossy();
     connection.execute("VACUUM INTO ?1", [name.as_ref()]).map_err(|error| failure(path, &error))?;
-    file.sync_all().map_err(StoreError::io("write", &copy))
+    file.sync_all().map_err(StoreError::io("write", &copy))?;
+    std::fs::rename(&copy, &kept).map_err(StoreError::io("make", &kept))
 }
 
 /// Each of them in one transaction.

@@ -6,17 +6,28 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::backend::RootRow;
 use super::cipher::Mac;
 use super::index::{Child, Leaf, Members, Node};
 use super::labels::Labels;
 
-/// The top of an index, as of one epoch.
+/// The top of an index, as of one commit.
 pub(super) struct Top {
     pub(super) as_of: u64,
+    /// A store that was put back comes to the same epoch again.
+    root: Mac,
     pub(super) node: Node,
 }
 
 impl Top {
+    pub(super) fn new(root: &RootRow, node: Node) -> Self {
+        Self { as_of: root.epoch, root: root.seal, node }
+    }
+
+    pub(super) fn is_of(&self, root: &RootRow) -> bool {
+        self.root == root.seal
+    }
+
     /// When anything changed last.
     pub(super) fn newest(&self) -> u64 {
         self.node.children().map(|child| child.epoch).max().unwrap_or(self.as_of)
@@ -90,9 +101,9 @@ mod tests {
 
     #[test]
     fn a_change_is_one_of_all_that_vouches_for_it() {
-        let mut node = Node::empty();
+        let mut node = Node::empty(0);
         (0..64).for_each(|n| node.set(n, Child { epoch: u64::from(n), ..Child::default() }));
-        let top = Top { as_of: 100, node };
+        let top = Top { as_of: 100, root: [0; 32], node };
         let mut name = [0; 32];
         name[0] = 7 << 2;
         assert!(top.none_since(7, &name) && !top.none_since(6, &name));

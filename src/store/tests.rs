@@ -3,6 +3,7 @@
 mod backup;
 mod clock;
 mod gone_back;
+mod hostile;
 mod keys;
 mod migrate;
 mod namespaces;

@@ -1,16 +1,17 @@
 //! Reads the store as of one commit: from rows that nobody trusts to answers that are right, or
 //! an error. Uses the rows of `backend` and the keys of `keyring`.
 
-use std::cell::Cell;
+use std::cell::OnceCell;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::backend::{HeaderRow, Read, RootRow, Write};
+use super::backend::{HeaderRow, Read, RootRow};
 use super::cipher::Mac;
 use super::index::{FANOUT, Leaf};
 use super::keyring::{Masters, NamespaceKeys, RecordPlace};
 use super::record::{Header, Record};
+use super::spaces::Spaces;
 use super::uses::Tallies;
 use super::{StoreError, VersionInfo};
 use crate::secret::{Absent, Answer, Namespace, SecretName, SecretVersion};
@@ -19,8 +20,8 @@ pub(super) struct View<'a> {
     pub(super) rows: &'a dyn Read,
     pub(super) masters: &'a Masters,
     pub(super) root: RootRow,
-    /// Whether its sum is that of the rows.
-    pub(super) is_keyring_checked: Cell<bool>,
+    /// What it vouches for, and whether it does.
+    pub(super) spaces: OnceCell<(Spaces, bool)>,
 }
 
 /// When a value is asked for, and where it is counted that it was given.
@@ -38,41 +39,19 @@ impl<'a> View<'a> {
 
     /// Under a root that is not the one of the rows, or is not to be checked.
     pub(super) fn under(rows: &'a dyn Read, masters: &'a Masters, root: RootRow) -> Self {
-        Self { rows, masters, root, is_keyring_checked: Cell::new(false) }
+        Self { rows, masters, root, spaces: OnceCell::new() }
     }
 
-    /// The keys of a namespace. That there is none is checked against what the root vouches for.
+    /// The keys of a namespace; `None` if there is none.
     pub(super) fn namespace(&self, name: &Namespace) -> Result<Option<NamespaceKeys>, StoreError> {
         let store = &self.root.store;
-        let mac = self.masters.namespace_mac(store, name);
-        let Some(row) = self.rows.namespace(&mac)? else {
-            return self.check_no_namespace(&mac).map(|()| None);
-        };
-        if row.name_mac != mac {
-            return Err(StoreError::corrupt("a namespace was found under another name"));
-        }
-        self.masters.unwrap(store, &row, &self.rows.keys(&row.id)?).map(Some)
-    }
-
-    /// Writes a root that vouches for the namespaces and keys as they are now, on `self` the old one
-    /// having been checked. Returns the new epoch.
-    pub(super) fn vouch_for_keyring(
-        &mut self,
-        rows: &dyn Write,
-        masters: &Masters,
-    ) -> Result<u64, StoreError> {
-        self.root.epoch += 1;
-        self.root.keyring_epoch = self.root.epoch;
-        self.root.keyring = masters.sum(rows)?.0;
-        masters.seal_root(&mut self.root);
-        rows.put_root(&self.root)?;
-        Ok(self.root.epoch)
+        let space = self.spaces()?.named(&self.masters.namespace_mac(store, name));
+        space.map(|space| self.masters.unwrap(store, &space.row, &space.keys)).transpose()
     }
 
     pub(super) fn namespaces(&self) -> Result<Vec<Namespace>, StoreError> {
-        self.check_keyring()?;
-        let rows = self.rows.namespaces()?;
-        let names = rows.iter().map(|row| self.masters.namespace_name(&self.root.store, row));
+        let names =
+            self.spaces()?.iter().map(|space| self.masters.namespace_name(&self.root.store, &space.row));
         let mut names = names.collect::<Result<Vec<_>, _>>()?;
         names.sort();
         Ok(names)
@@ -143,7 +122,7 @@ impl<'a> View<'a> {
     ) -> Result<Option<Record>, StoreError> {
         let blob = blob.ok_or_else(|| StoreError::corrupt(format!("version {version} is gone")))?;
         let name = keys.name_mac(&header.name);
-        open_record(keys, RecordPlace { name: &name, secret: &header.id, version }, blob).map(Some)
+        open_record(keys, (&name, header), version, blob).map(Some)
     }
 
     /// All headers of a namespace, by name.
@@ -171,8 +150,7 @@ impl<'a> View<'a> {
         let mac = keys.name_mac(&header.name);
         let mut versions = Vec::new();
         for (version, blob) in self.rows.records(&keys.id, &mac)? {
-            let place = RecordPlace { name: &mac, secret: &header.id, version };
-            let record = open_record(keys, place, &blob)?;
+            let record = open_record(keys, (&mac, header), version, &blob)?;
             let expires_at = header.end_of(version, &record);
             versions.push(VersionInfo {
                 version,
@@ -218,8 +196,21 @@ pub(super) fn open_header(
     }
 }
 
-fn open_record(keys: &NamespaceKeys, place: RecordPlace<'_>, blob: &[u8]) -> Result<Record, StoreError> {
+fn open_record(
+    keys: &NamespaceKeys,
+    (name, header): (&Mac, &Header),
+    version: u64,
+    blob: &[u8],
+) -> Result<Record, StoreError> {
+    if !header.is_record(version, blob) {
+        return Err(another_record(version));
+    }
+    let place = RecordPlace { name, secret: &header.id, version };
     Record::decode(&keys.open_record(place, blob)?)
+}
+
+pub(super) fn another_record(version: u64) -> StoreError {
+    StoreError::corrupt(format!("version {version} is not the one that was written last"))
 }
 
 fn open_version(
@@ -234,16 +225,14 @@ fn open_version(
     if header.gone.contains(wanted) {
         return Ok(Err(Absent::Revoked));
     }
-    let Some((found, blob)) = record else {
-        return match (1..=header.latest).contains(&wanted) {
-            true => Err(StoreError::corrupt(format!("version {wanted} is gone"))),
-            false => Ok(Err(Absent::Missing)),
-        };
-    };
+    if !header.has(wanted) {
+        return Ok(Err(Absent::Missing));
+    }
+    let (found, blob) = record.ok_or_else(|| StoreError::corrupt(format!("version {wanted} is gone")))?;
     if found != wanted {
         return Err(StoreError::corrupt("its row says another version than its header"));
     }
-    let record = open_record(keys, RecordPlace { name, secret: &header.id, version: wanted }, &blob)?;
+    let record = open_record(keys, (name, header), wanted, &blob)?;
     if header.disabled || header.revoked.contains_key(&wanted) {
         return Ok(Err(Absent::Revoked));
     }

@@ -4,45 +4,66 @@
 use std::sync::Arc;
 
 use super::StoreError;
-use super::backend::HeaderRow;
-use super::cipher::{Mac, same};
+use super::backend::{HeaderRow, Write};
+use super::cipher::Mac;
 use super::index::{Child, FANOUT, Leaf, Members, Node, TOP, range_of};
 use super::keyring::NamespaceKeys;
 use super::seen::Top;
+use super::spaces::{Space, Spaces};
 use super::view::View;
 
 impl View<'_> {
-    /// Whether the namespaces, their keys and the tops of their indexes are those that the root
-    /// vouches for.
-    pub(super) fn check_keyring(&self) -> Result<(), StoreError> {
-        if self.is_keyring_checked.get() {
-            return Ok(());
+    /// The namespaces, with their keys and the tops of their indexes, that the root vouches for.
+    pub(super) fn spaces(&self) -> Result<&Spaces, StoreError> {
+        match self.spaces_anyhow()? {
+            (spaces, true) => Ok(spaces),
+            _ => Err(StoreError::corrupt("a namespace, a key or an index was removed or changed")),
         }
-        if !same(&self.masters.sum(self.rows)?.0, &self.root.keyring) {
-            return Err(StoreError::corrupt("a namespace, a key or an index was removed or changed"));
-        }
-        self.is_keyring_checked.set(true);
-        Ok(())
     }
 
-    /// That there is none of that name: a damaged index of the rows finds nothing, too.
-    pub(super) fn check_no_namespace(&self, name: &Mac) -> Result<(), StoreError> {
-        self.check_keyring()?;
-        match self.rows.namespaces()?.iter().any(|row| row.name_mac == *name) {
-            false => Ok(()),
-            true => Err(StoreError::corrupt("a namespace is there that is not found")),
+    /// Those that there are, and whether the root vouches for them.
+    pub(super) fn spaces_anyhow(&self) -> Result<(&Spaces, bool), StoreError> {
+        if self.spaces.get().is_none() {
+            let spaces = Spaces::read(self.rows)?;
+            let are_vouched_for = spaces.are_of(&self.root, self.masters);
+            let _ = self.spaces.set((spaces, are_vouched_for));
         }
+        let (spaces, are_vouched_for) = self.spaces.get().expect("just read");
+        Ok((spaces, *are_vouched_for))
+    }
+
+    /// To be changed, each time with the rows.
+    pub(super) fn spaces_mut(&mut self) -> Result<&mut Spaces, StoreError> {
+        self.spaces()?;
+        Ok(&mut self.spaces.get_mut().expect("just read").0)
+    }
+
+    pub(super) fn space_mut(&mut self, keys: &NamespaceKeys) -> Result<&mut Space, StoreError> {
+        self.spaces_mut()?.get_mut(&keys.id).ok_or_else(gone)
+    }
+
+    /// Writes a root that vouches for what was made of the namespaces. Returns the new epoch.
+    pub(super) fn vouch(&mut self, rows: &dyn Write) -> Result<u64, StoreError> {
+        self.root.epoch += 1;
+        self.root.keyring_epoch = self.root.epoch;
+        self.put_root(rows)
+    }
+
+    /// Writes the root as of this epoch.
+    pub(super) fn put_root(&mut self, rows: &dyn Write) -> Result<u64, StoreError> {
+        self.root.keyring = self.spaces()?.seal(self.masters);
+        self.masters.seal_root(&mut self.root);
+        rows.put_root(&self.root)?;
+        Ok(self.root.epoch)
     }
 
     /// The top of the index of a namespace.
     pub(super) fn top(&self, keys: &NamespaceKeys) -> Result<Arc<Top>, StoreError> {
-        if let Some(top) = keys.seen.top().filter(|top| top.as_of == self.root.epoch) {
+        if let Some(top) = keys.seen.top().filter(|top| top.is_of(&self.root)) {
             return Ok(top);
         }
-        let sealed = self.rows.node(&keys.id, TOP)?;
-        let node = keys.open_node(TOP, &sealed.ok_or_else(gone)?)?;
-        self.check_keyring()?;
-        let top = Arc::new(Top { as_of: self.root.epoch, node });
+        let sealed = self.spaces()?.get(&keys.id).and_then(|space| space.top.as_ref()).ok_or_else(gone)?;
+        let top = Arc::new(Top::new(&self.root, keys.open_node(TOP, sealed)?));
         keys.seen.remember_top(top.clone());
         Ok(top)
     }
@@ -59,8 +80,8 @@ impl View<'_> {
     }
 
     fn read_node(&self, keys: &NamespaceKeys, number: u8, vouched: &Child) -> Result<Node, StoreError> {
-        if *vouched == Child::default() {
-            return Ok(Node::empty());
+        if vouched.is_empty() {
+            return Ok(Node::empty(vouched.epoch));
         }
         let sealed = self.rows.node(&keys.id, number)?.ok_or_else(gone)?;
         let node = keys.open_node(number, &sealed)?;

@@ -34,7 +34,9 @@ impl BackendKind {
     /// The file with the rows, and those that may lie beside it.
     pub(in crate::store) fn files(self) -> (&'static str, &'static [&'static str]) {
         match self {
-            Self::Sqlite => ("store.db", &["store.db-wal", "store.db-shm", "store.db-journal"]),
+            Self::Sqlite => {
+                ("store.db", &["store.db-wal", "store.db-shm", "store.db-journal", "store.db.lock"])
+            }
             Self::File => ("store.json", &["store.json.new", "store.json.lock"]),
         }
     }

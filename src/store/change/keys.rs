@@ -6,6 +6,7 @@ use super::super::backend::HeaderRow;
 use super::super::cipher::Mac;
 use super::super::keyring::RecordPlace;
 use super::super::record::Header;
+use super::super::view::another_record;
 use super::Change;
 
 impl Change<'_> {
@@ -23,9 +24,10 @@ impl Change<'_> {
     /// The records before the header, and all at once: a current header means current records.
     fn take_over(&mut self, name: &Mac, row: HeaderRow) -> Result<(), StoreError> {
         let plain = self.keys.open_header(name, &row.header)?;
-        let header = Header::decode(&plain)?;
-        self.reseal_records(name, &header).map_err(|error| error.about(&header.name))?;
-        let blob = self.keys.seal_header(name, &plain)?;
+        let mut header = Header::decode(&plain)?;
+        let resealed = self.reseal_records(name, &mut header);
+        resealed.map_err(|error| error.about(&header.name))?;
+        let blob = self.keys.seal_header(name, &header.encode())?;
         // What vouches for it keeps its epoch, as the header does: no reader has to look again.
         let members = &mut self.touch(name)?.members;
         members.check(name, Some(&row.header))?;
@@ -33,11 +35,15 @@ impl Change<'_> {
         self.rows.put_header(&self.keys.id, &HeaderRow { header: blob, ..row })
     }
 
-    pub(super) fn reseal_records(&self, name: &Mac, header: &Header) -> Result<(), StoreError> {
+    pub(super) fn reseal_records(&self, name: &Mac, header: &mut Header) -> Result<(), StoreError> {
         for (version, blob) in self.rows.records(&self.keys.id, name)? {
             if !self.keys.is_current(&blob)? {
                 let place = RecordPlace { name, secret: &header.id, version };
+                if !header.is_record(version, &blob) {
+                    return Err(another_record(version));
+                }
                 let sealed = self.keys.seal_record(place, &self.keys.open_record(place, &blob)?)?;
+                header.note_record(version, &sealed);
                 self.rows.put_record(&self.keys.id, name, version, &sealed)?;
             }
         }

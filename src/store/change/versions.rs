@@ -102,6 +102,7 @@ impl Change<'_> {
             header.gone.insert(version);
             header.revoked.remove(&version);
             header.ends.remove(&version);
+            header.prints.remove(&version);
             self.rows.remove_record(&self.keys.id, &mac, version)?;
         }
         self.put_header(&mac, header, Some(blob)).map(drop)

@@ -42,6 +42,7 @@ fn header() -> Header {
         revoked: BTreeMap::new(),
         ends: BTreeMap::new(),
         gone: Gone::default(),
+        prints: BTreeMap::new(),
         epoch: 2,
     }
 }

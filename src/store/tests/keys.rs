@@ -113,7 +113,8 @@ fn a_key_that_is_still_needed_stays() {
     });
     assert!(matches!(outcome, Err(StoreError::Corrupt(_))));
     assert_eq!(keys(&fixture.store).len(), 2);
-    assert_eq!(get(&fixture.store, "a", Some(1)), Ok(b"one".to_vec()));
+    let old = fixture.store.get(&Namespace::default(), &[(name("a"), Some(1))], Timestamp::UNIX_EPOCH);
+    assert!(matches!(old, Err(StoreError::Corrupt(_))), "it is not the one that was sealed anew");
     assert_eq!(get(&fixture.store, "a", None), Ok(b"two".to_vec()));
 }
 

@@ -1,7 +1,7 @@
 //! Rows put back as they were before, by whoever can write the store's files and has no key: each of
 //! them is genuine, and none is taken for what holds now.
 
-use super::super::backend::HeaderRow;
+use super::super::backend::{HeaderRow, RootRow};
 use super::super::cipher::{Id, Mac};
 use super::super::index::{ALL, TOP};
 use super::*;
@@ -60,10 +60,22 @@ enum Parts {
     Root,
 }
 
-fn ask(store: &Store, secret: &str) -> Result<Result<Vec<u8>, Absent>, StoreError> {
+pub(super) fn ask(
+    store: &Store,
+    namespace: &Namespace,
+    secret: &str,
+    version: Option<u64>,
+) -> Result<Result<String, Absent>, StoreError> {
     let now = Timestamp::from_second(2).unwrap();
-    let mut reading = store.get(&Namespace::default(), &[(name(secret), None)], now)?;
-    Ok(reading.answers.remove(0).map(|found| found.fields["value"].expose().to_vec()))
+    let mut reading = store.get(namespace, &[(name(secret), version)], now)?;
+    let text = |bytes: &SecretBytes| String::from_utf8(bytes.expose().to_vec()).unwrap();
+    Ok(reading.answers.remove(0).map(|found| text(&found.fields["value"])))
+}
+
+type Said = Result<Result<String, Absent>, StoreError>;
+
+fn ask_a(store: &Store) -> Said {
+    ask(store, &Namespace::default(), "a", None)
 }
 
 /// What a store says of `a` whose rows are those of before `change`, with some parts of the index.
@@ -72,7 +84,7 @@ fn after(
     parts: Parts,
     is_warm: bool,
     change: impl FnOnce(&mut Change<'_>) -> Result<(), StoreError>,
-) -> (Result<Result<Vec<u8>, Absent>, StoreError>, Fixture) {
+) -> (Said, Fixture) {
     let fixture = Fixture::on(backend);
     put(&fixture.store, "a", b"old");
     put(&fixture.store, "b", b"other");
@@ -80,13 +92,13 @@ fn after(
     fixture.store.change(&Namespace::default(), stamp(1), change).unwrap();
     let mut store = fixture.reopen(Access::Read);
     if is_warm {
-        assert_ne!(ask(&store, "a").unwrap(), Ok(b"old".to_vec()));
+        assert_ne!(ask_a(&store).unwrap(), Ok("old".to_owned()));
     }
     before.put_back(&fixture.store, parts);
     if !is_warm {
         store = fixture.reopen(Access::Read);
     }
-    (ask(&store, "a"), fixture)
+    (ask_a(&store), fixture)
 }
 
 fn changed(change: &mut Change<'_>) -> Result<(), StoreError> {
@@ -128,7 +140,7 @@ fn a_whole_store_of_before_is_taken_for_what_it_is() {
     for backend in BackendKind::ALL {
         for change in [changed, removed, disabled] {
             let (said, fixture) = after(backend, Parts::Root, false, change);
-            assert_eq!(said.unwrap(), Ok(b"old".to_vec()), "{backend:?}");
+            assert_eq!(said.unwrap(), Ok("old".to_owned()), "{backend:?}");
             verify(&fixture.store).unwrap();
         }
     }
