@@ -61,7 +61,9 @@ impl Filesystem for Adapter {
     fn init(&mut self, _: &Request, config: &mut KernelConfig) -> io::Result<()> {
         // Each flag where the kernel has it; without them mmap(MAP_SHARED) fails (before 6.6) and
         // lookups in one folder wait for each other.
-        for flag in [InitFlags::FUSE_PARALLEL_DIROPS, InitFlags::FUSE_DIRECT_IO_ALLOW_MMAP] {
+        for flag in
+            [InitFlags::FUSE_PARALLEL_DIROPS, InitFlags::FUSE_DIRECT_IO_ALLOW_MMAP, InitFlags::FUSE_ASYNC_DIO]
+        {
             let _ = config.add_capabilities(flag);
         }
         let version = (config.kernel_abi().0, config.kernel_abi().1);
