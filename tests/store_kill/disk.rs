@@ -27,6 +27,10 @@ pub(crate) enum Event {
         path: PathBuf,
         length: usize,
     },
+    Folder {
+        path: PathBuf,
+        mode: u32,
+    },
     Sync(PathBuf),
     Rename(PathBuf, PathBuf),
     /// `None` for a file that has no name yet.
@@ -85,8 +89,11 @@ fn event(line: &str, folder: &Path) -> Option<Event> {
         "fsync" | "fdatasync" => Event::Sync(described()?),
         "rename" | "renameat" | "renameat2" => Event::Rename(named(0)?, named(1)?),
         "link" | "linkat" => Event::Link(named(0), named(1)?),
-        "unlink" | "unlinkat" => Event::Remove(named(0)?),
-        "fchmod" | "chmod" | "fchmodat" | "mkdir" | "mkdirat" => return None,
+        "unlink" | "unlinkat" | "rmdir" => Event::Remove(named(0)?),
+        "mkdir" | "mkdirat" => {
+            Event::Folder { path: named(0)?, mode: u32::from_str_radix(numbers.last()?, 8).ok()? }
+        }
+        "fchmod" | "chmod" | "fchmodat" => return None,
         other => {
             let touches = named(0).is_some() || described().is_some();
             assert!(!touches, "this model of a disk does not know the call {other}");
@@ -119,19 +126,26 @@ pub(crate) enum Loss {
 
 #[derive(Default)]
 pub(crate) struct Disk {
-    folders: BTreeMap<PathBuf, u32>,
     files: Vec<Contents>,
     names: Names,
     synced: Names,
     /// Changes of names that may not be on the disk yet, in order.
-    unsynced: Vec<Vec<(PathBuf, Option<usize>)>>,
+    unsynced: Vec<Vec<Change>>,
     /// How far a file was written since it was opened.
     ends: BTreeMap<PathBuf, usize>,
     /// False for a disk that is never told to sync.
     obeys: bool,
 }
 
-type Names = BTreeMap<PathBuf, usize>;
+type Names = BTreeMap<PathBuf, Entry>;
+type Change = (PathBuf, Option<Entry>);
+
+#[derive(Clone, Copy)]
+enum Entry {
+    File(usize),
+    /// With its mode.
+    Folder(u32),
+}
 
 struct Contents {
     mode: u32,
@@ -146,9 +160,11 @@ enum Piece {
 
 impl Disk {
     pub(crate) fn holding(image: &Image, obeys: bool) -> Self {
-        let mut disk = Self { folders: image.folders.clone(), obeys, ..Self::default() };
+        let mut disk = Self { obeys, ..Self::default() };
+        let folders = image.folders.iter().map(|(path, mode)| (path.clone(), Entry::Folder(*mode)));
+        disk.names.extend(folders);
         for (path, (mode, bytes)) in &image.files {
-            disk.names.insert(path.clone(), disk.files.len());
+            disk.names.insert(path.clone(), Entry::File(disk.files.len()));
             disk.files.push(Contents { mode: *mode, synced: bytes.clone(), unsynced: Vec::new() });
         }
         disk.synced = disk.names.clone();
@@ -160,6 +176,9 @@ impl Disk {
             Event::Open { path, mode, creates, empties } => self.open(path, *mode, *creates, *empties),
             Event::Write { path, at, bytes } => self.write(path, *at, bytes),
             Event::Resize { path, length } => self.push(path, Piece::Length(*length)),
+            Event::Folder { path, mode } => {
+                self.change_names(vec![(path.clone(), Some(Entry::Folder(*mode)))]);
+            }
             Event::Sync(path) if self.obeys => self.sync(path),
             Event::Rename(from, to) => {
                 let file = self.names.get(from).copied();
@@ -178,7 +197,7 @@ impl Disk {
         self.ends.remove(path);
         if creates && !self.names.contains_key(path) {
             self.files.push(Contents { mode, synced: Vec::new(), unsynced: Vec::new() });
-            self.change_names(vec![(path.to_owned(), Some(self.files.len() - 1))]);
+            self.change_names(vec![(path.to_owned(), Some(Entry::File(self.files.len() - 1)))]);
         } else if empties {
             self.push(path, Piece::Length(0));
         }
@@ -193,24 +212,24 @@ impl Disk {
 
     /// What is done to a file that has no name any more is lost in any case.
     fn push(&mut self, path: &Path, piece: Piece) {
-        if let Some(&file) = self.names.get(path) {
+        if let Some(&Entry::File(file)) = self.names.get(path) {
             self.files[file].unsynced.push(piece);
         }
     }
 
-    fn change_names(&mut self, change: Vec<(PathBuf, Option<usize>)>) {
+    fn change_names(&mut self, change: Vec<Change>) {
         apply(&mut self.names, &change);
         self.unsynced.push(change);
     }
 
     /// Of a file: its bytes. Of a folder: the names in it.
     fn sync(&mut self, path: &Path) {
-        if let Some(&file) = self.names.get(path) {
+        if let Some(&Entry::File(file)) = self.names.get(path) {
             let Contents { synced, unsynced, .. } = &mut self.files[file];
             unsynced.drain(..).for_each(|piece| piece.write_to(synced));
             return;
         }
-        let is_in = |change: &mut Vec<(PathBuf, Option<usize>)>| change[0].0.parent() == Some(path);
+        let is_in = |change: &mut Vec<Change>| change[0].0.parent() == Some(path);
         for change in self.unsynced.extract_if(.., is_in) {
             apply(&mut self.synced, &change);
         }
@@ -229,29 +248,40 @@ impl Disk {
         };
         let mut names = self.synced.clone();
         self.unsynced[..changes].iter().for_each(|change| apply(&mut names, change));
-        let file = |(path, file): (PathBuf, usize)| {
-            let contents = &self.files[file];
-            let mut bytes = contents.synced.clone();
-            if let Loss::Some(_) = loss {
-                contents.leave_some(&mut bytes, &mut chance);
+        let mut image = Image::default();
+        // A folder before what is in it: what is in one that is not there is not there.
+        for (path, entry) in names.into_iter().filter(|(path, _)| !is_unnamed(path)) {
+            if path.parent().is_some_and(|it| it != Path::new("") && !image.folders.contains_key(it)) {
+                continue;
             }
-            (path, (contents.mode, bytes))
-        };
-        let names = names.into_iter().filter(|(path, _)| !is_unnamed(path));
-        Image { folders: self.folders.clone(), files: names.map(file).collect() }
+            match entry {
+                Entry::Folder(mode) => _ = image.folders.insert(path, mode),
+                Entry::File(file) => _ = image.files.insert(path, self.files[file].after(loss, &mut chance)),
+            }
+        }
+        image
     }
 }
 
-fn apply(names: &mut Names, change: &[(PathBuf, Option<usize>)]) {
-    for (path, file) in change {
-        match file {
-            Some(file) => _ = names.insert(path.clone(), *file),
+fn apply(names: &mut Names, change: &[Change]) {
+    for (path, entry) in change {
+        match entry {
+            Some(entry) => _ = names.insert(path.clone(), *entry),
             None => _ = names.remove(path),
         }
     }
 }
 
 impl Contents {
+    /// Its mode, and what it holds then.
+    fn after(&self, loss: Loss, chance: &mut Chance) -> (u32, Vec<u8>) {
+        let mut bytes = self.synced.clone();
+        if let Loss::Some(_) = loss {
+            self.leave_some(&mut bytes, chance);
+        }
+        (self.mode, bytes)
+    }
+
     fn leave_some(&self, bytes: &mut Vec<u8>, chance: &mut Chance) {
         let of_four = 1 + chance.below(3);
         let sectors = self.unsynced.iter().flat_map(Piece::sectors);

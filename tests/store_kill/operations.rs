@@ -3,7 +3,8 @@
 use super::common::{TestStore, stdout_of};
 use super::state::State;
 
-/// A command of `secretfs`. `DIR` in its arguments is the folder that holds the store and its key.
+/// A command of `secretfs`. `DIR` in its arguments is the folder that holds the store and its key,
+/// `OTHER` the backend that the store does not have.
 pub(crate) struct Operation {
     pub(crate) name: &'static str,
     pub(crate) args: &'static [&'static str],
@@ -28,6 +29,9 @@ pub(crate) const OPERATIONS: &[Operation] = &[
     does("namespace rm", &["namespace", "rm", "team", "--yes"]),
     does("key rotate", &["key", "rotate", "--all"]).may_stop_in(State::is_between_keys),
     does("key rotate --master", &["key", "rotate", "--master", "--to", "DIR/new.key"]),
+    does("store migrate", &["store", "migrate", "--to", "OTHER"]).may_stop_in(State::is_to_be_put_aside),
+    does("store repair", &["store", "repair", "--to", "DIR/copy"]),
+    does("backup", &["backup", "DIR/store.backup"]),
 ];
 
 const fn does(name: &'static str, args: &'static [&'static str]) -> Operation {
@@ -43,9 +47,10 @@ impl Operation {
         Self { may_stop_in, ..self }
     }
 
-    pub(crate) fn args(&self, store: &TestStore) -> Vec<String> {
+    pub(crate) fn args(&self, store: &TestStore, backend: &str) -> Vec<String> {
         let folder = store.folder().display().to_string();
-        self.args.iter().map(|arg| arg.replace("DIR", &folder)).collect()
+        let other = if backend == "sqlite" { "file" } else { "sqlite" };
+        self.args.iter().map(|arg| arg.replace("DIR", &folder).replace("OTHER", other)).collect()
     }
 }
 
