@@ -4,6 +4,7 @@
 use std::fs;
 
 use crate::caller::Caller;
+pub use crate::caller::ProcessId;
 
 /// Whether the caller has the supplementary group. Unknown is no.
 pub fn in_group(caller: &Caller, gid: u32) -> bool {
@@ -33,14 +34,6 @@ fn unit_of(path: &str) -> Option<String> {
     let below = path.split('/').filter(|part| !part.is_empty()).find(|part| !part.ends_with(".slice"))?;
     let is_unit = below.ends_with(".service") || below.ends_with(".scope");
     is_unit.then(|| below.strip_prefix('_').unwrap_or(below).to_owned())
-}
-
-/// A process, and none that has its number later.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ProcessId {
-    pub pid: u32,
-    /// In ticks since the machine started.
-    pub start: u64,
 }
 
 /// The process of the calling thread: the same before and after it executes another program.

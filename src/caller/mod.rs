@@ -1,4 +1,11 @@
-//! The process that asks, as the kernel knows it. Uses std only.
+//! The process that asks, as the kernel knows it: what the request says of it, and all that may be
+//! found out while it waits. Uses std only.
+
+mod facts;
+mod identity;
+
+pub use facts::Facts;
+pub use identity::{Exe, Fact, Identity, Level, Namespace, ProcessId, Refusal, UserUnit};
 
 /// Who asks. `pid` is the asking thread's id in our pid namespace; 0 means that it lives in a
 /// foreign one, and then nothing that needs the process may be believed.
