@@ -15,9 +15,9 @@ use nix::unistd::{Pid, geteuid};
 use super::Due;
 use crate::config::{Action, Reaction};
 use crate::sys::group::{Group, Until};
-use crate::sys::identity;
 use crate::sys::peer::ProcessId;
 use crate::sys::process::Process;
+use crate::sys::running;
 
 /// Why it was not done.
 pub(super) enum Problem {
@@ -42,7 +42,7 @@ pub(super) fn concerned(action: &Action, due: Vec<Due>) -> Vec<Due> {
     match action {
         Action::Reload(unit) | Action::Restart(unit) => {
             let is_of_unit =
-                |it: &Due| it.process.pid == MANAGER || identity::is_of_unit(it.process.pid, unit.as_str());
+                |it: &Due| it.process.pid == MANAGER || running::is_of_unit(it.process.pid, unit.as_str());
             due.into_iter().filter(is_of_unit).collect()
         }
         Action::Signal(_) | Action::Command(_) => due,
@@ -79,7 +79,7 @@ fn send(name: &str, processes: &[ProcessId]) -> Result<(), Problem> {
 /// The descriptor is of who has the number now; that it is the one meant is asked after.
 fn send_one(signal: Signal, process: ProcessId) -> io::Result<()> {
     let Ok(held) = Process::of(Pid::from_raw(process.pid.cast_signed())) else { return Ok(()) };
-    if identity::running(process.pid) != Some(process) {
+    if running::running(process.pid) != Some(process) {
         return Ok(());
     }
     match held.kill(signal) {

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::config::Config;
-use crate::sys::identity;
+use crate::sys::running;
 
 /// Readers that hold old content until something was done for them.
 struct Old {
@@ -23,7 +23,7 @@ impl Old {
     }
 
     fn this_process() -> Arc<Self> {
-        Self::of(vec![identity::running(std::process::id()).unwrap()])
+        Self::of(vec![running::running(std::process::id()).unwrap()])
     }
 }
 
@@ -131,7 +131,7 @@ fn a_command_that_fails_or_hangs_is_told_and_ends() {
     assert_eq!(subject.dones.load(Ordering::SeqCst), 1, "it is not tried each second");
     let left: u32 = fs::read_to_string(&pid).unwrap().trim().parse().unwrap();
     let patience = Instant::now() + Duration::from_secs(5);
-    while identity::running(left).is_some() {
+    while running::running(left).is_some() {
         assert!(Instant::now() < patience, "what it started ends with it");
     }
 }
@@ -163,7 +163,7 @@ fn told() -> Child {
 #[test]
 fn a_signal_goes_to_who_is_meant_and_to_nobody_else() {
     let (mut meant, mut other) = (told(), told());
-    let process = |child: &Child| identity::running(child.id()).unwrap();
+    let process = |child: &Child| running::running(child.id()).unwrap();
     // The second one has its number only: it started at another time.
     let mistaken = ProcessId { start: 1, ..process(&other) };
     let text = "mounts:\n- {at: m, templates: t, files: {f: {on_change: {signal: USR1, debounce: 1ms}}}}\n";

@@ -17,8 +17,8 @@ use jiff::Timestamp;
 use crate::caller::Caller;
 use crate::ledger::{Kind, Ledger};
 use crate::metrics;
-use crate::sys::identity;
 use crate::sys::peer::ProcessId;
+use crate::sys::running;
 use record::Kept;
 use table::Table;
 
@@ -106,8 +106,8 @@ impl Readers {
 
     /// The caller gets this. To be called while the request is unanswered; costs a system call.
     pub fn opened(&self, caller: &Caller, edition: &Arc<Edition>) {
-        let Some(pid) = identity::group(caller) else { return };
-        let ticks = identity::ticks();
+        let Some(pid) = running::group(caller) else { return };
+        let ticks = running::ticks();
         let mut notes = self.notes();
         let key = (pid, edition.file);
         if notes.of.len() >= MOST && !notes.of.contains_key(&key) {
@@ -164,7 +164,7 @@ impl Readers {
         let mut table = self.table();
         for ((pid, _), note) in found {
             // A process that started after the open only has its number.
-            let process = identity::running(pid).filter(|process| process.start <= note.ticks);
+            let process = running::running(pid).filter(|process| process.start <= note.ticks);
             if let Some(process) = process {
                 table.insert(process, note.uid, note.gid, note.edition, Timestamp::now());
             }

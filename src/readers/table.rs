@@ -10,8 +10,8 @@ use super::record::{self, Kept};
 use super::{Edition, MOST, Print, Reading};
 use crate::ledger::{Ledger, Record};
 use crate::metrics;
-use crate::sys::identity;
 use crate::sys::peer::ProcessId;
+use crate::sys::running;
 
 pub(super) struct Table {
     processes: HashMap<u32, Process>,
@@ -38,7 +38,7 @@ impl Table {
     pub(super) fn inherit(ledger: &Ledger, kept: impl IntoIterator<Item = Kept>) -> Self {
         let mut table = Self { processes: HashMap::new(), files: HashMap::new(), ledger: ledger.clone() };
         for Kept { reading, record } in kept {
-            if identity::running(reading.process.pid) == Some(reading.process) {
+            if running::running(reading.process.pid) == Some(reading.process) {
                 table.put(Held { reading, record: Some(record) });
             }
         }
@@ -104,7 +104,7 @@ impl Table {
     pub(super) fn of_file(&mut self, file: u64) -> Vec<Reading> {
         let of_file: Vec<_> =
             self.readings().filter(|reading| reading.edition.file == file).cloned().collect();
-        let runs = |reading: &Reading| identity::running(reading.process.pid) == Some(reading.process);
+        let runs = |reading: &Reading| running::running(reading.process.pid) == Some(reading.process);
         let (running, gone): (Vec<_>, Vec<_>) = of_file.into_iter().partition(runs);
         gone.iter().for_each(|reading| self.forget(reading.process.pid));
         running
@@ -130,14 +130,14 @@ impl Table {
 
     /// Those whose number nobody has. Cheap enough for each second.
     pub(super) fn forget_gone(&mut self) {
-        let gone: Vec<_> = self.processes.keys().copied().filter(|pid| !identity::is_taken(*pid)).collect();
+        let gone: Vec<_> = self.processes.keys().copied().filter(|pid| !running::is_taken(*pid)).collect();
         gone.into_iter().for_each(|pid| self.forget(pid));
     }
 
     /// Those whose number nobody, or somebody else, has.
     fn forget_others(&mut self) {
         let is_other = |(pid, process): &(&u32, &Process)| {
-            identity::running(**pid) != Some(ProcessId { pid: **pid, start: process.start })
+            running::running(**pid) != Some(ProcessId { pid: **pid, start: process.start })
         };
         let others: Vec<_> = self.processes.iter().filter(is_other).map(|(pid, _)| *pid).collect();
         others.into_iter().for_each(|pid| self.forget(pid));

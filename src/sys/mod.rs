@@ -19,6 +19,7 @@ pub mod process;
 pub mod program;
 pub mod ready;
 pub mod region;
+pub mod running;
 pub mod signal;
 pub mod spare;
 mod unswapped;

@@ -25,15 +25,7 @@ pub fn exe(caller: &Caller) -> Option<String> {
 /// The caller's system unit: the first part of its control group below the slices, so that a
 /// unit that manages groups of its own cannot pose as another.
 pub fn unit(caller: &Caller) -> Option<String> {
-    let groups = read(caller, "cgroup")?;
-    let path = groups.lines().find_map(|line| line.strip_prefix("0::"))?;
-    unit_of(path)
-}
-
-fn unit_of(path: &str) -> Option<String> {
-    let below = path.split('/').filter(|part| !part.is_empty()).find(|part| !part.ends_with(".slice"))?;
-    let is_unit = below.ends_with(".service") || below.ends_with(".scope");
-    is_unit.then(|| below.strip_prefix('_').unwrap_or(below).to_owned())
+    super::identity::unit_of(&read(caller, "cgroup")?)
 }
 
 /// The process of the calling thread: the same before and after it executes another program.
@@ -46,7 +38,7 @@ pub fn process(caller: &Caller) -> Option<ProcessId> {
 }
 
 /// The 22nd field of proc_pid_stat(5); the second one may hold blanks and parentheses.
-fn start_of(stat: &str) -> Option<u64> {
+pub(super) fn start_of(stat: &str) -> Option<u64> {
     let (_, rest) = stat.rsplit_once(')')?;
     rest.split_ascii_whitespace().nth(19)?.parse().ok()
 }
@@ -61,17 +53,6 @@ fn read(caller: &Caller, file: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_first_unit_below_the_slices_counts() {
-        let unit = |path| unit_of(path);
-        assert_eq!(unit("/system.slice/nginx.service").as_deref(), Some("nginx.service"));
-        assert_eq!(unit("/system.slice/a.service/b.service").as_deref(), Some("a.service"));
-        assert_eq!(unit("/user.slice/user-1000.slice/session-2.scope").as_deref(), Some("session-2.scope"));
-        assert_eq!(unit("/"), None);
-        assert_eq!(unit("/system.slice"), None);
-        assert_eq!(unit("/docker/0123").as_deref(), None);
-    }
 
     #[test]
     fn a_caller_of_a_foreign_pid_namespace_is_unknown() {

@@ -1,0 +1,59 @@
+//! The program of a thread: the file that the kernel holds, and whether its path says what runs.
+//! Never waits for whoever serves that file.
+
+use std::fs;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use libc::RESOLVE_CACHED;
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, open, openat2};
+use nix::sys::stat::Mode;
+use nix::unistd::geteuid;
+
+use super::stat::Stat;
+use crate::caller::Exe;
+
+/// A program that is held.
+pub(super) struct Program {
+    pub(super) file: OwnedFd,
+    pub(super) stat: Stat,
+    path: PathBuf,
+}
+
+/// A lookup that must not wait may be disturbed by somebody who renames.
+const TRIES: usize = 4;
+const WRITABLE_BY_OTHERS: u16 = 0o022;
+
+impl Program {
+    /// Also of a thread whose process has lost its first one.
+    pub(super) fn of(thread: u32) -> Option<Self> {
+        let link = format!("/proc/{thread}/exe");
+        let file = open(Path::new(&link), OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).ok()?;
+        let stat = Stat::of(file.as_fd()).ok()?;
+        let path = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).ok()?;
+        Some(Self { file, stat, path })
+    }
+
+    pub(super) fn exe(&self) -> Exe {
+        let Stat { dev, ino, .. } = self.stat;
+        Exe { path: self.path.clone(), dev, ino, is_fit: self.is_fit(), sha256: None }
+    }
+
+    /// It is root's or ours, only its owner may write it, and its path leads to it: it was neither
+    /// removed nor replaced, and is of no other mount namespace.
+    fn is_fit(&self) -> bool {
+        let is_owned = self.stat.uid == 0 || self.stat.uid == geteuid().as_raw();
+        let is_safe = is_owned && self.stat.mode & WRITABLE_BY_OTHERS == 0 && self.stat.links > 0;
+        is_safe && found_at(&self.path).is_some_and(|found| found.is_same_file(&self.stat))
+    }
+}
+
+/// What is at this path, as far as the kernel knows without asking anybody.
+fn found_at(path: &Path) -> Option<Stat> {
+    let flags = OFlag::O_PATH | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
+    let resolve = ResolveFlag::from_bits_retain(RESOLVE_CACHED) | ResolveFlag::RESOLVE_NO_SYMLINKS;
+    let opened = |resolve| openat2(AT_FDCWD, path, OpenHow::new().flags(flags).resolve(resolve));
+    let file = (0..TRIES).map(|_| opened(resolve)).find(|it| !matches!(it, Err(Errno::EAGAIN)))?;
+    Stat::of(file.ok()?.as_fd()).ok()
+}

@@ -1,0 +1,233 @@
+//! All that may be known of a caller while its request is unanswered. Until then its thread can
+//! neither end nor run another program, and its number cannot be reused; so nothing is kept from
+//! one request to the next. Uses the words and `/proc`; never waits, but for a digest.
+
+mod cgroup;
+mod digest;
+mod exe;
+mod pidfd;
+mod sight;
+mod stat;
+mod status;
+
+use std::fs;
+use std::os::fd::AsFd;
+
+use crate::caller::{Caller, Exe, Fact, Facts, Identity, Level, Namespace, ProcessId, Refusal};
+use exe::Program;
+use pidfd::Pidfd;
+pub use sight::{Sight, sight};
+use stat::Stat;
+use status::Status;
+
+/// Finds out these facts. May read a program for its digest: not from a thread that serves.
+pub fn gather(caller: &Caller, facts: Facts) -> Result<Identity, Refusal> {
+    let digest = |program: &Program| Some(digest::of(&program.file, &program.stat));
+    gather_with(sight(), caller, facts, &digest)
+        .map(|it| it.expect("a digest is computed where it is not known"))
+}
+
+/// The same, if it can be had without waiting.
+pub fn gather_at_once(caller: &Caller, facts: Facts) -> Result<Option<Identity>, Refusal> {
+    gather_with(sight(), caller, facts, &|program| digest::known(&program.stat))
+}
+
+/// Whether the caller is still what it was: for who has let time pass.
+pub fn still(identity: &Identity, facts: Facts) -> Result<(), Refusal> {
+    let now = gather(&identity.caller, facts)?;
+    if now == *identity { Ok(()) } else { Err(Refusal::Changed) }
+}
+
+/// How well this kernel lets us tell processes apart.
+pub fn level() -> Level {
+    sight().level
+}
+
+/// The part of a control group's path that is a system unit.
+pub fn unit_of(groups: &str) -> Option<String> {
+    match cgroup::unit(cgroup::path(groups)?) {
+        Fact::Is(unit) => Some(unit),
+        Fact::Unknown | Fact::Absent => None,
+    }
+}
+
+const OF_CGROUP: Facts = Facts::CGROUP.and(Facts::UNIT).and(Facts::USER_UNIT).and(Facts::CONTAINER);
+
+fn gather_with(
+    sight: &Sight,
+    caller: &Caller,
+    facts: Facts,
+    digest: &dyn Fn(&Program) -> Option<Option<digest::Sum>>,
+) -> Result<Option<Identity>, Refusal> {
+    if caller.pid == 0 {
+        return Err(Refusal::ForeignPidNamespace);
+    }
+    let unknown = Identity { level: sight.level, ..Identity::of(*caller) };
+    if facts == Facts::NONE {
+        return Ok(Some(unknown));
+    }
+    let held = Held::new(sight, caller, facts);
+    held.check(caller)?;
+    let cgroup = if facts.touches(OF_CGROUP) { held.cgroup() } else { None };
+    let mut identity = Identity {
+        process: if facts.has(Facts::PROCESS) { held.process() } else { None },
+        pidfd: if facts.has(Facts::PROCESS) { held.number() } else { None },
+        real_uid: held.credentials.as_ref().map(|it| it.real_uid),
+        groups: held.status.as_ref().map(|status| status.groups.clone()),
+        unit: known(&cgroup, cgroup::unit),
+        user_unit: known(&cgroup, cgroup::user_unit),
+        container: known(&cgroup, cgroup::container),
+        traced: held.status.as_ref().is_some_and(|status| status.is_traced),
+        cgroup,
+        ..unknown
+    };
+    if facts.has(Facts::EXE) {
+        identity.userns = held.user_namespace();
+        let Some(exe) = held.exe(facts, digest) else { return Ok(None) };
+        // Who cannot be asked whether it is traced, may be.
+        identity.exe = exe.filter(|_| held.status.is_some());
+    }
+    Ok(Some(identity))
+}
+
+fn known<T>(cgroup: &Option<String>, part: impl Fn(&str) -> Fact<T>) -> Fact<T> {
+    cgroup.as_deref().map_or(Fact::Unknown, part)
+}
+
+/// A thread whose request is held, and what of it is always asked first.
+struct Held<'a> {
+    sight: &'a Sight,
+    thread: u32,
+    pidfd: Option<Pidfd>,
+    credentials: Option<Credentials>,
+    status: Option<Status>,
+}
+
+struct Credentials {
+    process: u32,
+    parent: Option<u32>,
+    real_uid: u32,
+    fsuid: u32,
+    fsgid: u32,
+    cgroup: Option<u64>,
+}
+
+impl<'a> Held<'a> {
+    fn new(sight: &'a Sight, caller: &Caller, facts: Facts) -> Self {
+        let thread = caller.pid;
+        let pidfd = if sight.level == Level::L1 { None } else { Pidfd::of(thread) };
+        let info = pidfd.as_ref().filter(|_| sight.level == Level::L3).and_then(Pidfd::info);
+        let wants_status = info.is_none() || facts.touches(Facts::GROUPS | Facts::EXE);
+        let status = if wants_status { Status::of(thread) } else { None };
+        let credentials = info.map(Credentials::from).or_else(|| status.as_ref().map(Credentials::from));
+        Self { sight, thread, pidfd, credentials, status }
+    }
+
+    /// That the request is the thread's own. Where `/proc` hides the thread from us and the kernel
+    /// is too old to be asked otherwise, the request has to be taken at its word.
+    fn check(&self, caller: &Caller) -> Result<(), Refusal> {
+        let Some(it) = &self.credentials else { return Ok(()) };
+        if self.is_of_kernel(it) {
+            return Err(Refusal::KernelThread);
+        }
+        let is_own = (it.fsuid, it.fsgid) == (caller.uid, caller.gid);
+        if is_own { Ok(()) } else { Err(Refusal::ForeignCredentials) }
+    }
+
+    /// All of the kernel's threads are children of one; so are programs that it starts.
+    fn is_of_kernel(&self, credentials: &Credentials) -> bool {
+        let of_kernel = |status: &Status| status.is_of_kernel;
+        match (&self.status, credentials.parent) {
+            (Some(status), _) => of_kernel(status),
+            (None, Some(parent)) if self.sight.has_kernel_threads => {
+                let may_be = parent == sight::KTHREADD || credentials.process == sight::KTHREADD;
+                may_be && Status::of(self.thread).as_ref().is_none_or(of_kernel)
+            }
+            (None, _) => false,
+        }
+    }
+
+    fn process(&self) -> Option<ProcessId> {
+        let pid = self.credentials.as_ref()?.process;
+        let start = super::peer::start_of(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)?;
+        Some(ProcessId { pid, start })
+    }
+
+    fn number(&self) -> Option<u64> {
+        Stat::of(self.pidfd.as_ref()?.descriptor().as_fd()).ok().map(|stat| stat.ino)
+    }
+
+    fn user_namespace(&self) -> Namespace {
+        let asked = self.pidfd.as_ref().and_then(Pidfd::user_namespace);
+        let its = match asked {
+            Some(namespace) => Stat::of(namespace.as_fd()).ok(),
+            None => sight::found(&format!("/proc/{}/ns/user", self.thread)),
+        };
+        match (its, &self.sight.user_namespace) {
+            (Some(its), Some(own)) if its.is_same_file(own) => Namespace::Own,
+            (Some(_), Some(_)) => Namespace::Foreign,
+            _ => Namespace::Unknown,
+        }
+    }
+
+    /// `None`: its digest would have to be waited for.
+    fn exe(
+        &self,
+        facts: Facts,
+        digest: &dyn Fn(&Program) -> Option<Option<digest::Sum>>,
+    ) -> Option<Option<Exe>> {
+        let Some(program) = Program::of(self.thread) else { return Some(None) };
+        let mut exe = program.exe();
+        if facts.has(Facts::DIGEST) && exe.is_fit {
+            exe.sha256 = digest(&program)?;
+        }
+        Some(Some(exe))
+    }
+
+    /// Its path, if the kernel's number for the group says the same.
+    fn cgroup(&self) -> Option<String> {
+        let groups = fs::read_to_string(format!("/proc/{}/cgroup", self.thread)).ok()?;
+        let path = cgroup::path(&groups)?;
+        let is_unified = groups.lines().any(|line| line.strip_prefix("0::") == Some(path));
+        let is_confirmed = !is_unified || self.confirms(path) != Some(false);
+        is_confirmed.then(|| path.to_owned())
+    }
+
+    /// `None`: there is no hierarchy to compare with.
+    fn confirms(&self, path: &str) -> Option<bool> {
+        let number = self.credentials.as_ref()?.cgroup?;
+        let root = self.sight.groups.as_ref()?;
+        let folder = sight::found(&format!("{}{path}", root.display()));
+        Some(folder.is_some_and(|folder| folder.ino == number))
+    }
+}
+
+impl From<libc::pidfd_info> for Credentials {
+    fn from(info: libc::pidfd_info) -> Self {
+        let has_cgroup = info.mask & u64::from(libc::PIDFD_INFO_CGROUPID) != 0;
+        Self {
+            process: info.tgid,
+            parent: Some(info.ppid),
+            real_uid: info.ruid,
+            fsuid: info.fsuid,
+            fsgid: info.fsgid,
+            cgroup: has_cgroup.then_some(info.cgroupid),
+        }
+    }
+}
+
+impl From<&Status> for Credentials {
+    fn from(status: &Status) -> Self {
+        Self {
+            process: status.process,
+            parent: None,
+            real_uid: status.real_uid,
+            fsuid: status.fsuid,
+            fsgid: status.fsgid,
+            cgroup: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
