@@ -73,7 +73,10 @@ fn both_know_the_same_keys() {
         (&schema["$defs"]["Key"], "store: {key: {zzzz: 1}}"),
         (&schema["$defs"]["OnChange"], "mounts: [{at: a, templates: t, files: {f: {on_change: {zzzz: 1}}}}]"),
         (&schema["$defs"]["Control"], "control: {zzzz: 1}"),
-        (&schema["$defs"]["Policy"], "policy: {zzzz: 1}"),
+        (&schema["$defs"]["PolicyRule"], "policy: [{secrets: a, zzzz: 1}]"),
+        (&schema["$defs"]["FileRule"], "mounts: [{at: a, templates: t, access: [{zzzz: 1}]}]"),
+        (&schema["$defs"]["MatcherMap"], "roles: {r: {zzzz: 1}}"),
+        (&schema["$defs"]["ExeMap"], "roles: {r: {exe: {zzzz: 1}}}"),
         (&schema["$defs"]["Audit"], "audit: {zzzz: 1}"),
     ] {
         let error = Config::parse(Path::new("c.yaml"), config).unwrap_err();

@@ -154,6 +154,7 @@ impl Served {
 fn layout_of(templates: &Path, uid: u32, mode: u16, format: Format) -> Layout {
     let spec = Spec {
         ownership: Ownership { uid, gid: uid, mode },
+        rules: None,
         format: Some(format),
         dialect: None,
         syntax: Syntax::Angle,
@@ -163,7 +164,7 @@ fn layout_of(templates: &Path, uid: u32, mode: u16, format: Format) -> Layout {
         set: None,
     };
     let folders = Ownership { uid: 0, gid: 0, mode: 0o555 };
-    Layout { templates: Some(templates.to_owned()), spec, files: BTreeMap::new(), folders }
+    Layout { at: "/mnt".into(), templates: Some(templates.to_owned()), spec, files: BTreeMap::new(), folders }
 }
 
 #[test]
@@ -212,10 +213,10 @@ fn a_handle_without_its_right_is_cut_off_and_no_other() {
     served.reload(broker.clone(), served.layout(0, 0o400, Format::Text));
     assert_eq!(served.read(user, of_user), Err(Errno::ACCES));
     assert_eq!(served.read(root, of_root).unwrap(), "A");
-    served.reload(broker.clone(), served.layout(0, 0o404, Format::Text));
+    served.reload(broker.clone(), served.layout(0, 0o444, Format::Text));
     assert_eq!(served.read(user, of_user).unwrap(), "A", "the rules let it go on again");
     let elsewhere = tempfile::tempdir().unwrap();
-    served.reload(broker, layout_of(elsewhere.path(), 0, 0o404, Format::Text));
+    served.reload(broker, layout_of(elsewhere.path(), 0, 0o444, Format::Text));
     assert_eq!(served.read(root, of_root), Err(Errno::ACCES), "the file is gone");
     assert_eq!(served.lookup(root, "a"), Err(Errno::NOENT));
 }

@@ -3,11 +3,12 @@
 
 use std::sync::Arc;
 
-use crate::caller::Caller;
+use crate::caller::{Caller, Facts, Identity};
 use crate::nearest::nearest;
-use crate::policy::{Decision, Door, Grant};
+use crate::policy::{Access, Action, Decision, Door, Grant};
 use crate::resolver::Resolved;
 use crate::secret::{Absent, FieldName, Reference, SecretBytes, SecretKey, SecretVersion, Uses};
+use crate::sys::peer;
 use crate::template::{Kind, Template, TemplateError};
 
 use super::{Broker, Error};
@@ -43,8 +44,13 @@ impl Lack {
 impl Broker {
     /// Yes, with its proof, for a command of this caller.
     pub fn grant(&self, caller: &Caller, door: Door, keys: &[SecretKey]) -> Result<Grant, Error> {
-        match self.judge(caller, &|_| false, door, None, keys) {
+        let mut who = Identity::of(*caller);
+        if self.facts(caller, None).has(Facts::GROUPS) {
+            who.groups = peer::groups(caller);
+        }
+        match self.judge(&who, &Access { door, action: Action::Read, file: None, keys }) {
             Decision::Granted(grant) => Ok(grant),
+            Decision::Placeholder(grant) => Err(Error::Denied(grant.denied())),
             Decision::Denied(denial) => Err(Error::Denied(denial)),
         }
     }

@@ -12,9 +12,9 @@ use hmac::{Hmac, KeyInit, Mac};
 use jiff::Timestamp;
 use sha2::Sha256;
 
-use crate::caller::Caller;
+use crate::caller::{Caller, Facts, Identity};
 use crate::metrics::{self, Gauge};
-use crate::policy::{Access, Decision, Door, Grant, Ownership, Policy};
+use crate::policy::{Access, Decision, FileRef, Grant, Policy};
 use crate::provider::{Provider, Pulse, unhurried};
 use crate::resolver::{Basis, Resolved, Resolver};
 use crate::secret::{SecretBytes, SecretKey, Uses};
@@ -25,13 +25,14 @@ pub use error::{Class, Error};
 
 pub struct Broker {
     policy: Policy,
-    resolver: Resolver,
+    resolver: Arc<Resolver>,
     /// Makes salts repeatable without making them guessable.
     salt_key: SecretBytes,
     environment: Environment,
 }
 
 /// What `env.NAME` means for the templates of this process.
+#[derive(Clone)]
 pub enum Environment {
     /// Only the names that the config allows (the mount).
     Only(BTreeSet<String>),
@@ -58,7 +59,17 @@ pub struct Versions(pub Vec<(SecretKey, u64)>);
 
 impl Broker {
     pub fn new(policy: Policy, resolver: Resolver, salt_key: SecretBytes, environment: Environment) -> Self {
-        Self { policy, resolver, salt_key, environment }
+        Self { policy, resolver: Arc::new(resolver), salt_key, environment }
+    }
+
+    /// The same values, under other rules: what it has fetched and rendered is still good.
+    pub fn under(&self, policy: Policy) -> Self {
+        let (resolver, environment) = (self.resolver.clone(), self.environment.clone());
+        Self { policy, resolver, salt_key: self.salt_key(), environment }
+    }
+
+    pub fn policy(&self) -> &Policy {
+        &self.policy
     }
 
     /// A provider that another broker goes on with, and with it what it has fetched.
@@ -70,16 +81,14 @@ impl Broker {
         SecretBytes::copy_of(self.salt_key.expose())
     }
 
-    /// Whether the caller may have these secrets through this door.
-    pub fn judge(
-        &self,
-        caller: &Caller,
-        in_group: &dyn Fn(u32) -> bool,
-        door: Door,
-        file: Option<Ownership>,
-        keys: &[SecretKey],
-    ) -> Decision {
-        self.policy.evaluate(caller, in_group, &Access { door, file, keys })
+    /// What has to be known of a caller before it can be judged.
+    pub fn facts(&self, caller: &Caller, file: Option<&FileRef<'_>>) -> Facts {
+        self.policy.facts(caller, file)
+    }
+
+    /// Whether the caller may have what it asks for.
+    pub fn judge(&self, who: &Identity, access: &Access<'_>) -> Decision {
+        self.policy.evaluate(who, access)
     }
 
     /// Renders the template for a caller who was granted its keys. All values are as of one

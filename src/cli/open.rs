@@ -81,6 +81,7 @@ impl From<AssembleError> for Failure {
         match error {
             AssembleError::Store(error) => error.into(),
             AssembleError::Name(error) => error.into(),
+            AssembleError::Rules(error) => error.into(),
             AssembleError::Deploy => Self::new(exit::NO_PERMISSION, &error)
                 .hint("secretfs exec --deploy --namespace deploy -- COMMAND"),
             AssembleError::Random(error) => Self::new(exit::OS, error),

@@ -3,9 +3,11 @@
 
 use std::path::{Path, PathBuf};
 
+use super::access::AccessRule;
 use super::reaction::{Action, DEBOUNCE, Reaction, TIMEOUT};
+use super::rules::FileRule;
 use super::scalar::FilePath;
-use super::{FileEntry, Mount, Profile, StoreConfig, raw};
+use super::{FileEntry, FileOptions, Mount, Profile, StoreConfig, raw};
 
 /// The folder that relative paths begin at.
 pub(super) struct Base<'a>(pub(super) &'a Path);
@@ -45,21 +47,23 @@ impl Base<'_> {
     }
 
     pub(super) fn mount(&self, mut mount: raw::Mount) -> Result<Mount, Fault> {
-        let defaults = mount.options();
+        let rules = mount.access.take();
+        let defaults = FileOptions { access: access(rules, &[])?, ..mount.options() };
         let file = |(path, file): (FilePath, raw::File)| {
-            let entry = self.file(file).map_err(|problem| {
-                let place = ["files", &path.0.to_string_lossy(), "on_change"].map(str::to_owned);
-                Fault { place: place.into(), problem }
-            });
-            Ok((path.0, entry?))
+            let name = path.0.to_string_lossy().into_owned();
+            let entry = self.file(file, &name)?;
+            Ok((path.0, entry))
         };
         let files = mount.files.0.into_iter().map(file).collect::<Result<_, Fault>>()?;
         Ok(Mount { at: self.path(mount.at.0), templates: self.path(mount.templates.0), defaults, files })
     }
 
-    fn file(&self, mut file: raw::File) -> Result<FileEntry, String> {
-        let options = file.options();
-        let on_change = file.on_change.map(|it| self.reaction(it)).transpose()?;
+    fn file(&self, mut file: raw::File, name: &str) -> Result<FileEntry, Fault> {
+        let rules = file.access.take();
+        let options = FileOptions { access: access(rules, &["files", name])?, ..file.options() };
+        let on_change = file.on_change.map(|it| self.reaction(it)).transpose();
+        let on_change =
+            on_change.map_err(|problem| Fault { place: steps(&["files", name, "on_change"]), problem })?;
         Ok(FileEntry { template: file.template.0.map(|path| self.path(path)), options, on_change })
     }
 
@@ -94,4 +98,17 @@ impl Base<'_> {
             files: profile.files.0.into_iter().map(|(at, it)| (self.path(at), self.path(it.0))).collect(),
         }
     }
+}
+
+/// The rules of a file, or of all files of a mount.
+fn access(rules: Option<Vec<FileRule>>, at: &[&str]) -> Result<Option<Vec<AccessRule>>, Fault> {
+    let judged = |(index, rule): (usize, FileRule)| {
+        let place = || steps(&[at, &["access", &index.to_string()]].concat());
+        rule.judge().map_err(|problem| Fault { place: place(), problem })
+    };
+    rules.map(|rules| rules.into_iter().enumerate().map(judged).collect()).transpose()
+}
+
+fn steps(place: &[&str]) -> Vec<String> {
+    place.iter().map(|step| (*step).to_owned()).collect()
 }

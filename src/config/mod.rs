@@ -1,6 +1,7 @@
 //! The config: text in, judged settings out, every mistake with its file, line and column.
 //! Pure: finding and reading the file is the command line's part. Uses the words of `secret`.
 
+mod access;
 mod base;
 mod error;
 mod parts;
@@ -8,6 +9,7 @@ mod place;
 mod provider;
 mod raw;
 mod reaction;
+mod rules;
 mod scalar;
 mod schema;
 #[cfg(test)]
@@ -17,8 +19,10 @@ mod word;
 use core::net::SocketAddr;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
+pub use access::{AccessRule, Matcher, Program as Exe, SecretRule, Wanted, Written};
 use base::{Base, Fault};
 pub use error::ConfigError;
 use parts::Parts;
@@ -47,7 +51,10 @@ pub struct Config {
     /// What has to be there before the daemon says that it is ready.
     pub ready: Vec<Reference>,
     pub control: ControlConfig,
-    parts: Parts,
+    /// Sets of callers, by the name that rules have for them.
+    pub roles: BTreeMap<String, Vec<Matcher>>,
+    pub policy: Vec<SecretRule>,
+    parts: Arc<Parts>,
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -112,6 +119,7 @@ pub struct FileOptions {
     pub verify: Option<bool>,
     /// Files of one set are of one version.
     pub set: Option<String>,
+    pub access: Option<Vec<AccessRule>>,
 }
 
 /// A user or a group.
@@ -150,6 +158,7 @@ impl FileOptions {
             deadline: self.deadline.or(defaults.deadline),
             verify: self.verify.or(defaults.verify),
             set: self.set.clone().or_else(|| defaults.set.clone()),
+            access: self.access.clone().or_else(|| defaults.access.clone()),
         }
     }
 }
@@ -167,12 +176,18 @@ impl Config {
         let mut secrets = BTreeMap::new();
         for (file, text) in files {
             let root = raw::Root::parse(file, text)?;
-            config.parts.add(file, text, [("mounts", config.mounts.len()), ("ready", config.ready.len())]);
+            let firsts = [
+                ("mounts", config.mounts.len()),
+                ("ready", config.ready.len()),
+                ("policy", config.policy.len()),
+            ];
+            Arc::make_mut(&mut config.parts).add(file, text, firsts);
             config.add(root, &Base(file.parent().unwrap_or(Path::new(""))), &mut secrets)?;
         }
         config.add_own_providers()?;
         config.sources = config.judge_sources(secrets)?;
         config.judge_mounts()?;
+        config.judge_roles()?;
         Ok(config)
     }
 
@@ -202,6 +217,12 @@ impl Config {
             && self.env_allowed == other.env_allowed
     }
 
+    /// Whether secrets may go to the same callers. A rule that was moved is another one.
+    pub fn has_same_policy(&self, other: &Self) -> bool {
+        let is_in_place = self.policy.is_empty() || self.parts == other.parts;
+        is_in_place && self.roles == other.roles && self.policy == other.policy
+    }
+
     /// Whether a daemon has all else the same to do.
     pub fn has_same_settings(&self, other: &Self) -> bool {
         self.mounts == other.mounts && self.ready == other.ready && self.control == other.control
@@ -225,6 +246,13 @@ impl Config {
             self.mounts.push(mount);
         }
         self.env_allowed.extend(root.env.into_iter().map(|name| name.0.0));
+        let roles = root.roles.0.into_iter().map(|(name, who)| (name.0, rules::matchers(who)));
+        self.parts.merge("roles", &mut self.roles, roles)?;
+        for rule in root.policy {
+            let index = self.policy.len().to_string();
+            let rule = rule.judge().map_err(|problem| self.error_at(&["policy", &index], problem))?;
+            self.policy.push(rule);
+        }
         self.ready.extend(root.ready.into_iter().map(|reference| reference.0.parsed));
         let profiles = root.profiles.0.into_iter().map(|(name, it)| (name.0, base.profile(it)));
         self.parts.merge("profiles", &mut self.profiles, profiles)?;

@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use super::error::ConfigError;
 use super::place::{Place, locate};
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Parts(Vec<Part>);
 
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Part {
     file: PathBuf,
     text: String,
@@ -20,7 +20,7 @@ struct Part {
 }
 
 /// By the list's name.
-pub(super) type Firsts = [(&'static str, usize); 2];
+pub(super) type Firsts = [(&'static str, usize); 3];
 
 impl Parts {
     pub(super) fn add(&mut self, file: &Path, text: &str, firsts: Firsts) {

@@ -56,9 +56,17 @@ impl<'de> Visitor<'de> for Locate<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         let Some((step, rest)) = self.0.split_first() else { return Err(A::Error::custom("here")) };
+        // What may be one thing or a list of them: the first one is this map.
+        let is_first = *step == "0";
+        if is_first && rest.is_empty() {
+            return Err(A::Error::custom("here"));
+        }
         while let Some(key) = map.next_key::<String>()? {
             if key == *step {
                 return map.next_value_seed(Locate(rest));
+            }
+            if is_first && rest.first().is_some_and(|next| *next == key) {
+                return map.next_value_seed(Locate(&rest[1..]));
             }
             map.next_value::<IgnoredAny>()?;
         }

@@ -12,6 +12,7 @@ use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAcce
 use super::error::ConfigError;
 use super::provider::ProviderType;
 use super::reaction::{Argument, Signal, Unit};
+use super::rules::{FileRule, PolicyRule, Who};
 use super::scalar::{
     Bytes, Count, FieldsForm, FilePath, KeySource, Label, Loopback, Mode, ReferenceText, Status, Variable,
 };
@@ -39,8 +40,10 @@ pub(super) struct Root {
     pub(super) ready: Vec<Word<ReferenceText>>,
     /// How the daemon is asked and told
     pub(super) control: Control,
-    /// Who may read what
-    pub(super) policy: Policy,
+    /// Names for sets of callers, for rules to use
+    pub(super) roles: Table<Label, Who>,
+    /// Which secrets may go where and to whom: the first rule that fits decides
+    pub(super) policy: Vec<PolicyRule>,
     /// Where it is written down who read what
     pub(super) audit: Audit,
 }
@@ -94,6 +97,10 @@ macro_rules! with_options {
             /// The name of a set: its files are of one version, for who reads them within a second
             #[serde(default)]
             set: Given<Label>,
+            /// Who may read them: the first rule that fits decides; without an allow, who fits none is judged by
+            /// owner, group and mode
+            #[serde(default)]
+            pub(super) access: Option<Vec<FileRule>>,
         }
 
         impl $name {
@@ -109,6 +116,8 @@ macro_rules! with_options {
                     deadline: self.deadline.0.take(),
                     verify: self.verify.0.take(),
                     set: self.set.0.take().map(|name| name.0),
+                    // Judged where its place is known.
+                    access: None,
                 }
             }
         }
@@ -245,17 +254,6 @@ pub(super) struct Cache {
     pub(super) size: Given<Bytes>,
     /// The paths that are asked for each time
     pub(super) no_cache: Vec<Word<Argument>>,
-}
-
-#[derive(Default, serde::Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default, expecting = "a map of settings")]
-pub(super) struct Policy {
-    /// Names for sets of rules
-    #[serde(rename = "roles")]
-    _roles: Later,
-    /// Which caller may read what
-    #[serde(rename = "rules")]
-    _rules: Later,
 }
 
 #[derive(Default, serde::Deserialize, JsonSchema)]

@@ -11,11 +11,16 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use super::provider::ProviderType;
 use super::raw::{Later, Root, Store, StoreMap};
 use super::reaction::{Argument, Signal, Unit};
+use super::rules::{
+    ANYONE, CgroupPattern, Exe, ExeMap, GroupName, Id, Many, MatcherMap, OneOfThem, ProgramPath, Sha256,
+    UnitPattern, UserName,
+};
 use super::scalar::{
     Bytes, Count, FieldsForm, FilePath, KeySource, Label, Loopback, Mode, ReferenceText, Status, Variable,
 };
 use super::word::{Given, Scalar, Table, Word};
 use super::{Account, StoreBackend};
+use crate::policy::{Action, Door, Pattern};
 use crate::secret::{Namespace, SecretName};
 use crate::template::{Dialect, Format, Syntax};
 
@@ -78,12 +83,38 @@ looks! {
         "pattern": format!(r"^[A-Za-z0-9:_.\\@][A-Za-z0-9:_.\\@-]*({})$", Unit::SUFFIXES.join("|").replace('.', r"\.")),
         "examples": ["app.service"],
     });
+    Action: one_of(Action::ALL.map(Action::name));
+    Door: one_of(Door::RULED.map(Door::name));
+    Pattern: pattern(&format!("[^{NO_SIGNS}]"), "stripe/*");
+    CgroupPattern: pattern("[/*]", "/system.slice/*");
+    UnitPattern: json_schema!({
+        "type": "string",
+        "pattern": format!(r"^(\*|[A-Za-z0-9:_.\\@*?][A-Za-z0-9:_.\\@*?-]*({}))$", UnitPattern::SUFFIXES.join("|").replace('.', r"\.")),
+        "examples": ["app.service"],
+    });
+    Id: text("^[0-9]+$");
+    UserName: json_schema!({"type": "string", "pattern": r"^(?!\d+$)[^*?:\u0000]+$"});
+    GroupName: UserName::look();
+    ProgramPath: json_schema!({"type": "string", "pattern": r"^/[^*?\u0000]*$", "not": {"pattern": r"/(\.\.?)?(/|$)"}});
+    Sha256: json_schema!({"type": "string", "pattern": "^[0-9A-Fa-f]{64}$"});
     Account: text("^.+$");
     Mode: json_schema!({"type": "string", "pattern": "^0?[0246]{3}$", "examples": ["0400", "0440"]});
     Duration: json_schema!({"type": "string", "pattern": "^0*[1-9][0-9]* *(ms|s|m|h)$", "examples": ["5s"]});
     SecretName: path("^[A-Za-z0-9_./-]{1,128}$", &[]);
     FilePath: path(r"^[^\u0000]+$", &[&format!("(^|/){}[^/]*$", Namespace::DEPLOY_FILES.replace('.', r"\."))]);
     ReferenceText: text("^([A-Za-z0-9_-]+:[^#@]+|[^:#@]+)(#[A-Za-z_][A-Za-z0-9_.-]{0,63})?(@0*[1-9][0-9]*)?$");
+}
+
+/// What no pattern has.
+const NO_SIGNS: &str = r"\[\]{}\u0000-\u001f\u007f-\u009f";
+
+/// Text with stars and question marks that begins like this.
+fn pattern(begin: &str, example: &str) -> Schema {
+    let fits = format!("^{begin}[^{NO_SIGNS}]*$");
+    json_schema!({
+        "type": ["string", "integer"], "minimum": 0, "pattern": fits,
+        "not": {"type": "string", "pattern": r"\*\*"}, "examples": [example],
+    })
 }
 
 /// A relative path without empty, `.` and `..` parts, and without these.
@@ -117,6 +148,16 @@ inline! {
         "type": "object",
         "propertyNames": K::look(),
         "additionalProperties": generator.subschema_for::<V>(),
+    });
+    [T: JsonSchema] Many<T>, generator => {
+        let one = generator.subschema_for::<T>();
+        json_schema!({"anyOf": [one, {"type": "array", "items": one, "minItems": 1}]})
+    };
+    [] OneOfThem, generator => json_schema!({
+        "anyOf": [{"const": ANYONE}, generator.subschema_for::<MatcherMap>()],
+    });
+    [] Exe, generator => json_schema!({
+        "anyOf": [ProgramPath::look(), generator.subschema_for::<ExeMap>()],
     });
     [] Store, generator => json_schema!({
         "anyOf": [PathBuf::look(), generator.subschema_for::<StoreMap>()],

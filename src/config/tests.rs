@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::*;
+use crate::policy::{self, Actions, Pattern, Verdict};
 
 fn parse(text: &str) -> Result<Config, ConfigError> {
     Config::parse(Path::new("/etc/app/secretfs.yaml"), text)
@@ -41,7 +42,7 @@ secrets:
 env: [HOSTNAME]
 ready: [db, "env:A#b"]
 control: {socket: ./control.sock, listen: "127.0.0.1:9464"}
-policy: {roles: {}, rules: []}
+policy: []
 "#,
     )
     .unwrap();
@@ -152,7 +153,6 @@ fn what_is_not_there_yet_is_refused_where_it_is_asked_for() {
     for (text, place) in [
         ("providers:\n  v: {type: vault, address: x}\n", "2:13"),
         ("store: {key: {source: keyring, path: x}}\n", "1:23"),
-        ("policy: {rules: [{allow: 1}]}\n", "1:17"),
         ("audit: {sinks: [{file: x}]}\n", "1:16"),
         ("audit: {required: true}\n", "1:19"),
     ] {
@@ -308,4 +308,63 @@ proptest::proptest! {
         let _ = parse(&text);
         let _ = place::locate(&text, &["a", "0"]);
     }
+}
+
+const RULES: &str = "\
+roles:
+  ops: {group: wheel}
+  all: [{role: ops}, {user: app, unit: [a.service, b.service]}]
+policy:
+- secrets: stripe/*
+  files: [billing/*, /run/x]
+  allow:
+  - {role: all}
+  - {uid: 7}
+- {secrets: [a, b], deny: anyone, actions: [list]}
+mounts:
+- at: /m
+  templates: t
+  access: [{allow: anyone}]
+  files:
+    f: {access: [{placeholder: {exe: /usr/bin/vim}}]}
+";
+
+#[test]
+fn rules_are_kept_in_their_order_and_know_where_they_stand() {
+    let config = Config::parse(Path::new("/etc/c.yaml"), RULES).unwrap();
+    let [first, second] = &config.policy[..] else { panic!("two rules") };
+    assert_eq!(first.access.verdict, Verdict::Real);
+    assert_eq!(first.access.who.len(), 2);
+    assert_eq!(
+        (first.access.actions, second.access.actions),
+        (Actions::READ, Actions::of([policy::Action::List]))
+    );
+    assert_eq!(second.access.who, [Matcher(Vec::new())]);
+    let units = Wanted::Unit(["a.service", "b.service"].map(|it| Pattern::parse(it).unwrap()).into());
+    assert_eq!(config.roles["all"][1], Matcher(vec![Wanted::User(vec!["app".to_owned()]), units]));
+    let files = &config.mounts[0].files[Path::new("f")].options;
+    assert_eq!(files.access.as_ref().unwrap()[0].verdict, Verdict::Placeholder);
+    let place = |path: &[&str]| config.origin(path, String::new()).place().to_string();
+    assert_eq!(place(&["policy", "0"]), "/etc/c.yaml:5:3");
+    assert_eq!(place(&["policy", "0", "allow", "1", "uid", "0"]), "/etc/c.yaml:9:11");
+    assert_eq!(place(&["policy", "1", "deny", "0"]), "/etc/c.yaml:10:27");
+    assert_eq!(place(&["roles", "ops", "0", "group", "0"]), "/etc/c.yaml:2:16");
+    assert_eq!(place(&["mounts", "0", "files", "f", "access", "0"]), "/etc/c.yaml:16:18");
+    let lists: Vec<_> = config.matchers().into_iter().map(|it| it.path.join(".")).collect();
+    assert_eq!(lists.len(), 6, "{lists:?}");
+    assert!(lists.contains(&"mounts.0.files.f.access.0.placeholder".to_owned()), "{lists:?}");
+}
+
+#[test]
+fn the_rules_of_more_files_come_after_those_of_the_main_one() {
+    let more = "policy: [{secrets: x, allow: anyone}, {secrets: y, allow: {role: op}}]\n";
+    let error = Config::parse_all([(Path::new("a.yaml"), RULES), (Path::new("b.yaml"), more)]).unwrap_err();
+    assert_eq!(error.in_brief(), "b.yaml:1:66: there is no role `op`");
+    let more = "policy: [{secrets: x, allow: anyone}]\n";
+    let config = Config::parse_all([(Path::new("a.yaml"), RULES), (Path::new("b.yaml"), more)]).unwrap();
+    assert_eq!(config.policy.len(), 3);
+    assert_eq!(config.origin(&["policy", "2"], String::new()).place().to_string(), "b.yaml:1:10");
+    let again = "roles: {ops: anyone}\n";
+    let error = Config::parse_all([(Path::new("a.yaml"), RULES), (Path::new("b.yaml"), again)]).unwrap_err();
+    assert!(error.in_brief().contains("`ops` is given twice; also in a.yaml:2:8"), "{error}");
 }

@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::rules;
 use crate::broker::{Broker, Environment};
 use crate::cache::Cache;
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, ProviderConfig, Remote, RemoteSource, StoreConfig};
+use crate::config::{Config, ConfigError, ProviderConfig, Remote, RemoteSource, StoreConfig};
 use crate::nearest::nearest;
-use crate::policy::Policy;
 use crate::provider::{EnvProvider, ExecProvider, LocalStore, Nowhere, Provider, Sealed};
 use crate::resolver::Resolver;
 use crate::secret::{NameError, Namespace, SecretBytes};
@@ -47,6 +47,8 @@ pub enum AssembleError {
     OtherUser { uid: u32 },
     #[error("the namespace `deploy` is for deployments; no workload gets it")]
     Deploy,
+    #[error(transparent)]
+    Rules(#[from] ConfigError),
     #[error(transparent)]
     Random(#[from] getrandom::Error),
 }
@@ -148,6 +150,7 @@ fn assemble(
     before: Option<&Before<'_>>,
 ) -> Result<Broker, AssembleError> {
     choice.refuse_deploy()?;
+    let policy = rules::policy(config)?;
     let kept = |name: &str| before?.provider(name, config);
     let default = config.sources.from.as_deref().unwrap_or(STORE);
     let clock = Arc::new(SystemClock);
@@ -196,7 +199,7 @@ fn assemble(
     let nowhere = |resolver: Resolver, name: &String| resolver.with(name, Arc::new(Nowhere));
     resolver = unnamed.iter().fold(resolver, nowhere);
     let mapped = config.sources.map.iter().map(|(name, it)| (name.to_string(), it.clone())).collect();
-    Ok(Broker::new(Policy::by_mode(), resolver.mapping(mapped), salt, environment))
+    Ok(Broker::new(policy, resolver.mapping(mapped), salt, environment))
 }
 
 /// A provider elsewhere, with its memory in front of it.

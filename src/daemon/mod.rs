@@ -11,6 +11,7 @@ pub mod plan;
 pub mod probe;
 pub mod readiness;
 pub mod reload;
+pub mod rules;
 pub mod serve;
 mod watch;
 pub mod worker;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use nix::unistd::{Group, User, getegid, geteuid};
 
 use super::apart::{self, Own};
+use super::rules;
 use crate::config::{Account, Config, ConfigError, FileOptions, Mount};
 use crate::fs::mountpoint;
 use crate::fs::tree::{Layout, Spec};
@@ -67,7 +68,8 @@ fn judge_places(config: &Config, plans: &[Plan]) -> Result<(), PlanError> {
 
 /// One folder of templates, all of whose files are served alike.
 pub fn of_folder(templates: &Path, at: &Path, spec: Spec) -> Result<Vec<Plan>, PlanError> {
-    let plans = vec![Plan { at: absolute(at)?, layout: layout(templates, spec, BTreeMap::new())? }];
+    let at = absolute(at)?;
+    let plans = vec![Plan { layout: layout(&at, templates, spec, BTreeMap::new())?, at }];
     apart::judge(&plans, &Own::default())?;
     Ok(plans)
 }
@@ -90,25 +92,37 @@ fn plan_mount(config: &Config, index: &str, mount: &Mount) -> Result<Plan, PlanE
         config.error_at(&[&["mounts", index], place, &[unknown.option]].concat(), unknown.problem)
     };
     let defaults = spec(&mount.defaults).map_err(|unknown| in_config(&[], unknown))?;
+    let at = ["mounts", index].map(str::to_owned);
+    let rules = |place: &[&str], options: &FileOptions| {
+        let place = [&at[..], &place.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>()].concat();
+        let list = options.access.as_deref();
+        list.map(|list| rules::access(config, &place, list).map(Arc::new)).transpose()
+    };
+    let of_all = rules(&["access"], &mount.defaults)?;
+    let defaults = Spec { rules: of_all.clone(), ..defaults };
     let mut files = BTreeMap::new();
     for (path, file) in &mount.files {
         let place = ["files", &path.to_string_lossy()];
+        let own = rules(&[&place[..], &["access"]].concat(), &file.options)?;
         let spec =
             spec(&file.options.merged_over(&mount.defaults)).map_err(|unknown| in_config(&place, unknown))?;
-        let spec = Spec { on_change: file.on_change.clone(), ..spec };
+        let rules = own.or_else(|| of_all.clone());
+        let spec = Spec { on_change: file.on_change.clone(), rules, ..spec };
         let template = file.template.as_deref().map(absolute).transpose()?;
         files.insert(path.clone(), (spec, template));
     }
-    Ok(Plan { at: absolute(&mount.at)?, layout: layout(&mount.templates, defaults, files)? })
+    let at = absolute(&mount.at)?;
+    Ok(Plan { layout: layout(&at, &mount.templates, defaults, files)?, at })
 }
 
 fn layout(
+    at: &Path,
     templates: &Path,
     spec: Spec,
     files: BTreeMap<PathBuf, (Spec, Option<PathBuf>)>,
 ) -> Result<Layout, PlanError> {
     let folders = Ownership { mode: 0o555, ..spec.ownership };
-    Ok(Layout { templates: Some(absolute(templates)?), spec, files, folders })
+    Ok(Layout { at: at.to_owned(), templates: Some(absolute(templates)?), spec, files, folders })
 }
 
 /// An option that names somebody whom this machine does not know.
@@ -131,6 +145,7 @@ pub fn spec(options: &FileOptions) -> Result<Spec, Unknown> {
     let mode = options.mode.unwrap_or(0o400) as u16;
     Ok(Spec {
         ownership: Ownership { uid, gid, mode },
+        rules: None,
         format: options.format,
         dialect: options.dialect,
         syntax: options.syntax.unwrap_or(Syntax::Angle),

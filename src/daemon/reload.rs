@@ -12,6 +12,7 @@ use super::assemble::{self, AssembleError, Choice};
 use super::lacking::Lost;
 use super::load::{LoadError, Texts};
 use super::plan::{self, Plan, PlanError};
+use super::rules;
 use jiff::Timestamp;
 
 use crate::broker::{Broker, Environment};
@@ -270,7 +271,10 @@ impl Reloader {
     /// That of before if values come from the same places: what it has fetched is still good.
     fn broker(&self, before: &Current, config: &Config) -> Result<Arc<Broker>, AssembleError> {
         if config.has_same_values(&before.config) {
-            return Ok(before.broker.clone());
+            return Ok(match config.has_same_policy(&before.config) {
+                true => before.broker.clone(),
+                false => Arc::new(before.broker.under(rules::policy(config)?)),
+            });
         }
         let allowed = Environment::Only(config.env_allowed.clone());
         let before = assemble::Before { config: &before.config, broker: &before.broker };
@@ -323,11 +327,14 @@ impl Next<'_> {
         let changed = self.kept.iter().filter(|(_, change)| change.is_of_files());
         let changed = changed
             .map(|(mounted, change)| format!("changed {}: {} files", mounted.at.display(), change.files()));
-        let values =
-            (!Arc::ptr_eq(&self.broker, &before.broker)).then(|| "values come from other places".to_owned());
+        let values = (!self.config.has_same_values(&before.config))
+            .then(|| "values come from other places".to_owned());
+        let rules =
+            (!self.config.has_same_policy(&before.config)).then(|| "other rules on secrets".to_owned());
         let control = (self.config.control != before.config.control)
             .then(|| "the control socket: as it was, until the next start".to_owned());
-        let mut changes: Vec<_> = added.chain(removed).chain(changed).chain(values).chain(control).collect();
+        let mut changes: Vec<_> =
+            added.chain(removed).chain(changed).chain(values).chain(rules).chain(control).collect();
         if changes.is_empty() && !self.config.has_same_settings(&before.config) {
             changes.push("settings of the daemon".to_owned());
         }
@@ -341,6 +348,7 @@ impl ReloadError {
         match self {
             Self::Load(error) => error.in_brief(),
             Self::Plan(PlanError::Config(error)) => error.in_brief(),
+            Self::Assemble(AssembleError::Rules(error)) => error.in_brief(),
             error => error.to_string(),
         }
     }
@@ -350,6 +358,7 @@ impl ReloadError {
             Self::Load(error) => error.hint(),
             Self::Plan(PlanError::Config(error)) => error.hint.clone(),
             Self::Assemble(AssembleError::Store(error)) => error.hint(),
+            Self::Assemble(AssembleError::Rules(error)) => error.hint.clone(),
             _ => None,
         }
     }

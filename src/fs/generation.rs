@@ -11,8 +11,8 @@ use super::handle::Handle;
 use super::tree::{DirId, File, FileId, Layout, Tree, TreeError};
 use super::{Attr, SecretFs};
 use crate::broker::Broker;
-use crate::caller::Caller;
-use crate::policy::{Decision, Denial, Door, Grant};
+use crate::caller::{Caller, Facts, Identity};
+use crate::policy::{Access, Action, Decision, Denial, Door, Grant};
 use crate::secret::SecretKey;
 use crate::sys::peer;
 use crate::template::Template;
@@ -64,9 +64,15 @@ impl Generation {
     }
 
     fn judge_keys(&self, caller: &Caller, file: &File, keys: &[SecretKey]) -> Result<Grant, Denial> {
-        let in_group = |gid| peer::in_group(caller, gid);
-        match self.broker.judge(caller, &in_group, Door::Mount, Some(file.spec.ownership), keys) {
+        let asked = file.as_asked(&self.layout);
+        let mut who = Identity::of(*caller);
+        if self.broker.facts(caller, Some(&asked)).has(Facts::GROUPS) {
+            who.groups = peer::groups(caller);
+        }
+        let access = Access { door: Door::Mount, action: Action::Read, file: Some(asked), keys };
+        match self.broker.judge(&who, &access) {
             Decision::Granted(grant) => Ok(grant),
+            Decision::Placeholder(grant) => Err(grant.denied()),
             Decision::Denied(denial) => Err(denial),
         }
     }

@@ -17,7 +17,7 @@ use nix::unistd::{getegid, geteuid};
 
 use super::source::{Source, Trusted};
 use crate::config::Reaction;
-use crate::policy::Ownership;
+use crate::policy::{FileRef, Ownership, Rules};
 use crate::secret::Namespace;
 use crate::template::{Dialect, Format, Options, Syntax};
 
@@ -35,6 +35,8 @@ pub const PROBE: &str = ".secretfs-probe";
 /// What is served, and how: one folder of templates, options for all, options for single files.
 #[derive(Clone, PartialEq)]
 pub struct Layout {
+    /// Where it is mounted.
+    pub at: PathBuf,
     /// `None`: the single files are all there is.
     pub templates: Option<PathBuf>,
     pub spec: Spec,
@@ -47,6 +49,8 @@ pub struct Layout {
 #[derive(Clone, PartialEq)]
 pub struct Spec {
     pub ownership: Ownership,
+    /// Who may read it; without, the ownership alone says so.
+    pub rules: Option<Arc<Rules>>,
     /// `None`: by the file's name.
     pub format: Option<Format>,
     /// Of the env files.
@@ -277,6 +281,7 @@ impl File {
         let (format, syntax) = (Some(Format::Text), Syntax::Angle);
         let spec = Spec {
             ownership,
+            rules: None,
             format,
             dialect: None,
             syntax,
@@ -287,6 +292,12 @@ impl File {
         };
         let source = Source::fixed(PROBE, &format!("worker {}\n", std::process::id()));
         Self { id, path: Path::new(PROBE).into(), spec, source }
+    }
+
+    /// As policy sees it.
+    pub(super) fn as_asked<'a>(&'a self, layout: &'a Layout) -> FileRef<'a> {
+        let Spec { ownership, rules, .. } = &self.spec;
+        FileRef { mount: &layout.at, path: &self.path, ownership: *ownership, rules: rules.as_deref() }
     }
 
     fn new(id: FileId, path: Arc<Path>, place: Trusted, spec: Spec) -> Self {

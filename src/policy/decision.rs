@@ -1,12 +1,20 @@
 //! The outcome of a judgement. A [`Grant`] can only be made here, and nothing is resolved without
 //! one: a search for `Grant::new` lists every place that says yes. Uses the words only.
 
+use std::fmt;
+use std::sync::Arc;
+
+use super::Verdict;
+use super::rule::{By, Origin};
+use crate::caller::Refusal;
 use crate::secret::SecretKey;
 
-/// Yes with its proof, or no with its reason.
+/// Yes with its proof, yes for harmless values, or no with its reason.
 #[must_use]
 pub enum Decision {
     Granted(Grant),
+    /// As `Granted`; the grant itself knows that no real value may be shown.
+    Placeholder(Grant),
     Denied(Denial),
 }
 
@@ -14,32 +22,128 @@ pub enum Decision {
 #[derive(Clone)]
 pub struct Grant {
     keys: Vec<SecretKey>,
-}
-
-impl Grant {
-    pub(super) fn new(keys: &[SecretKey]) -> Self {
-        Self { keys: keys.to_vec() }
-    }
-
-    /// Both, of the same rules.
-    pub fn and(mut self, other: &Self) -> Self {
-        self.keys.extend_from_slice(&other.keys);
-        self
-    }
-
-    pub fn covers(&self, key: &SecretKey) -> bool {
-        self.keys.contains(key)
-    }
+    rule: RuleId,
+    shows_real: bool,
 }
 
 /// Why policy said no. The denied caller only ever learns that it was.
 #[derive(Clone, Debug)]
 pub struct Denial {
     pub reason: String,
+    pub rule: RuleId,
+}
+
+/// What has decided, for the log and the audit.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RuleId {
+    /// Owner, group and mode of the file.
+    Mode,
+    /// No rule is about it.
+    Nothing,
+    /// Who has the store's key has no need of rules.
+    Owner,
+    Refused(Refusal),
+    Rule(Arc<Origin>),
+    /// This rule allows it to others, and none to this caller.
+    Closed(Arc<Origin>),
+}
+
+impl Decision {
+    pub fn verdict(&self) -> Verdict {
+        match self {
+            Self::Granted(_) => Verdict::Real,
+            Self::Placeholder(_) => Verdict::Placeholder,
+            Self::Denied(_) => Verdict::Deny,
+        }
+    }
+
+    pub fn rule(&self) -> &RuleId {
+        match self {
+            Self::Granted(grant) | Self::Placeholder(grant) => &grant.rule,
+            Self::Denied(denial) => &denial.rule,
+        }
+    }
+
+    /// What a door has to know. A refused caller is not judged.
+    pub fn refused(refusal: Refusal) -> Self {
+        Self::Denied(Denial::new(RuleId::Refused(refusal)))
+    }
+
+    pub(super) fn of(verdict: Verdict, rule: RuleId, keys: &[SecretKey]) -> Self {
+        match verdict {
+            Verdict::Real => Self::Granted(Grant::new(keys, rule, true)),
+            Verdict::Placeholder => Self::Placeholder(Grant::new(keys, rule, false)),
+            Verdict::Deny => Self::Denied(Denial::new(rule)),
+        }
+    }
+}
+
+impl Grant {
+    fn new(keys: &[SecretKey], rule: RuleId, shows_real: bool) -> Self {
+        Self { keys: keys.to_vec(), rule, shows_real }
+    }
+
+    /// Both: the secrets of either, and real values only if both show them.
+    pub fn and(mut self, other: &Self) -> Self {
+        self.keys.extend_from_slice(&other.keys);
+        self.shows_real &= other.shows_real;
+        self
+    }
+
+    pub fn covers(&self, key: &SecretKey) -> bool {
+        self.keys.contains(key)
+    }
+
+    /// Whether its caller may have the values themselves.
+    pub fn shows_real(&self) -> bool {
+        self.shows_real
+    }
+
+    pub fn rule(&self) -> &RuleId {
+        &self.rule
+    }
+
+    /// For a door that has no placeholders to give: then there is nothing.
+    pub fn denied(self) -> Denial {
+        Denial::new(self.rule)
+    }
 }
 
 impl Denial {
-    pub(super) fn new(reason: &str) -> Self {
-        Self { reason: reason.to_owned() }
+    fn new(rule: RuleId) -> Self {
+        let reason = match &rule {
+            RuleId::Mode => "the file's owner, group and mode".to_owned(),
+            RuleId::Nothing | RuleId::Owner => "no rule".to_owned(),
+            RuleId::Refused(refusal) => refusal.to_string(),
+            RuleId::Rule(origin) => format!("the rule at {origin}"),
+            RuleId::Closed(origin) => {
+                format!("the lack of a rule that allows it; others may, by the one at {origin}")
+            }
+        };
+        Self { reason, rule }
+    }
+}
+
+impl From<By<'_>> for RuleId {
+    fn from(by: By<'_>) -> Self {
+        match by {
+            By::Mode => Self::Mode,
+            By::Nothing => Self::Nothing,
+            By::Rule(rule) => Self::Rule(rule.origin.clone()),
+            By::Closed(rule) => Self::Closed(rule.origin.clone()),
+        }
+    }
+}
+
+impl fmt::Display for RuleId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Mode => f.write_str("mode"),
+            Self::Nothing => f.write_str("no rule"),
+            Self::Owner => f.write_str("owner of the key"),
+            Self::Refused(refusal) => write!(f, "refused: {}", refusal.name()),
+            Self::Rule(origin) => write!(f, "{origin}"),
+            Self::Closed(origin) => write!(f, "{}: not among those whom rules allow it", origin.place()),
+        }
     }
 }

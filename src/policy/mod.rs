@@ -1,134 +1,167 @@
-//! Who may read what. Pure: a caller, a file's ownership and the asked-for secrets go in, a
-//! [`Decision`] comes out. Uses the words only.
+//! Who may read what. Pure: what is known of a caller, a file with its rules and the asked-for
+//! secrets go in, a [`Decision`] comes out. Uses the words only.
 
 mod decision;
+mod matcher;
+mod names;
+mod ownership;
+mod pattern;
+mod rule;
+#[cfg(test)]
+mod tests;
+mod verb;
 
-pub use decision::{Decision, Denial, Grant};
+use std::collections::BTreeSet;
+use std::path::Path;
 
-use crate::caller::Caller;
+pub use decision::{Decision, Denial, Grant, RuleId};
+pub use matcher::{Condition, Matcher, Test, Who};
+pub use names::Names;
+pub use ownership::Ownership;
+pub use pattern::Pattern;
+pub use rule::{Origin, Place, Rule, Rules, SecretRule};
+pub use verb::{Action, Actions, Door, Verdict};
+
+use crate::caller::{Caller, Facts, Identity, Refusal};
 use crate::secret::SecretKey;
-
-/// Through which door the bytes would leave.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Door {
-    Mount,
-    Exec,
-    /// `render` on the command line: the caller already holds the store's key.
-    Command,
-}
-
-/// Owner, group and permission bits of a file, as `stat` shows them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ownership {
-    pub uid: u32,
-    pub gid: u32,
-    /// Permission bits only; never an x bit on a file.
-    pub mode: u16,
-}
+use matcher::Asker;
+use names::{Goes, InMount};
+use rule::{By, first};
 
 /// What is asked for.
 pub struct Access<'a> {
     pub door: Door,
-    /// The file that is read; exec has none.
-    pub file: Option<Ownership>,
+    pub action: Action,
+    /// The file that is read; a variable of exec has none.
+    pub file: Option<FileRef<'a>>,
     pub keys: &'a [SecretKey],
 }
 
-/// The rules in force. Replaced as a whole.
-pub struct Policy(());
+/// A file of a mount.
+#[derive(Clone, Copy)]
+pub struct FileRef<'a> {
+    pub mount: &'a Path,
+    /// In the mount.
+    pub path: &'a Path,
+    pub ownership: Ownership,
+    /// Its `access:`; without, it is read like a normal file.
+    pub rules: Option<&'a Rules>,
+}
+
+/// The rules in force, beside those of each file. Replaced as a whole.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Policy {
+    secrets: Vec<SecretRule>,
+    names: Names,
+    facts: Facts,
+}
 
 impl Policy {
     /// Files are read like normal files: by owner, group and mode.
     pub fn by_mode() -> Self {
-        Self(())
+        Self::default()
     }
 
-    /// Judges one access. `in_group` answers whether the caller has a supplementary group; it is
-    /// asked only when the verdict hangs on it.
-    pub fn evaluate(&self, caller: &Caller, in_group: &dyn Fn(u32) -> bool, access: &Access<'_>) -> Decision {
-        if access.door == Door::Mount && caller.pid == 0 {
-            return Decision::Denied(Denial::new(
-                "its process, of which a foreign pid namespace tells nothing",
-            ));
-        }
-        let readable = access.file.is_none_or(|file| file.allows(caller, in_group, 0o4));
-        if readable {
-            Decision::Granted(Grant::new(access.keys))
-        } else {
-            Decision::Denied(Denial::new("the file's owner, group and mode"))
-        }
+    pub fn new(secrets: Vec<SecretRule>, names: Names) -> Self {
+        let facts = secrets.iter().fold(Facts::NONE, |facts, it| facts | it.rule.who.facts());
+        let facts = if secrets.is_empty() { facts } else { facts | Facts::CREDENTIALS };
+        Self { secrets, names, facts }
     }
-}
 
-impl Ownership {
-    /// The rule of path_resolution(7): the first class that fits decides; uid 0 passes.
-    pub fn allows(&self, caller: &Caller, in_group: &dyn Fn(u32) -> bool, bits: u16) -> bool {
-        if caller.uid == 0 {
-            return true;
-        }
-        let granted = if caller.uid == self.uid {
-            self.mode >> 6
-        } else if self.mode >> 3 & 0o7 == self.mode & 0o7 {
-            // Group and others are alike: the groups need not be looked up.
-            self.mode
-        } else if caller.gid == self.gid || in_group(self.gid) {
-            self.mode >> 3
-        } else {
-            self.mode
+    /// The rules on secrets, in their order.
+    pub fn rules(&self) -> &[SecretRule] {
+        &self.secrets
+    }
+
+    /// What a judgement of this caller over this file can hang on. Nothing else need be found out.
+    pub fn facts(&self, caller: &Caller, file: Option<&FileRef<'_>>) -> Facts {
+        let Some(file) = file else { return self.facts };
+        let by_rules = file.rules.map_or(Facts::NONE, |rules| rules.facts() | Facts::CREDENTIALS);
+        let by_mode = match file.has_mode_decide() && file.ownership.hangs_on_groups(caller) {
+            true => Facts::GROUPS,
+            false => Facts::NONE,
         };
-        granted & bits == bits
+        self.facts | by_rules | by_mode
+    }
+
+    /// Judges one access: the file's rules or its mode, and for each secret the rules on secrets; the
+    /// strictest of them counts.
+    pub fn evaluate(&self, who: &Identity, access: &Access<'_>) -> Decision {
+        let asker = Asker { who, door: access.door };
+        if access.door == Door::Command {
+            return Decision::of(Verdict::Real, RuleId::Owner, access.keys);
+        }
+        if access.door == Door::Mount && who.caller.pid == 0 {
+            return Decision::refused(Refusal::ForeignPidNamespace);
+        }
+        let (mut verdict, mut by) = of_file(&asker, access);
+        for key in access.keys {
+            let of_secret = self.of_secret(&asker, access, key);
+            let says_more = of_secret.0 == verdict && matches!(by, By::Mode | By::Nothing);
+            if of_secret.0 > verdict || (says_more && !matches!(of_secret.1, By::Nothing)) {
+                (verdict, by) = of_secret;
+            }
+        }
+        Decision::of(verdict, by.into(), access.keys)
+    }
+
+    /// What is unknown of this caller and could have led to another decision, as rules call it.
+    pub fn unknown(&self, who: &Identity, access: &Access<'_>) -> BTreeSet<&'static str> {
+        let asker = Asker { who, door: access.door };
+        let of_file = access.file.and_then(|file| file.rules).into_iter().flat_map(Rules::list);
+        let goes: Vec<_> = access.keys.iter().map(|key| self.goes(access, key)).collect();
+        let is_about =
+            |rule: &&SecretRule| goes.iter().any(|goes| rule.fits(goes, &asker, access.action).is_none());
+        let of_secrets = self.secrets.iter().filter(is_about).map(|it| &it.rule);
+        let rules = of_file.chain(of_secrets).filter(|rule| rule.actions.has(access.action));
+        rules.flat_map(|rule| rule.who.unknown(&asker)).collect()
+    }
+
+    /// The rules that are about one of these secrets, through this door or another.
+    pub fn rules_on<'a>(&'a self, access: &'a Access<'_>) -> impl Iterator<Item = &'a SecretRule> {
+        self.secrets
+            .iter()
+            .filter(|rule| access.keys.iter().any(|key| rule.names(&self.goes(access, key)) != Some(false)))
+    }
+
+    fn of_secret(&self, asker: &Asker<'_>, access: &Access<'_>, key: &SecretKey) -> (Verdict, By<'_>) {
+        if self.secrets.is_empty() {
+            return (Verdict::Real, By::Nothing);
+        }
+        let goes = self.goes(access, key);
+        let rules = self.secrets.iter().map(|it| (&it.rule, it.fits(&goes, asker, access.action)));
+        first(rules, || {
+            let allows =
+                |it: &&SecretRule| it.rule.verdict == Verdict::Real && it.names(&goes) != Some(false);
+            match self.secrets.iter().find(allows) {
+                Some(closed) => (Verdict::Deny, By::Closed(&closed.rule)),
+                None => (Verdict::Real, By::Nothing),
+            }
+        })
+    }
+
+    fn goes<'a>(&'a self, access: &Access<'a>, key: &'a SecretKey) -> Goes<'a> {
+        let file = access.file.map(|file| InMount { mount: file.mount, path: file.path });
+        Goes { secret: self.names.of(key), file }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn allows(mode: u16, uid: u32, gid: u32, groups: &[u32]) -> bool {
-        let file = Ownership { uid: 10, gid: 20, mode };
-        let caller = Caller { uid, gid, pid: 1 };
-        let access = Access { door: Door::Mount, file: Some(file), keys: &[] };
-        let decision = Policy::by_mode().evaluate(&caller, &|gid| groups.contains(&gid), &access);
-        matches!(decision, Decision::Granted(_))
-    }
-
-    #[test]
-    fn the_first_class_that_fits_decides() {
-        assert!(allows(0o400, 10, 0, &[]));
-        assert!(!allows(0o400, 11, 20, &[20]));
-        assert!(allows(0o440, 11, 20, &[]));
-        assert!(allows(0o440, 11, 1, &[3, 20]));
-        assert!(!allows(0o440, 11, 1, &[3]));
-        assert!(!allows(0o040, 10, 20, &[20]), "the owner's class comes first");
-        assert!(!allows(0o404, 11, 20, &[]), "the group's class comes before others");
-        assert!(allows(0o404, 11, 1, &[]));
-    }
-
-    #[test]
-    fn who_is_unknown_reads_nothing() {
-        let file = Ownership { uid: 0, gid: 0, mode: 0o444 };
-        let caller = Caller { uid: 0, gid: 0, pid: 0 };
-        let access = Access { door: Door::Mount, file: Some(file), keys: &[] };
-        let decision = Policy::by_mode().evaluate(&caller, &|_| true, &access);
-        assert!(matches!(decision, Decision::Denied(_)));
-    }
-
-    #[test]
-    fn root_reads_everything() {
-        assert!(allows(0o000, 0, 0, &[]));
-    }
-
-    #[test]
-    fn a_grant_names_what_was_asked() {
-        let keys = [SecretKey::named("a")];
-        let access = Access { door: Door::Exec, file: None, keys: &keys };
-        let caller = Caller { uid: 1, gid: 1, pid: 1 };
-        match Policy::by_mode().evaluate(&caller, &|_| false, &access) {
-            Decision::Granted(grant) => {
-                assert!(grant.covers(&keys[0]));
-                assert!(!grant.covers(&SecretKey::named("b")));
-            }
-            Decision::Denied(_) => panic!("exec has no file to be denied by"),
+fn of_file<'a>(asker: &Asker<'_>, access: &Access<'a>) -> (Verdict, By<'a>) {
+    let Some(file) = access.file else { return (Verdict::Real, By::Nothing) };
+    let rules = file.rules.map_or(&[][..], Rules::list);
+    first(rules.iter().map(|rule| (rule, rule.fits(asker, access.action))), || {
+        let closed = file.rules.and_then(Rules::closed_by);
+        match (closed, file.ownership.lets_read(asker.who)) {
+            (Some(rule), _) => (Verdict::Deny, By::Closed(rule)),
+            (None, true) => (Verdict::Real, By::Mode),
+            (None, false) => (Verdict::Deny, By::Mode),
         }
+    })
+}
+
+impl FileRef<'_> {
+    /// Whether it is read like a normal file by whom no rule is about.
+    pub fn has_mode_decide(&self) -> bool {
+        self.rules.is_none_or(|rules| rules.closed_by().is_none())
     }
 }

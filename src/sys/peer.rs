@@ -8,9 +8,14 @@ pub use crate::caller::ProcessId;
 
 /// Whether the caller has the supplementary group. Unknown is no.
 pub fn in_group(caller: &Caller, gid: u32) -> bool {
-    let Some(status) = read(caller, "status") else { return false };
-    let groups = status.lines().find_map(|line| line.strip_prefix("Groups:"));
-    groups.is_some_and(|groups| groups.split_whitespace().any(|group| group.parse() == Ok(gid)))
+    groups(caller).is_some_and(|groups| groups.contains(&gid))
+}
+
+/// The caller's supplementary groups.
+pub fn groups(caller: &Caller) -> Option<Vec<u32>> {
+    let status = read(caller, "status")?;
+    let groups = status.lines().find_map(|line| line.strip_prefix("Groups:"))?;
+    groups.split_whitespace().map(|group| group.parse().ok()).collect()
 }
 
 /// The path of the caller's program, if it can be known.

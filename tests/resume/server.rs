@@ -255,6 +255,7 @@ fn filesystem(folder: &Path) -> Arc<SecretFs> {
     let broker = Broker::new(Policy::by_mode(), resolver, salt, Environment::Only(Default::default()));
     let spec = Spec {
         ownership: Ownership { uid: 0, gid: 0, mode: 0o444 },
+        rules: None,
         format: None,
         dialect: None,
         syntax: Syntax::Angle,
@@ -264,7 +265,8 @@ fn filesystem(folder: &Path) -> Arc<SecretFs> {
         on_change: None,
     };
     let folders = Ownership { uid: 0, gid: 0, mode: 0o555 };
-    let layout = Layout { templates: Some(folder.join("templates")), spec, files: BTreeMap::new(), folders };
+    let (at, templates) = (folder.join("mount"), Some(folder.join("templates")));
+    let layout = Layout { at, templates, spec, files: BTreeMap::new(), folders };
     SecretFs::new(Arc::new(broker), layout).expect("the templates can be read")
 }
 

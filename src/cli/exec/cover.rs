@@ -94,6 +94,7 @@ impl Cover {
     fn spec(&self) -> Spec {
         Spec {
             ownership: self.ownership,
+            rules: None,
             format: self.format(),
             dialect: None,
             syntax: Syntax::Angle,
@@ -115,9 +116,11 @@ pub(super) fn layout(covers: &[Cover]) -> Layout {
     let numbered = covers.iter().enumerate();
     let ownership = Ownership { mode: 0o555, ..ownership(None) };
     Layout {
+        at: PathBuf::new(),
         templates: None,
         spec: Spec {
             ownership,
+            rules: None,
             format: None,
             dialect: None,
             syntax: Syntax::Angle,
