@@ -4,6 +4,7 @@
 mod key;
 mod look;
 mod pem;
+mod placeholder;
 mod url;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use x509_cert::der::Decode;
 use crate::secret::{FieldName, SecretBytes, SecretType};
 use key::PublicKey;
 pub use look::look;
+pub use placeholder::placeholder;
 
 type Fields = BTreeMap<FieldName, SecretBytes>;
 
