@@ -49,10 +49,12 @@ impl Bench {
 type Provoke = fn(&Bench) -> Output;
 
 /// How each status is brought about. 70 is missing: a fault of ours that we knew would be mended.
-const PROVOKED: [(i32, Provoke); 16] = [
+const PROVOKED: [(i32, Provoke); 18] = [
     (0, |it| it.run(&["list"])),
     (1, |it| it.run(&["exists", "nothing"])),
     (1, |it| it.run(&["check", "missing.env.tpl"])),
+    (1, |it| asked(it, "other")),
+    (2, |it| asked(it, "held")),
     (64, |it| it.run(&["lits"])),
     (65, |it| it.run(&["render", "wrong.env.tpl"])),
     (66, |it| it.run(&["get", "nothing"])),
@@ -77,6 +79,11 @@ const PROVOKED: [(i32, Provoke); 16] = [
     }),
 ];
 
+/// What the rules say of root and this secret.
+fn asked(bench: &Bench, secret: &str) -> Output {
+    bench.run(&["--config", "rules.yaml", "policy", "test", "--user", "root", "--secret", secret])
+}
+
 #[test]
 fn every_row_is_true() {
     let store = TestStore::new();
@@ -86,6 +93,8 @@ fn every_row_is_true() {
     fs::write(store.folder().join("missing.env.tpl"), "A=<< secrets.nothing >>\n").unwrap();
     fs::write(store.folder().join("wrong.env.tpl"), "A=<< secrets.nothing\n").unwrap();
     store.set("held", "x");
+    let rules = "policy: [{secrets: held, placeholder: anyone}, {secrets: other, deny: anyone}]\n";
+    fs::write(store.folder().join("rules.yaml"), rules).unwrap();
     let bench = Bench(store);
     let mut seen = BTreeSet::new();
     for (status, provoke) in PROVOKED {

@@ -36,6 +36,12 @@ fn the_page_of_the_store_tells_the_truth() {
 }
 
 #[test]
+fn the_page_of_rules_tells_the_truth() {
+    common::tool("jq");
+    check("docs/policy.md", "");
+}
+
+#[test]
 fn the_quickstart_runs_as_it_stands() {
     check("examples/quickstart/README.md", "examples/quickstart");
 }

@@ -1,10 +1,12 @@
 //! `secretfs check`: judges templates and the config that names them without serving anything: syntax,
 //! references against the providers, and what a reader should know. May use every layer.
 
+mod access;
 mod finding;
 mod pins;
 mod references;
 mod report;
+mod rules;
 mod settings;
 mod subject;
 
@@ -12,6 +14,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::Common;
+use super::policy::asked::Caller;
 use super::progress::Progress;
 use super::report::Failure;
 use crate::broker::Error;
@@ -30,6 +33,9 @@ pub struct Args {
     /// Do not look up the references
     #[arg(long)]
     offline: bool,
+    /// Say what this caller would get of each file: user=NAME,unit=NAME,exe=PATH,…
+    #[arg(long = "as", value_name = "CALLER", conflicts_with = "paths", value_parser = Caller::parse)]
+    caller: Option<Caller>,
 }
 
 pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
@@ -44,13 +50,17 @@ pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
     report.count_templates(subjects.iter().map(|subject| &subject.path));
     if is_whole {
         settings::judge(&config, &mut report);
+        rules::judge(&config, &mut report);
     }
     let progress = Progress::of(subjects.len(), "checking", common);
     let compiled = subjects.iter().inspect(|_| progress.step()).filter_map(|it| compile(it, &mut report));
     let compiled: Vec<_> = compiled.collect();
     compiled.iter().for_each(|(subject, template)| note(&config, subject, template, &mut report));
-    if !args.offline {
+    if !args.offline && rules::are_known(&config) {
         references::look_up(common, &config, &compiled, is_whole, &mut report)?;
+    }
+    if let Some(caller) = args.caller.as_ref().filter(|_| rules::are_known(&config)) {
+        report.see(access::of(&config, caller)?);
     }
     drop(progress);
     report.print(common.json)?;

@@ -5,6 +5,8 @@ pub const OK: u8 = 0;
 /// A question was answered with no (`exists`), `check` has findings, or `store repair` could not save
 /// everything.
 pub const NO: u8 = 1;
+/// `policy test`: the caller would get a placeholder.
+pub const PLACEHOLDER: u8 = 2;
 /// Wrong use of the command line.
 pub const USAGE: u8 = 64;
 /// Input that is wrong: a template, a value, a name.
@@ -26,12 +28,14 @@ pub const NO_PERMISSION: u8 = 77;
 pub const CONFIG: u8 = 78;
 
 /// The table of the README, and of the manual page.
-pub const TABLE: [(&str, &str); 13] = [
+pub const TABLE: [(&str, &str); 14] = [
     ("0", "done"),
     (
         "1",
-        "a question was answered with no; `check` found something missing; `store repair` saved, but not all",
+        "a question was answered with no; `check` found something missing; `store repair` saved, but not all; \
+         `policy test`: denied",
     ),
+    ("2", "`policy test`: the caller would get a placeholder"),
     ("64", "wrong use of the command line"),
     ("65", "input that is wrong: a template, a value, a name"),
     ("66", "a secret or a file that is not there"),

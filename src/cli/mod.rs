@@ -32,6 +32,7 @@ pub mod named;
 pub mod namespace;
 pub mod open;
 pub mod output;
+pub mod policy;
 pub mod progress;
 pub mod prune;
 pub mod readers;
@@ -173,6 +174,8 @@ enum Command {
     Render(render::Args),
     /// Check templates: syntax, references, and what could surprise
     Check(check::Args),
+    /// Say what the rules allow to whom, without reading anything
+    Policy(policy::Args),
     /// Print ready templates for common programs
     Template(template::Args),
     /// Take a tour: a throw-away store, a real mount, real programs
@@ -260,6 +263,7 @@ fn dispatch(cli: Cli) -> Result<u8, Failure> {
         Command::Exec(args) => exec::run(args, common),
         Command::Render(args) => render::run(args, common),
         Command::Check(args) => check::run(args, common),
+        Command::Policy(args) => policy::run(args, common),
         Command::Template(args) => template::run(args, common),
         Command::Demo(args) => demo::run(args, common),
         Command::Doctor(args) => doctor::run(args, common),

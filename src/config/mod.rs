@@ -29,6 +29,7 @@ use parts::Parts;
 pub use place::Place;
 pub use provider::{Keeping, Limits, Program, ProviderConfig, Remote, RemoteSource};
 pub use reaction::{Action, Reaction, Signal, Unit};
+pub use rules::scalar::digest;
 pub use schema::schema;
 
 use crate::nearest::nearest;

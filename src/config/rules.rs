@@ -1,8 +1,9 @@
 //! The rules of who may read what, as serde sees them: one struct per map, and what may be one thing
 //! or a list of them. The doc comments are what the schema says of a key. Pure.
 
+pub(super) mod scalar;
+
 use std::marker::PhantomData;
-use std::path::{Component, Path, PathBuf};
 
 use schemars::JsonSchema;
 use serde::de::value::{
@@ -11,10 +12,11 @@ use serde::de::value::{
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 use super::access::{AccessRule, Matcher, Program, SecretRule, Wanted};
-use super::scalar::{Label, choice};
+use super::scalar::Label;
 use super::word::{Given, Scalar, Word};
 use crate::nearest::nearest;
 use crate::policy::{Action, Actions, Door, Pattern, Verdict};
+use scalar::{CgroupPattern, GroupName, Id, ProgramPath, Sha256, UnitPattern, UserName};
 
 /// One thing, or a list that is not empty. What was left out is empty; what was left empty is a
 /// mistake, or a condition would be gone that somebody wanted.
@@ -294,148 +296,5 @@ impl<'de> Visitor<'de> for ExeVisitor {
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Exe, A::Error> {
         let ExeMap { path, sha256 } = ExeMap::deserialize(MapAccessDeserializer::new(map))?;
         Ok(Exe(Program { path: path.0.0, sha256: sha256.0.map(|digest| digest.0) }))
-    }
-}
-
-/// A user's or a group's number.
-pub(super) struct Id(u32);
-pub(super) struct UserName(String);
-pub(super) struct GroupName(String);
-pub(super) struct ProgramPath(PathBuf);
-pub(super) struct Sha256([u8; 32]);
-pub(super) struct UnitPattern(Pattern);
-pub(super) struct CgroupPattern(Pattern);
-
-impl Scalar for Id {
-    const EXPECTED: &'static str = "a number from 0 to 4294967295";
-
-    fn judge(text: &str) -> Result<Self, String> {
-        text.parse()
-            .map(Self)
-            .map_err(|_| format!("`{text}` is not a number; names go with `user` and `group`"))
-    }
-}
-
-impl Scalar for UserName {
-    const EXPECTED: &'static str = "a user's name";
-
-    fn judge(text: &str) -> Result<Self, String> {
-        name(text, "uid").map(Self)
-    }
-}
-
-impl Scalar for GroupName {
-    const EXPECTED: &'static str = "a group's name";
-
-    fn judge(text: &str) -> Result<Self, String> {
-        name(text, "gid").map(Self)
-    }
-}
-
-fn name(text: &str, key: &str) -> Result<String, String> {
-    match () {
-        () if text.parse::<u32>().is_ok() => {
-            Err(format!("{text} is a number, not a name: write `{key}: {text}`"))
-        }
-        () if text.is_empty() || text.contains(['*', '?', '\0', ':']) => {
-            Err(format!("`{text}` is not a name"))
-        }
-        () => Ok(text.to_owned()),
-    }
-}
-
-impl Scalar for ProgramPath {
-    const EXPECTED: &'static str = "the whole path of a program";
-
-    fn judge(text: &str) -> Result<Self, String> {
-        let rebuilt: PathBuf =
-            Path::new(text).components().filter(|part| !matches!(part, Component::ParentDir)).collect();
-        match () {
-            () if !text.starts_with('/') || rebuilt.as_os_str() != text || text.contains('\0') => {
-                Err(format!("`{text}` is not {} (no `..`, from `/` on)", Self::EXPECTED))
-            }
-            () if text.contains(['*', '?']) => {
-                Err(format!("`{text}`: a program has no pattern, but one path"))
-            }
-            () => Ok(Self(rebuilt)),
-        }
-    }
-}
-
-impl Scalar for Sha256 {
-    const EXPECTED: &'static str = "64 hexadecimal digits, as sha256sum prints them";
-
-    fn judge(text: &str) -> Result<Self, String> {
-        let mut digest = [0; 32];
-        let is_hex = text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-        for (index, byte) in digest.iter_mut().enumerate().filter(|_| is_hex) {
-            *byte = u8::from_str_radix(&text[2 * index..][..2], 16).expect("these are two digits");
-        }
-        is_hex.then_some(Self(digest)).ok_or_else(|| format!("expected {}", Self::EXPECTED))
-    }
-}
-
-impl UnitPattern {
-    /// Of the units that have processes.
-    pub(super) const SUFFIXES: [&'static str; 2] = [".service", ".scope"];
-}
-
-impl Scalar for UnitPattern {
-    const EXPECTED: &'static str = "the name of a unit, like app.service or worker@*.service";
-
-    fn judge(text: &str) -> Result<Self, String> {
-        let is_fit = |c: char| c.is_ascii_alphanumeric() || r":_.\@-*?".contains(c);
-        let has_suffix =
-            Self::SUFFIXES.iter().any(|suffix| text.len() > suffix.len() && text.ends_with(suffix));
-        if text.chars().all(is_fit) && (has_suffix || text == "*") && !text.starts_with('-') {
-            return Pattern::parse(text).map(Self);
-        }
-        let (stem, suffix) = text.rsplit_once('.').map_or((text, ""), |(stem, suffix)| (stem, suffix));
-        let meant = match suffix {
-            "" => Some(".service"),
-            _ => nearest(&format!(".{suffix}"), Self::SUFFIXES),
-        };
-        Err(match meant.filter(|_| !stem.is_empty() && stem.chars().all(is_fit)) {
-            Some(meant) => format!("`{text}` is no unit that has processes; did you mean `{stem}{meant}`?"),
-            None if suffix.is_empty() => format!("`{text}` is not {}", Self::EXPECTED),
-            None => format!("`{text}` is no unit that has processes: those end in .service or .scope"),
-        })
-    }
-}
-
-impl Scalar for CgroupPattern {
-    const EXPECTED: &'static str = "the path of a control group, like /system.slice/*";
-
-    fn judge(text: &str) -> Result<Self, String> {
-        match text.starts_with(['/', '*']) {
-            true => Pattern::parse(text).map(Self),
-            false => Err(format!("`{text}` is not {}", Self::EXPECTED)),
-        }
-    }
-}
-
-impl Scalar for Pattern {
-    const EXPECTED: &'static str = "a pattern, like stripe/*";
-
-    fn judge(text: &str) -> Result<Self, String> {
-        Self::parse(text)
-    }
-}
-
-impl Scalar for Action {
-    const EXPECTED: &'static str = "the name of an action";
-
-    fn judge(text: &str) -> Result<Self, String> {
-        let found = Self::ALL.into_iter().find(|action| action.name() == text);
-        found.ok_or_else(|| choice(text, "action", &Self::ALL.map(Self::name), &[]))
-    }
-}
-
-impl Scalar for Door {
-    const EXPECTED: &'static str = "the name of a door";
-
-    fn judge(text: &str) -> Result<Self, String> {
-        let found = Self::RULED.into_iter().find(|door| door.name() == text);
-        found.ok_or_else(|| choice(text, "door", &Self::RULED.map(Self::name), &[]))
     }
 }

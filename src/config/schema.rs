@@ -11,10 +11,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use super::provider::ProviderType;
 use super::raw::{Later, Root, Store, StoreMap};
 use super::reaction::{Argument, Signal, Unit};
-use super::rules::{
-    ANYONE, CgroupPattern, Exe, ExeMap, GroupName, Id, Many, MatcherMap, OneOfThem, ProgramPath, Sha256,
-    UnitPattern, UserName,
-};
+use super::rules::scalar::{CgroupPattern, GroupName, Id, ProgramPath, Sha256, UnitPattern, UserName};
+use super::rules::{ANYONE, Exe, ExeMap, Many, MatcherMap, OneOfThem};
 use super::scalar::{
     Bytes, Count, FieldsForm, FilePath, KeySource, Label, Loopback, Mode, ReferenceText, Status, Variable,
 };

@@ -122,7 +122,7 @@ fn layout(
     files: BTreeMap<PathBuf, (Spec, Option<PathBuf>)>,
 ) -> Result<Layout, PlanError> {
     let folders = Ownership { mode: 0o555, ..spec.ownership };
-    Ok(Layout { at: at.to_owned(), templates: Some(absolute(templates)?), spec, files, folders })
+    Ok(Layout { at: mountpoint::canonical(at), templates: Some(absolute(templates)?), spec, files, folders })
 }
 
 /// An option that names somebody whom this machine does not know.

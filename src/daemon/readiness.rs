@@ -32,7 +32,8 @@ pub async fn lacks(current: &Current) -> Vec<(usize, String)> {
 async fn lack(broker: &Arc<Broker>, reference: Reference) -> Option<String> {
     let readings: Vec<_> = reference.dot_as_field().into_iter().chain([reference]).collect();
     let caller = Caller { uid: 0, gid: 0, pid: std::process::id() };
-    match timeout(PATIENCE, broker.values(&caller, Door::Mount, &readings)).await {
+    // The daemon asks for itself: nobody is given anything.
+    match timeout(PATIENCE, broker.values(&caller, Door::Command, &readings)).await {
         Err(_) => Some(format!("`{}`: no answer within {PATIENCE:?}", readings[readings.len() - 1])),
         Ok(Err(error)) => Some(format!("`{}`: {error}", readings[readings.len() - 1])),
         Ok(Ok(outcomes)) if outcomes.iter().any(Result::is_ok) => None,

@@ -295,7 +295,7 @@ impl File {
     }
 
     /// As policy sees it.
-    pub(super) fn as_asked<'a>(&'a self, layout: &'a Layout) -> FileRef<'a> {
+    pub fn as_asked<'a>(&'a self, layout: &'a Layout) -> FileRef<'a> {
         let Spec { ownership, rules, .. } = &self.spec;
         FileRef { mount: &layout.at, path: &self.path, ownership: *ownership, rules: rules.as_deref() }
     }

@@ -2,6 +2,7 @@
 //! secrets go in, a [`Decision`] comes out. Uses the words only.
 
 mod decision;
+mod lint;
 mod matcher;
 mod names;
 mod ownership;
@@ -15,11 +16,12 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 pub use decision::{Decision, Denial, Grant, RuleId};
+pub use lint::{Shadowed, shadowed, shadowed_on_secrets};
 pub use matcher::{Condition, Matcher, Test, Who};
 pub use names::Names;
 pub use ownership::Ownership;
 pub use pattern::Pattern;
-pub use rule::{Origin, Place, Rule, Rules, SecretRule};
+pub use rule::{Naming, Origin, Place, Rule, Rules, SecretRule};
 pub use verb::{Action, Actions, Door, Verdict};
 
 use crate::caller::{Caller, Facts, Identity, Refusal};
@@ -117,11 +119,14 @@ impl Policy {
         rules.flat_map(|rule| rule.who.unknown(&asker)).collect()
     }
 
-    /// The rules that are about one of these secrets, through this door or another.
-    pub fn rules_on<'a>(&'a self, access: &'a Access<'_>) -> impl Iterator<Item = &'a SecretRule> {
-        self.secrets
-            .iter()
-            .filter(|rule| access.keys.iter().any(|key| rule.names(&self.goes(access, key)) != Some(false)))
+    /// The rules on secrets, each with whether it is about one of these in this file.
+    pub fn naming(&self, access: &Access<'_>) -> Vec<(&SecretRule, Naming)> {
+        let goes: Vec<_> = access.keys.iter().map(|key| self.goes(access, key)).collect();
+        let of = |rule: &SecretRule| {
+            let names = goes.iter().map(|goes| rule.naming(goes));
+            names.max().unwrap_or(Naming::No)
+        };
+        self.secrets.iter().map(|rule| (rule, of(rule))).collect()
     }
 
     fn of_secret(&self, asker: &Asker<'_>, access: &Access<'_>, key: &SecretKey) -> (Verdict, By<'_>) {
@@ -160,6 +165,11 @@ fn of_file<'a>(asker: &Asker<'_>, access: &Access<'a>) -> (Verdict, By<'a>) {
 }
 
 impl FileRef<'_> {
+    /// Whether the pattern is about this file.
+    pub fn is_like(&self, pattern: &Pattern) -> bool {
+        InMount { mount: self.mount, path: self.path }.fits(pattern)
+    }
+
     /// Whether it is read like a normal file by whom no rule is about.
     pub fn has_mode_decide(&self) -> bool {
         self.rules.is_none_or(|rules| rules.closed_by().is_none())

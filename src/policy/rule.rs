@@ -50,6 +50,17 @@ pub struct SecretRule {
     pub rule: Rule,
 }
 
+/// Whether a rule on secrets is about one of them on its way into a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Naming {
+    No,
+    /// In other files.
+    Elsewhere,
+    /// The secret is asked for by what it is like, and may have such a name.
+    Perhaps,
+    Here,
+}
+
 impl Origin {
     pub fn new(text: String, place: impl FnOnce() -> Place + Send + 'static) -> Self {
         Self { text, place: LazyLock::new(Box::new(place)) }
@@ -145,18 +156,24 @@ impl SecretRule {
     }
 
     pub(super) fn fits(&self, goes: &Goes<'_>, asker: &Asker<'_>, action: Action) -> Option<bool> {
+        match self.naming(goes) {
+            Naming::No | Naming::Elsewhere => Some(false),
+            Naming::Here => self.rule.fits(asker, action),
+            Naming::Perhaps => self.rule.fits(asker, action).filter(|fits| !fits),
+        }
+    }
+
+    pub(super) fn naming(&self, goes: &Goes<'_>) -> Naming {
         let goes_there = match (self.files.as_slice(), &goes.file) {
             ([], _) => true,
             (_, None) => false,
             (files, Some(file)) => files.iter().any(|pattern| file.fits(pattern)),
         };
-        match (goes_there, self.names(goes)) {
-            (false, _) | (_, Some(false)) => Some(false),
-            (true, Some(true)) => self.rule.fits(asker, action),
-            (true, None) => match self.rule.fits(asker, action) {
-                Some(false) => Some(false),
-                _ => None,
-            },
+        match (self.names(goes), goes_there) {
+            (Some(false), _) => Naming::No,
+            (_, false) => Naming::Elsewhere,
+            (None, true) => Naming::Perhaps,
+            (Some(true), true) => Naming::Here,
         }
     }
 }

@@ -157,7 +157,7 @@ impl Doors<'_> {
     ) -> Result<(), Failure> {
         let written = readings.references.last().filter(|reference| !is_of(&reference.key, unnamed));
         let Some(written) = written else { return Ok(()) };
-        let outcomes = broker.values(&session::caller(), Door::Exec, &readings.references).await?;
+        let outcomes = broker.values(&session::caller(), Door::Command, &readings.references).await?;
         match readings.settle(outcomes) {
             Ok(Ok(_)) => {}
             Ok(Err(lacks)) => {

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use super::access::{self, Seen};
 use super::finding::{Finding, Kind, Place};
 use crate::cli::report::Failure;
 use crate::cli::{exit, output};
@@ -15,6 +16,8 @@ pub(super) struct Report {
     templates: usize,
     findings: BTreeSet<Finding>,
     missing: BTreeMap<Reference, Uses>,
+    /// What a caller would get, if that was asked.
+    access: Option<Vec<Seen>>,
 }
 
 /// A reference that has no value, and who was asked.
@@ -45,6 +48,8 @@ struct All<'a> {
     templates: usize,
     findings: &'a BTreeSet<Finding>,
     missing: Vec<Missing<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    access: Option<&'a Vec<Seen>>,
 }
 
 impl Report {
@@ -55,6 +60,10 @@ impl Report {
 
     pub(super) fn add(&mut self, finding: Finding) {
         self.findings.insert(finding);
+    }
+
+    pub(super) fn see(&mut self, access: Vec<Seen>) {
+        self.access = Some(access);
     }
 
     pub(super) fn add_missing(
@@ -74,6 +83,7 @@ impl Report {
             () if has(Kind::Config) => exit::CONFIG,
             () if has(Kind::Template) => exit::DATA,
             () if !self.missing.is_empty() => exit::NO,
+            () if self.access.as_deref().is_some_and(access::is_denied) => exit::NO,
             () => exit::OK,
         }
     }
@@ -83,7 +93,12 @@ impl Report {
             let missing: Vec<_> =
                 self.missing.iter().map(|(reference, uses)| Missing { reference, uses }).collect();
             let Self { templates, findings, .. } = self;
-            return output::print_json(&All { templates: *templates, findings, missing });
+            return output::print_json(&All {
+                templates: *templates,
+                findings,
+                missing,
+                access: self.access.as_ref(),
+            });
         }
         output::print(self.as_text())
     }
@@ -93,6 +108,7 @@ impl Report {
         let (notes, faults): (Vec<_>, Vec<_>) =
             self.findings.iter().partition(|finding| finding.kind == Kind::Note);
         let parts = [
+            self.access.as_deref().and_then(access::table),
             output::table(&["FAULT AT", "WHAT IS WRONG"], faults.iter().map(|it| row(it))),
             output::table(&["MISSING", "PROVIDER", "USED AT", "WHY"], self.missing.iter().map(missing_row)),
             output::table(&["NOTE AT", "WHAT TO KNOW"], notes.iter().map(|it| row(it))),

@@ -1,3 +1,5 @@
+//! Harmless values stand wherever the real ones can, and hold nothing of them.
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;

@@ -1,0 +1,174 @@
+//! Rules at the real doors: who may read a file of a daemon's mount, what `exec` gives, what becomes
+//! of open handles when the rules change, and that rules with a mistake change nothing.
+
+mod common;
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::process::Command;
+
+use common::{Daemon, STRANGER, TestDaemon, USER, eventually, stdout_of, tool};
+use nix::sys::signal::Signal;
+
+fn config(access: &str, policy: &str) -> String {
+    let files = "  files:\n    f: {access: ";
+    format!(
+        "mounts:\n- at: mnt\n  templates: templates\n  mode: \"0444\"\n{files}{access}}}\npolicy: {policy}\n"
+    )
+}
+
+fn daemon(access: &str, policy: &str) -> Daemon {
+    let daemon = TestDaemon::new().secret("k", "v1").secret("other", "o1");
+    let daemon = daemon.template("f.tpl", "k=<< secrets.k >>\n").template("g.tpl", "o=<< secrets.other >>\n");
+    daemon.config(&config(access, policy)).start()
+}
+
+/// What a user gets of a file; `None` if it is denied.
+#[track_caller]
+fn read_by(daemon: &Daemon, uid: u32, name: &str) -> Option<String> {
+    let mut command = Command::new(tool("setpriv"));
+    let ids = [format!("--reuid={uid}"), format!("--regid={uid}"), "--clear-groups".to_owned()];
+    let output = command.args(ids).arg("cat").arg(daemon.path(name)).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success() || said.contains("Permission denied"), "{said}");
+    output.status.success().then(|| stdout_of(&output))
+}
+
+/// Judged by the daemon that serves, when this returns.
+#[track_caller]
+fn reload(daemon: &Daemon, yaml: &str) -> String {
+    daemon.config(yaml);
+    let output = daemon.run(&["reload", "--socket", "run/control.sock"]);
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+const VALUE: Option<&str> = Some("k=v1\n");
+
+fn seen(daemon: &Daemon, name: &str) -> [Option<String>; 3] {
+    [0, USER, STRANGER].map(|uid| read_by(daemon, uid, name))
+}
+
+fn is(seen: [Option<String>; 3], expected: [Option<&str>; 3]) -> bool {
+    seen.each_ref().map(Option::as_deref) == expected
+}
+
+#[test]
+fn the_first_rule_of_a_file_decides_for_each_reader() {
+    let user = format!("[{{allow: {{uid: {USER}}}}}]");
+    let served = daemon(&user, "[]");
+    assert!(
+        is(seen(&served, "f"), [None, VALUE, None]),
+        "it is allowed to one, and so to nobody else, root included"
+    );
+    assert!(is(seen(&served, "g"), [Some("o=o1\n"); 3]), "the control: the file beside it has no rules");
+    for (access, expected) in [
+        (format!("[{{deny: {{uid: {USER}}}}}]"), [VALUE, None, VALUE]),
+        (format!("[{{deny: {{uid: {USER}}}}}, {{allow: anyone}}]"), [VALUE, None, VALUE]),
+        (format!("[{{allow: anyone}}, {{deny: {{uid: {USER}}}}}]"), [VALUE; 3]),
+        (format!("[{{allow: {{uid: [0, {STRANGER}]}}}}]"), [VALUE, None, VALUE]),
+        (format!("[{{allow: {{gid: {USER}, door: mount}}}}]"), [None, VALUE, None]),
+        ("[]".to_owned(), [VALUE; 3]),
+    ] {
+        let said = reload(&served, &config(&access, "[]"));
+        assert!(said.contains("reloaded"), "{said}");
+        assert!(is(seen(&served, "f"), expected), "{access}: {:?}", seen(&served, "f"));
+    }
+}
+
+#[test]
+fn a_rule_on_a_secret_holds_in_every_file_and_for_exec() {
+    let policy = |files: &str, uid: u32| format!("[{{secrets: k, {files}allow: {{uid: {uid}}}}}]");
+    let served = daemon("[]", &policy("", USER));
+    assert!(is(seen(&served, "f"), [None, VALUE, None]));
+    assert!(is(seen(&served, "g"), [Some("o=o1\n"); 3]), "the control: no rule names its secret");
+    let exec = || served.run(&["exec", "--env", "K=k", "--", "sh", "-c", "echo $K"]);
+    let refused = exec();
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(
+        refused.status.code() == Some(77) && said.contains("secretfs.yaml:8:10: secrets k: allow uid"),
+        "{said}"
+    );
+    let said = reload(&served, &config("[]", &policy("", 0)));
+    assert!(said.contains("other rules on secrets"), "{said}");
+    assert!(is(seen(&served, "f"), [VALUE, None, None]));
+    assert_eq!(stdout_of(&exec()), "v1\n", "the control");
+    reload(&served, &config("[]", &policy("files: f, ", 0)));
+    assert!(is(seen(&served, "f"), [VALUE, None, None]));
+    assert_eq!(exec().status.code(), Some(77), "a variable is no such file");
+    let whole = format!("files: {}/f, ", served.folder().join("mnt").display());
+    reload(&served, &config("[]", &policy(&whole, 0)));
+    assert!(is(seen(&served, "f"), [VALUE, None, None]), "{:?}", seen(&served, "f"));
+    reload(&served, &config("[]", &policy("files: g, ", 0)));
+    assert!(is(seen(&served, "f"), [None; 3]), "it may go into another file only");
+}
+
+#[test]
+fn other_rules_cut_off_what_is_open_and_hold_for_the_next_open() {
+    let served = daemon("[{allow: {uid: 0}}]", "[]");
+    let open = File::open(served.path("f")).unwrap();
+    let read = || {
+        let mut bytes = [0; 16];
+        open.read_at(&mut bytes, 0).map(|length| String::from_utf8_lossy(&bytes[..length]).into_owned())
+    };
+    assert_eq!(read().unwrap(), "k=v1\n");
+    reload(&served, &config(&format!("[{{allow: {{uid: {USER}}}}}]"), "[]"));
+    assert_eq!(read().unwrap_err().raw_os_error(), Some(libc::EACCES));
+    assert!(is(seen(&served, "f"), [None, VALUE, None]));
+    reload(&served, &config("[{allow: {uid: 0}}]", "[]"));
+    assert!(is(seen(&served, "f"), [VALUE, None, None]), "and back");
+    let next = File::open(served.path("f")).unwrap();
+    reload(&served, &config("[{allow: {uid: 0}}]", "[{secrets: k, deny: {uid: 0}}]"));
+    assert_eq!(
+        next.read_at(&mut [0; 16], 0).unwrap_err().raw_os_error(),
+        Some(libc::EACCES),
+        "by a rule on a secret"
+    );
+}
+
+#[test]
+fn rules_with_a_mistake_change_nothing() {
+    let good = "[{allow: {uid: 0}}]";
+    let served = daemon(good, "[]");
+    for (access, policy, says) in [
+        ("[{allow: {user: no-such-user}}]", "[]", "there is no user `no-such-user`"),
+        ("[{allow: {group: no-such-group}}]", "[]", "there is no group `no-such-group`"),
+        ("[{allow: {unit: app}}]", "[]", "did you mean `app.service`?"),
+        ("[{allow: {role: nobody}}]", "[]", "there is no role `nobody`"),
+        ("[{permit: anyone}]", "[]", "unknown key `permit`"),
+        ("[{allow: anyone, actions: reed}]", "[]", "did you mean `read`?"),
+        ("[{allow: anyone}]", "[{secrets: \"a/**\", allow: anyone}]", "did you mean `a/*`?"),
+        (
+            "[{allow: anyone}]",
+            "[{secrets: k, allow: {user: no-such-user}}]",
+            "there is no user `no-such-user`",
+        ),
+    ] {
+        let said = reload(&served, &config(access, policy));
+        assert!(said.contains(says) && said.contains("secretfs.yaml:"), "{access} {policy}: {said}");
+        assert!(is(seen(&served, "f"), [VALUE, None, None]), "{access} {policy}: the old rules stay");
+    }
+    served.signal(Signal::SIGHUP);
+    eventually("a line in the log", || served.stderr().contains("config_reload_failed").then_some(()));
+    reload(&served, &config("[{allow: anyone}]", "[]"));
+    assert!(is(seen(&served, "f"), [VALUE; 3]), "the control: without a mistake they are taken");
+}
+
+#[test]
+fn a_daemon_does_not_start_under_rules_with_a_mistake() {
+    let daemon = TestDaemon::new().secret("k", "v1").template("f.tpl", "k=<< secrets.k >>\n");
+    let refused = daemon.config(&config("[]", "[{secrets: k, deny: {user: no-such-user}}]")).refused();
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(
+        said.contains("secretfs.yaml:8:36: ") && said.contains("there is no user `no-such-user`"),
+        "{said}"
+    );
+}
+
+/// What the daemon waits for is given to nobody.
+#[test]
+fn rules_do_not_keep_a_daemon_from_being_ready() {
+    let yaml = config("[]", "[{secrets: k, deny: anyone}]") + "ready: [k]\n";
+    let daemon = TestDaemon::new().secret("k", "v1").template("f.tpl", "k=<< secrets.k >>\n");
+    let served = daemon.config(&yaml).start();
+    assert!(is(seen(&served, "f"), [None; 3]));
+}
