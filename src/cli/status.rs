@@ -3,7 +3,7 @@
 use super::client::{Client, Reach};
 use super::report::Failure;
 use super::{Common, exit, output};
-use crate::control::wire::{Mount, Provider, Status};
+use crate::control::wire::{Identity, Mount, Provider, Status};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -38,6 +38,7 @@ fn text(status: &Status) -> String {
         status.worker, status.worker_starts
     ));
     lines.push(format!("memory    {}", if status.memory_is_locked { LOCKED } else { NOT_LOCKED }));
+    lines.push(format!("identity  {}", identity(&status.identity)));
     lines.push(format!("take-over {}", if status.can_resume { RESUMES } else { REMOUNTS }));
     let mounts = ["MOUNT", "FILES", "NODES", "HANDLES", "READERS", "STALE"];
     let providers = ["PROVIDER", "STATE", "BREAKER"];
@@ -53,6 +54,13 @@ const LOCKED: &str = "locked: no value can be swapped out";
 const NOT_LOCKED: &str = "not locked: values could be swapped out";
 const RESUMES: &str = "a new worker goes on where the last one was";
 const REMOUNTS: &str = "a new worker mounts anew: this kernel does not send requests again";
+
+fn identity(identity: &Identity) -> String {
+    match &identity.hidden {
+        None => format!("level {}", identity.level),
+        Some(hidden) => format!("level {}, but {hidden}", identity.level),
+    }
+}
 
 fn readiness(status: &Status) -> String {
     match status.readiness.ready {

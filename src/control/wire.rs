@@ -28,10 +28,22 @@ pub struct Status {
     pub memory_is_locked: bool,
     /// Whether the kernel can send requests again to a successor.
     pub can_resume: bool,
+    /// How well readers are told apart.
+    #[serde(default)]
+    pub identity: Identity,
     pub readiness: Readiness,
     pub mounts: Vec<Mount>,
     pub providers: Vec<Provider>,
     pub last_reload: Option<Reload>,
+}
+
+/// What rules about readers can rely on here.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Identity {
+    /// `L1`, `L2` or `L3`, by the kernel.
+    pub level: String,
+    /// Why programs cannot be known; none if they can.
+    pub hidden: Option<String>,
 }
 
 /// Whether all mounts answer and all that `ready:` names is there.

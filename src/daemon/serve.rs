@@ -10,7 +10,7 @@ use tracing_appender::non_blocking::WorkerGuard;
 
 use crate::fs::{SecretFs, session};
 use crate::ledger::Ledger;
-use crate::sys::{allocator, hardening, namespace};
+use crate::sys::{allocator, hardening, identity, namespace};
 
 /// Where filesystems are served.
 #[derive(Clone)]
@@ -35,8 +35,13 @@ impl Server {
         Ok(Self { runtime: runtime()?, memory_is_locked, _log: log })
     }
 
-    /// Says what is weaker here than elsewhere.
+    /// Says how well readers are known, and what is weaker here than elsewhere.
     pub fn warn(&self) {
+        let sight = identity::sight();
+        tracing::info!(level = %sight.level, "readers are told apart");
+        if let Some(hidden) = sight.hides() {
+            tracing::warn!("{hidden}");
+        }
         if !self.memory_is_locked {
             tracing::warn!(
                 "memory could not be locked (no CAP_IPC_LOCK, and a memlock limit): values could be swapped out"

@@ -110,7 +110,10 @@ impl Nodes {
         let seen = nodes.map(|node| {
             let view = |view: &View| match view {
                 View::Real => "everybody".to_owned(),
-                View::Reader(name) => name.replace('\0', " "),
+                View::Reader(class) => class.replace('\0', " "),
+                View::Placeholder(class) => {
+                    format!("placeholder {}", class.replace('\0', " ")).trim_end().to_owned()
+                }
             };
             let (view, outcome) = match &node.content {
                 Content::Bare(_) => ("denied".to_owned(), Outcome::Errno(Errno::ACCES, "denied".to_owned())),

@@ -9,12 +9,12 @@ use std::sync::{Arc, MutexGuard, RwLock};
 use super::errno::Errno;
 use super::handle::Handle;
 use super::tree::{DirId, File, FileId, Layout, Tree, TreeError};
-use super::{Attr, SecretFs};
+use super::{Attr, SecretFs, request};
 use crate::broker::Broker;
 use crate::caller::{Caller, Facts, Identity};
 use crate::policy::{Access, Action, Decision, Denial, Door, Grant};
 use crate::secret::SecretKey;
-use crate::sys::peer;
+use crate::sys::{identity, peer};
 use crate::template::Template;
 
 /// Never changes. One tree takes the place of another within the same generation when templates
@@ -132,7 +132,7 @@ impl SecretFs {
     /// Whether the rules let the reader of an open handle go on. The open has decided, until there
     /// are other rules: then each handle is judged once more.
     pub(super) fn still_may(&self, caller: &Caller, handle: &Handle) -> bool {
-        if caller.uid != handle.uid {
+        if caller.uid != handle.uid || !is_own(caller, handle) {
             return false;
         }
         if handle.generation.load(Ordering::Relaxed) == self.generations.number() {
@@ -157,6 +157,21 @@ impl SecretFs {
     pub fn flush(&self) {
         self.now().broker.flush();
     }
+}
+
+/// Whether the request is of the thread that it comes from: not of a device of the kernel's, or of
+/// another filesystem, that the file was handed to. Who has opened it, has been asked then.
+fn is_own(caller: &Caller, handle: &Handle) -> bool {
+    if handle.thread.load(Ordering::Relaxed) == caller.pid {
+        return true;
+    }
+    let refusal = identity::gather(caller, Facts::CREDENTIALS).err();
+    if let Some(refusal) = refusal {
+        request::span(caller).in_scope(|| tracing::info!(reason = %refusal, "denied"));
+        return false;
+    }
+    handle.thread.store(caller.pid, Ordering::Relaxed);
+    true
 }
 
 impl Change<'_> {

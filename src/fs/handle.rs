@@ -2,7 +2,7 @@
 //! Each is kept for the next process, with how far its OPEN has come. Uses `ledger`.
 
 use std::collections::HashMap;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::nodes::NodeId;
@@ -15,6 +15,8 @@ pub struct Handle {
     pub uid: u32,
     /// The generation that let the reader go on last.
     pub generation: AtomicU64,
+    /// The thread that was last seen to read with credentials of its own; 0 is none.
+    pub thread: AtomicU32,
     /// For the next process.
     pub record: Option<Record>,
 }
@@ -94,7 +96,8 @@ impl Handles {
             self.uncertain().insert(request, id);
         }
         // Its reader is judged by the rules of this process first.
-        let handle = Handle { node, snapshot, uid, generation: AtomicU64::new(0), record: Some(record) };
+        let (generation, thread) = (AtomicU64::new(0), AtomicU32::new(0));
+        let handle = Handle { node, snapshot, uid, generation, thread, record: Some(record) };
         self.table().insert(id, Arc::new(handle));
     }
 

@@ -2,7 +2,7 @@
 //! kernel has no path to look up: a bound single file, `O_PATH`, `/proc/self/fd`. Uses `render`.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU32, AtomicU64};
 
 use tracing::{Instrument, Level};
 
@@ -134,7 +134,8 @@ impl SecretFs {
     ) -> u64 {
         self.note_reader(now, caller, place, &snapshot);
         let (uid, generation) = (caller.uid, AtomicU64::new(now.number));
-        self.handles.insert(self.ledger(), Handle { node, snapshot, uid, generation, record: None })
+        let thread = AtomicU32::new(caller.pid);
+        self.handles.insert(self.ledger(), Handle { node, snapshot, uid, generation, thread, record: None })
     }
 
     /// OPEN without a LOOKUP just before, for the second time: there is no path to look up (a

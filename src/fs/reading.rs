@@ -87,11 +87,7 @@ impl SecretFs {
     }
 
     fn edition(&self, file: &File, place: &Place, snapshot: &Snapshot) -> Arc<Edition> {
-        let view = match &place.view {
-            View::Real => Arc::from(""),
-            View::Reader(name) => name.clone(),
-        };
-        snapshot.edition(self.ledger().key(), file.id, &file.path, view)
+        snapshot.edition(self.ledger().key(), file.id, &file.path, place.view.name())
     }
 
     pub fn has_readers(&self, file: FileId) -> bool {
@@ -183,9 +179,9 @@ impl SecretFs {
         }
         // Everybody's view is rendered for nobody in particular; another for one of its readers.
         let ProcessId { pid, .. } = reading.process;
-        let caller = match place.view {
-            View::Real => nobody(),
-            View::Reader(_) => Caller { uid: reading.uid, gid: reading.gid, pid },
+        let caller = match place.view.is_common() {
+            true => nobody(),
+            false => Caller { uid: reading.uid, gid: reading.gid, pid },
         };
         let rendered = self.rendered_in_time(caller, now.clone(), file.clone()).await;
         let snapshot = match &rendered {
@@ -272,8 +268,7 @@ impl Current {
 }
 
 fn place_of(edition: &Edition) -> Place {
-    let view = if edition.view.is_empty() { View::Real } else { View::Reader(edition.view.clone()) };
-    Place { file: edition.file, view }
+    Place { file: edition.file, view: View::named(&edition.view) }
 }
 
 /// The readers of one file, as reactions see them.

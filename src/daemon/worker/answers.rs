@@ -13,13 +13,15 @@ use super::super::message::{Past, Report};
 use super::super::reload::{Last, ReloadError, Reloader, Summary};
 use super::seen;
 use crate::clock::{Clock, SystemClock};
-use crate::control::wire::{Explained, Mount, Provider, Reader, Readiness, Reload, Reloaded, Status};
+use crate::control::wire::{
+    Explained, Identity, Mount, Provider, Reader, Readiness, Reload, Reloaded, Status,
+};
 use crate::control::{Daemon, Kind, Refused};
 use crate::fs::{SecretFs, session};
 use crate::metrics;
 use crate::provider::BoxFuture;
-use crate::sys::limits;
 use crate::sys::link::Link;
+use crate::sys::{identity, limits};
 
 const TICK: Duration = Duration::from_millis(10);
 
@@ -129,6 +131,11 @@ fn refused(error: ReloadError) -> Refused {
     }
 }
 
+fn known() -> Identity {
+    let sight = identity::sight();
+    Identity { level: sight.level.name().to_owned(), hidden: sight.hides_programs().map(str::to_owned) }
+}
+
 impl Daemon for Answers {
     fn status(&self) -> BoxFuture<'_, Status> {
         Box::pin(async {
@@ -147,6 +154,7 @@ impl Daemon for Answers {
                 worker_started_at: self.since,
                 memory_is_locked: self.memory_is_locked,
                 can_resume: current.mounts.iter().all(|it| session::can_resume(&it.fs)),
+                identity: known(),
                 readiness: self.readiness(),
                 mounts: self.mounts(),
                 providers,

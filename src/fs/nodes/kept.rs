@@ -11,7 +11,7 @@ use crate::ledger::{Kept, Kind, Ledger, Record};
 
 const BARE: u64 = 0;
 const PLACED: u64 = 1;
-const OF_READER: u64 = 2;
+const OF_VIEW: u64 = 2;
 
 /// Keeps what a node stands for.
 pub(super) fn keep(ledger: &Ledger, id: NodeId, content: &Content) -> Option<Record> {
@@ -25,12 +25,9 @@ pub(super) fn keep(ledger: &Ledger, id: NodeId, content: &Content) -> Option<Rec
         Content::Filled(place, snapshot) => (place, snapshot.fingerprint(ledger.key())),
         Content::Wiped(place, print) => (place, *print),
     };
-    let (view, bytes) = match &place.view {
-        View::Real => (PLACED, &[][..]),
-        View::Reader(key) => (OF_READER, key.as_bytes()),
-    };
+    let view = if place.view == View::Real { PLACED } else { OF_VIEW };
     let [a, b, c, d] = print.to_words();
-    ledger.keep(Kind::Node, id, &[view, place.file, a, b, c, d], bytes)
+    ledger.keep(Kind::Node, id, &[view, place.file, a, b, c, d], place.view.name().as_bytes())
 }
 
 /// What a node stood for.
@@ -40,7 +37,7 @@ fn content(kept: &Kept) -> Option<Content> {
         [view, file, a, b, c, d] => {
             let view = match view {
                 PLACED => View::Real,
-                OF_READER => View::Reader(std::str::from_utf8(&kept.bytes).ok()?.into()),
+                OF_VIEW => View::named(&std::str::from_utf8(&kept.bytes).ok()?.into()),
                 _ => return None,
             };
             Some(Content::Wiped(Place { file, view }, Fingerprint::from_words([a, b, c, d])))

@@ -68,9 +68,9 @@ fn gather_with(
     }
     let held = Held::new(sight, caller, facts);
     held.check(caller)?;
-    let cgroup = if facts.touches(OF_CGROUP) { held.cgroup() } else { None };
+    let cgroup = if facts.touches(OF_CGROUP) && sight.has_proc { held.cgroup() } else { None };
     let mut identity = Identity {
-        process: if facts.has(Facts::PROCESS) { held.process() } else { None },
+        process: if facts.has(Facts::PROCESS) && sight.has_proc { held.process() } else { None },
         pidfd: if facts.has(Facts::PROCESS) { held.number() } else { None },
         real_uid: held.credentials.as_ref().map(|it| it.real_uid),
         groups: held.status.as_ref().map(|status| status.groups.clone()),
@@ -81,7 +81,7 @@ fn gather_with(
         cgroup,
         ..unknown
     };
-    if facts.has(Facts::EXE) {
+    if facts.has(Facts::EXE) && sight.has_proc {
         identity.userns = held.user_namespace();
         let Some(exe) = held.exe(facts, digest) else { return Ok(None) };
         // Who cannot be asked whether it is traced, may be.
@@ -118,7 +118,7 @@ impl<'a> Held<'a> {
         let pidfd = if sight.level == Level::L1 { None } else { Pidfd::of(thread) };
         let info = pidfd.as_ref().filter(|_| sight.level == Level::L3).and_then(Pidfd::info);
         let wants_status = info.is_none() || facts.touches(Facts::GROUPS | Facts::EXE);
-        let status = if wants_status { Status::of(thread) } else { None };
+        let status = if wants_status && sight.has_proc { Status::of(thread) } else { None };
         let credentials = info.map(Credentials::from).or_else(|| status.as_ref().map(Credentials::from));
         Self { sight, thread, pidfd, credentials, status }
     }
@@ -126,7 +126,10 @@ impl<'a> Held<'a> {
     /// That the request is the thread's own. Where `/proc` hides the thread from us and the kernel
     /// is too old to be asked otherwise, the request has to be taken at its word.
     fn check(&self, caller: &Caller) -> Result<(), Refusal> {
-        let Some(it) = &self.credentials else { return Ok(()) };
+        let is_hidden = self.sight.level < Level::L3 && self.sight.hides().is_some();
+        let Some(it) = &self.credentials else {
+            return if is_hidden { Ok(()) } else { Err(Refusal::Changed) };
+        };
         if self.is_of_kernel(it) {
             return Err(Refusal::KernelThread);
         }

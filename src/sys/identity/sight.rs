@@ -2,20 +2,24 @@
 
 use std::fs;
 use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::process;
 use std::sync::OnceLock;
 
 use super::pidfd::Pidfd;
 use super::stat::Stat;
 use crate::caller::Level;
+use crate::sys::namespace::is_first_of_pids;
 use crate::sys::probe::has_capability;
 
 pub struct Sight {
     pub level: Level,
+    /// Whether `/proc` is that of our pid namespace: else its numbers mean other processes.
+    pub(super) has_proc: bool,
     /// Whether the programs of other users can be known.
     pub sees_exes: bool,
     /// Whether processes of other users are in `/proc` at all (`hidepid`).
-    pub sees_others: bool,
+    pub(super) sees_others: bool,
     /// Where the unified hierarchy of control groups is mounted.
     pub(super) groups: Option<PathBuf>,
     pub(super) user_namespace: Option<Stat>,
@@ -27,8 +31,6 @@ pub struct Sight {
 const CAP_SYS_PTRACE: u32 = 19;
 const FIRST: u32 = 1;
 pub(super) const KTHREADD: u32 = 2;
-/// The number of the first pid namespace, on every kernel.
-const INITIAL: &str = "pid:[4026531836]";
 
 pub fn sight() -> &'static Sight {
     static SIGHT: OnceLock<Sight> = OnceLock::new();
@@ -37,35 +39,45 @@ pub fn sight() -> &'static Sight {
 
 impl Sight {
     pub(super) fn find() -> Self {
-        let sees_others = fs::metadata(format!("/proc/{FIRST}")).is_ok();
-        let namespace = fs::read_link("/proc/self/ns/pid").unwrap_or_default();
+        let has_proc =
+            fs::read_link("/proc/self").is_ok_and(|own| own.to_str() == Some(&process::id().to_string()));
+        let sees_others = has_proc && fs::metadata(format!("/proc/{FIRST}")).is_ok();
         Self {
             level: level(),
+            has_proc,
             sees_exes: sees_others && has_capability(CAP_SYS_PTRACE),
             sees_others,
             groups: groups_of(&fs::read_to_string("/proc/self/mountinfo").unwrap_or_default()),
             user_namespace: found("/proc/self/ns/user"),
-            has_kernel_threads: namespace == Path::new(INITIAL),
+            has_kernel_threads: is_first_of_pids(),
         }
     }
 
-    /// What rules cannot rely on here, each with what to do about it.
-    pub fn lacks(&self) -> Vec<&'static str> {
-        let lacks = [
-            (!self.sees_others).then_some(
-                "/proc hides the processes of others (hidepid): units, groups and programs are unknown; \
-                 give the daemon CAP_SYS_PTRACE or its group (gid= of /proc)",
+    /// What is hidden here from all rules, with what to do about it.
+    pub fn hides(&self) -> Option<&'static str> {
+        match (self.has_proc, self.sees_others) {
+            (false, _) => Some(
+                "/proc is of another pid namespace: programs, units and groups of readers are unknown; \
+                 mount the one of this namespace there",
             ),
-            (self.sees_others && !self.sees_exes).then_some(
-                "programs of other users are unknown without CAP_SYS_PTRACE: rules with `exe` allow nobody",
+            (true, false) => Some(
+                "/proc hides the processes of others (hidepid): programs, units and groups of readers are \
+                 unknown; give the daemon CAP_SYS_PTRACE",
             ),
-        ];
-        lacks.into_iter().flatten().collect()
+            (true, true) => None,
+        }
+    }
+
+    /// The same, and what is hidden from rules on programs alone.
+    pub fn hides_programs(&self) -> Option<&'static str> {
+        let without_capability =
+            "programs of other users are unknown without CAP_SYS_PTRACE: a rule with `exe` allows nobody";
+        self.hides().or((!self.sees_exes).then_some(without_capability))
     }
 }
 
 fn level() -> Level {
-    let Some(own) = Pidfd::of(std::process::id()) else { return Level::L1 };
+    let Some(own) = Pidfd::of(process::id()) else { return Level::L1 };
     if own.info().is_some() { Level::L3 } else { Level::L2 }
 }
 
@@ -98,11 +110,14 @@ mod tests {
 
     #[test]
     fn what_is_not_seen_is_told() {
-        let lacks = |sees_exes, sees_others| {
-            Sight { sees_exes, sees_others, groups: None, ..Sight::find() }.lacks().concat()
+        let hides = |has_proc, sees_others, sees_exes| {
+            let sight = Sight { has_proc, sees_others, sees_exes, groups: None, ..Sight::find() };
+            (sight.hides().unwrap_or_default(), sight.hides_programs().unwrap_or_default())
         };
-        assert_eq!(lacks(true, true), "");
-        assert!(lacks(false, true).contains("CAP_SYS_PTRACE: rules with `exe`"));
-        assert!(lacks(false, false).contains("hidepid"));
+        assert_eq!(hides(true, true, true), ("", ""));
+        let (all, programs) = hides(true, true, false);
+        assert!(all.is_empty() && programs.contains("`exe` allows nobody"));
+        assert!(hides(true, false, false).0.contains("hidepid"));
+        assert!(hides(false, false, false).1.contains("of another pid namespace"));
     }
 }

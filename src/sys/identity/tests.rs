@@ -103,3 +103,26 @@ fn a_digest_is_waited_for_once() {
     assert!(first.is_none() && sum.is_some());
     assert_eq!(then.unwrap().exe.unwrap().sha256, sum);
 }
+
+#[test]
+#[ignore = "measuring"]
+fn cost() {
+    let _ = sight();
+    for (name, facts) in [
+        ("none", Facts::NONE),
+        ("credentials", Facts::CREDENTIALS),
+        ("process", Facts::PROCESS),
+        ("unit", Facts::UNIT),
+        ("groups", Facts::GROUPS),
+        ("exe", Facts::EXE),
+        ("all", ALL),
+    ] {
+        let caller = own_thread();
+        let _ = gather(&caller, facts);
+        let t = std::time::Instant::now();
+        for _ in 0..20000 {
+            let _ = gather(&caller, facts).unwrap();
+        }
+        println!("{name}: {:?}", t.elapsed() / 20000);
+    }
+}
