@@ -141,6 +141,36 @@ fn a_container_reads_as_its_own_user_and_sees_each_rotation() {
     assert!(container.ask("echo x >/app/f").contains("Read-only file system"));
 }
 
+/// Both bind the one file, and so the one node of it: each opens it with its own view, as long as
+/// nobody has it open with the other.
+#[test]
+fn two_containers_with_one_single_file_each_see_their_own_view() {
+    let rules = format!("access: [{{allow: {{uid: {USER}}}}}, {{placeholder: {{uid: [0, {STRANGER}]}}}}]");
+    let daemon = TestDaemon::new()
+        .config(&format!("mounts:\n- {{at: mnt, templates: templates, mode: \"0444\", {rules}}}\n"))
+        .secret("k", value(1))
+        .template("app/f.tpl", "<< secrets.k >>")
+        .start();
+    let (mut real, mut masked) = (bound(&daemon, USER), bound(&daemon, STRANGER));
+    let harmless = masked.cat("/app/f");
+    assert!(!harmless.is_empty() && !harmless.contains("++"), "{harmless}");
+    for number in 2..8 {
+        daemon.store().set("k", value(number));
+        assert_eq!((real.cat("/single"), real.cat("/app/f")), (value(number), value(number)));
+        let (single, folder) = (masked.cat("/single"), masked.cat("/app/f"));
+        assert!(single == folder && !single.contains("++"), "{single}");
+    }
+    real.ask("exec 3</single");
+    assert!(masked.cat("/single").contains("Permission denied"), "the node holds the other view");
+    assert!(!masked.cat("/app/f").contains("++"), "by its path there is another node");
+    assert_eq!(real.ask("busybox cat <&3; exec 3<&-"), value(7));
+    // A moment after the close nobody has it open.
+    let again =
+        eventually("its view again", || Some(masked.cat("/single")).filter(|it| !it.contains("denied")));
+    assert!(!again.contains("++"), "{again}");
+    assert_eq!(real.cat("/single"), value(7));
+}
+
 /// What is read meanwhile is right, and nothing fails.
 #[test]
 fn a_container_reads_on_while_the_daemon_is_killed_upgraded_and_restarted() {

@@ -53,6 +53,7 @@ impl Daemon for StandIn {
                 worker_started_at: Timestamp::UNIX_EPOCH,
                 memory_is_locked: false,
                 can_resume: true,
+                identity: Default::default(),
                 readiness: self.readiness(),
                 mounts: vec![Mount {
                     at: "/run/app".into(),

@@ -7,13 +7,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use common::USER;
+use common::{USER, become_user};
 use jiff::Timestamp;
+use nix::unistd::gettid;
 use secretfs::broker::{Broker, Environment};
 use secretfs::caller::Caller;
 use secretfs::fs::SecretFs;
@@ -87,10 +88,17 @@ struct Served {
     templates: TempDir,
 }
 
-/// Stands for a thread of some process: each has its own steps.
+/// A thread that waits for ever, as one whose request is held: each has its own steps.
 fn caller(uid: u32) -> Caller {
-    static THREADS: AtomicU32 = AtomicU32::new(1_000_000_000);
-    Caller { uid, gid: uid, pid: THREADS.fetch_add(1, Ordering::Relaxed) }
+    let (tell, told) = mpsc::channel();
+    thread::spawn(move || {
+        become_user(uid);
+        tell.send(gettid().as_raw().unsigned_abs()).unwrap();
+        loop {
+            thread::park();
+        }
+    });
+    Caller { uid, gid: uid, pid: told.recv().unwrap() }
 }
 
 fn broker_of(value: &'static str, asked: &Arc<AtomicUsize>) -> Arc<Broker> {

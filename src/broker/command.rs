@@ -3,15 +3,15 @@
 
 use std::sync::Arc;
 
-use crate::caller::{Caller, Facts, Identity};
+use crate::caller::{Caller, Facts};
 use crate::nearest::nearest;
 use crate::policy::{Access, Action, Decision, Door, Grant};
 use crate::resolver::Resolved;
 use crate::secret::{Absent, FieldName, Reference, SecretBytes, SecretKey, SecretVersion, Uses};
-use crate::sys::peer;
+use crate::sys::identity;
 use crate::template::{Kind, Template, TemplateError};
 
-use super::{Broker, Error};
+use super::{Broker, Error, shown};
 
 /// A value, and where it is counted that somebody is given it.
 pub struct Found {
@@ -42,15 +42,16 @@ impl Lack {
 }
 
 impl Broker {
-    /// Yes, with its proof, for a command of this caller.
+    /// Yes, with its proof, for a command of this caller; perhaps for placeholders only.
     pub fn grant(&self, caller: &Caller, door: Door, keys: &[SecretKey]) -> Result<Grant, Error> {
-        let mut who = Identity::of(*caller);
-        if self.facts(caller, None).has(Facts::GROUPS) {
-            who.groups = peer::groups(caller);
-        }
-        match self.judge(&who, &Access { door, action: Action::Read, file: None, keys }) {
-            Decision::Granted(grant) => Ok(grant),
-            Decision::Placeholder(grant) => Err(Error::Denied(grant.denied())),
+        // No rule is about who holds the key.
+        let facts = if door == Door::Command { Facts::NONE } else { self.facts(caller, None) };
+        let decision = match identity::gather(caller, facts) {
+            Ok(who) => self.judge(&who, &Access { door, action: Action::Read, file: None, keys }),
+            Err(refusal) => Decision::refused(refusal),
+        };
+        match decision {
+            Decision::Granted(grant) | Decision::Placeholder(grant) => Ok(grant),
             Decision::Denied(denial) => Err(Error::Denied(denial)),
         }
     }
@@ -64,7 +65,7 @@ impl Broker {
     ) -> Result<Vec<Result<Found, Lack>>, Error> {
         let keys: Vec<SecretKey> = references.iter().map(|reference| reference.key.clone()).collect();
         let grant = self.grant(caller, door, &keys)?;
-        let resolved = self.resolver.resolve(&grant, &keys).await?;
+        let resolved = shown(&grant, self.resolver.resolve(&grant, &keys).await?);
         Ok(references.iter().map(|reference| value(reference, &resolved)).collect())
     }
 
@@ -76,7 +77,7 @@ impl Broker {
         template: &Template,
     ) -> Result<Vec<TemplateError>, Error> {
         let grant = self.grant(caller, door, template.keys())?;
-        let resolved = self.resolver.resolve(&grant, template.keys()).await?;
+        let resolved = shown(&grant, self.resolver.resolve(&grant, template.keys()).await?);
         let names = self.resolver.names().await;
         Ok(self
             .with_inputs(template, None, &resolved, |inputs| template.missing(inputs))

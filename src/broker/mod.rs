@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use sha2::Sha256;
 
 use crate::caller::{Caller, Facts, Identity};
+use crate::fields::placeholder;
 use crate::metrics::{self, Gauge};
 use crate::policy::{Access, Decision, FileRef, Grant, Policy};
 use crate::provider::{Provider, Pulse, unhurried};
@@ -135,7 +136,7 @@ impl Broker {
         self.check_environment(template)?;
         let mut keys = template.eager().to_vec();
         loop {
-            let resolved = self.resolver.resolve_but(grant, &keys, held).await?;
+            let resolved = shown(grant, self.resolver.resolve_but(grant, &keys, held).await?);
             match self.render_once(template, reader, &resolved)? {
                 Rendered::Done(bytes) => return Ok(Rendering::new(bytes, resolved)),
                 // Each round adds at least one of the template's keys, so this ends.
@@ -251,6 +252,15 @@ impl Broker {
         }
         mac.finalize().into_bytes().into()
     }
+}
+
+/// What the caller is shown of the values: them, or harmless ones.
+fn shown(grant: &Grant, mut resolved: Resolved) -> Resolved {
+    if !grant.shows_real() {
+        let found = resolved.answers.values_mut().filter_map(|answer| answer.as_mut().ok());
+        found.for_each(|version| *version = Arc::new(placeholder(version)));
+    }
+    resolved
 }
 
 /// One rendering less is under way when it goes.

@@ -35,11 +35,9 @@ impl Server {
         Ok(Self { runtime: runtime()?, memory_is_locked, _log: log })
     }
 
-    /// Says how well readers are known, and what is weaker here than elsewhere.
+    /// Says what is weaker here than elsewhere.
     pub fn warn(&self) {
-        let sight = identity::sight();
-        tracing::info!(level = %sight.level, "readers are told apart");
-        if let Some(hidden) = sight.hides() {
+        if let Some(hidden) = identity::sight().hides() {
             tracing::warn!("{hidden}");
         }
         if !self.memory_is_locked {

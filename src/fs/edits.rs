@@ -132,9 +132,11 @@ impl SecretFs {
         self.edits.done.store(seen, Ordering::Release);
         self.watch_folders(&tree);
         let is_other = |file: &&Arc<File>| tree.file(file.id).is_none_or(|now| !Arc::ptr_eq(now, file));
+        let rules_stay = before.broker.policy() == self.now().broker.policy();
         let others: BTreeSet<_> = before.tree.files().filter(is_other).map(|file| file.id).collect();
-        if let Some(kernel) = self.kernel.get().filter(|_| !others.is_empty()) {
-            let open = self.nodes().open_of(&others);
+        if let Some(kernel) = self.kernel.get().filter(|_| !others.is_empty() || !rules_stay) {
+            // Who has mapped a file reads what the kernel keeps, and is asked again without it.
+            let open = self.nodes().open_of(|file| !rules_stay || others.contains(&file));
             open.into_iter().for_each(|node| kernel.forget_content(node));
         }
         self.edits.edited().extend(others);

@@ -9,6 +9,7 @@ use crate::broker::Class;
 pub struct Errno(pub i32);
 
 impl Errno {
+    pub const IO: Self = Self(libc::EIO);
     pub const ACCES: Self = Self(libc::EACCES);
     pub const NOENT: Self = Self(libc::ENOENT);
     pub const NOTDIR: Self = Self(libc::ENOTDIR);

@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use super::errno::Errno;
 use super::nodes::{Content, Nodes, View};
-use super::render::nobody;
 use super::snapshot::Failure;
 use super::tree::{File, FileId};
+use super::whom::Whom;
 use super::{Generation, SecretFs};
 use crate::broker::Versions;
 use crate::reactions::Reacted;
@@ -57,7 +57,8 @@ impl SecretFs {
     pub async fn explain(self: &Arc<Self>, path: &Path) -> Option<Explained> {
         let now = self.now();
         let file = now.tree.files().find(|file| *file.path == *path)?.clone();
-        let rendered = self.rendered_in_time(nobody(), now.clone(), file.clone()).await;
+        let rendered =
+            self.rendered_in_time(Whom::Nobody { shows_real: true }, now.clone(), file.clone()).await;
         let (outcome, versions) = match rendered {
             Ok(Some(wanted)) => (Outcome::Size(wanted.snapshot.size()), wanted.snapshot.versions()),
             Ok(None) => (Outcome::Errno(Errno::ACCES, "denied".to_owned()), Versions::default()),

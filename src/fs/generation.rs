@@ -10,12 +10,10 @@ use super::errno::Errno;
 use super::handle::Handle;
 use super::tree::{DirId, File, FileId, Layout, Tree, TreeError};
 use super::{Attr, SecretFs, request};
-use crate::broker::Broker;
-use crate::caller::{Caller, Facts, Identity};
-use crate::policy::{Access, Action, Decision, Denial, Door, Grant};
+use crate::broker::{Broker, Error};
+use crate::caller::{Caller, Facts};
 use crate::secret::SecretKey;
 use crate::sys::{identity, peer};
-use crate::template::Template;
 
 /// Never changes. One tree takes the place of another within the same generation when templates
 /// come or go.
@@ -57,24 +55,6 @@ impl Generation {
 
     pub(super) fn may_enter(&self, caller: &Caller, bits: u16) -> bool {
         self.layout.folders.allows(caller, &|gid| peer::in_group(caller, gid), bits)
-    }
-
-    pub(super) fn judge(&self, caller: &Caller, file: &File, template: &Template) -> Result<Grant, Denial> {
-        self.judge_keys(caller, file, template.keys())
-    }
-
-    fn judge_keys(&self, caller: &Caller, file: &File, keys: &[SecretKey]) -> Result<Grant, Denial> {
-        let asked = file.as_asked(&self.layout);
-        let mut who = Identity::of(*caller);
-        if self.broker.facts(caller, Some(&asked)).has(Facts::GROUPS) {
-            who.groups = peer::groups(caller);
-        }
-        let access = Access { door: Door::Mount, action: Action::Read, file: Some(asked), keys };
-        match self.broker.judge(&who, &access) {
-            Decision::Granted(grant) => Ok(grant),
-            Decision::Placeholder(grant) => Err(grant.denied()),
-            Decision::Denied(denial) => Err(denial),
-        }
     }
 }
 
@@ -140,9 +120,12 @@ impl SecretFs {
         }
         let now = self.now();
         let Some(id) = self.nodes().get(handle.node).map(|node| node.content.file()) else { return false };
-        let template = handle.snapshot.template();
-        let keys = template.as_ref().map_or(&[][..], |template| template.keys());
-        let may = now.tree.file(id).is_some_and(|file| now.judge_keys(caller, file, keys).is_ok());
+        let Some(file) = now.tree.file(id) else { return false };
+        let may = match keys_of(&now, file, handle) {
+            Ok(keys) => now.judge(caller, file, &keys),
+            Err(_) => return false,
+        };
+        let may = may.is_ok_and(|grant| grant.shows_real() || !handle.shows_real);
         if may {
             handle.generation.store(now.number, Ordering::Relaxed);
         }
@@ -172,6 +155,17 @@ fn is_own(caller: &Caller, handle: &Handle) -> bool {
     }
     handle.thread.store(caller.pid, Ordering::Relaxed);
     true
+}
+
+/// The secrets in what a handle reads. After a change of processes only the file itself tells.
+fn keys_of(now: &Generation, file: &File, handle: &Handle) -> Result<Vec<SecretKey>, Error> {
+    let known = handle.snapshot.template();
+    let template = match known {
+        Some(template) => Ok(template),
+        None if now.broker.policy().rules().is_empty() => return Ok(Vec::new()),
+        None => file.source.ready().unwrap_or_else(|| file.source.load()).template.clone(),
+    };
+    Ok(template?.keys().to_vec())
 }
 
 impl Change<'_> {

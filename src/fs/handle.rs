@@ -13,6 +13,7 @@ pub struct Handle {
     pub node: NodeId,
     pub snapshot: Arc<Snapshot>,
     pub uid: u32,
+    pub shows_real: bool,
     /// The generation that let the reader go on last.
     pub generation: AtomicU64,
     /// The thread that was last seen to read with credentials of its own; 0 is none.
@@ -90,14 +91,14 @@ impl Handles {
         self.uncertain().remove(&request)
     }
 
-    pub fn restore(&self, inherited: Inherited, snapshot: Arc<Snapshot>) {
+    pub fn restore(&self, inherited: Inherited, snapshot: Arc<Snapshot>, shows_real: bool) {
         let Inherited { id, node, uid, request, record, .. } = inherited;
         if request != ANSWERED {
             self.uncertain().insert(request, id);
         }
         // Its reader is judged by the rules of this process first.
         let (generation, thread) = (AtomicU64::new(0), AtomicU32::new(0));
-        let handle = Handle { node, snapshot, uid, generation, thread, record: Some(record) };
+        let handle = Handle { node, snapshot, uid, shows_real, generation, thread, record: Some(record) };
         self.table().insert(id, Arc::new(handle));
     }
 

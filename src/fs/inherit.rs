@@ -59,7 +59,10 @@ impl SecretFs {
 
     fn reopen(&self, handle: Inherited, snapshots: &HashMap<u64, Arc<Snapshot>>) -> Option<()> {
         let snapshot = snapshots.get(&handle.snapshot)?;
-        self.nodes().reopen(handle.node, snapshot).then(|| self.handles.restore(handle, snapshot.clone()))
+        let mut nodes = self.nodes();
+        let is_there = nodes.reopen(handle.node, snapshot);
+        let shows_real = nodes.get(handle.node).is_some_and(|node| node.content.shows_real());
+        is_there.then(|| self.handles.restore(handle, snapshot.clone(), shows_real))
     }
 
     /// The kernel does not know this node any more: nobody has it open either.

@@ -28,6 +28,7 @@ pub mod source;
 pub mod tree;
 pub mod unmount;
 pub mod watch;
+mod whom;
 mod wire;
 
 use std::ffi::OsStr;
@@ -36,12 +37,11 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::SystemTime;
 
 use crate::broker::Broker;
-use crate::caller::Caller;
+use crate::caller::{Caller, Facts};
 use crate::ledger::Ledger;
-use crate::policy::Ownership;
+use crate::policy::{Grant, Ownership};
 use crate::provider::BoxFuture;
 use crate::reactions::Reactions;
-use crate::sys::peer;
 use crate::template::Template;
 use deadline::Deadlines;
 use edits::Edits;
@@ -226,8 +226,8 @@ impl SecretFs {
     fn lookup_ready(&self, now: &Generation, caller: &Caller, file: &File) -> Option<Attr> {
         let loaded = file.source.ready()?;
         let template = loaded.template.as_ref().ok()?;
-        let place = match now.judge(caller, file, template) {
-            Ok(_) => Place { file: file.id, view: view_of(caller, template) },
+        let place = match now.judge_at_once(caller, file, template.keys(), Facts::NONE)? {
+            Ok(grant) => Place { file: file.id, view: view_of(caller, template, &grant) },
             Err(_) => return Some(self.looked_bare(caller, file)),
         };
         let sets = self.sets.of(file, template);
@@ -325,11 +325,13 @@ impl SecretFs {
         if bits & libc::X_OK != 0 {
             return Err(Errno::ACCES);
         }
-        let file = self.now().file(self.nodes().get(id).ok_or(Errno::STALE)?.content.file())?;
-        let is_known = caller.pid != 0;
-        let readable =
-            is_known && file.spec.ownership.allows(caller, &|gid| peer::in_group(caller, gid), 0o4);
-        if bits & libc::R_OK == 0 || readable { Ok(()) } else { Err(Errno::ACCES) }
+        let (now, file) = (self.now(), self.nodes().get(id).ok_or(Errno::STALE)?.content.file());
+        let file = now.file(file)?;
+        let template = file.source.last().and_then(|loaded| loaded.template.clone().ok());
+        let keys = template.as_ref().map_or(&[][..], |template| template.keys());
+        // What would have to be waited for, the open says.
+        let readable = || now.judge_at_once(caller, &file, keys, Facts::NONE).is_none_or(|it| it.is_ok());
+        if bits & libc::R_OK == 0 || readable() { Ok(()) } else { Err(Errno::ACCES) }
     }
 
     /// The text of [`REASON`]: why the caller's last open of this node failed. Never a value; who
@@ -390,10 +392,9 @@ fn empty(id: NodeId, file: &File) -> Attr {
     }
 }
 
-/// Everybody shares one view, unless the template asks who reads.
-fn view_of(caller: &Caller, template: &Template) -> View {
-    match render::reader_of(caller, template) {
-        None => View::Real,
-        Some(reader) => View::Reader(render::view_key(&reader)),
-    }
+/// All who get the real values share one view, and all who do not; unless the template asks who
+/// reads.
+fn view_of(caller: &Caller, template: &Template, grant: &Grant) -> View {
+    let reader = render::reader_of(caller, template);
+    View::of(reader.as_ref().map(render::view_key), grant.shows_real())
 }

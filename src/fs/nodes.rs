@@ -7,7 +7,7 @@ mod kept;
 mod steps;
 mod sweep;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Instant;
@@ -341,9 +341,9 @@ impl Nodes {
     }
 
     /// The nodes of these files that somebody has open.
-    pub fn open_of(&self, files: &BTreeSet<FileId>) -> Vec<NodeId> {
+    pub fn open_of(&self, is_wanted: impl Fn(FileId) -> bool) -> Vec<NodeId> {
         let open = self.nodes.iter().filter(|(_, node)| node.handles > 0);
-        open.filter(|(_, node)| files.contains(&node.content.file())).map(|(id, _)| *id).collect()
+        open.filter(|(_, node)| is_wanted(node.content.file())).map(|(id, _)| *id).collect()
     }
 }
 

@@ -12,9 +12,11 @@ use super::nodes::{Content, FIRST_NODE, NodeId, Nodes, Place, Reserved, Step};
 use super::sets::Sighting;
 use super::snapshot::Snapshot;
 use super::tree::File;
+use super::whom::Whom;
 use super::{Generation, Reply, SecretFs, request, tree, view_of};
-use crate::caller::Caller;
+use crate::caller::{Caller, Facts};
 use crate::metrics;
+use crate::policy::Grant;
 use crate::provider::unhurried;
 use crate::template::Template;
 
@@ -90,12 +92,12 @@ impl SecretFs {
         let now = self.now();
         // What was looked up again is not refused once more because the config changed meanwhile.
         let looked_at = if looked_again { snapshot.template() } else { None };
-        let template = match admit(&now, caller, place.file, looked_at) {
-            Ok(template) => template,
+        let (template, grant) = match admit(&now, caller, place.file, looked_at) {
+            Ok(admitted) => admitted,
             Err(Errno::STALE) => return Some(refuse(&mut self.nodes(), id, caller)),
             Err(errno) => return Some(Err(errno)),
         };
-        let own_view = place.view == view_of(caller, &template);
+        let own_view = place.view == view_of(caller, &template, &grant);
         let sighting =
             Sighting { now: &now, caller, place: &place, template: &template, snapshot: &snapshot };
         if !own_view || !self.may_see(&sighting, just_looked, looked_again) {
@@ -134,8 +136,9 @@ impl SecretFs {
     ) -> u64 {
         self.note_reader(now, caller, place, &snapshot);
         let (uid, generation) = (caller.uid, AtomicU64::new(now.number));
-        let thread = AtomicU32::new(caller.pid);
-        self.handles.insert(self.ledger(), Handle { node, snapshot, uid, generation, thread, record: None })
+        let (thread, shows_real) = (AtomicU32::new(caller.pid), place.view.shows_real());
+        let handle = Handle { node, snapshot, uid, shows_real, generation, thread, record: None };
+        self.handles.insert(self.ledger(), handle)
     }
 
     /// OPEN without a LOOKUP just before, for the second time: there is no path to look up (a
@@ -144,7 +147,15 @@ impl SecretFs {
         let file = self.nodes().get(id).ok_or(Errno::STALE)?.content.file();
         let now = self.now();
         let file = now.file(file)?;
-        match self.rendered_in_time(caller, now.clone(), file.clone()).await {
+        let sighted = match unhurried(|| now.sight(&caller, &file)) {
+            Ok(sighted) => sighted,
+            Err(refusal) => {
+                log_denied(&now, &caller, file.id, &refusal.to_string());
+                return Err(Errno::ACCES);
+            }
+        };
+        match self.rendered_in_time(Whom::Caller(caller), now.clone(), file.clone()).await {
+            Ok(Some(_)) if !unhurried(|| sighted.is_still()) => Err(Errno::IO),
             Ok(Some(rendered)) => {
                 let snapshot = self.hand_over(id, &file, &rendered.place, rendered.snapshot).await?;
                 Ok(self.handle(&now, &caller, id, &rendered.place, snapshot))
@@ -197,20 +208,22 @@ impl SecretFs {
     }
 }
 
-/// The file's template as it was loaded last, or this one, if the caller may open the file.
+/// The file's template as it was loaded last, or this one, with the proof that the caller may open
+/// the file.
 fn admit(
     now: &Generation,
     caller: &Caller,
     file: tree::FileId,
     looked_at: Option<Arc<Template>>,
-) -> Result<Arc<Template>, Errno> {
+) -> Result<(Arc<Template>, Grant), Errno> {
     let file = now.file(file)?;
     let template = match file.source.last() {
         Some(loaded) => loaded.template.clone().map_err(|error| Errno::from(error.class()))?,
         None => looked_at.ok_or(Errno::STALE)?,
     };
-    match now.judge(caller, &file, &template) {
-        Ok(_) => Ok(template),
+    // What is not known at once, the LOOKUP finds out.
+    match now.judge_at_once(caller, &file, template.keys(), Facts::CREDENTIALS).ok_or(Errno::STALE)? {
+        Ok(grant) => Ok((template, grant)),
         Err(denial) => {
             log_denied(now, caller, file.id, &denial.reason);
             Err(Errno::ACCES)

@@ -10,9 +10,9 @@ use tokio::time::timeout;
 
 use super::judging::Judging;
 use super::nodes::{Place, View};
-use super::render::nobody;
 use super::snapshot::Snapshot;
 use super::tree::{File, FileId};
+use super::whom::Whom;
 use super::{Generation, SecretFs};
 use crate::broker::Broker;
 use crate::caller::Caller;
@@ -179,11 +179,11 @@ impl SecretFs {
         }
         // Everybody's view is rendered for nobody in particular; another for one of its readers.
         let ProcessId { pid, .. } = reading.process;
-        let caller = match place.view.is_common() {
-            true => nobody(),
-            false => Caller { uid: reading.uid, gid: reading.gid, pid },
+        let whom = match place.view.is_common() {
+            true => Whom::Nobody { shows_real: place.view.shows_real() },
+            false => Whom::Caller(Caller { uid: reading.uid, gid: reading.gid, pid }),
         };
-        let rendered = self.rendered_in_time(caller, now.clone(), file.clone()).await;
+        let rendered = self.rendered_in_time(whom, now.clone(), file.clone()).await;
         let snapshot = match &rendered {
             Ok(Some(wanted)) if wanted.place == *place => Some(&wanted.snapshot),
             _ => None,

@@ -14,6 +14,7 @@ use super::errno::Errno;
 use super::nodes::{NodeId, Place, View};
 use super::snapshot::{Failure, Snapshot};
 use super::tree::File;
+use super::whom::{Judged, Whom};
 use super::{Attr, Generation, SecretFs, empty, filled, request};
 use crate::broker::{Broker, Error, Rendering};
 use crate::caller::Caller;
@@ -53,7 +54,7 @@ struct Flight {
 /// What a rendering is made from.
 pub(super) struct Job {
     pub(super) now: Arc<Generation>,
-    pub(super) caller: Caller,
+    pub(super) whom: Whom,
     pub(super) file: Arc<File>,
     pub(super) place: Place,
     pub(super) template: Arc<Template>,
@@ -83,7 +84,8 @@ impl SecretFs {
         reply: impl FnOnce(Attr) + Send + 'static,
     ) {
         let (this, of) = (self.clone(), file.clone());
-        self.render_in_time(caller, now, file, move |outcome| reply(this.looked(&caller, &of, outcome)));
+        let whom = Whom::Caller(caller);
+        self.render_in_time(whom, now, file, move |outcome| reply(this.looked(&caller, &of, outcome)));
     }
 
     /// `stat` does not fail because a rendering does: then the node is empty, and its OPEN carries
@@ -130,10 +132,13 @@ impl SecretFs {
     ) -> Result<Attr, Errno> {
         let now = self.now();
         let file = now.file(place.file)?;
-        // Everybody's view is kept current for nobody in particular; another can be rendered only
-        // for its own reader.
-        let reader = if place.view == View::Real { nobody() } else { caller };
-        let Ok(Some(rendered)) = self.rendered_in_time(reader, now, file.clone()).await else {
+        // A view that many share is kept current for nobody in particular; another can be rendered
+        // only for its own reader.
+        let whom = match place.view.is_common() {
+            true => Whom::Nobody { shows_real: place.view.shows_real() },
+            false => Whom::Caller(caller),
+        };
+        let Ok(Some(rendered)) = self.rendered_in_time(whom, now, file.clone()).await else {
             return Ok(empty(id, &file));
         };
         let is_own = rendered.place == place;
@@ -145,36 +150,36 @@ impl SecretFs {
     /// file's deadline, whatever a disk or a provider does.
     fn render_in_time(
         self: &Arc<Self>,
-        caller: Caller,
+        whom: Whom,
         now: Arc<Generation>,
         file: Arc<File>,
         then: impl FnOnce(InTime) + Send + 'static,
     ) {
         let (limit, unknown) = (file.spec.deadline, Place { file: file.id, view: View::Real });
         let late = Err((unknown, Error::Timeout(limit)));
-        let span = request::span(&caller);
+        let span = request::span(&whom.caller());
         let told = span.clone();
         let answer = self.deadlines.answer_within(limit, late, move |it| told.in_scope(|| then(it)));
         let this = self.clone();
-        work(async move { answer(this.rendered(&caller, now, &file).await) }.instrument(span));
+        work(async move { answer(this.rendered(whom, now, &file).await) }.instrument(span));
     }
 
     /// The same for who awaits it.
     pub(super) async fn rendered_in_time(
         self: &Arc<Self>,
-        caller: Caller,
+        whom: Whom,
         now: Arc<Generation>,
         file: Arc<File>,
     ) -> InTime {
         let unknown = Place { file: file.id, view: View::Real };
         let (tell, told) = oneshot::channel();
-        self.render_in_time(caller, now, file, move |outcome| drop(tell.send(outcome)));
+        self.render_in_time(whom, now, file, move |outcome| drop(tell.send(outcome)));
         told.await.unwrap_or(Err((unknown, Error::Internal("the rendering was lost"))))
     }
 
-    async fn rendered(&self, caller: &Caller, now: Arc<Generation>, file: &Arc<File>) -> InTime {
+    async fn rendered(&self, whom: Whom, now: Arc<Generation>, file: &Arc<File>) -> InTime {
         let unknown = Place { file: file.id, view: View::Real };
-        let prepared = self.prepare_job(caller, now, file).await.map_err(|error| (unknown, error))?;
+        let prepared = self.prepare_job(whom, now, file).await.map_err(|error| (unknown, error))?;
         let Some(job) = prepared else { return Ok(None) };
         match self.snapshot(&job).await {
             Ok((node, snapshot)) => Ok(Some(Wanted { node, snapshot, place: job.place })),
@@ -185,7 +190,7 @@ impl SecretFs {
     /// Loads the template and asks policy. `None`: the caller may not read the file.
     async fn prepare_job(
         &self,
-        caller: &Caller,
+        whom: Whom,
         now: Arc<Generation>,
         file: &Arc<File>,
     ) -> Result<Option<Job>, Error> {
@@ -193,25 +198,14 @@ impl SecretFs {
         let template = match &loaded.template {
             Ok(template) => template.clone(),
             // Who could not read the file learns nothing about its template.
-            Err(_) if !file.spec.ownership.allows(caller, &|gid| peer::in_group(caller, gid), 0o4) => {
-                return Ok(None);
-            }
+            Err(_) if whom.judged(&now, file, &[]).is_err() => return Ok(None),
             Err(error) => return Err(error.clone()),
         };
-        let Ok(grant) = now.judge(caller, file, &template) else { return Ok(None) };
-        let reader = reader_of(caller, &template);
-        let view = reader.as_ref().map_or(View::Real, |reader| View::Reader(view_key(reader)));
+        let Ok(grant) = whom.judged(&now, file, template.keys()) else { return Ok(None) };
+        let reader = reader_of(&whom.caller(), &template);
+        let view = View::of(reader.as_ref().map(view_key), grant.shows_real());
         let place = Place { file: file.id, view };
-        Ok(Some(Job {
-            now,
-            caller: *caller,
-            file: file.clone(),
-            place,
-            template,
-            edited: loaded.edited,
-            reader,
-            grant,
-        }))
+        Ok(Some(Job { now, whom, file: file.clone(), place, template, edited: loaded.edited, reader, grant }))
     }
 
     pub(super) async fn load_in_time(self: &Arc<Self>, file: &Arc<File>) -> Result<(), Error> {
@@ -321,9 +315,11 @@ impl SecretFs {
     }
 }
 
-/// Who reads everything, and is no reader: root, as this process.
-pub(super) fn nobody() -> Caller {
-    Caller { uid: 0, gid: 0, pid: std::process::id() }
+impl Job {
+    /// Whether it may have another file too.
+    pub(super) fn judge(&self, file: &File, template: &Template) -> Judged {
+        self.whom.judged(&self.now, file, template.keys())
+    }
 }
 
 /// Does what may block in a thread that may, at once; what has to be waited for, in the pool.

@@ -81,6 +81,7 @@ pub struct Metrics {
     pub in_flight: Gauge,
     pub coalesced: Counter,
     pub stale_handles: Counter,
+    pub identity_changed: Counter,
 
     pub provider_calls: Labelled<Counter, 1>,
     pub provider_errors: Labelled<Counter, 2>,
@@ -147,6 +148,10 @@ impl Metrics {
             stale_handles: b.counter(
                 "stale_handles",
                 "Opens served the older snapshot that another handle of a bound file still used",
+            ),
+            identity_changed: b.counter(
+                "identity_changed",
+                "Opens refused because their process was not what it was when it asked; it should stay 0",
             ),
 
             provider_calls: b.counters("provider_calls", "Calls to a provider behind its cache", ["provider"]),

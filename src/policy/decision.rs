@@ -103,6 +103,11 @@ impl Grant {
         &self.rule
     }
 
+    /// The same without the values themselves.
+    pub fn masked(self) -> Self {
+        Self { shows_real: false, ..self }
+    }
+
     /// For a door that has no placeholders to give: then there is nothing.
     pub fn denied(self) -> Denial {
         Denial::new(self.rule)

@@ -75,7 +75,7 @@ fn case_17_a_reader_of_another_pid_namespace_gets_nothing() {
     let line: Vec<_> =
         [mount.get_program()].into_iter().chain(mount.get_args()).map(|it| it.to_str().unwrap()).collect();
     let script = format!(
-        "{} 2>stderr >stdout & until grep -q ready stdout; do sleep 0.05; done
+        "touch stdout; {} 2>stderr >stdout & until grep -q ready stdout; do sleep 0.05; done
         {program} read mnt/all; echo ready; read line; kill -TERM $!; wait $!",
         line.join(" ")
     );
@@ -97,4 +97,43 @@ fn case_17_a_reader_of_another_pid_namespace_gets_nothing() {
     assert_eq!(outside, "read: errno EACCES\n");
     let stderr = fs::read_to_string(store.folder().join("stderr")).unwrap();
     assert!(stderr.contains("pid namespace"), "{stderr}");
+}
+
+/// A daemon that sees no other processes, in a mount namespace with such a `/proc`.
+#[test]
+fn case_16_where_processes_are_hidden_no_rule_on_programs_allows_anybody() {
+    let store = prepared(TestMount::new());
+    let folder = store.folder().display().to_string();
+    let program = placed(store.folder(), "reader").display().to_string();
+    let config = format!(
+        "mounts:\n- at: mnt\n  templates: templates\n  mode: \"0444\"\n  files:\n    \
+         slow: {{access: [{{deny: {{uid: 1}}}}]}}\n    \
+         only: {{access: [{{allow: {{exe: {program}}}}}]}}\n    \
+         shells: {{access: [{{deny: {{exe: /bin/false}}}}]}}\nproviders: {{p: {{type: exec, command: [./program]}}}}\n"
+    );
+    fs::write(store.folder().join("secretfs.yaml"), config).unwrap();
+    let mount = store.command_of(&["--config", "secretfs.yaml", "mount"]);
+    let line: Vec<_> =
+        [mount.get_program()].into_iter().chain(mount.get_args()).map(|it| it.to_str().unwrap()).collect();
+    let read = |with: &str| {
+        let script = format!(
+            "mount -t proc -o hidepid=2,gid={STRANGER} proc /proc; 
+            : >stdout; {with} {} 2>stderr >stdout & until grep -q ready stdout; do sleep 0.05; done
+            for file in all only shells; do {program} as mnt/$file {USER}; done
+            kill -TERM $!; wait $!",
+            line.join(" ")
+        );
+        let mut inside = Command::new(tool("unshare"));
+        let inside = inside.args(["--mount", "sh", "-c", &script]).current_dir(&folder);
+        let said = text(inside.output().unwrap());
+        (said, fs::read_to_string(store.folder().join("stderr")).unwrap())
+    };
+    let (said, stderr) = read("setpriv --bounding-set -sys_ptrace --inh-caps -sys_ptrace --");
+    let denied = "read: errno EACCES\n";
+    assert_eq!(said, format!("read: {VALUE}\n{denied}{denied}"), "{stderr}");
+    assert!(stderr.contains("hidepid"), "{stderr}");
+    let (said, stderr) = read("");
+    let allowed = format!("read: {VALUE}\n");
+    assert_eq!(said, allowed.repeat(3), "the control: with CAP_SYS_PTRACE\n{stderr}");
+    assert!(!stderr.contains("hidepid"), "{stderr}");
 }

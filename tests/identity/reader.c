@@ -19,17 +19,36 @@ static void await(pid_t child) {
 }
 
 /* A page that cannot be had is a signal for who touches it, but an errno for who has it written. */
-static void say_mapped(int fd) {
+static void say_memory(const char *who, void *map, size_t size) {
     int pipes[2];
     char bytes[4096];
-    struct stat stat;
-    fstat(fd, &stat);
-    off_t size = stat.st_size;
-    void *map = mmap(NULL, (size_t)size, PROT_READ, MAP_PRIVATE, fd, 0);
-    ssize_t count = map == MAP_FAILED || pipe(pipes) ? -1 : write(pipes[1], map, (size_t)size);
+    ssize_t count = map == MAP_FAILED || pipe(pipes) ? -1 : write(pipes[1], map, size);
     if (count > 0)
         count = read(pipes[0], bytes, sizeof bytes);
-    say("mapped", count < 0 ? -errno : count, bytes);
+    say(who, count < 0 ? -errno : count, bytes);
+    close(pipes[0]), close(pipes[1]);
+}
+
+static void *map_of(int fd, size_t *size) {
+    struct stat stat;
+    fstat(fd, &stat);
+    *size = (size_t)stat.st_size;
+    return mmap(NULL, *size, PROT_READ, MAP_SHARED, fd, 0);
+}
+
+static void say_mapped(int fd) {
+    size_t size;
+    void *map = map_of(fd, &size);
+    say_memory("mapped", map, size);
+}
+
+static void keep_mapped(void) {
+    char line[64];
+    size_t size;
+    void *map = map_of(open(file, O_RDONLY), &size);
+    say_memory("kept", map, size);
+    while (fgets(line, sizeof line, stdin))
+        say_memory("kept", map, size);
 }
 
 /* Sends a descriptor to a process of another uid, which also inherits one. */
@@ -183,7 +202,6 @@ int main(int count, char **args) {
         say_fd("nine", 9);
     else if (!strcmp(how, "wait")) {
         char line[64];
-        puts("waits"), fflush(stdout);
         while (fgets(line, sizeof line, stdin))
             say_file("read", file);
     } else if (!strcmp(how, "keep")) {
@@ -192,7 +210,9 @@ int main(int count, char **args) {
         say_fd("kept", fd);
         while (fgets(line, sizeof line, stdin))
             say_fd("kept", fd);
-    } else if (!strcmp(how, "since"))
+    } else if (!strcmp(how, "keep-mapped"))
+        keep_mapped();
+    else if (!strcmp(how, "since"))
         dprintf(1, "ran after %ld ms\n", milliseconds() - atol(args[2]));
     else if (!strcmp(how, "hand-on"))
         hand_on();

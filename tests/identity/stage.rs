@@ -20,13 +20,15 @@ impl Stage {
         Self::with("")
     }
 
-    /// With more keys of the one mount, indented by two.
+    /// With more of the mount's files, indented by four; PLACE is the folder of our programs.
     pub(crate) fn with(settings: &str) -> Self {
+        let mount = prepared(TestMount::new());
+        let settings = settings.replace("PLACE", &mount.folder().display().to_string());
         let config = format!(
             "providers: {{p: {{type: exec, command: [./program]}}}}\nmounts:\n- at: mnt\n  templates: templates\n  \
              mode: \"0444\"\n  files:\n    own: {{owner: {USER}, mode: \"0400\"}}\n{settings}"
         );
-        Self { mount: prepared(TestMount::new()).config(&config).start() }
+        Self { mount: mount.config(&config).start() }
     }
 
     pub(crate) fn file(&self, name: &str) -> String {
@@ -59,6 +61,8 @@ pub(crate) fn prepared(mount: TestMount) -> TestMount {
         .secret("pw", VALUE)
         .template("own.tpl", "<< secrets.pw >>")
         .template("all.tpl", "<< secrets.pw >>")
+        .template("only.tpl", "<< secrets.pw >>")
+        .template("shells.tpl", "<< secrets.pw >>")
         .template("reader.tpl", "<< reader.uid >>|<< secrets.pw >>")
         .template("slow.tpl", "<< secret('p:slow') >>")
 }
@@ -72,7 +76,7 @@ pub(crate) fn placed(folder: &Path, name: &str) -> PathBuf {
     path
 }
 
-fn compiled(name: &str) -> PathBuf {
+pub(crate) fn compiled(name: &str) -> PathBuf {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(compile).join(name)
 }
@@ -80,9 +84,10 @@ fn compiled(name: &str) -> PathBuf {
 fn compile() -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("identity-{}", std::process::id()));
     fs::create_dir_all(&folder).unwrap();
-    let builds: [(&str, &str, &[&str]); 4] = [
+    let builds: [(&str, &str, &[&str]); 5] = [
         ("reader", "reader.c", &["-pthread"]),
         ("ring", "ring.c", &[]),
+        ("soak", "soak.c", &["-O1"]),
         // Its last steps must not need anything that is mapped elsewhere.
         ("forge", "forge.c", &["-O2", "-fno-stack-protector", "-fcf-protection=none"]),
         ("preload.so", "preload.c", &["-shared", "-fPIC"]),

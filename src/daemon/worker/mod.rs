@@ -34,7 +34,7 @@ use crate::control::BindError;
 use crate::metrics;
 use crate::reactions::Reactions;
 use crate::sys::link::Link;
-use crate::sys::{lease, signal};
+use crate::sys::{identity, lease, signal};
 use answers::Answers;
 use mounts::{Before, Fate, Kept, Maker, Planned};
 use numbers::{End, Numbered, Numbers};
@@ -122,6 +122,7 @@ impl Worker {
         link.wait_at_most(HEARING)?;
         let server = Server::start(setup.log)?;
         server.warn();
+        tracing::info!(level = identity::level().name(), "readers are told apart");
         let (path, choice) = (setup.config.to_owned(), setup.choice);
         let first = begin(&path, &choice, &before)?;
         Ok(Self { link, server, path, choice, first, past: before.past, is_careful: before.is_deadly })

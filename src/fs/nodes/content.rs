@@ -83,6 +83,16 @@ impl Content {
         }
     }
 
+    /// Whether there may be real values in it.
+    pub fn shows_real(&self) -> bool {
+        match self {
+            Self::Bare(_) => false,
+            Self::Failed(place, _) | Self::Filled(place, _) | Self::Wiped(place, _) => {
+                place.view.shows_real()
+            }
+        }
+    }
+
     pub(super) fn holds(&self, snapshot: &Arc<Snapshot>) -> bool {
         matches!(self, Self::Filled(_, held) if Arc::ptr_eq(held, snapshot))
     }
@@ -94,7 +104,7 @@ mod tests {
 
     #[test]
     fn a_view_has_one_name() {
-        for class in [None, Some("0\00\0None\0None".into())] {
+        for class in [None, Some("7\x007\x00None".into())] {
             for shows_real in [true, false] {
                 let view = View::of(class.clone(), shows_real);
                 assert_eq!(View::named(&view.name()), view);

@@ -99,7 +99,7 @@ impl SecretFs {
     /// pid namespace: it sees what is current.
     pub(super) fn reader_of_sets(&self, job: &Job) -> Option<(ProcessId, Vec<SetId>)> {
         let sets = self.sets.of(&job.file, &job.template);
-        let process = if sets.is_empty() { None } else { peer::process(&job.caller) };
+        let process = if sets.is_empty() { None } else { peer::process(&job.whom.caller()) };
         process.map(|process| (process, sets))
     }
 
@@ -126,7 +126,7 @@ impl SecretFs {
             return Ok(moment);
         }
         let moment = self.newest_moment(job, set).await?;
-        self.sets.pin(process, job.caller.uid, set, job.file.id, moment.clone())?;
+        self.sets.pin(process, job.whom.caller().uid, set, job.file.id, moment.clone())?;
         Ok(moment)
     }
 
@@ -158,7 +158,7 @@ impl SecretFs {
             let loaded = file.source.ready().unwrap_or_else(|| unhurried(|| file.source.load()));
             // What is wrong with a template is told to who opens its file.
             let Ok(template) = &loaded.template else { continue };
-            if let Ok(own) = job.now.judge(&job.caller, file, template) {
+            if let Ok(own) = job.judge(file, template) {
                 grant = grant.and(&own);
                 keys.extend(template.keys().iter().cloned());
             }

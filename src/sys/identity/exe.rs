@@ -28,11 +28,15 @@ const WRITABLE_BY_OTHERS: u16 = 0o022;
 impl Program {
     /// Also of a thread whose process has lost its first one.
     pub(super) fn of(thread: u32) -> Option<Self> {
-        let link = format!("/proc/{thread}/exe");
-        let file = open(Path::new(&link), OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).ok()?;
+        let file = held(thread)?;
         let stat = Stat::of(file.as_fd()).ok()?;
         let path = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).ok()?;
         Some(Self { file, stat, path })
+    }
+
+    /// What it is now, without its path.
+    pub(super) fn held(thread: u32) -> Option<Stat> {
+        Stat::of(held(thread)?.as_fd()).ok()
     }
 
     pub(super) fn exe(&self) -> Exe {
@@ -47,6 +51,11 @@ impl Program {
         let is_safe = is_owned && self.stat.mode & WRITABLE_BY_OTHERS == 0 && self.stat.links > 0;
         is_safe && found_at(&self.path).is_some_and(|found| found.is_same_file(&self.stat))
     }
+}
+
+fn held(thread: u32) -> Option<OwnedFd> {
+    let link = format!("/proc/{thread}/exe");
+    open(Path::new(&link), OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).ok()
 }
 
 /// What is at this path, as far as the kernel knows without asking anybody.

@@ -5,13 +5,16 @@
 mod cgroup;
 mod digest;
 mod exe;
+mod memory;
 mod pidfd;
+mod proc;
 mod sight;
 mod stat;
 mod status;
+mod threads;
 
-use std::fs;
 use std::os::fd::AsFd;
+use std::sync::Arc;
 
 use crate::caller::{Caller, Exe, Fact, Facts, Identity, Level, Namespace, ProcessId, Refusal};
 use exe::Program;
@@ -34,6 +37,7 @@ pub fn gather_at_once(caller: &Caller, facts: Facts) -> Result<Option<Identity>,
 
 /// Whether the caller is still what it was: for who has let time pass.
 pub fn still(identity: &Identity, facts: Facts) -> Result<(), Refusal> {
+    memory::forget(identity.caller.pid);
     let now = gather(&identity.caller, facts)?;
     if now == *identity { Ok(()) } else { Err(Refusal::Changed) }
 }
@@ -66,6 +70,9 @@ fn gather_with(
     if facts == Facts::NONE {
         return Ok(Some(unknown));
     }
+    if let Some(identity) = memory::recall(sight, caller, facts) {
+        return Ok(Some(identity));
+    }
     let held = Held::new(sight, caller, facts);
     held.check(caller)?;
     let cgroup = if facts.touches(OF_CGROUP) && sight.has_proc { held.cgroup() } else { None };
@@ -87,6 +94,9 @@ fn gather_with(
         // Who cannot be asked whether it is traced, may be.
         identity.exe = exe.filter(|_| held.status.is_some());
     }
+    if let Some(credentials) = &held.credentials {
+        memory::keep(&identity, facts, credentials);
+    }
     Ok(Some(identity))
 }
 
@@ -98,11 +108,12 @@ fn known<T>(cgroup: &Option<String>, part: impl Fn(&str) -> Fact<T>) -> Fact<T> 
 struct Held<'a> {
     sight: &'a Sight,
     thread: u32,
-    pidfd: Option<Pidfd>,
+    pidfd: Option<Arc<Pidfd>>,
     credentials: Option<Credentials>,
     status: Option<Status>,
 }
 
+#[derive(Clone, PartialEq, Eq)]
 struct Credentials {
     process: u32,
     parent: Option<u32>,
@@ -115,8 +126,11 @@ struct Credentials {
 impl<'a> Held<'a> {
     fn new(sight: &'a Sight, caller: &Caller, facts: Facts) -> Self {
         let thread = caller.pid;
-        let pidfd = if sight.level == Level::L1 { None } else { Pidfd::of(thread) };
-        let info = pidfd.as_ref().filter(|_| sight.level == Level::L3).and_then(Pidfd::info);
+        let (pidfd, info) = match sight.level {
+            Level::L1 => (None, None),
+            Level::L2 => (Pidfd::of(thread).map(Arc::new), None),
+            Level::L3 => threads::ask(thread).unzip(),
+        };
         let wants_status = info.is_none() || facts.touches(Facts::GROUPS | Facts::EXE);
         let status = if wants_status && sight.has_proc { Status::of(thread) } else { None };
         let credentials = info.map(Credentials::from).or_else(|| status.as_ref().map(Credentials::from));
@@ -152,7 +166,7 @@ impl<'a> Held<'a> {
 
     fn process(&self) -> Option<ProcessId> {
         let pid = self.credentials.as_ref()?.process;
-        let start = super::peer::start_of(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)?;
+        let start = super::peer::start_of(&proc::read(pid, "stat")?)?;
         Some(ProcessId { pid, start })
     }
 
@@ -161,7 +175,7 @@ impl<'a> Held<'a> {
     }
 
     fn user_namespace(&self) -> Namespace {
-        let asked = self.pidfd.as_ref().and_then(Pidfd::user_namespace);
+        let asked = self.pidfd.as_ref().and_then(|it| it.user_namespace());
         let its = match asked {
             Some(namespace) => Stat::of(namespace.as_fd()).ok(),
             None => sight::found(&format!("/proc/{}/ns/user", self.thread)),
@@ -189,7 +203,7 @@ impl<'a> Held<'a> {
 
     /// Its path, if the kernel's number for the group says the same.
     fn cgroup(&self) -> Option<String> {
-        let groups = fs::read_to_string(format!("/proc/{}/cgroup", self.thread)).ok()?;
+        let groups = proc::read(self.thread, "cgroup")?;
         let path = cgroup::path(&groups)?;
         let is_unified = groups.lines().any(|line| line.strip_prefix("0::") == Some(path));
         let is_confirmed = !is_unified || self.confirms(path) != Some(false);

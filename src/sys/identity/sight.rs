@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::process;
 use std::sync::OnceLock;
 
+use nix::unistd::{getegid, getgroups};
+
 use super::pidfd::Pidfd;
 use super::stat::Stat;
 use crate::caller::Level;
@@ -29,7 +31,6 @@ pub struct Sight {
 
 /// capabilities(7)
 const CAP_SYS_PTRACE: u32 = 19;
-const FIRST: u32 = 1;
 pub(super) const KTHREADD: u32 = 2;
 
 pub fn sight() -> &'static Sight {
@@ -41,13 +42,15 @@ impl Sight {
     pub(super) fn find() -> Self {
         let has_proc =
             fs::read_link("/proc/self").is_ok_and(|own| own.to_str() == Some(&process::id().to_string()));
-        let sees_others = has_proc && fs::metadata(format!("/proc/{FIRST}")).is_ok();
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        let may_trace = has_capability(CAP_SYS_PTRACE);
+        let sees_others = has_proc && (may_trace || !is_hidden(&mounts, &own_groups()));
         Self {
             level: level(),
             has_proc,
-            sees_exes: sees_others && has_capability(CAP_SYS_PTRACE),
+            sees_exes: has_proc && may_trace,
             sees_others,
-            groups: groups_of(&fs::read_to_string("/proc/self/mountinfo").unwrap_or_default()),
+            groups: groups_of(&mounts),
             user_namespace: found("/proc/self/ns/user"),
             has_kernel_threads: is_first_of_pids(),
         }
@@ -87,6 +90,23 @@ pub(super) fn found(path: &str) -> Option<Stat> {
     Stat::of(file.as_fd()).ok()
 }
 
+fn own_groups() -> Vec<u32> {
+    let others = getgroups().unwrap_or_default();
+    others.into_iter().chain([getegid()]).map(|group| group.as_raw()).collect()
+}
+
+/// Whether `/proc` keeps the processes of others from who has none of its groups (proc(5)).
+fn is_hidden(mounts: &str, groups: &[u32]) -> bool {
+    let of_proc = |line: &&str| line.split(' ').nth(4) == Some("/proc");
+    let options = mounts.lines().rfind(of_proc).and_then(|line| line.split_once(" - ")?.1.split(' ').nth(2));
+    let option = |name: &str| options?.split(',').find_map(|it| it.strip_prefix(name));
+    match option("hidepid=") {
+        None | Some("0" | "off") => false,
+        Some("4" | "ptraceable") => true,
+        Some(_) => option("gid=").is_none_or(|gid| !groups.iter().any(|own| own.to_string() == gid)),
+    }
+}
+
 /// proc_pid_mountinfo(5): of the hierarchy as a whole, else its paths would not be those of `/proc`.
 fn groups_of(mounts: &str) -> Option<PathBuf> {
     let unified = mounts.lines().filter(|line| line.contains(" - cgroup2 "));
@@ -106,6 +126,17 @@ mod tests {
             line("/", "/sys", "sysfs") + &line("/a", "/part", "cgroup2") + &line("/", "/whole", "cgroup2");
         assert_eq!(groups_of(&mounts), Some("/whole".into()));
         assert_eq!(groups_of(&line("/", "/sys/fs/cgroup", "cgroup")), None);
+    }
+
+    #[test]
+    fn hidden_processes_are_seen_by_who_is_in_the_group_for_that() {
+        let hidden = |options: &str, groups: &[u32]| {
+            is_hidden(&format!("1 2 0:3 / /proc rw,relatime shared:5 - proc proc rw{options}\n"), groups)
+        };
+        assert!(!hidden("", &[0]) && !hidden(",hidepid=off", &[]) && !hidden(",gid=9", &[]));
+        assert!(hidden(",gid=9,hidepid=invisible", &[0]) && hidden(",hidepid=2", &[0]));
+        assert!(!hidden(",gid=9,hidepid=invisible", &[0, 9]));
+        assert!(hidden(",gid=9,hidepid=ptraceable", &[9]));
     }
 
     #[test]

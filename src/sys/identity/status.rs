@@ -1,6 +1,6 @@
 //! What `/proc/PID/status` says of a thread (proc_pid_status(5)).
 
-use std::fs;
+use super::proc;
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Status {
@@ -15,25 +15,40 @@ pub(super) struct Status {
 
 impl Status {
     pub(super) fn of(thread: u32) -> Option<Self> {
-        Self::parse(&fs::read_to_string(format!("/proc/{thread}/status")).ok()?)
+        Self::parse(&proc::read(thread, "status")?)
     }
 
+    /// In one pass: it has many lines, and is read at each open.
     fn parse(text: &str) -> Option<Self> {
-        let line = |name| text.lines().find_map(|line: &str| line.strip_prefix(name));
-        let numbers =
-            |name| line(name).map(|rest| rest.split_ascii_whitespace().map_while(|it| it.parse().ok()));
-        let nth = |name, place| numbers(name)?.nth(place);
+        let [mut process, mut uids, mut gids, mut groups, mut tracer, mut memory] = [None; 6];
+        for (name, rest) in text.lines().filter_map(|line| line.split_once(':')) {
+            let field = match name {
+                "Tgid" => &mut process,
+                "Uid" => &mut uids,
+                "Gid" => &mut gids,
+                "Groups" => &mut groups,
+                "TracerPid" => &mut tracer,
+                "VmSize" => &mut memory,
+                _ => continue,
+            };
+            *field = Some(rest);
+        }
+        let nth = |field: Option<&str>, place| numbers(field?).nth(place);
         Some(Self {
-            process: nth("Tgid:", 0)?,
-            real_uid: nth("Uid:", 0)?,
-            fsuid: nth("Uid:", 3)?,
-            fsgid: nth("Gid:", 3)?,
-            groups: numbers("Groups:")?.collect(),
-            is_traced: nth("TracerPid:", 0)? != 0,
+            process: nth(process, 0)?,
+            real_uid: nth(uids, 0)?,
+            fsuid: nth(uids, 3)?,
+            fsgid: nth(gids, 3)?,
+            groups: numbers(groups?).collect(),
+            is_traced: nth(tracer, 0)? != 0,
             // Who asks lives, and has memory of its own unless the kernel runs it.
-            is_of_kernel: line("VmSize:").is_none(),
+            is_of_kernel: memory.is_none(),
         })
     }
+}
+
+fn numbers(text: &str) -> impl Iterator<Item = u32> {
+    text.split_ascii_whitespace().map_while(|it| it.parse().ok())
 }
 
 #[cfg(test)]

@@ -105,24 +105,26 @@ fn a_digest_is_waited_for_once() {
 }
 
 #[test]
-#[ignore = "measuring"]
-fn cost() {
-    let _ = sight();
-    for (name, facts) in [
-        ("none", Facts::NONE),
-        ("credentials", Facts::CREDENTIALS),
-        ("process", Facts::PROCESS),
-        ("unit", Facts::UNIT),
-        ("groups", Facts::GROUPS),
-        ("exe", Facts::EXE),
-        ("all", ALL),
-    ] {
-        let caller = own_thread();
-        let _ = gather(&caller, facts);
-        let t = std::time::Instant::now();
-        for _ in 0..20000 {
-            let _ = gather(&caller, facts).unwrap();
-        }
-        println!("{name}: {:?}", t.elapsed() / 20000);
-    }
+fn an_open_after_its_lookup_need_not_find_out_again_but_anything_else_must() {
+    let seen = |identity: &Identity| identity.real_uid;
+    let lookup = gather(&own_thread(), ALL).unwrap();
+    // What nobody could find out twice tells where it comes from.
+    memory::keep(&Identity { real_uid: Some(4_711), ..lookup.clone() }, ALL, &held(&own_thread()));
+    let open = gather(&own_thread(), Facts::UNIT | Facts::CREDENTIALS).unwrap();
+    assert_eq!(seen(&open), Some(4_711), "the control");
+    assert_eq!(gather(&own_thread(), ALL).unwrap(), lookup, "once");
+    memory::keep(&Identity { real_uid: Some(4_711), ..lookup.clone() }, Facts::UNIT, &held(&own_thread()));
+    assert_eq!(seen(&gather(&own_thread(), ALL).unwrap()), lookup.real_uid, "more than was known");
+    let moved = Credentials { cgroup: Some(u64::MAX), ..held(&own_thread()) };
+    memory::keep(&Identity { real_uid: Some(4_711), ..lookup.clone() }, ALL, &moved);
+    assert_eq!(seen(&gather(&own_thread(), ALL).unwrap()), lookup.real_uid, "in another control group");
+    memory::keep(&Identity { real_uid: Some(4_711), ..lookup.clone() }, ALL, &held(&own_thread()));
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    assert_eq!(seen(&gather(&own_thread(), ALL).unwrap()), lookup.real_uid, "a moment later");
+    memory::keep(&Identity { real_uid: Some(4_711), ..lookup.clone() }, ALL, &held(&own_thread()));
+    assert_eq!(still(&lookup, ALL), Ok(()), "who asks whether it is still so, asks the kernel");
+}
+
+fn held(caller: &Caller) -> Credentials {
+    Held::new(sight(), caller, Facts::CREDENTIALS).credentials.unwrap()
 }

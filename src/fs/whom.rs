@@ -1,0 +1,118 @@
+//! For whom a file is rendered, and what policy says of that. Uses the broker and `sys`.
+
+use super::Generation;
+use super::tree::File;
+use crate::caller::{Caller, Facts, Identity, Refusal};
+use crate::metrics;
+use crate::policy::{Access, Action, Decision, Denial, Door, Grant};
+use crate::secret::SecretKey;
+use crate::sys::identity;
+
+/// A grant says whether it is for real values.
+pub(super) type Judged = Result<Grant, Denial>;
+
+/// For whom a file is rendered.
+#[derive(Clone, Copy)]
+pub(super) enum Whom {
+    /// Whose request is held.
+    Caller(Caller),
+    /// For all who may have this view, and nobody in particular.
+    Nobody { shows_real: bool },
+}
+
+impl Whom {
+    pub(super) fn caller(self) -> Caller {
+        match self {
+            Self::Caller(caller) => caller,
+            Self::Nobody { .. } => nobody(),
+        }
+    }
+
+    /// May wait: not from a thread that serves.
+    pub(super) fn judged(self, now: &Generation, file: &File, keys: &[SecretKey]) -> Judged {
+        match self {
+            Self::Caller(caller) => now.judge(&caller, file, keys),
+            Self::Nobody { shows_real } => now.judge_nobody(file, keys, shows_real),
+        }
+    }
+}
+
+/// Who reads everything, and is no reader: root, as this process.
+fn nobody() -> Caller {
+    Caller { uid: 0, gid: 0, pid: std::process::id() }
+}
+
+/// A caller as it was when its request came.
+pub(super) struct Sighted {
+    identity: Identity,
+    facts: Facts,
+}
+
+impl Sighted {
+    /// Nothing that was judged by has changed while time passed. The kernel lets nothing change
+    /// but what somebody else can do to a process.
+    pub(super) fn is_still(&self) -> bool {
+        let is_still = identity::still(&self.identity, self.facts).is_ok();
+        if !is_still {
+            metrics::get().identity_changed.inc();
+            tracing::error!(pid = self.identity.caller.pid, "the caller changed while its request was held");
+        }
+        is_still
+    }
+}
+
+impl Generation {
+    /// May wait: not from a thread that serves.
+    pub(super) fn sight(&self, caller: &Caller, file: &File) -> Result<Sighted, Refusal> {
+        let facts = self.facts(caller, file) | Facts::CREDENTIALS;
+        Ok(Sighted { identity: identity::gather(caller, facts)?, facts })
+    }
+
+    /// The verdict about a caller whose request is held. May wait: not from a thread that serves.
+    pub(super) fn judge(&self, caller: &Caller, file: &File, keys: &[SecretKey]) -> Judged {
+        let facts = self.facts(caller, file);
+        self.judged(identity::gather(caller, facts), file, keys)
+    }
+
+    /// The same, with this known besides, if it can be had at once.
+    pub(super) fn judge_at_once(
+        &self,
+        caller: &Caller,
+        file: &File,
+        keys: &[SecretKey],
+        besides: Facts,
+    ) -> Option<Judged> {
+        let facts = self.facts(caller, file) | besides;
+        let known = identity::gather_at_once(caller, facts).transpose()?;
+        Some(self.judged(known, file, keys))
+    }
+
+    /// What is kept for all who may have this view.
+    pub(super) fn judge_nobody(&self, file: &File, keys: &[SecretKey], shows_real: bool) -> Judged {
+        let access = Access { door: Door::Command, ..self.access(file, keys) };
+        let grant = granted(self.broker.judge(&Identity::of(nobody()), &access))?;
+        Ok(if shows_real { grant } else { grant.masked() })
+    }
+
+    fn judged(&self, who: Result<Identity, Refusal>, file: &File, keys: &[SecretKey]) -> Judged {
+        granted(match who {
+            Ok(who) => self.broker.judge(&who, &self.access(file, keys)),
+            Err(refusal) => Decision::refused(refusal),
+        })
+    }
+
+    fn access<'a>(&'a self, file: &'a File, keys: &'a [SecretKey]) -> Access<'a> {
+        Access { door: Door::Mount, action: Action::Read, file: Some(file.as_asked(&self.layout)), keys }
+    }
+
+    fn facts(&self, caller: &Caller, file: &File) -> Facts {
+        self.broker.facts(caller, Some(&file.as_asked(&self.layout)))
+    }
+}
+
+fn granted(decision: Decision) -> Judged {
+    match decision {
+        Decision::Granted(grant) | Decision::Placeholder(grant) => Ok(grant),
+        Decision::Denied(denial) => Err(denial),
+    }
+}

@@ -1,0 +1,38 @@
+//! Files of `/proc`, read without asking for a size that they do not have.
+
+use std::fs::File;
+use std::io::Read;
+
+/// No file that is read here is longer, but for a process in hundreds of groups.
+const USUAL: usize = 4_096;
+
+/// Of this thread.
+pub(super) fn read(thread: u32, name: &str) -> Option<String> {
+    let mut file = File::open(format!("/proc/{thread}/{name}")).ok()?;
+    let (mut text, mut end) = (vec![0; USUAL], 0);
+    loop {
+        match file.read(&mut text[end..]).ok()? {
+            0 => break,
+            count => end += count,
+        }
+        if end == text.len() {
+            text.resize(2 * end, 0);
+        }
+    }
+    text.truncate(end);
+    String::from_utf8(text).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_read_to_its_end() {
+        let own = std::process::id();
+        let long = read(own, "smaps").unwrap();
+        assert!(long.len() > USUAL && long.ends_with('\n'));
+        assert!(read(own, "status").unwrap().contains("VmSize:"));
+        assert_eq!(read(own, "none"), None);
+    }
+}
