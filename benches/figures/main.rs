@@ -5,6 +5,7 @@
 mod common;
 mod exec;
 mod hung;
+mod identity;
 mod idle;
 mod measure;
 mod reads;
@@ -24,8 +25,9 @@ struct Figure {
     is_long: bool,
 }
 
-const FIGURES: [Figure; 10] = [
+const FIGURES: [Figure; 11] = [
     Figure { name: "reads", fill_in: reads::warm, is_long: false },
+    Figure { name: "identity", fill_in: identity::identity, is_long: false },
     Figure { name: "cold", fill_in: reads::cold, is_long: false },
     Figure { name: "exec", fill_in: exec::exec, is_long: false },
     Figure { name: "scale", fill_in: scale::scale, is_long: false },

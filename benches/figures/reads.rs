@@ -22,7 +22,7 @@ const SECRETS: usize = 10;
 const COLD_AIM: Duration = Duration::from_micros(200);
 
 /// open + fstat + read + close, with every byte count checked.
-fn read(file: &Path) {
+pub(crate) fn read(file: &Path) {
     let file = File::open(file).expect("opened");
     let size = file.metadata().expect("fstat").len();
     let mut bytes = [0; SIZE];
@@ -30,7 +30,7 @@ fn read(file: &Path) {
     assert_eq!((size, got), (SIZE as u64, SIZE));
 }
 
-fn store() -> TestStore {
+pub(crate) fn store() -> TestStore {
     let store = TestStore::new();
     for secret in 0..SECRETS {
         store.set(&format!("key{secret}"), value(0));
@@ -39,7 +39,7 @@ fn store() -> TestStore {
 }
 
 /// Ten secrets, and text around them so that the rendering has its 4 KiB.
-fn template() -> String {
+pub(crate) fn template() -> String {
     let uses: String =
         (0..SECRETS).map(|secret| format!("KEY{secret}=<< secrets.key{secret} >>\n")).collect();
     let rendered = SECRETS * ("KEY0=".len() + value(0).len() + 1);
@@ -61,13 +61,13 @@ fn value(number: usize) -> String {
 }
 
 /// The do-nothing filesystem in a process of its own, as the real one is.
-struct IdleMount {
-    folder: TempDir,
+pub(crate) struct IdleMount {
+    pub(crate) folder: TempDir,
     child: Child,
 }
 
 impl IdleMount {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let own = std::env::current_exe().expect("this program");
         let mut command = Command::new(own);
