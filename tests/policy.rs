@@ -103,6 +103,19 @@ fn a_rule_on_a_secret_holds_in_every_file_and_for_exec() {
 }
 
 #[test]
+fn who_may_see_no_values_finds_harmless_ones_at_every_door() {
+    let served = daemon(&format!("[{{placeholder: {{uid: {USER}}}}}]"), "[]");
+    assert!(is(seen(&served, "f"), [VALUE, Some("k=placehol\n"), VALUE]), "{:?}", seen(&served, "f"));
+    let rule = format!("[{{secrets: k, placeholder: {{uid: [0, {STRANGER}]}}}}]");
+    reload(&served, &config("[]", &rule));
+    assert!(is(seen(&served, "f"), [Some("k=placehol\n"), VALUE, Some("k=placehol\n")]));
+    let exec = served.run(&["exec", "--env", "K=k", "--", "sh", "-c", "echo $K"]);
+    assert_eq!(stdout_of(&exec), "placehol\n");
+    reload(&served, &config("[]", "[]"));
+    assert!(is(seen(&served, "f"), [VALUE; 3]), "the control");
+}
+
+#[test]
 fn other_rules_cut_off_what_is_open_and_hold_for_the_next_open() {
     let served = daemon("[{allow: {uid: 0}}]", "[]");
     let open = File::open(served.path("f")).unwrap();
