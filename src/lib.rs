@@ -8,7 +8,7 @@
 //! | daemon | `daemon` | builds the object graph from the config, and what serves it |
 //! | edges | `fs`, `exec`, `control` | a kernel request, a child's environment, an operator; never each other |
 //! | use case | `broker` | render a file for a caller: the script of every read |
-//! | services | `provider`, `cache`, `resolver`, `readers`, `reactions`, `metrics`, `store`, `trial`, `ledger`, `sys` | I/O; `sys` alone has `unsafe` |
+//! | services | `audit`, `provider`, `cache`, `resolver`, `readers`, `reactions`, `metrics`, `store`, `trial`, `ledger`, `sys` | I/O; `sys` alone has `unsafe` |
 //! | rules | `config`, `fields`, `policy`, `template` | pure: texts and times are arguments |
 //! | words | `secret`, `caller`, `clock`, `nearest` | what everybody talks about |
 
@@ -22,6 +22,7 @@ pub mod fs;
 
 pub mod broker;
 
+pub mod audit;
 pub mod cache;
 pub mod ledger;
 pub mod metrics;

@@ -15,7 +15,7 @@ macro_rules! transcripts {
 }
 transcripts!(
     usage, store, types, versions, namespaces, rotation, damage, migrate, json, json_input, config, keys,
-    templates, exec, mount, import, trial, backup, manifest, policy
+    templates, exec, mount, import, trial, backup, manifest, policy, audit
 );
 
 /// A transcript that nobody runs would say anything.

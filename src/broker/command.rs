@@ -16,12 +16,14 @@ use super::{Broker, Error, shown};
 /// A value, and where it is counted that somebody is given it.
 pub struct Found {
     pub value: SecretBytes,
+    pub version: u64,
     pub uses: Option<Arc<Uses>>,
 }
 
 impl Found {
     fn of(version: &SecretVersion, value: &SecretBytes) -> Self {
-        Self { value: SecretBytes::copy_of(value.expose()), uses: version.uses.clone() }
+        let uses = version.uses.clone();
+        Self { value: SecretBytes::copy_of(value.expose()), version: version.version, uses }
     }
 }
 
@@ -56,7 +58,8 @@ impl Broker {
         }
     }
 
-    /// The values of these references, in their order and as of one moment.
+    /// The values of these references, in their order and as of one moment. For who gives them to
+    /// nobody: nothing is written down.
     pub async fn values(
         &self,
         caller: &Caller,
@@ -65,7 +68,16 @@ impl Broker {
     ) -> Result<Vec<Result<Found, Lack>>, Error> {
         let keys: Vec<SecretKey> = references.iter().map(|reference| reference.key.clone()).collect();
         let grant = self.grant(caller, door, &keys)?;
-        let resolved = shown(&grant, self.resolver.resolve(&grant, &keys).await?);
+        self.values_of(&grant, &keys, references).await
+    }
+
+    pub(super) async fn values_of(
+        &self,
+        grant: &Grant,
+        keys: &[SecretKey],
+        references: &[Reference],
+    ) -> Result<Vec<Result<Found, Lack>>, Error> {
+        let resolved = shown(grant, self.resolver.resolve(grant, keys).await?);
         Ok(references.iter().map(|reference| value(reference, &resolved)).collect())
     }
 

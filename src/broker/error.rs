@@ -1,6 +1,7 @@
 //! All that an edge can see of a failure: a class that decides errno and exit status, and a text
 //! that holds no value. Uses the error types of rules and services.
 
+use crate::audit::AuditError;
 use crate::policy::Denial;
 use crate::provider::ProviderError;
 use crate::resolver::ResolveError;
@@ -23,6 +24,9 @@ pub enum Error {
     Disk(String),
     #[error(transparent)]
     Resolve(#[from] ResolveError),
+    /// It cannot be written down, and so is not given away.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
     #[error("no answer within {0:?}")]
     Timeout(std::time::Duration),
     /// A fault of ours.
@@ -80,7 +84,11 @@ impl Error {
                 }
             },
             Self::Timeout(_) => Class::Timeout,
-            Self::Environment { .. } | Self::Disk(_) | Self::Resolve(_) | Self::Internal(_) => Class::Failed,
+            Self::Environment { .. }
+            | Self::Disk(_)
+            | Self::Resolve(_)
+            | Self::Audit(_)
+            | Self::Internal(_) => Class::Failed,
         }
     }
 

@@ -3,6 +3,7 @@
 
 mod command;
 mod error;
+mod release;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -12,6 +13,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use jiff::Timestamp;
 use sha2::Sha256;
 
+use crate::audit::Audit;
 use crate::caller::{Caller, Facts, Identity};
 use crate::fields::placeholder;
 use crate::metrics::{self, Gauge};
@@ -30,6 +32,7 @@ pub struct Broker {
     /// Makes salts repeatable without making them guessable.
     salt_key: SecretBytes,
     environment: Environment,
+    audit: Arc<Audit>,
 }
 
 /// What `env.NAME` means for the templates of this process.
@@ -60,13 +63,23 @@ pub struct Versions(pub Vec<(SecretKey, u64)>);
 
 impl Broker {
     pub fn new(policy: Policy, resolver: Resolver, salt_key: SecretBytes, environment: Environment) -> Self {
-        Self { policy, resolver: Arc::new(resolver), salt_key, environment }
+        let audit = Arc::new(Audit::none());
+        Self { policy, resolver: Arc::new(resolver), salt_key, environment, audit }
+    }
+
+    /// Writes down there who gets what.
+    pub fn audited(self, audit: Arc<Audit>) -> Self {
+        Self { audit, ..self }
+    }
+
+    pub fn audit(&self) -> &Arc<Audit> {
+        &self.audit
     }
 
     /// The same values, under other rules: what it has fetched and rendered is still good.
     pub fn under(&self, policy: Policy) -> Self {
         let (resolver, environment) = (self.resolver.clone(), self.environment.clone());
-        Self { policy, resolver, salt_key: self.salt_key(), environment }
+        Self { policy, resolver, salt_key: self.salt_key(), environment, audit: self.audit.clone() }
     }
 
     pub fn policy(&self) -> &Policy {

@@ -123,6 +123,7 @@ pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
     let (store, namespace) = open::here(common, Access::Write)?;
     let choice = args.conflicts.choice(common)?;
     let outcome = store.change(&namespace, open::stamp_at(now), |change| {
+        change.import();
         let progress = Progress::of(found.len(), "importing", common);
         let lines = found.into_iter().inspect(|_| progress.step());
         let lines: Vec<Line> =

@@ -1,6 +1,8 @@
 //! The command tree and its dispatch. One file per command beside this one, each with its
 //! arguments (`clap`) and a `run` that returns a [`report::Failure`]. May use every layer.
 
+pub mod audit;
+pub mod audited;
 pub mod backup;
 pub mod check;
 pub mod client;
@@ -163,6 +165,8 @@ enum Command {
     Reload(reload::Args),
     /// Make the daemon go on with the program that is now on the disk
     Upgrade(upgrade::Args),
+    /// Show who read what and who changed what, and check that nothing of it was changed
+    Audit(audit::Args),
     /// List which processes hold which version of which file
     Readers(readers::Args),
     /// Say where a file of a mount comes from, and why it can or cannot be read
@@ -258,6 +262,7 @@ fn dispatch(cli: Cli) -> Result<u8, Failure> {
         Command::Status(args) => status::run(args, common),
         Command::Reload(args) => reload::run(args, common),
         Command::Upgrade(args) => upgrade::run(args, common),
+        Command::Audit(args) => audit::run(args, common),
         Command::Readers(args) => readers::run(args, common),
         Command::Explain(args) => explain::run(args, common),
         Command::Exec(args) => exec::run(args, common),

@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 
 use super::report::{Failure, warn};
-use super::{Common, config, exit};
+use super::{Common, audited, config, exit};
 use crate::clock::{Clock, SystemClock};
-use crate::config::StoreConfig;
+use crate::config::{Config, StoreConfig};
 use crate::daemon::assemble::{self, AssembleError, Choice};
 use crate::secret::{NameError, Namespace};
 use crate::store::{Access, KeyError, KeySources, Scrub, Stamp, Store, StoreError};
@@ -30,6 +30,15 @@ impl Common {
 
 pub fn open_store(common: &Common, config: &StoreConfig, access: Access) -> Result<Store, Failure> {
     Ok(common.choice().open_store(config, access)?)
+}
+
+/// The same; what is done to it is written down as the config says.
+fn open_watched(common: &Common, config: &Config, access: Access) -> Result<Store, Failure> {
+    let store = open_store(common, &config.store, access)?;
+    match access {
+        Access::Write => Ok(audited::watched(store, &config.audit)?),
+        Access::Read => Ok(store),
+    }
 }
 
 /// Who changes something, and when.
@@ -57,7 +66,7 @@ pub fn scrub(store: &Store, what: Scrub) {
 /// The store and the namespace that this command is about.
 pub fn here(common: &Common, access: Access) -> Result<(Store, Namespace), Failure> {
     let namespace = namespace(common)?;
-    Ok((open_store(common, &config::load(common)?.store, access)?, namespace))
+    Ok((open_watched(common, &config::load(common)?, access)?, namespace))
 }
 
 pub fn check_namespace(store: &Store, namespace: &Namespace) -> Result<(), Failure> {
@@ -134,6 +143,7 @@ fn status(error: &StoreError) -> u8 {
         | StoreError::NotAStore(_)
         | StoreError::ReadOnly => exit::CANNOT_CREATE,
         StoreError::Unsafe { .. } | StoreError::Sealed(_) => exit::NO_PERMISSION,
+        StoreError::Unwitnessed { .. } => exit::IO,
         StoreError::SecretExists(_)
         | StoreError::NamespaceExists(_)
         | StoreError::Aside(_)

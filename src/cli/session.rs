@@ -13,7 +13,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::policy::Door;
 use crate::resolver::ResolveError;
 use crate::secret::Uses;
-use crate::template::{Reader, Template};
+use crate::template::Template;
 
 /// This process.
 pub fn caller() -> Caller {
@@ -28,10 +28,7 @@ pub fn wait<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Fail
 
 /// Renders for the process that we are.
 pub async fn rendering(broker: &Broker, template: &Template, door: Door) -> Result<Rendering, Error> {
-    let caller = caller();
-    let grant = broker.grant(&caller, door, template.keys())?;
-    let reader = Reader { uid: caller.uid, gid: caller.gid, exe: None, unit: None };
-    broker.render(&grant, template, Some(&reader)).await
+    broker.give_rendering(&caller(), door, template).await
 }
 
 /// Somebody is given what these are of.
@@ -60,6 +57,7 @@ impl From<Error> for Failure {
             error => {
                 let hint = match &error {
                     Error::Resolve(error) => error.hint(),
+                    Error::Audit(error) => error.hint(),
                     _ => None,
                 };
                 Self { hint, ..Self::new(status, &error) }
@@ -78,6 +76,7 @@ fn status(error: &Error) -> u8 {
         Class::Timeout => exit::TEMPORARY,
         Class::TooLarge => exit::DATA,
         Class::Failed if matches!(error, Error::Resolve(ResolveError::NoProvider { .. })) => exit::DATA,
+        Class::Failed if matches!(error, Error::Audit(_)) => exit::IO,
         Class::Failed => exit::UNAVAILABLE,
     }
 }

@@ -2,6 +2,7 @@
 //! Pure: finding and reading the file is the command line's part. Uses the words of `secret`.
 
 mod access;
+mod audit;
 mod base;
 mod error;
 mod parts;
@@ -23,6 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use access::{AccessRule, Matcher, Program as Exe, SecretRule, Wanted, Written};
+pub use audit::AuditConfig;
 use base::{Base, Fault};
 pub use error::ConfigError;
 use parts::Parts;
@@ -52,6 +54,7 @@ pub struct Config {
     /// What has to be there before the daemon says that it is ready.
     pub ready: Vec<Reference>,
     pub control: ControlConfig,
+    pub audit: AuditConfig,
     /// Sets of callers, by the name that rules have for them.
     pub roles: BTreeMap<String, Vec<Matcher>>,
     pub policy: Vec<SecretRule>,
@@ -189,6 +192,7 @@ impl Config {
         config.sources = config.judge_sources(secrets)?;
         config.judge_mounts()?;
         config.judge_roles()?;
+        config.audit.judge(&config.parts)?;
         Ok(config)
     }
 
@@ -216,6 +220,7 @@ impl Config {
             && self.sources == other.sources
             && self.providers == other.providers
             && self.env_allowed == other.env_allowed
+            && self.audit == other.audit
     }
 
     /// Whether secrets may go to the same callers. A rule that was moved is another one.
@@ -238,6 +243,7 @@ impl Config {
     fn add(&mut self, root: raw::Root, base: &Base<'_>, secrets: &mut Secrets) -> Result<(), ConfigError> {
         self.add_store(root.store, base)?;
         self.add_control(root.control, base)?;
+        self.audit.add(root.audit, &self.parts, base)?;
         for mount in root.mounts {
             let index = self.mounts.len().to_string();
             let mount = base.mount(mount).map_err(|Fault { place, problem }| {

@@ -259,12 +259,16 @@ pub(super) struct Cache {
 #[derive(Default, serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, expecting = "a map of settings")]
 pub(super) struct Audit {
-    /// Where it is written
-    #[serde(rename = "sinks")]
-    _sinks: Later,
-    /// Whether a read fails that cannot be written down
-    #[serde(rename = "required")]
-    _required: Later,
+    /// The file that it is written to, in a folder that is there (default: none)
+    pub(super) file: Given<PathBuf>,
+    /// Whether journald is told (default: false)
+    pub(super) journald: Given<bool>,
+    /// Whether nothing is given away that cannot be written down (default: true)
+    pub(super) required: Given<bool>,
+    /// How large the file may become before the next one is begun (default: 64MiB)
+    pub(super) size: Given<Bytes>,
+    /// How many full files are kept (default: 10)
+    pub(super) keep: Given<Count>,
 }
 
 /// `store: DIR`, or `store: {path: DIR, …}`.

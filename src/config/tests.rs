@@ -153,8 +153,6 @@ fn what_is_not_there_yet_is_refused_where_it_is_asked_for() {
     for (text, place) in [
         ("providers:\n  v: {type: vault, address: x}\n", "2:13"),
         ("store: {key: {source: keyring, path: x}}\n", "1:23"),
-        ("audit: {sinks: [{file: x}]}\n", "1:16"),
-        ("audit: {required: true}\n", "1:19"),
     ] {
         let refusal = refusal(text);
         assert!(refusal.contains(&format!("yaml:{place}: ")), "{text}: {refusal}");
@@ -367,4 +365,17 @@ fn the_rules_of_more_files_come_after_those_of_the_main_one() {
     let again = "roles: {ops: anyone}\n";
     let error = Config::parse_all([(Path::new("a.yaml"), RULES), (Path::new("b.yaml"), again)]).unwrap_err();
     assert!(error.in_brief().contains("`ops` is given twice; also in a.yaml:2:8"), "{error}");
+}
+
+#[test]
+fn the_audit_has_a_place() {
+    let config = parse("audit: {file: logs/audit.log, size: 1MiB}\n").unwrap().audit;
+    assert_eq!(config.file.as_deref(), Some(Path::new("/etc/app/logs/audit.log")));
+    assert_eq!((config.size(), config.keep(), config.is_required()), (1 << 20, 10, true));
+    assert!(!parse("").unwrap().audit.is_on());
+    assert!(parse("audit: {journald: true}\n").unwrap().audit.is_on());
+    for text in ["audit: {required: true}\n", "audit: {journald: false, keep: 3}\n"] {
+        let refusal = refusal(text);
+        assert!(refusal.contains("the audit has no place"), "{text}: {refusal}");
+    }
 }

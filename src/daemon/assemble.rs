@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::rules;
+use crate::audit::{Audit, Seed};
 use crate::broker::{Broker, Environment};
 use crate::cache::Cache;
 use crate::clock::{Clock, SystemClock};
@@ -157,6 +158,7 @@ fn assemble(
     let env = kept(ENV).unwrap_or_else(|| Arc::new(EnvProvider::new(clock.now())));
     let kind = config.providers.get(default).unwrap_or(&ProviderConfig::Store);
     let is_elsewhere = *kind != ProviderConfig::Store && !choice.store_path(&config.store).exists();
+    let mut seed = Seed::Beside;
     let (local, salt) = match (kept(STORE), before) {
         (Some(store), Some(before)) => (Some(store), before.broker.salt_key()),
         _ if is_elsewhere => (None, random_key()?),
@@ -164,6 +166,7 @@ fn assemble(
             Err(error @ StoreError::Sealed(_)) if choice.waits_for_key => {
                 tracing::error!(%error, "the store is sealed: its readers get ENOKEY until its key is there");
                 let sealed: Arc<dyn Provider> = Arc::new(Sealed::new(error));
+                seed = Seed::Locked;
                 (Some(sealed), random_key()?)
             }
             opened => {
@@ -174,6 +177,7 @@ fn assemble(
                     check_namespace(&store, &namespace)?;
                 }
                 let salt = SecretBytes::copy_of(store.salt_key().expose());
+                seed = Seed::of(&store.audit_seed()?);
                 let local: Arc<dyn Provider> = Arc::new(LocalStore::new(store, namespace, clock));
                 (Some(local), salt)
             }
@@ -199,7 +203,14 @@ fn assemble(
     let nowhere = |resolver: Resolver, name: &String| resolver.with(name, Arc::new(Nowhere));
     resolver = unnamed.iter().fold(resolver, nowhere);
     let mapped = config.sources.map.iter().map(|(name, it)| (name.to_string(), it.clone())).collect();
-    Ok(Broker::new(policy, resolver.mapping(mapped), salt, environment))
+    let audit = match before {
+        Some(before) if before.config.store == config.store => match before.config.audit == config.audit {
+            true => before.broker.audit().clone(),
+            false => Arc::new(before.broker.audit().under(config.audit.clone())),
+        },
+        _ => Arc::new(Audit::new(config.audit.clone(), seed)),
+    };
+    Ok(Broker::new(policy, resolver.mapping(mapped), salt, environment).audited(audit))
 }
 
 /// A provider elsewhere, with its memory in front of it.

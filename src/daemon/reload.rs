@@ -15,6 +15,7 @@ use super::plan::{self, Plan, PlanError};
 use super::rules;
 use jiff::Timestamp;
 
+use crate::audit::Kind;
 use crate::broker::{Broker, Environment};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
@@ -235,6 +236,10 @@ impl Reloader {
         let generation = before.generation + 1;
         let current = self.commit(generation, next)?;
         count(&current);
+        if !Arc::ptr_eq(before.broker.audit(), current.broker.audit()) {
+            current.broker.audit().keep_synced();
+        }
+        current.broker.note(Kind::Policy, changes.join("; "));
         self.replace(&before, current);
         self.mounts.keep(texts);
         Ok(Summary { generation, changes })

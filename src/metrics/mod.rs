@@ -120,6 +120,8 @@ pub struct Metrics {
     pub control_requests: Labelled<Counter, 2>,
     pub control_refused: Counter,
     pub log_lines_lost: Counter,
+    pub audit_events: Labelled<Counter, 1>,
+    pub audit_blocked: Gauge,
 }
 
 impl Metrics {
@@ -209,6 +211,13 @@ impl Metrics {
             control_requests: b.counters("control_requests", "Requests to the control socket, by route and status", ["route", "status"]),
             control_refused: b.counter("control_refused", "Connections to the control socket by users who may not"),
             log_lines_lost: b.counter("log_lines_lost", "Lines of the log that journald did not take at once"),
+
+            audit_events: b.counters(
+                "audit_events",
+                "Events for the audit, by outcome: ok, or failed (no place took it)",
+                ["outcome"],
+            ),
+            audit_blocked: b.gauge("audit_blocked", "1 if the last event could not be written down anywhere"),
 
             registry: book.registry,
             described: book.described,

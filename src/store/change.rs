@@ -18,6 +18,7 @@ use super::record::{Header, Record};
 use super::salvage::Remains;
 use super::spaces::Space;
 use super::view::{View, open_row};
+use super::witness::{Deed, What};
 use super::{Edit, NewVersion, SecretInfo, StoreError};
 use crate::secret::{FieldName, Namespace, SecretBytes, SecretName};
 pub use versions::{Fate, Keep};
@@ -38,6 +39,8 @@ pub struct Change<'a> {
     leaves: BTreeMap<Leaf, Touched>,
     /// Whether the namespace is made by this transaction.
     pub(super) is_first: bool,
+    deeds: Vec<Deed>,
+    is_import: bool,
 }
 
 /// The secrets of a leaf as this transaction changes them; vouched for anew at its end.
@@ -65,12 +68,27 @@ impl<'a> Change<'a> {
         };
         // To the millisecond, as it is stored.
         let now = Timestamp::from_millisecond(stamp.now.as_millisecond()).unwrap_or(stamp.now);
-        Ok(Self { rows, view, keys, stamp: Stamp { now, ..stamp }, leaves: BTreeMap::new(), is_first })
+        let deeds = if is_first { vec![Deed::of(What::Namespace)] } else { Vec::new() };
+        let (stamp, leaves) = (Stamp { now, ..stamp }, BTreeMap::new());
+        Ok(Self { rows, view, keys, stamp, leaves, is_first, deeds, is_import: false })
     }
 
     /// When it happens.
     pub fn now(&self) -> Timestamp {
         self.stamp.now
+    }
+
+    /// What is put from here on comes from elsewhere.
+    pub fn import(&mut self) {
+        self.is_import = true;
+    }
+
+    pub(super) fn take_deeds(&mut self) -> Vec<Deed> {
+        std::mem::take(&mut self.deeds)
+    }
+
+    fn did(&mut self, what: What, name: &SecretName, version: Option<u64>) {
+        self.deeds.push(Deed { what, name: Some(name.to_string()), version });
     }
 
     /// A secret as this transaction sees it; `None` if there is none.
@@ -93,6 +111,11 @@ impl<'a> Change<'a> {
             Some((header, _)) => header.clone(),
             None => self.new_header(name)?,
         };
+        let what = match old {
+            _ if self.is_import => What::Import,
+            Some(_) => What::Rotate,
+            None => What::Create,
+        };
         apply(&mut header, edit);
         new.check(name, header.kind)?;
         header.latest += 1;
@@ -113,6 +136,7 @@ impl<'a> Change<'a> {
         let sealed = self.seal_record(&mac, &mut header, new_version, &record)?;
         self.put_header(&mac, header, old.map(|(_, blob)| blob))?;
         self.rows.put_record(&self.keys.id, &mac, new_version, &sealed)?;
+        self.did(what, name, Some(new_version));
         Ok(new_version)
     }
 
@@ -123,6 +147,7 @@ impl<'a> Change<'a> {
         }
         let mac = self.keys.name_mac(name.as_str());
         self.replace(&mac, None)?;
+        self.did(What::Remove, name, None);
         self.rows.remove_secret(&self.keys.id, &mac)
     }
 

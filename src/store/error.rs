@@ -63,6 +63,9 @@ pub enum StoreError {
     Backup { path: PathBuf, problem: &'static str },
     #[error("{} holds the store as it was before an earlier move", .0.display())]
     Aside(PathBuf),
+    /// Nothing was changed, since nobody would know who did it.
+    #[error("{problem}; nothing was changed")]
+    Unwitnessed { problem: String, mend: Option<String> },
     #[error("{0}")]
     Refused(String),
 }
@@ -102,6 +105,7 @@ impl StoreError {
             Self::Claimed(_) => "wait for it, or name another folder".into(),
             Self::Interrupted => "run the command again".into(),
             Self::Unsafe { mend, .. } => mend.clone(),
+            Self::Unwitnessed { mend, .. } => return mend.clone(),
             Self::Newer { .. } => "update secretfs; this one has changed nothing".into(),
             Self::Sealed(error) => error.hint(),
             Self::Corrupt(_) => {

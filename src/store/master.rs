@@ -11,7 +11,9 @@ use super::passphrase::{Stretch, keep_only};
 use super::sequence::WriterLock;
 use super::spaces::{Space, Spaces};
 use super::view::View;
+use super::witness::{Deed, What};
 use super::{MasterKey, Store, StoreError};
+use crate::secret::Namespace;
 
 /// All that was wrapped with the key before.
 pub(super) struct Before {
@@ -24,6 +26,7 @@ impl Store {
     /// Wraps all keys with another master key, which has to be kept safe before this is called: from
     /// the commit on, nothing opens without it. `passphrase` says how it was made of one, if it was.
     pub fn change_master(&self, new: &MasterKey, passphrase: Option<&Stretch>) -> Result<(), StoreError> {
+        self.tell(&Namespace::default(), &[Deed::of(What::Key)])?;
         let new = Arc::new(Masters::derive(&new.0));
         self.alone(|opened, lock| {
             passphrase.map_or(Ok(()), |stretch| stretch.keep(&opened.layout))?;

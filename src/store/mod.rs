@@ -53,6 +53,7 @@ mod uses;
 mod view;
 mod vouch;
 mod whole;
+mod witness;
 
 use std::fmt;
 use std::path::Path;
@@ -76,6 +77,7 @@ pub use passphrase::{Ask, Stretch};
 pub use rotation::{DataKey, KeyStatus, NamespaceKeyStatus};
 pub use salvage::{Damage, Inspection};
 pub use whole::Whole;
+pub use witness::{Deed, What, Witness};
 
 use crate::secret::{Namespace, SecretBytes, SecretName};
 use backend::{PATIENCE, Write};
@@ -123,6 +125,8 @@ pub struct Store {
     salt: SecretBytes,
     opened: RwLock<Arc<Opened>>,
     tallies: Tallies,
+    /// Is told of a change before it is there.
+    witness: Option<Arc<dyn Witness>>,
 }
 
 impl Store {
@@ -142,7 +146,7 @@ impl Store {
         let salt = SecretBytes::copy_of(masters.salt.expose());
         let opened = RwLock::new(Arc::new(Opened::new(rows, layout.clone(), 0, masters)?));
         let tallies = Tallies::default();
-        Ok(Self { layout, access: Access::Write, sources: None, id, salt, opened, tallies })
+        Ok(Self { layout, access: Access::Write, sources: None, id, salt, opened, tallies, witness: None })
     }
 
     /// Opens the store that is there with the first key that fits it.
@@ -166,7 +170,7 @@ impl Store {
         // Whoever serves others from it later does not stop to ask.
         let sources = Some(KeySources { ask: None, ..sources.clone() });
         let (id, tallies) = (StoreId(root.store), Tallies::default());
-        Ok(Self { layout, access, sources, id, salt, opened, tallies })
+        Ok(Self { layout, access, sources, id, salt, opened, tallies, witness: None })
     }
 
     /// The folder, as an absolute path.
@@ -186,6 +190,14 @@ impl Store {
     /// A key of its own for whoever needs repeatable salts.
     pub fn salt_key(&self) -> &SecretBytes {
         &self.salt
+    }
+
+    /// What the keys of an audit log are made from: the same for as long as there is the store,
+    /// whatever becomes of its other keys.
+    pub fn audit_seed(&self) -> Result<SecretBytes, StoreError> {
+        let seed = self
+            .in_namespace(&Namespace::default(), |_, keys| Ok(SecretBytes::copy_of(keys.audit.expose())))?;
+        seed.ok_or_else(|| StoreError::corrupt("the namespace `default` is not there"))
     }
 
     /// Answers every question as of one commit: a name, and a version or the active one.
@@ -235,11 +247,19 @@ impl Store {
         stamp: Stamp,
         work: impl FnOnce(&mut Change<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
-        self.write(|opened, rows| {
+        let mut done = Vec::new();
+        let outcome = self.write(|opened, rows| {
             let mut change = Change::new(rows, &opened.masters, namespace, stamp)?;
             let outcome = work(&mut change)?;
+            let deeds = change.take_deeds();
+            self.tell(namespace, &deeds)?;
+            done = deeds;
             Ok((outcome, change.seal()?))
-        })
+        });
+        if outcome.is_err() {
+            self.take_back(namespace, &done);
+        }
+        outcome
     }
 
     /// One transaction of the one writer. `work` says which epoch its root has.

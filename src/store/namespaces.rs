@@ -7,6 +7,7 @@ use super::backend::Write;
 use super::change::Stamp;
 use super::keyring::NamespaceKeys;
 use super::view::View;
+use super::witness::{Deed, What};
 use super::{Store, StoreError};
 use crate::secret::Namespace;
 
@@ -49,6 +50,7 @@ impl Store {
         if *namespace == Namespace::default() {
             return Err(StoreError::Refused(format!("the namespace `{namespace}` is always there")));
         }
+        self.tell(namespace, &[Deed::of(What::RemoveNamespace)])?;
         self.change_keyring(namespace, remove)
     }
 }

@@ -11,6 +11,7 @@ use super::index::ALL;
 use super::keyring::{NamespaceKeys, PURPOSE_DATA, STATE_ACTIVE};
 use super::spaces::Space;
 use super::view::View;
+use super::witness::{Deed, What};
 use super::{MasterKey, Store, StoreError};
 use crate::secret::Namespace;
 
@@ -70,6 +71,7 @@ impl Store {
         stamp: &Stamp,
         on_batch: &mut dyn FnMut(usize),
     ) -> Result<usize, StoreError> {
+        self.tell(namespace, &[Deed::of(What::Key)])?;
         self.begin_rotation(namespace)?;
         let mut total = 0;
         let mut left = Vec::new();

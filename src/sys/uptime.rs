@@ -10,6 +10,9 @@ use nix::time::{ClockId, clock_gettime};
 pub struct Uptime(Duration);
 
 impl Uptime {
+    /// When the machine was started.
+    pub const START: Self = Self(Duration::ZERO);
+
     pub fn now() -> Self {
         Self(clock_gettime(ClockId::CLOCK_BOOTTIME).expect("every Linux has this clock").into())
     }

@@ -1,4 +1,4 @@
-//! Being another user, for good. Uses nix.
+//! Being another user, for good; and who has logged in. Uses nix.
 
 use std::ffi::CString;
 use std::io;
@@ -13,4 +13,10 @@ pub fn become_user(user: &User) -> io::Result<()> {
     initgroups(&CString::new(user.name.as_str())?, user.gid)?;
     setgid(user.gid)?;
     Ok(setuid(user.uid)?)
+}
+
+/// Who has logged in, whoever they have become since. `None`: nobody has.
+pub fn login() -> Option<u32> {
+    let text = std::fs::read_to_string("/proc/self/loginuid").ok()?;
+    text.trim().parse().ok().filter(|uid| *uid != u32::MAX)
 }

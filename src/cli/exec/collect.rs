@@ -53,12 +53,12 @@ async fn look_up(
         return Ok(Vec::new());
     }
     let references: Vec<_> = variables.iter().flat_map(|it| it.readings.references.clone()).collect();
-    let mut values = broker.values(&session::caller(), Door::Exec, &references).await?.into_iter();
+    let mut values = broker.give(&session::caller(), Door::Exec, &references).await?.into_iter();
     let mut found = Vec::with_capacity(variables.len());
     for Variable { name, readings } in variables {
         let outcomes = values.by_ref().take(readings.references.len()).collect();
         match readings.settle(outcomes)? {
-            Ok(Found { value, uses: its }) => {
+            Ok(Found { value, uses: its, .. }) => {
                 uses.extend(its);
                 found.push((name.clone(), value));
             }

@@ -28,6 +28,7 @@ use super::message::{Order, Past, Report};
 use super::reload::{self, Current, Mounts, ReloadError, Reloader};
 use super::serve::Server;
 use super::{plan, readiness, watch};
+use crate::audit::Kind;
 use crate::broker::{Broker, Environment};
 use crate::config::Config;
 use crate::control::BindError;
@@ -164,6 +165,8 @@ impl Worker {
             }
         }
         maker.keep(&texts);
+        broker.audit().keep_synced();
+        broker.note(Kind::Start, format!("{} mounts", mounts.len()));
         Report::Serving.send(&link)?;
         let current = Current { generation: 1, config: Arc::new(config), broker, mounts, lost };
         let reloader =
@@ -174,7 +177,9 @@ impl Worker {
         let answers = Answers::new(reloader, server.memory_is_locked, past, link.clone());
         let socket = socket.answer(answers.clone(), &link)?;
         let is_over = wait(&events, &link, &answers, &numbers);
-        answers.reloader.current().broker.flush();
+        let broker = answers.reloader.current().broker.clone();
+        broker.note(Kind::Stop, if is_over { "for good" } else { "for a successor" });
+        broker.flush();
         if is_over {
             socket.remove();
             answers.answer_rest(REST);

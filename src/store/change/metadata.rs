@@ -6,17 +6,20 @@ use jiff::Timestamp;
 use super::{Change, apply};
 use crate::secret::SecretName;
 use crate::store::record::Header;
+use crate::store::witness::What;
 use crate::store::{Edit, SecretInfo, StoreError};
 
 impl Change<'_> {
     /// Changes the metadata of a secret that is there; not its type, which its fields are of.
     pub fn edit(&mut self, name: &SecretName, edit: &Edit) -> Result<SecretInfo, StoreError> {
         let edit = Edit { kind: None, ..edit.clone() };
+        self.did(What::Edit, name, None);
         self.amend(name, |header| apply(header, &edit))
     }
 
     /// Lets the active version expire at another time, or never.
     pub fn expire(&mut self, name: &SecretName, at: Option<Timestamp>) -> Result<SecretInfo, StoreError> {
+        self.did(What::Edit, name, None);
         self.amend(name, |header| {
             header.ends.insert(header.active, at);
             header.expires = at;
@@ -25,6 +28,7 @@ impl Change<'_> {
 
     /// A disabled secret is there, and nobody gets its values.
     pub fn disable(&mut self, name: &SecretName, is_disabled: bool) -> Result<SecretInfo, StoreError> {
+        self.did(if is_disabled { What::Disable } else { What::Enable }, name, None);
         self.amend(name, |header| header.disabled = is_disabled)
     }
 

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use super::super::StoreError;
 use super::super::model::VersionInfo;
 use super::super::record::Header;
+use super::super::witness::What;
 use super::Change;
 use crate::secret::SecretName;
 
@@ -66,6 +67,7 @@ impl Change<'_> {
         header.show(version, &record);
         header.activated = self.stamp.now;
         header.activated_by = Some(self.stamp.by.clone());
+        self.did(What::Activate, name, Some(version));
         self.put_header(&self.keys.name_mac(name.as_str()), header, Some(blob)).map(drop)
     }
 
@@ -104,6 +106,7 @@ impl Change<'_> {
             header.ends.remove(&version);
             header.prints.remove(&version);
             self.rows.remove_record(&self.keys.id, &mac, version)?;
+            self.did(What::Destroy, name, Some(version));
         }
         self.put_header(&mac, header, Some(blob)).map(drop)
     }

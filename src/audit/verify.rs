@@ -1,0 +1,265 @@
+//! Whether a log is what was written: no line changed, moved, put in or taken out. Only the end can
+//! be missing unseen, unless somebody has kept a head. Pure; uses `chain`.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use super::chain::{Hash, Head, Ratchet, Record, hash, hex};
+use super::event::Kind;
+use crate::secret::SecretBytes;
+
+/// Reads a log line by line, oldest first.
+pub struct Verifier {
+    keys: Option<Keys>,
+    head: Option<Head>,
+    /// The number of the line.
+    line: u64,
+    records: u64,
+    /// Bytes that are no record: the line after them may say why.
+    pending: Option<(u64, u64, Hash)>,
+    first: Option<u64>,
+    dropped: u64,
+    witnesses: BTreeMap<u64, String>,
+    findings: Vec<Finding>,
+}
+
+/// The keys that may have sealed it.
+struct Keys(Vec<(SecretBytes, Ratchet)>);
+
+/// What came of it.
+#[derive(Debug)]
+pub struct Report {
+    pub records: u64,
+    /// The numbers of the first and the last record.
+    pub first: Option<u64>,
+    pub last: Option<Head>,
+    pub findings: Vec<Finding>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// Of all files, from 1.
+    pub line: u64,
+    pub trouble: Trouble,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// A crash has cut the line off, and nothing is wrong but that.
+    Torn {
+        bytes: u64,
+    },
+    NoRecord,
+    /// An unfinished line that was closed is not there any more.
+    Untorn,
+    Changed {
+        seq: u64,
+    },
+    /// It is not the one that was written after the line before it.
+    Unchained {
+        seq: u64,
+    },
+    Missing {
+        from: u64,
+        to: u64,
+    },
+    Displaced {
+        seq: u64,
+        after: u64,
+    },
+    /// It says a key that none of ours is.
+    Key {
+        seq: u64,
+        id: String,
+    },
+    Epoch {
+        seq: u64,
+    },
+    /// What a checkpoint says is not what is here.
+    Checkpoint {
+        seq: u64,
+    },
+    /// The log ends before what a checkpoint has seen.
+    CutOff {
+        seq: u64,
+    },
+}
+
+impl Verifier {
+    /// With all keys that may have sealed it. Without any, only the hashes are looked at: who
+    /// changes a line can make those anew.
+    pub fn new(seeds: Option<Vec<SecretBytes>>) -> Self {
+        let key = |seed: SecretBytes| {
+            let ratchet = Ratchet::new(&seed);
+            (seed, ratchet)
+        };
+        Self {
+            keys: seeds.map(|seeds| Keys(seeds.into_iter().map(key).collect())),
+            head: None,
+            line: 0,
+            records: 0,
+            pending: None,
+            first: None,
+            dropped: 0,
+            witnesses: BTreeMap::new(),
+            findings: Vec::new(),
+        }
+    }
+
+    /// Somebody has seen that record `seq` has this hash.
+    pub fn witness(&mut self, seq: u64, hash: &str) {
+        self.witnesses.insert(seq, hash.to_ascii_lowercase());
+    }
+
+    /// Takes the next line, with its break if it has one.
+    pub fn take(&mut self, line: &[u8]) {
+        self.line += 1;
+        let (text, is_ended) = match line.strip_suffix(b"\n") {
+            Some(text) => (text, true),
+            None => (line, false),
+        };
+        match Record::parse(text).filter(|_| is_ended) {
+            Some(record) => self.take_record(text, &record),
+            None => {
+                self.close_pending();
+                self.pending = Some((self.line, text.len() as u64, hash(text)));
+                if !is_ended {
+                    self.pending = None;
+                    self.find(Trouble::Torn { bytes: text.len() as u64 });
+                }
+            }
+        }
+    }
+
+    fn take_record(&mut self, line: &[u8], record: &Record) {
+        self.records += 1;
+        let is_authentic = self.check_seal(line, record);
+        self.check_torn(record, is_authentic);
+        self.check_place(record);
+        let head = record.head(line);
+        let witness = self.witnesses.remove(&record.seq);
+        if witness.is_some_and(|seen| seen != hex(&head.hash)) {
+            self.find(Trouble::Checkpoint { seq: record.seq });
+        }
+        if is_authentic {
+            self.dropped = self.dropped.max(record.event.log.dropped.unwrap_or(0));
+        }
+        self.first = self.first.or(Some(record.seq));
+        self.head = Some(head);
+    }
+
+    fn check_seal(&mut self, line: &[u8], record: &Record) -> bool {
+        let Some(keys) = &mut self.keys else { return true };
+        let trouble = match keys.find(record) {
+            None => Trouble::Key { seq: record.seq, id: record.key.clone() },
+            Some(ratchet) if ratchet.has_sealed(line, record) => return true,
+            Some(_) => Trouble::Changed { seq: record.seq },
+        };
+        self.find(trouble);
+        false
+    }
+
+    /// Unfinished bytes before this record are those that it speaks of.
+    fn check_torn(&mut self, record: &Record, is_authentic: bool) {
+        let log = &record.event.log;
+        let said = (record.event.kind == Kind::LogRecovered).then(|| log.torn.clone()).flatten();
+        match (self.pending.take(), said) {
+            (None, None) => {}
+            (Some((line, bytes, hash)), Some(said))
+                if is_authentic && said == hex(&hash) && log.count == Some(bytes) =>
+            {
+                self.findings.push(Finding { line, trouble: Trouble::Torn { bytes } });
+            }
+            (Some((line, ..)), _) => self.findings.push(Finding { line, trouble: Trouble::NoRecord }),
+            (None, Some(_)) => self.find(Trouble::Untorn),
+        }
+    }
+
+    fn check_place(&mut self, record: &Record) {
+        let seq = record.seq;
+        let Some(head) = &self.head else { return };
+        let trouble = if seq <= head.seq {
+            Trouble::Displaced { seq, after: head.seq }
+        } else if seq > head.seq + 1 {
+            Trouble::Missing { from: head.seq + 1, to: seq - 1 }
+        } else if !record.follows(&head.hash) {
+            Trouble::Unchained { seq }
+        } else if record.epoch != head.next_epoch(record.time) {
+            Trouble::Epoch { seq }
+        } else {
+            return;
+        };
+        self.find(trouble);
+    }
+
+    fn find(&mut self, trouble: Trouble) {
+        self.findings.push(Finding { line: self.line, trouble });
+    }
+
+    fn close_pending(&mut self) {
+        if let Some((line, ..)) = self.pending.take() {
+            self.findings.push(Finding { line, trouble: Trouble::NoRecord });
+        }
+    }
+
+    /// The log has ended.
+    pub fn finish(mut self) -> Report {
+        self.close_pending();
+        let first = self.first.unwrap_or(1);
+        if first > 1 && first > self.dropped + 1 {
+            let trouble = Trouble::Missing { from: self.dropped + 1, to: first - 1 };
+            self.findings.insert(0, Finding { line: 1, trouble });
+        }
+        for seq in std::mem::take(&mut self.witnesses).into_keys().filter(|seq| *seq >= first) {
+            let is_beyond = self.head.as_ref().is_none_or(|head| seq > head.seq);
+            self.find(if is_beyond { Trouble::CutOff { seq } } else { Trouble::Checkpoint { seq } });
+        }
+        Report { records: self.records, first: self.first, last: self.head, findings: self.findings }
+    }
+}
+
+impl Keys {
+    /// The record's key, in its epoch.
+    fn find(&mut self, record: &Record) -> Option<&Ratchet> {
+        let (seed, ratchet) = self.0.iter_mut().find(|(_, ratchet)| ratchet.id == record.key)?;
+        if record.epoch < ratchet.epoch {
+            *ratchet = Ratchet::new(seed);
+        }
+        ratchet.forward(record.epoch);
+        Some(ratchet)
+    }
+}
+
+impl Report {
+    /// Nothing is wrong; a crash may have cut a line off.
+    pub fn is_sound(&self) -> bool {
+        self.findings.iter().all(Finding::is_harmless)
+    }
+}
+
+impl Finding {
+    pub fn is_harmless(&self) -> bool {
+        matches!(self.trouble, Trouble::Torn { .. })
+    }
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Torn { bytes } => write!(f, "{bytes} bytes of a line that a crash has cut off"),
+            Self::NoRecord => f.write_str("this is no record"),
+            Self::Untorn => f.write_str("the unfinished line before this one was taken out"),
+            Self::Changed { seq } => write!(f, "record {seq} was changed"),
+            Self::Unchained { seq } => write!(f, "record {seq} was not written after the one before it"),
+            Self::Missing { from, to } if from == to => write!(f, "record {from} is missing"),
+            Self::Missing { from, to } => write!(f, "records {from} to {to} are missing"),
+            Self::Displaced { seq, after } => write!(f, "record {seq} comes after record {after}"),
+            Self::Key { seq, id } => write!(f, "record {seq} is of a key that is not here ({id})"),
+            Self::Epoch { seq } => write!(f, "record {seq} says an epoch that cannot follow"),
+            Self::Checkpoint { seq } => write!(f, "record {seq} is not the one of the checkpoint"),
+            Self::CutOff { seq } => {
+                write!(f, "the log ends before record {seq}, which a checkpoint has seen")
+            }
+        }
+    }
+}

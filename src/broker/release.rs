@@ -1,0 +1,117 @@
+//! What is given away is written down first, and so is what is refused. Uses `audit`.
+
+use std::time::Instant;
+
+use super::{Broker, Error, Found, Lack, Rendering};
+use crate::audit::{Event, Kind, Named, Who};
+use crate::caller::{Caller, Identity};
+use crate::policy::{Access, Action, Door, Grant, RuleId, Verdict};
+use crate::secret::{Reference, SecretKey};
+use crate::sys::identity;
+use crate::template::{Reader, Template};
+
+impl Broker {
+    /// The line for an access that was judged so. Its outcome is still to be said.
+    pub fn event(&self, who: &Identity, access: &Access<'_>, verdict: Verdict, rule: &RuleId) -> Event {
+        Event::of_access(who, access, verdict, rule)
+    }
+
+    /// Has it written down. If that fails, nothing may be given away.
+    pub fn record(&self, mut event: Event) -> Result<(), Error> {
+        let named = |it: &Named| SecretKey {
+            provider: it.provider.clone(),
+            path: it.name.clone(),
+            version: it.version,
+        };
+        for secret in event.secrets.iter_mut().filter(|it| it.provider.is_none()) {
+            secret.provider = self.provider_of(&named(secret)).map(str::to_owned);
+        }
+        Ok(self.audit.record(&event)?)
+    }
+
+    /// What the daemon does itself. That goes on even if it cannot be written down.
+    pub fn note(&self, kind: Kind, detail: impl Into<String>) {
+        if let Err(error) = self.audit.record(&Event::new(kind, Who::ourselves()).detail(detail)) {
+            tracing::error!(%error, "audit_blocked: nobody gets anything until it can be written down");
+        }
+    }
+
+    /// The values of these references, in their order and as of one moment, for who shall have them.
+    pub async fn give(
+        &self,
+        caller: &Caller,
+        door: Door,
+        references: &[Reference],
+    ) -> Result<Vec<Result<Found, Lack>>, Error> {
+        let keys: Vec<SecretKey> = references.iter().map(|reference| reference.key.clone()).collect();
+        let asked = Asked::new(self, caller, door, &keys);
+        let grant = asked.grant()?;
+        let outcome = self.values_of(&grant, &keys, references).await;
+        let found = outcome.iter().flatten().zip(&keys);
+        let found = found.filter_map(|(found, key)| Some((key, found.as_ref().ok()?.version)));
+        asked.record(&grant, found, outcome.as_ref().err())?;
+        outcome
+    }
+
+    /// A rendering for who shall have it.
+    pub async fn give_rendering(
+        &self,
+        caller: &Caller,
+        door: Door,
+        template: &Template,
+    ) -> Result<Rendering, Error> {
+        let reader = Reader { uid: caller.uid, gid: caller.gid, exe: None, unit: None };
+        let asked = Asked::new(self, caller, door, template.keys());
+        let grant = asked.grant()?;
+        let outcome = self.render(&grant, template, Some(&reader)).await;
+        let versions = outcome.iter().flat_map(|it| &it.versions.0).map(|(key, version)| (key, *version));
+        asked.record(&grant, versions, outcome.as_ref().err())?;
+        outcome
+    }
+}
+
+/// What a command of ours asks for.
+struct Asked<'a> {
+    broker: &'a Broker,
+    caller: &'a Caller,
+    door: Door,
+    keys: &'a [SecretKey],
+    since: Instant,
+}
+
+impl<'a> Asked<'a> {
+    fn new(broker: &'a Broker, caller: &'a Caller, door: Door, keys: &'a [SecretKey]) -> Self {
+        Self { broker, caller, door, keys, since: Instant::now() }
+    }
+
+    fn grant(&self) -> Result<Grant, Error> {
+        let granted = self.broker.grant(self.caller, self.door, self.keys);
+        if let Err(Error::Denied(denial)) = &granted {
+            let event = self.event(Verdict::Deny, &denial.rule).outcome("denied", self.since);
+            self.broker.record(event)?;
+        }
+        granted
+    }
+
+    fn record<'k>(
+        &self,
+        grant: &Grant,
+        versions: impl Iterator<Item = (&'k SecretKey, u64)>,
+        error: Option<&Error>,
+    ) -> Result<(), Error> {
+        let verdict = if grant.shows_real() { Verdict::Real } else { Verdict::Placeholder };
+        let event = self.event(verdict, grant.rule());
+        let event = match error {
+            Some(error) => event.outcome(error.class().name(), self.since),
+            None => event.showing(versions).outcome("ok", self.since),
+        };
+        self.broker.record(event)
+    }
+
+    fn event(&self, verdict: Verdict, rule: &RuleId) -> Event {
+        let who = identity::gather(self.caller, self.broker.audit.facts());
+        let who = who.unwrap_or_else(|_| Identity::of(*self.caller));
+        let access = Access { door: self.door, action: Action::Read, file: None, keys: self.keys };
+        self.broker.event(&who, &access, verdict, rule)
+    }
+}

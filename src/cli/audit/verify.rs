@@ -1,0 +1,95 @@
+//! `secretfs audit verify`: whether the log is what was written. May use every layer.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::audit::{Seed, Verifier};
+use crate::cli::report::{Failure, note};
+use crate::cli::{Common, config, exit, open, output};
+use crate::secret::SecretBytes;
+use crate::store::Access;
+
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// What journald has kept of it: only against that can it be seen that the end is missing
+    #[arg(long, value_name = "NUMBER:HASH", value_parser = parse_checkpoint)]
+    checkpoint: Vec<(u64, String)>,
+}
+
+#[derive(Serialize)]
+struct Told {
+    sound: bool,
+    records: u64,
+    first: Option<u64>,
+    last: Option<u64>,
+    head: Option<String>,
+    findings: Vec<ToldFinding>,
+}
+
+#[derive(Serialize)]
+struct ToldFinding {
+    line: u64,
+    problem: String,
+    harmless: bool,
+}
+
+pub(super) fn run(args: &Args, log: Option<&Path>, common: &Common) -> Result<u8, Failure> {
+    let path = super::log(log, common)?;
+    let mut verifier = Verifier::new(Some(seeds(&path, common)?));
+    args.checkpoint.iter().for_each(|(seq, hash)| verifier.witness(*seq, hash));
+    super::each(&path, |line| verifier.take(line))?;
+    let report = verifier.finish();
+    let finding = |it: &crate::audit::Finding| ToldFinding {
+        line: it.line,
+        problem: it.trouble.to_string(),
+        harmless: it.is_harmless(),
+    };
+    let told = Told {
+        sound: report.is_sound(),
+        records: report.records,
+        first: report.first,
+        last: report.last.as_ref().map(|head| head.seq),
+        head: report.last.as_ref().map(|head| head.text()),
+        findings: report.findings.iter().map(finding).collect(),
+    };
+    match common.json {
+        true => output::print_json(&told)?,
+        false => tell(&told, args.checkpoint.is_empty())?,
+    }
+    Ok(if told.sound { exit::OK } else { exit::NO })
+}
+
+fn tell(told: &Told, is_open: bool) -> Result<(), Failure> {
+    let lines: String =
+        told.findings.iter().map(|it| format!("line {}: {}\n", it.line, it.problem)).collect();
+    let count = output::counted(usize::try_from(told.records).unwrap_or(usize::MAX), "record");
+    let verdict = if told.sound { "as they were written" } else { "NOT as they were written" };
+    let head = told.last.zip(told.head.as_ref()).map(|(seq, hash)| format!("head {seq}:{hash}\n"));
+    output::print(format!("{lines}{count}, {verdict}\n{}", head.unwrap_or_default()))?;
+    if told.sound && is_open {
+        note("whether records are missing at the end, only a --checkpoint tells");
+    }
+    Ok(())
+}
+
+/// That of the store, if there is one, and that of the file beside the log.
+fn seeds(log: &Path, common: &Common) -> Result<Vec<SecretBytes>, Failure> {
+    let config = config::load(common)?.store;
+    let beside = Seed::Beside.present(log);
+    match open::open_store(common, &config, Access::Read) {
+        Ok(store) => Ok(beside.into_iter().chain([store.audit_seed()?]).collect()),
+        Err(_) if !beside.is_empty() => Ok(beside),
+        Err(failure) => Err(failure),
+    }
+}
+
+fn parse_checkpoint(text: &str) -> Result<(u64, String), String> {
+    let parts = text.split_once(':').and_then(|(seq, hash)| Some((seq.parse().ok()?, hash)));
+    match parts {
+        Some((seq, hash)) if hash.len() == 64 && hash.bytes().all(|b| b.is_ascii_hexdigit()) => {
+            Ok((seq, hash.to_owned()))
+        }
+        _ => Err("it has the form NUMBER:HASH, as journald shows it".to_owned()),
+    }
+}

@@ -1,0 +1,104 @@
+//! What commands do to a store is written down, with who did it, before it is there. May use every
+//! layer.
+
+use std::sync::Arc;
+
+use super::report::Failure;
+use super::session;
+use crate::audit::{Audit, AuditError, Event, Kind, Named, Seed, Who};
+use crate::caller::Identity;
+use crate::config::AuditConfig;
+use crate::daemon::assemble::STORE;
+use crate::secret::Namespace;
+use crate::store::{Deed, Store, StoreError, What, Witness};
+use crate::sys::identity;
+
+/// Has the log told of every change to this store.
+pub fn watched(store: Store, config: &AuditConfig) -> Result<Store, StoreError> {
+    if !config.is_on() {
+        return Ok(store);
+    }
+    let audit = of(&store, config)?;
+    Ok(store.witnessed_by(Arc::new(Scribe { audit })))
+}
+
+/// The log that is sealed with a key of this store.
+pub fn of(store: &Store, config: &AuditConfig) -> Result<Audit, StoreError> {
+    Ok(Audit::new(config.clone(), Seed::of(&store.audit_seed()?)))
+}
+
+/// Something is about to be shown to who called us.
+pub fn record(audit: &Audit, event: Event) -> Result<(), Failure> {
+    audit.record(&event).map_err(Failure::from)
+}
+
+/// This process, and who has logged in to start it.
+pub fn ourselves(audit: &Audit) -> Who {
+    let login = Who::ourselves();
+    let caller = session::caller();
+    let known = identity::gather(&caller, audit.facts()).unwrap_or_else(|_| Identity::of(caller));
+    Who { login_uid: login.login_uid, real_uid: login.real_uid, ..Who::from(&known) }
+}
+
+pub fn named(name: &str, version: Option<u64>) -> Named {
+    Named { name: name.to_owned(), provider: Some(STORE.to_owned()), version }
+}
+
+struct Scribe {
+    audit: Audit,
+}
+
+impl Scribe {
+    /// A line for each kind of deed.
+    fn events(&self, namespace: &Namespace, deeds: &[Deed]) -> Vec<Event> {
+        let who = ourselves(&self.audit);
+        let kinds = deeds.chunk_by(|one, other| one.what == other.what);
+        let event = |deeds: &[Deed]| Event {
+            namespace: Some(namespace.to_string()),
+            secrets: deeds.iter().filter_map(|it| Some(named(it.name.as_ref()?, it.version))).collect(),
+            outcome: Some("ok".to_owned()),
+            ..Event::new(kind(deeds[0].what), who.clone())
+        };
+        kinds.map(event).collect()
+    }
+}
+
+impl Witness for Scribe {
+    fn tell(&self, namespace: &Namespace, deeds: &[Deed]) -> Result<(), (String, Option<String>)> {
+        let told = self.events(namespace, deeds).iter().try_for_each(|event| self.audit.record(event));
+        told.map_err(|error| (error.to_string(), error.hint()))
+    }
+
+    fn take_back(&self, namespace: &Namespace, deeds: &[Deed]) {
+        for event in self.events(namespace, deeds) {
+            // That it failed is told anyway.
+            let _ = self.audit.record(&Event { outcome: Some("failed".to_owned()), ..event });
+        }
+    }
+}
+
+fn kind(what: What) -> Kind {
+    match what {
+        What::Create => Kind::Create,
+        What::Rotate => Kind::Rotate,
+        What::Import => Kind::Import,
+        What::Activate => Kind::Rollback,
+        What::Edit => Kind::Update,
+        What::Disable => Kind::Disable,
+        What::Enable => Kind::Enable,
+        What::Remove => Kind::Delete,
+        What::Destroy => Kind::Destroy,
+        What::Namespace | What::RemoveNamespace => Kind::Namespace,
+        What::Key => Kind::Key,
+    }
+}
+
+impl From<AuditError> for Failure {
+    fn from(error: AuditError) -> Self {
+        let failure = Self::new(super::exit::IO, &error);
+        match error.hint() {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    }
+}
