@@ -62,6 +62,8 @@ struct Sinks {
     journal: Option<Journal>,
     /// What the file has missed.
     missed: u64,
+    /// Why nothing is given away now.
+    trouble: Option<String>,
     clock: Box<dyn Clock>,
 }
 
@@ -82,7 +84,7 @@ impl Audit {
 
     pub(crate) fn with_clock(config: AuditConfig, seed: Seed, clock: Box<dyn Clock>) -> Self {
         let journal = config.is_to_journald().then(Journal::new).and_then(Result::ok);
-        let sinks = Mutex::new(Sinks { log: None, journal, missed: 0, clock });
+        let sinks = Mutex::new(Sinks { log: None, journal, missed: 0, trouble: None, clock });
         Self { config, seed, queue: Queue::default(), sinks, is_dirty: AtomicBool::new(false) }
     }
 
@@ -127,9 +129,16 @@ impl Audit {
     fn write(&self, batch: &[Waiting]) -> Result<(), AuditError> {
         let mut sinks = self.sinks();
         let outcome = sinks.write(&self.config, &self.seed, batch);
+        let trouble = outcome.as_ref().err().filter(|_| self.config.is_required());
+        sinks.trouble = trouble.map(ToString::to_string);
         self.is_dirty.store(true, Ordering::Release);
         metrics::get().audit_blocked.set(i64::from(outcome.is_err()));
         outcome
+    }
+
+    /// Why the last event could not be written down, if nothing is given away for it. Never waits.
+    pub fn trouble(&self) -> Option<String> {
+        self.sinks.try_lock().ok()?.trouble.clone()
     }
 
     /// Where the chain stands.

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Broker, Error, Found, Lack, Rendering};
+use super::{Broker, Class, Error, Found, Lack, Rendering};
 use crate::audit::{Event, Kind, Named, Who};
 use crate::caller::{Caller, Identity};
 use crate::policy::{Access, Action, Door, Grant, RuleId, Verdict};
@@ -49,7 +49,10 @@ impl Broker {
         let outcome = self.values_of(&grant, &keys, references).await;
         let found = outcome.iter().flatten().zip(&keys);
         let found = found.filter_map(|(found, key)| Some((key, found.as_ref().ok()?.version)));
-        asked.record(&grant, found, outcome.as_ref().err())?;
+        let found: Vec<_> = found.collect();
+        let failed = outcome.as_ref().err().map(Error::class);
+        let failed = failed.or_else(|| found.is_empty().then_some(Class::NoKey));
+        asked.record(&grant, found, failed)?;
         outcome
     }
 
@@ -65,7 +68,8 @@ impl Broker {
         let grant = asked.grant()?;
         let outcome = self.render(&grant, template, Some(&reader)).await;
         let versions = outcome.iter().flat_map(|it| &it.versions.0).map(|(key, version)| (key, *version));
-        asked.record(&grant, versions, outcome.as_ref().err())?;
+        let failed = outcome.as_ref().err().map(Error::class);
+        asked.record(&grant, versions.collect(), failed)?;
         outcome
     }
 }
@@ -93,16 +97,16 @@ impl<'a> Asked<'a> {
         granted
     }
 
-    fn record<'k>(
+    fn record(
         &self,
         grant: &Grant,
-        versions: impl Iterator<Item = (&'k SecretKey, u64)>,
-        error: Option<&Error>,
+        versions: Vec<(&SecretKey, u64)>,
+        failed: Option<Class>,
     ) -> Result<(), Error> {
         let verdict = if grant.shows_real() { Verdict::Real } else { Verdict::Placeholder };
         let event = self.event(verdict, grant.rule());
-        let event = match error {
-            Some(error) => event.outcome(error.class().name(), self.since),
+        let event = match failed {
+            Some(class) => event.outcome(class.name(), self.since),
             None => event.showing(versions).outcome("ok", self.since),
         };
         self.broker.record(event)

@@ -341,6 +341,11 @@ impl SecretFs {
         match nodes.get(id).map(|node| &node.content) {
             Some(Content::Bare(_)) => Ok("denied".to_owned()),
             Some(Content::Failed(_, failure)) => Ok(failure.error.to_string()),
+            // Whatever it holds: nobody is given it.
+            Some(Content::Filled(..)) => {
+                drop(nodes);
+                self.now().broker.audit().trouble().ok_or(Errno::NODATA)
+            }
             _ => Err(Errno::NODATA),
         }
     }

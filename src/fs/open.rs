@@ -104,7 +104,7 @@ impl SecretFs {
             return (!is_unseen).then(|| refuse(&mut self.nodes(), id, caller));
         }
         let pinned = self.nodes().pin(id, &snapshot);
-        pinned.then(|| Ok(self.handle(&now, caller, id, &place, snapshot)))
+        pinned.then(|| self.give(&now, caller, id, &place, &grant, snapshot))
     }
 
     /// Whether this snapshot is what an OPEN is to see: the current one, or that of its process.
@@ -123,6 +123,26 @@ impl SecretFs {
     ) -> bool {
         self.nodes().is_current(place, snapshot)
             && snapshot.rests_on(template, |basis| now.broker.is_still(basis))
+    }
+
+    /// The handle for a snapshot that the node has pinned, once it is written down who gets it.
+    fn give(
+        &self,
+        now: &Generation,
+        caller: &Caller,
+        node: NodeId,
+        place: &Place,
+        grant: &Grant,
+        snapshot: Arc<Snapshot>,
+    ) -> Result<u64, Errno> {
+        let file = now.file(place.file).inspect_err(|_| self.nodes().closed(node))?;
+        match now.write_given(caller, &file, grant, &snapshot) {
+            Ok(()) => Ok(self.handle(now, caller, node, place, snapshot)),
+            Err(error) => {
+                self.nodes().closed(node);
+                Err(self.failed(&file, error).errno)
+            }
+        }
     }
 
     /// The handle for a snapshot that the node has pinned.
@@ -158,9 +178,14 @@ impl SecretFs {
             Ok(Some(_)) if !unhurried(|| sighted.is_still()) => Err(Errno::IO),
             Ok(Some(rendered)) => {
                 let snapshot = self.hand_over(id, &file, &rendered.place, rendered.snapshot).await?;
-                Ok(self.handle(&now, &caller, id, &rendered.place, snapshot))
+                let admitted = admit(&now, &caller, file.id, snapshot.template());
+                let (_, grant) = admitted.inspect_err(|_| self.nodes().closed(id))?;
+                unhurried(|| self.give(&now, &caller, id, &rendered.place, &grant, snapshot))
             }
-            Ok(None) => Err(Errno::ACCES),
+            Ok(None) => {
+                unhurried(|| now.write_denied(&caller, file.id));
+                Err(Errno::ACCES)
+            }
             Err((_, error)) => Err(self.failed(&file, error).errno),
         }
     }
@@ -233,6 +258,7 @@ fn admit(
 
 /// Costs nothing where nobody wants to know.
 fn log_denied(now: &Generation, caller: &Caller, file: tree::FileId, reason: &str) {
+    now.write_denied(caller, file);
     if tracing::enabled!(Level::INFO)
         && let Ok(file) = now.file(file)
     {

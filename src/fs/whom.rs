@@ -1,10 +1,13 @@
 //! For whom a file is rendered, and what policy says of that. Uses the broker and `sys`.
 
 use super::Generation;
-use super::tree::File;
+use super::snapshot::Snapshot;
+use super::tree::{File, FileId};
+use crate::audit::Event;
+use crate::broker::Error;
 use crate::caller::{Caller, Facts, Identity, Refusal};
 use crate::metrics;
-use crate::policy::{Access, Action, Decision, Denial, Door, Grant};
+use crate::policy::{Access, Action, Decision, Denial, Door, Grant, RuleId, Verdict};
 use crate::secret::SecretKey;
 use crate::sys::identity;
 
@@ -92,6 +95,55 @@ impl Generation {
         let access = Access { door: Door::Command, ..self.access(file, keys) };
         let grant = granted(self.broker.judge(&Identity::of(nobody()), &access))?;
         Ok(if shows_real { grant } else { grant.masked() })
+    }
+
+    /// Writes down that this caller is given that. If it fails, nothing may be given.
+    pub(super) fn write_given(
+        &self,
+        caller: &Caller,
+        file: &File,
+        grant: &Grant,
+        snapshot: &Snapshot,
+    ) -> Result<(), Error> {
+        if !self.broker.audit().is_on() {
+            return Ok(());
+        }
+        let verdict = if grant.shows_real() { Verdict::Real } else { Verdict::Placeholder };
+        let versions = snapshot.versions();
+        let event = self
+            .event(caller, file, &[], verdict, grant.rule())
+            .showing(versions.0.iter().map(|(key, version)| (key, *version)))
+            .stale(snapshot.ask(|basis| self.broker.staleness(basis)));
+        self.broker.record(Event { outcome: Some("ok".to_owned()), ..event })
+    }
+
+    /// Writes down that this caller is denied the file. It is, even if that cannot be written.
+    pub(super) fn write_denied(&self, caller: &Caller, file: FileId) {
+        let Ok(file) = self.file(file) else { return };
+        if !self.broker.audit().is_on() {
+            return;
+        }
+        let template = file.source.last().and_then(|loaded| loaded.template.clone().ok());
+        let keys = template.as_ref().map_or(&[][..], |template| template.keys());
+        if let Some(Err(denial)) = self.judge_at_once(caller, &file, keys, Facts::CREDENTIALS) {
+            let event = self.event(caller, &file, keys, Verdict::Deny, &denial.rule);
+            if let Err(error) = self.broker.record(Event { outcome: Some("denied".to_owned()), ..event }) {
+                tracing::error!(%error, "a denial could not be written down");
+            }
+        }
+    }
+
+    fn event(
+        &self,
+        caller: &Caller,
+        file: &File,
+        keys: &[SecretKey],
+        verdict: Verdict,
+        rule: &RuleId,
+    ) -> Event {
+        let known = identity::gather_at_once(caller, self.broker.audit().facts());
+        let who = known.ok().flatten().unwrap_or_else(|| Identity::of(*caller));
+        self.broker.event(&who, &self.access(file, keys), verdict, rule)
     }
 
     fn judged(&self, who: Result<Identity, Refusal>, file: &File, keys: &[SecretKey]) -> Judged {
