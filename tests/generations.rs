@@ -20,7 +20,7 @@ use secretfs::caller::Caller;
 use secretfs::fs::SecretFs;
 use secretfs::fs::errno::Errno;
 use secretfs::fs::tree::{Layout, ROOT, Spec};
-use secretfs::policy::{Ownership, Policy};
+use secretfs::policy::{Door, Ownership, Policy};
 use secretfs::provider::{AsOf, Batch, BoxFuture, Provider, ProviderError, Pulse};
 use secretfs::resolver::Resolver;
 use secretfs::secret::{Answer, FieldName, SecretBytes, SecretKey, SecretType, SecretVersion};
@@ -172,7 +172,8 @@ fn layout_of(templates: &Path, uid: u32, mode: u16, format: Format) -> Layout {
         set: None,
     };
     let folders = Ownership { uid: 0, gid: 0, mode: 0o555 };
-    Layout { at: "/mnt".into(), templates: Some(templates.to_owned()), spec, files: BTreeMap::new(), folders }
+    let (at, templates) = ("/mnt".into(), Some(templates.to_owned()));
+    Layout { at, door: Door::Mount, templates, spec, files: BTreeMap::new(), folders }
 }
 
 #[test]

@@ -51,6 +51,8 @@ pub struct Rendering {
     pub newest: Option<Timestamp>,
     /// The secrets in it whose fields are of use only together.
     pub pairs: Vec<SecretKey>,
+    /// What its reader has to be allowed: all that the template names.
+    pub keys: Arc<[SecretKey]>,
     /// What it was made of.
     pub versions: Versions,
     /// Where it is counted that somebody is given this.
@@ -151,7 +153,7 @@ impl Broker {
         loop {
             let resolved = shown(grant, self.resolver.resolve_but(grant, &keys, held).await?);
             match self.render_once(template, reader, &resolved)? {
-                Rendered::Done(bytes) => return Ok(Rendering::new(bytes, resolved)),
+                Rendered::Done(bytes) => return Ok(Rendering::new(bytes, template, resolved)),
                 // Each round adds at least one of the template's keys, so this ends.
                 Rendered::Needs(more) => keys.extend(more),
             }
@@ -286,7 +288,7 @@ impl Drop for Landed {
 }
 
 impl Rendering {
-    fn new(bytes: SecretBytes, resolved: Resolved) -> Self {
+    fn new(bytes: SecretBytes, template: &Template, resolved: Resolved) -> Self {
         let found = || resolved.answers.iter().filter_map(|(key, answer)| Some((key, answer.as_ref().ok()?)));
         let newest = found().map(|(_, version)| version.updated_at).max();
         let pairs = found().filter(|(key, version)| version.kind.is_pair() && key.version.is_none());
@@ -294,7 +296,8 @@ impl Rendering {
         let mut versions: Vec<_> = found().map(|(key, it)| (key.clone(), it.version)).collect();
         versions.sort_unstable();
         let uses = Uses::distinct(found().filter_map(|(_, version)| version.uses.clone()));
-        Self { bytes, newest, pairs, versions: Versions(versions), uses, basis: resolved.basis }
+        let keys = template.keys().into();
+        Self { bytes, newest, pairs, keys, versions: Versions(versions), uses, basis: resolved.basis }
     }
 }
 

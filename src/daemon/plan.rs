@@ -14,7 +14,7 @@ use super::rules;
 use crate::config::{Account, Config, ConfigError, FileOptions, Mount};
 use crate::fs::mountpoint;
 use crate::fs::tree::{Layout, Spec};
-use crate::policy::Ownership;
+use crate::policy::{Door, Ownership};
 use crate::template::Syntax;
 
 /// One mount, judged and ready to be made.
@@ -122,7 +122,8 @@ fn layout(
     files: BTreeMap<PathBuf, (Spec, Option<PathBuf>)>,
 ) -> Result<Layout, PlanError> {
     let folders = Ownership { mode: 0o555, ..spec.ownership };
-    Ok(Layout { at: mountpoint::canonical(at), templates: Some(absolute(templates)?), spec, files, folders })
+    let (at, templates) = (mountpoint::canonical(at), Some(absolute(templates)?));
+    Ok(Layout { at, door: Door::Mount, templates, spec, files, folders })
 }
 
 /// An option that names somebody whom this machine does not know.

@@ -60,8 +60,8 @@ impl SecretFs {
         let rendered =
             self.rendered_in_time(Whom::Nobody { shows_real: true }, now.clone(), file.clone()).await;
         let (outcome, versions) = match rendered {
-            Ok(Some(wanted)) => (Outcome::Size(wanted.snapshot.size()), wanted.snapshot.versions()),
-            Ok(None) => (Outcome::Errno(Errno::ACCES, "denied".to_owned()), Versions::default()),
+            Ok(Ok(wanted)) => (Outcome::Size(wanted.snapshot.size()), wanted.snapshot.versions()),
+            Ok(Err(denial)) => (Outcome::Errno(Errno::ACCES, denial.reason), Versions::default()),
             Err((_, error)) => (Outcome::of(&Failure::new(error)), Versions::default()),
         };
         let template = file.source.last().and_then(|loaded| loaded.template.clone().ok());

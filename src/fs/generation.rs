@@ -10,9 +10,8 @@ use super::errno::Errno;
 use super::handle::Handle;
 use super::tree::{DirId, File, FileId, Layout, Tree, TreeError};
 use super::{Attr, SecretFs, request};
-use crate::broker::{Broker, Error};
+use crate::broker::Broker;
 use crate::caller::{Caller, Facts};
-use crate::secret::SecretKey;
 use crate::sys::{identity, peer};
 
 /// Never changes. One tree takes the place of another within the same generation when templates
@@ -121,11 +120,7 @@ impl SecretFs {
         let now = self.now();
         let Some(id) = self.nodes().get(handle.node).map(|node| node.content.file()) else { return false };
         let Some(file) = now.tree.file(id) else { return false };
-        let may = match keys_of(&now, file, handle) {
-            Ok(keys) => now.judge(caller, file, &keys),
-            Err(_) => return false,
-        };
-        let may = may.is_ok_and(|grant| grant.shows_real() || !handle.shows_real);
+        let may = now.judge_shown(caller, file, &handle.snapshot, handle.shows_real).is_ok();
         if may {
             handle.generation.store(now.number, Ordering::Relaxed);
         }
@@ -155,17 +150,6 @@ fn is_own(caller: &Caller, handle: &Handle) -> bool {
     }
     handle.thread.store(caller.pid, Ordering::Relaxed);
     true
-}
-
-/// The secrets in what a handle reads. After a change of processes only the file itself tells.
-fn keys_of(now: &Generation, file: &File, handle: &Handle) -> Result<Vec<SecretKey>, Error> {
-    let known = handle.snapshot.template();
-    let template = match known {
-        Some(template) => Ok(template),
-        None if now.broker.policy().rules().is_empty() => return Ok(Vec::new()),
-        None => file.source.ready().unwrap_or_else(|| file.source.load()).template.clone(),
-    };
-    Ok(template?.keys().to_vec())
 }
 
 impl Change<'_> {

@@ -4,11 +4,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
-use tracing::{Instrument, Level};
+use tracing::Instrument;
 
 use super::errno::Errno;
 use super::handle::Handle;
 use super::nodes::{Content, FIRST_NODE, NodeId, Nodes, Place, Reserved, Step};
+use super::render::Wanted;
 use super::sets::Sighting;
 use super::snapshot::Snapshot;
 use super::tree::File;
@@ -16,7 +17,7 @@ use super::whom::Whom;
 use super::{Generation, Reply, SecretFs, request, tree, view_of};
 use crate::caller::{Caller, Facts};
 use crate::metrics;
-use crate::policy::Grant;
+use crate::policy::{Denial, Grant};
 use crate::provider::unhurried;
 use crate::template::Template;
 
@@ -82,8 +83,7 @@ impl SecretFs {
             Content::Bare(file) if just_looked => {
                 let file = *file;
                 drop(nodes);
-                log_denied(&self.now(), caller, file, "the file's owner and mode");
-                return Some(Err(Errno::ACCES));
+                return self.open_bare(caller, id, file, looked_again);
             }
             _ if is_unseen => return None,
             _ => return Some(refuse(&mut nodes, id, caller)),
@@ -100,11 +100,36 @@ impl SecretFs {
         let own_view = place.view == view_of(caller, &template, &grant);
         let sighting =
             Sighting { now: &now, caller, place: &place, template: &template, snapshot: &snapshot };
-        if !own_view || !self.may_see(&sighting, just_looked, looked_again) {
+        let is_right = own_view && self.may_see(&sighting, just_looked, looked_again);
+        if !is_right || !is_allowed(&sighting) {
             return (!is_unseen).then(|| refuse(&mut self.nodes(), id, caller));
         }
         let pinned = self.nodes().pin(id, &snapshot);
         pinned.then(|| self.give(&now, caller, id, &place, &grant, snapshot))
+    }
+
+    /// OPEN of the node of who may not read: says why, unless other rules are in force since its
+    /// LOOKUP.
+    fn open_bare(
+        &self,
+        caller: &Caller,
+        id: NodeId,
+        file: tree::FileId,
+        looked_again: bool,
+    ) -> Option<Result<u64, Errno>> {
+        let now = self.now();
+        let file = match now.file(file) {
+            Ok(file) => file,
+            Err(errno) => return Some(Err(errno)),
+        };
+        let template = file.source.last().and_then(|loaded| loaded.template.clone().ok());
+        let keys = template.as_ref().map_or(&[][..], |template| template.keys());
+        match now.judge_at_once(caller, &file, keys, Facts::CREDENTIALS)? {
+            Err(denial) => now.write_denied(caller, &file, &denial),
+            Ok(_) if !looked_again => return Some(refuse(&mut self.nodes(), id, caller)),
+            Ok(_) => {}
+        }
+        Some(Err(Errno::ACCES))
     }
 
     /// Whether this snapshot is what an OPEN is to see: the current one, or that of its process.
@@ -167,27 +192,27 @@ impl SecretFs {
         let file = self.nodes().get(id).ok_or(Errno::STALE)?.content.file();
         let now = self.now();
         let file = now.file(file)?;
-        let sighted = match unhurried(|| now.sight(&caller, &file)) {
-            Ok(sighted) => sighted,
-            Err(refusal) => {
-                log_denied(&now, &caller, file.id, &refusal.to_string());
-                return Err(Errno::ACCES);
-            }
+        let denied = |denial: &Denial| {
+            unhurried(|| now.write_denied(&caller, &file, denial));
+            Errno::ACCES
         };
-        match self.rendered_in_time(Whom::Caller(caller), now.clone(), file.clone()).await {
-            Ok(Some(_)) if !unhurried(|| sighted.is_still()) => Err(Errno::IO),
-            Ok(Some(rendered)) => {
-                let snapshot = self.hand_over(id, &file, &rendered.place, rendered.snapshot).await?;
-                let admitted = admit(&now, &caller, file.id, snapshot.template());
-                let (_, grant) = admitted.inspect_err(|_| self.nodes().closed(id))?;
-                unhurried(|| self.give(&now, &caller, id, &rendered.place, &grant, snapshot))
-            }
-            Ok(None) => {
-                unhurried(|| now.write_denied(&caller, file.id));
-                Err(Errno::ACCES)
-            }
-            Err((_, error)) => Err(self.failed(&file, error).errno),
+        let sighted = unhurried(|| now.sight(&caller, &file)).map_err(|it| denied(&Denial::refused(it)))?;
+        let rendered = self.rendered_in_time(Whom::Caller(caller), now.clone(), file.clone()).await;
+        let rendered = rendered
+            .map_err(|(_, error)| self.failed(&file, error).errno)?
+            .map_err(|denial| denied(&denial))?;
+        if !unhurried(|| sighted.is_still()) {
+            return Err(Errno::IO);
         }
+        let Wanted { place, snapshot, .. } = rendered;
+        let snapshot = self.hand_over(id, &file, &place, snapshot).await?;
+        // It may be another than what the verdict was about.
+        let judged = unhurried(|| now.judge_shown(&caller, &file, &snapshot, place.view.shows_real()));
+        let grant = judged.map_err(|denial| {
+            self.nodes().closed(id);
+            denied(&denial)
+        })?;
+        unhurried(|| self.give(&now, &caller, id, &place, &grant, snapshot))
     }
 
     /// The snapshot that an opener of this node gets: the current one, unless somebody has the
@@ -250,20 +275,20 @@ fn admit(
     match now.judge_at_once(caller, &file, template.keys(), Facts::CREDENTIALS).ok_or(Errno::STALE)? {
         Ok(grant) => Ok((template, grant)),
         Err(denial) => {
-            log_denied(now, caller, file.id, &denial.reason);
+            now.write_denied(caller, &file, &denial);
             Err(Errno::ACCES)
         }
     }
 }
 
-/// Costs nothing where nobody wants to know.
-fn log_denied(now: &Generation, caller: &Caller, file: tree::FileId, reason: &str) {
-    now.write_denied(caller, file);
-    if tracing::enabled!(Level::INFO)
-        && let Ok(file) = now.file(file)
-    {
-        request::span(caller).in_scope(|| tracing::info!(file = %file.path.display(), reason, "denied"));
+/// Whether the caller may have the snapshot itself, too: it may be of another template.
+fn is_allowed(sighting: &Sighting<'_>) -> bool {
+    let Sighting { now, caller, place, template, snapshot } = sighting;
+    if snapshot.keys().as_deref() == Some(template.keys()) {
+        return true;
     }
+    let judge = |file: Arc<File>| now.judge_shown_at_once(caller, &file, snapshot, place.view.shows_real());
+    now.file(place.file).ok().and_then(judge).is_some_and(|judged| judged.is_ok())
 }
 
 /// First ESTALE: the kernel looks the path up again, if there is one.

@@ -185,7 +185,7 @@ impl SecretFs {
         };
         let rendered = self.rendered_in_time(whom, now.clone(), file.clone()).await;
         let snapshot = match &rendered {
-            Ok(Some(wanted)) if wanted.place == *place => Some(&wanted.snapshot),
+            Ok(Ok(wanted)) if wanted.place == *place => Some(&wanted.snapshot),
             _ => None,
         };
         let current = snapshot.and_then(|snapshot| {

@@ -19,7 +19,7 @@ use super::{Attr, Generation, SecretFs, empty, filled, request};
 use crate::broker::{Broker, Error, Rendering};
 use crate::caller::Caller;
 use crate::metrics;
-use crate::policy::Grant;
+use crate::policy::{Denial, Grant};
 use crate::provider::Pulse;
 use crate::sys::peer;
 use crate::template::{Reader, Template};
@@ -63,9 +63,9 @@ pub(super) struct Job {
     pub(super) grant: Grant,
 }
 
-/// What a caller gets who wants a file: its snapshot, nothing because he may not read it, or an
-/// error of a place.
-pub(super) type InTime = Result<Option<Wanted>, (Place, Error)>;
+/// What a caller gets who wants a file: its snapshot, why he may not read it, or an error of a
+/// place.
+pub(super) type InTime = Result<Result<Wanted, Denial>, (Place, Error)>;
 
 /// A snapshot for one caller.
 pub(super) struct Wanted {
@@ -92,12 +92,12 @@ impl SecretFs {
     /// the errno.
     fn looked(&self, caller: &Caller, file: &File, outcome: InTime) -> Attr {
         match outcome {
-            Ok(Some(rendered)) => {
+            Ok(Ok(rendered)) => {
                 let node =
                     self.nodes().hand_out(rendered.node, &rendered.place, &rendered.snapshot, caller.pid);
                 filled(node, &rendered.snapshot)
             }
-            Ok(None) => self.looked_bare(caller, file),
+            Ok(Err(_)) => self.looked_bare(caller, file),
             Err((place, error)) => self.looked_failed(caller, file, &place, error),
         }
     }
@@ -138,7 +138,7 @@ impl SecretFs {
             true => Whom::Nobody { shows_real: place.view.shows_real() },
             false => Whom::Caller(caller),
         };
-        let Ok(Some(rendered)) = self.rendered_in_time(whom, now, file.clone()).await else {
+        let Ok(Ok(rendered)) = self.rendered_in_time(whom, now, file.clone()).await else {
             return Ok(empty(id, &file));
         };
         let is_own = rendered.place == place;
@@ -180,32 +180,39 @@ impl SecretFs {
     async fn rendered(&self, whom: Whom, now: Arc<Generation>, file: &Arc<File>) -> InTime {
         let unknown = Place { file: file.id, view: View::Real };
         let prepared = self.prepare_job(whom, now, file).await.map_err(|error| (unknown, error))?;
-        let Some(job) = prepared else { return Ok(None) };
+        let job = match prepared {
+            Ok(job) => job,
+            Err(denial) => return Ok(Err(denial)),
+        };
         match self.snapshot(&job).await {
-            Ok((node, snapshot)) => Ok(Some(Wanted { node, snapshot, place: job.place })),
+            Ok((node, snapshot)) => Ok(Ok(Wanted { node, snapshot, place: job.place })),
             Err(error) => Err((job.place, error)),
         }
     }
 
-    /// Loads the template and asks policy. `None`: the caller may not read the file.
+    /// Loads the template and asks policy.
     async fn prepare_job(
         &self,
         whom: Whom,
         now: Arc<Generation>,
         file: &Arc<File>,
-    ) -> Result<Option<Job>, Error> {
+    ) -> Result<Result<Job, Denial>, Error> {
         let loaded = self.load(&file.source).await;
         let template = match &loaded.template {
             Ok(template) => template.clone(),
             // Who could not read the file learns nothing about its template.
-            Err(_) if whom.judged(&now, file, &[]).is_err() => return Ok(None),
-            Err(error) => return Err(error.clone()),
+            Err(error) => {
+                return whom.judged(&now, file, &[]).map_or_else(|it| Ok(Err(it)), |_| Err(error.clone()));
+            }
         };
-        let Ok(grant) = whom.judged(&now, file, template.keys()) else { return Ok(None) };
+        let grant = match whom.judged(&now, file, template.keys()) {
+            Ok(grant) => grant,
+            Err(denial) => return Ok(Err(denial)),
+        };
         let reader = reader_of(&whom.caller(), &template);
         let view = View::of(reader.as_ref().map(view_key), grant.shows_real());
         let place = Place { file: file.id, view };
-        Ok(Some(Job { now, whom, file: file.clone(), place, template, edited: loaded.edited, reader, grant }))
+        Ok(Ok(Job { now, whom, file: file.clone(), place, template, edited: loaded.edited, reader, grant }))
     }
 
     pub(super) async fn load_in_time(self: &Arc<Self>, file: &Arc<File>) -> Result<(), Error> {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use hmac::{Hmac, KeyInit, Mac};
 use jiff::Timestamp;
 use sha2::Sha256;
+use zeroize::Zeroizing;
 
 use super::errno::Errno;
 use crate::broker::{self, Rendering, Versions};
@@ -15,7 +16,7 @@ use crate::ledger::{Kept, Kind, Ledger, Record};
 use crate::policy::Ownership;
 use crate::readers::Edition;
 use crate::resolver::Basis;
-use crate::secret::{SecretBytes, Uses};
+use crate::secret::{SecretBytes, SecretKey, Uses};
 use crate::template::Template;
 
 pub struct Snapshot {
@@ -26,6 +27,8 @@ pub struct Snapshot {
     /// Guards what the content rests on: renewed when a check finds that nothing relevant changed.
     /// What another process has rendered rests on nothing that is known here.
     origin: Mutex<Option<Origin>>,
+    /// The secrets in what another process has rendered, if it could be told.
+    inherited: Option<Arc<[SecretKey]>>,
     print: OnceLock<Fingerprint>,
     edition: OnceLock<Arc<Edition>>,
     /// For the next process, from the first open on.
@@ -35,6 +38,7 @@ pub struct Snapshot {
 #[derive(Clone)]
 struct Origin {
     template: Arc<Template>,
+    keys: Arc<[SecretKey]>,
     basis: Basis,
     versions: Versions,
     uses: Vec<Arc<Uses>>,
@@ -59,18 +63,18 @@ impl Snapshot {
         ownership: Ownership,
     ) -> Self {
         let activated = rendering.newest.map_or(SystemTime::UNIX_EPOCH, SystemTime::from);
-        let Rendering { bytes, basis, versions, uses, .. } = rendering;
-        let origin = Origin { template, basis, versions, uses };
-        Self::of(bytes, edited.max(activated), ownership, Some(origin))
+        let Rendering { bytes, keys, basis, versions, uses, .. } = rendering;
+        let origin = Mutex::new(Some(Origin { template, keys, basis, versions, uses }));
+        Self { origin, ..Self::of(bytes, edited.max(activated), ownership) }
     }
 
-    fn of(bytes: SecretBytes, mtime: SystemTime, ownership: Ownership, origin: Option<Origin>) -> Self {
-        let origin = Mutex::new(origin);
+    fn of(bytes: SecretBytes, mtime: SystemTime, ownership: Ownership) -> Self {
         Self {
             bytes,
             mtime,
             ownership,
-            origin,
+            origin: Mutex::default(),
+            inherited: None,
             print: OnceLock::new(),
             edition: OnceLock::new(),
             kept: OnceLock::new(),
@@ -79,7 +83,8 @@ impl Snapshot {
 
     /// What another process has kept, with the number it is known by.
     pub fn restore(kept: Kept) -> Option<(u64, Self)> {
-        let [seconds, nanos, uid, gid, mode] = *kept.words else { return None };
+        let [seconds, nanos, uid, gid, mode, size] = *kept.words else { return None };
+        let (bytes, keys) = kept.bytes.split_at_checked(usize::try_from(size).ok()?)?;
         let ownership = Ownership {
             uid: u32::try_from(uid).ok()?,
             gid: u32::try_from(gid).ok()?,
@@ -87,7 +92,8 @@ impl Snapshot {
         };
         let age = Duration::new(seconds, u32::try_from(nanos).ok().filter(|it| *it < 1_000_000_000)?);
         let mtime = SystemTime::UNIX_EPOCH.checked_add(age)?;
-        let snapshot = Self::of(SecretBytes::copy_of(&kept.bytes), mtime, ownership, None);
+        let inherited = keys_of(keys);
+        let snapshot = Self { inherited, ..Self::of(SecretBytes::copy_of(bytes), mtime, ownership) };
         let _ = snapshot.kept.set(Some((kept.id, kept.record)));
         Some((kept.id, snapshot))
     }
@@ -98,8 +104,13 @@ impl Snapshot {
             let id = ledger.number();
             let mtime = self.mtime.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
             let Ownership { uid, gid, mode } = self.ownership;
-            let words = [mtime.as_secs(), mtime.subsec_nanos().into(), uid.into(), gid.into(), mode.into()];
-            Some((id, ledger.keep(Kind::Snapshot, id, &words, self.bytes.expose())?))
+            let [seconds, nanos] = [mtime.as_secs(), mtime.subsec_nanos().into()];
+            let words = [seconds, nanos, uid.into(), gid.into(), mode.into(), self.size()];
+            let names = self.keys().map_or_else(Vec::new, |keys| names_of(&keys));
+            let mut kept = Zeroizing::new(Vec::with_capacity(self.bytes.len() + names.len()));
+            kept.extend_from_slice(self.bytes.expose());
+            kept.extend_from_slice(&names);
+            Some((id, ledger.keep(Kind::Snapshot, id, &words, &kept)?))
         };
         self.kept.get_or_init(keep).as_ref().map(|(id, _)| *id)
     }
@@ -118,6 +129,13 @@ impl Snapshot {
     /// The one that it was rendered from. Nobody knows what another process has rendered from.
     pub fn template(&self) -> Option<Arc<Template>> {
         self.origin().as_ref().map(|origin| origin.template.clone())
+    }
+
+    /// The secrets that its reader has to be allowed, be the template another by now. `None`: nobody
+    /// knows them any more.
+    pub fn keys(&self) -> Option<Arc<[SecretKey]>> {
+        let origin = self.origin();
+        origin.as_ref().map(|origin| origin.keys.clone()).or_else(|| self.inherited.clone())
     }
 
     /// What it rests on, if it is of this template.
@@ -193,6 +211,18 @@ impl Snapshot {
     fn origin(&self) -> std::sync::MutexGuard<'_, Option<Origin>> {
         self.origin.lock().expect("nothing panics while it holds this")
     }
+}
+
+/// Names of secrets, as the next process reads them.
+fn names_of(keys: &[SecretKey]) -> Vec<u8> {
+    let named: Vec<_> = keys.iter().map(|key| (&key.provider, &key.path, key.version)).collect();
+    serde_json::to_vec(&named).unwrap_or_default()
+}
+
+fn keys_of(names: &[u8]) -> Option<Arc<[SecretKey]>> {
+    let named: Vec<(Option<String>, String, Option<u64>)> = serde_json::from_slice(names).ok()?;
+    let key = |(provider, path, version)| SecretKey { provider, path, version };
+    Some(named.into_iter().map(key).collect())
 }
 
 impl Failure {

@@ -17,7 +17,7 @@ use nix::unistd::{getegid, geteuid};
 
 use super::source::{Source, Trusted};
 use crate::config::Reaction;
-use crate::policy::{FileRef, Ownership, Rules};
+use crate::policy::{Door, FileRef, Ownership, Rules};
 use crate::secret::Namespace;
 use crate::template::{Dialect, Format, Options, Syntax};
 
@@ -37,6 +37,8 @@ pub const PROBE: &str = ".secretfs-probe";
 pub struct Layout {
     /// Where it is mounted.
     pub at: PathBuf,
+    /// Through which values leave here.
+    pub door: Door,
     /// `None`: the single files are all there is.
     pub templates: Option<PathBuf>,
     pub spec: Spec,

@@ -1,8 +1,10 @@
 //! For whom a file is rendered, and what policy says of that. Uses the broker and `sys`.
 
-use super::Generation;
+use tracing::Level;
+
 use super::snapshot::Snapshot;
-use super::tree::{File, FileId};
+use super::tree::File;
+use super::{Generation, request};
 use crate::audit::Event;
 use crate::broker::Error;
 use crate::caller::{Caller, Facts, Identity, Refusal};
@@ -90,6 +92,48 @@ impl Generation {
         Some(self.judged(known, file, keys))
     }
 
+    /// Whether the caller may have these very bytes, whatever the template is by now. May wait.
+    pub(super) fn judge_shown(
+        &self,
+        caller: &Caller,
+        file: &File,
+        snapshot: &Snapshot,
+        shows_real: bool,
+    ) -> Judged {
+        let facts = self.facts(caller, file);
+        self.judged_shown(identity::gather(caller, facts), file, snapshot, shows_real)
+    }
+
+    /// The same, if it can be had at once.
+    pub(super) fn judge_shown_at_once(
+        &self,
+        caller: &Caller,
+        file: &File,
+        snapshot: &Snapshot,
+        shows_real: bool,
+    ) -> Option<Judged> {
+        let facts = self.facts(caller, file) | Facts::CREDENTIALS;
+        let known = identity::gather_at_once(caller, facts).transpose()?;
+        Some(self.judged_shown(known, file, snapshot, shows_real))
+    }
+
+    /// What nobody knows the secrets of is given to nobody, where there are rules on secrets.
+    fn judged_shown(
+        &self,
+        who: Result<Identity, Refusal>,
+        file: &File,
+        snapshot: &Snapshot,
+        shows_real: bool,
+    ) -> Judged {
+        let keys = snapshot.keys();
+        let grant = self.judged(who, file, keys.as_deref().unwrap_or_default())?;
+        match () {
+            () if keys.is_none() && !self.broker.policy().rules().is_empty() => Err(Denial::unknown()),
+            () if shows_real && !grant.shows_real() => Err(grant.denied()),
+            () => Ok(grant),
+        }
+    }
+
     /// What is kept for all who may have this view.
     pub(super) fn judge_nobody(&self, file: &File, keys: &[SecretKey], shows_real: bool) -> Judged {
         let access = Access { door: Door::Command, ..self.access(file, keys) };
@@ -118,18 +162,19 @@ impl Generation {
     }
 
     /// Writes down that this caller is denied the file. It is, even if that cannot be written.
-    pub(super) fn write_denied(&self, caller: &Caller, file: FileId) {
-        let Ok(file) = self.file(file) else { return };
-        if !self.broker.audit().is_on() {
-            return;
-        }
-        let template = file.source.last().and_then(|loaded| loaded.template.clone().ok());
-        let keys = template.as_ref().map_or(&[][..], |template| template.keys());
-        if let Some(Err(denial)) = self.judge_at_once(caller, &file, keys, Facts::CREDENTIALS) {
-            let event = self.event(caller, &file, keys, Verdict::Deny, &denial.rule);
+    pub(super) fn write_denied(&self, caller: &Caller, file: &File, denial: &Denial) {
+        if self.broker.audit().is_on() {
+            let template = file.source.last().and_then(|loaded| loaded.template.clone().ok());
+            let keys = template.as_ref().map_or(&[][..], |template| template.keys());
+            let event = self.event(caller, file, keys, Verdict::Deny, &denial.rule);
             if let Err(error) = self.broker.record(Event { outcome: Some("denied".to_owned()), ..event }) {
                 tracing::error!(%error, "a denial could not be written down");
             }
+        }
+        // Costs nothing where nobody wants to know.
+        if tracing::enabled!(Level::INFO) {
+            let (path, reason) = (file.path.display(), &denial.reason);
+            request::span(caller).in_scope(|| tracing::info!(file = %path, reason, "denied"));
         }
     }
 
@@ -154,7 +199,8 @@ impl Generation {
     }
 
     fn access<'a>(&'a self, file: &'a File, keys: &'a [SecretKey]) -> Access<'a> {
-        Access { door: Door::Mount, action: Action::Read, file: Some(file.as_asked(&self.layout)), keys }
+        let file = Some(file.as_asked(&self.layout));
+        Access { door: self.layout.door, action: Action::Read, file, keys }
     }
 
     fn facts(&self, caller: &Caller, file: &File) -> Facts {

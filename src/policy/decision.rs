@@ -43,6 +43,8 @@ pub enum RuleId {
     /// Who has the store's key has no need of rules.
     Owner,
     Refused(Refusal),
+    /// Nobody knows any more what is in the bytes that are asked for.
+    Unknown,
     Rule(Arc<Origin>),
     /// This rule allows it to others, and none to this caller.
     Closed(Arc<Origin>),
@@ -66,7 +68,7 @@ impl Decision {
 
     /// What a door has to know. A refused caller is not judged.
     pub fn refused(refusal: Refusal) -> Self {
-        Self::Denied(Denial::new(RuleId::Refused(refusal)))
+        Self::Denied(Denial::refused(refusal))
     }
 
     pub(super) fn of(verdict: Verdict, rule: RuleId, keys: &[SecretKey]) -> Self {
@@ -115,11 +117,21 @@ impl Grant {
 }
 
 impl Denial {
+    /// Rules could be about what is asked for, and nobody knows any more what that is.
+    pub fn unknown() -> Self {
+        Self::new(RuleId::Unknown)
+    }
+
+    pub fn refused(refusal: Refusal) -> Self {
+        Self::new(RuleId::Refused(refusal))
+    }
+
     fn new(rule: RuleId) -> Self {
         let reason = match &rule {
             RuleId::Mode => "the file's owner, group and mode".to_owned(),
             RuleId::Nothing | RuleId::Owner => "no rule".to_owned(),
             RuleId::Refused(refusal) => refusal.to_string(),
+            RuleId::Unknown => "the rules on secrets: what is in it is not known any more".to_owned(),
             RuleId::Rule(origin) => format!("the rule at {origin}"),
             RuleId::Closed(origin) => {
                 format!("the lack of a rule that allows it; others may, by the one at {origin}")
@@ -147,6 +159,7 @@ impl fmt::Display for RuleId {
             Self::Nothing => f.write_str("no rule"),
             Self::Owner => f.write_str("owner of the key"),
             Self::Refused(refusal) => write!(f, "refused: {}", refusal.name()),
+            Self::Unknown => f.write_str("unknown"),
             Self::Rule(origin) => write!(f, "{origin}"),
             Self::Closed(origin) => write!(f, "{}: not among those whom rules allow it", origin.place()),
         }

@@ -34,7 +34,8 @@ use rule::{By, first};
 pub struct Access<'a> {
     pub door: Door,
     pub action: Action,
-    /// The file that is read; a variable of exec has none.
+    /// The file that is read; a variable of exec has none, and for one that it covers only owner and
+    /// mode are asked.
     pub file: Option<FileRef<'a>>,
     pub keys: &'a [SecretKey],
 }
@@ -93,7 +94,7 @@ impl Policy {
         if access.door == Door::Command {
             return Decision::of(Verdict::Real, RuleId::Owner, access.keys);
         }
-        if access.door == Door::Mount && who.caller.pid == 0 {
+        if who.caller.pid == 0 {
             return Decision::refused(Refusal::ForeignPidNamespace);
         }
         let (mut verdict, mut by) = of_file(&asker, access);
@@ -146,7 +147,9 @@ impl Policy {
     }
 
     fn goes<'a>(&'a self, access: &Access<'a>, key: &'a SecretKey) -> Goes<'a> {
-        let file = access.file.map(|file| InMount { mount: file.mount, path: file.path });
+        // What `exec` covers lies where its user says.
+        let file = access.file.filter(|_| access.door != Door::Exec);
+        let file = file.map(|file| InMount { mount: file.mount, path: file.path });
         Goes { secret: self.names.of(key), file }
     }
 }

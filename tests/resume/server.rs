@@ -18,7 +18,7 @@ use secretfs::broker::{Broker, Environment};
 use secretfs::fs::tree::{Layout, Spec};
 use secretfs::fs::{SecretFs, mountpoint, session};
 use secretfs::ledger::Ledger;
-use secretfs::policy::{Ownership, Policy};
+use secretfs::policy::{Door, Ownership, Policy};
 use secretfs::provider::{AsOf, Batch, BoxFuture, Provider, ProviderError, Pulse};
 use secretfs::resolver::Resolver;
 use secretfs::secret::{FieldName, SecretBytes, SecretKey, SecretType, SecretVersion};
@@ -266,7 +266,7 @@ fn filesystem(folder: &Path) -> Arc<SecretFs> {
     };
     let folders = Ownership { uid: 0, gid: 0, mode: 0o555 };
     let (at, templates) = (folder.join("mount"), Some(folder.join("templates")));
-    let layout = Layout { at, templates, spec, files: BTreeMap::new(), folders };
+    let layout = Layout { at, door: Door::Mount, templates, spec, files: BTreeMap::new(), folders };
     SecretFs::new(Arc::new(broker), layout).expect("the templates can be read")
 }
 

@@ -18,7 +18,7 @@ use crate::config::FileOptions;
 use crate::fs::mountpoint;
 use crate::fs::source::{Source, Trusted};
 use crate::fs::tree::{Layout, Spec};
-use crate::policy::Ownership;
+use crate::policy::{Door, Ownership};
 use crate::sys::namespace;
 use crate::template::{Format, Syntax, Template};
 
@@ -117,6 +117,7 @@ pub(super) fn layout(covers: &[Cover]) -> Layout {
     let ownership = Ownership { mode: 0o555, ..ownership(None) };
     Layout {
         at: PathBuf::new(),
+        door: Door::Exec,
         templates: None,
         spec: Spec {
             ownership,

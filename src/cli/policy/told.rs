@@ -54,6 +54,7 @@ pub fn in_words(rule: &RuleId) -> String {
         RuleId::Nothing => "no rule is about it".to_owned(),
         RuleId::Owner => "no rule is about who has the store's key".to_owned(),
         RuleId::Refused(refusal) => format!("refused for {refusal}"),
+        RuleId::Unknown => "what is in it is not known any more".to_owned(),
         RuleId::Rule(origin) => origin.to_string(),
         RuleId::Closed(origin) => format!("no rule allows it; others may, by {origin}"),
     }
@@ -65,6 +66,7 @@ pub fn as_json(rule: &RuleId) -> Value {
         RuleId::Nothing => ("nothing", None),
         RuleId::Owner => ("owner", None),
         RuleId::Refused(_) => ("refusal", None),
+        RuleId::Unknown => ("unknown", None),
         RuleId::Rule(origin) => ("rule", Some(origin)),
         RuleId::Closed(origin) => ("closed", Some(origin)),
     };
