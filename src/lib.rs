@@ -6,7 +6,7 @@
 //! |---|---|---|
 //! | assembly | `cli` | the command line: reads it, tells what comes of it |
 //! | daemon | `daemon` | builds the object graph from the config, and what serves it |
-//! | edges | `fs`, `exec`, `control` | a kernel request, a child's environment, an operator; never each other |
+//! | edges | `fs`, `exec`, `control`, `credentials` | a kernel request, a child's environment, an operator, a service manager; never each other |
 //! | use case | `broker` | render a file for a caller: the script of every read |
 //! | services | `audit`, `provider`, `cache`, `resolver`, `readers`, `reactions`, `metrics`, `store`, `trial`, `ledger`, `sys` | I/O; `sys` alone has `unsafe` |
 //! | rules | `config`, `fields`, `policy`, `template` | pure: texts and times are arguments |
@@ -17,6 +17,7 @@ pub mod cli;
 pub mod daemon;
 
 pub mod control;
+pub mod credentials;
 pub mod exec;
 pub mod fs;
 

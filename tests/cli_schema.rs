@@ -78,6 +78,8 @@ fn both_know_the_same_keys() {
         (&schema["$defs"]["MatcherMap"], "roles: {r: {zzzz: 1}}"),
         (&schema["$defs"]["ExeMap"], "roles: {r: {exe: {zzzz: 1}}}"),
         (&schema["$defs"]["Audit"], "audit: {zzzz: 1}"),
+        (&schema["$defs"]["RawCredentials"], "credentials: {zzzz: 1}"),
+        (&schema["$defs"]["CredentialMap"], "credentials: {names: {a: {zzzz: 1}}}"),
     ] {
         let error = Config::parse(Path::new("c.yaml"), config).unwrap_err();
         let hint = error.hint.expect("the known keys");

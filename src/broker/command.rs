@@ -33,13 +33,19 @@ pub struct Lack {
     pub problem: String,
     pub hint: Option<String>,
     /// The name, if it is the name that nobody knows.
-    unknown: Option<String>,
+    pub(super) unknown: Option<String>,
 }
 
 impl Lack {
     /// Whether there is no such secret at all.
     pub fn is_of_name(&self) -> bool {
         self.unknown.is_some()
+    }
+
+    /// Of several readings that miss: the secret that lacks the field, else the last name.
+    pub fn most_telling(mut lacks: Vec<Self>) -> Self {
+        let known = lacks.iter().position(|lack| !lack.is_of_name());
+        lacks.swap_remove(known.unwrap_or(lacks.len() - 1))
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod command;
 mod error;
+mod hand;
 mod release;
 
 use std::collections::BTreeSet;
@@ -25,6 +26,7 @@ use crate::template::{Inputs, Reader, Rendered, Template};
 
 pub use command::{Found, Lack};
 pub use error::{Class, Error};
+pub use hand::Wish;
 
 pub struct Broker {
     policy: Policy,

@@ -64,7 +64,7 @@ struct QueryArgs {
     #[arg(long, value_name = "PATTERN", value_parser = Pattern::parse)]
     exe: Option<Pattern>,
     /// real, placeholder or denied
-    #[arg(long, value_parser = Verdict::ALL.map(Verdict::name))]
+    #[arg(long, value_parser = Verdict::ALL.map(Verdict::name), hide_possible_values = true)]
     verdict: Option<String>,
     /// read, create, rotate, delete, import, key, start, …
     #[arg(long, value_name = "KIND")]

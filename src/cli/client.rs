@@ -47,7 +47,7 @@ impl Client {
     pub fn new(reach: &Reach, common: &Common) -> Result<Self, Failure> {
         let chosen = match &reach.socket {
             Some(socket) => Some(socket.clone()),
-            None => configured(common)?.or_else(socket::default_path),
+            None => configured(common)?.or_else(|| socket::default_path(socket::CONTROL)),
         };
         let socket = chosen.ok_or_else(|| {
             Failure::new(exit::USAGE, "there is no folder for a daemon's socket: XDG_RUNTIME_DIR is not set")

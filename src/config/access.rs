@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::{Config, ConfigError};
+use super::{Config, ConfigError, Credentials};
 use crate::nearest::nearest;
 use crate::policy::{Actions, Door, Origin, Pattern, Place, Verdict};
 
@@ -93,6 +93,7 @@ impl Config {
     pub fn has_rules(&self) -> bool {
         let has = |options: &super::FileOptions| options.access.is_some();
         !self.policy.is_empty()
+            || self.credentials.names.values().any(|it| it.access.is_some())
             || self.mounts.iter().any(|it| has(&it.defaults) || it.files.values().any(|it| has(&it.options)))
     }
 
@@ -119,7 +120,7 @@ impl Config {
         roles.chain(files).chain(secrets).collect()
     }
 
-    /// The lists of files, each with its place: those of mounts, and those of single files.
+    /// The lists of files, each with its place: those of mounts, of single files, and of credentials.
     pub fn access_lists(&self) -> Vec<(Vec<String>, &[AccessRule])> {
         let mut lists = Vec::new();
         for (index, mount) in self.mounts.iter().enumerate() {
@@ -131,6 +132,10 @@ impl Config {
                 let own = entry.options.access.as_deref();
                 lists.extend(own.map(|rules| ([&place[..], &inside].concat(), rules)));
             }
+        }
+        for (name, credential) in &self.credentials.names {
+            let own = credential.access.as_deref();
+            lists.extend(own.map(|rules| (Credentials::place(name).to_vec(), rules)));
         }
         lists
     }

@@ -100,8 +100,8 @@ impl Base<'_> {
     }
 }
 
-/// The rules of a file, or of all files of a mount.
-fn access(rules: Option<Vec<FileRule>>, at: &[&str]) -> Result<Option<Vec<AccessRule>>, Fault> {
+/// The rules of a file, of all files of a mount, or of a credential.
+pub(super) fn access(rules: Option<Vec<FileRule>>, at: &[&str]) -> Result<Option<Vec<AccessRule>>, Fault> {
     let judged = |(index, rule): (usize, FileRule)| {
         let place = || steps(&[at, &["access", &index.to_string()]].concat());
         rule.judge().map_err(|problem| Fault { place: place(), problem })

@@ -4,6 +4,7 @@
 mod access;
 mod audit;
 mod base;
+mod credential;
 mod error;
 mod parts;
 mod place;
@@ -26,6 +27,7 @@ use std::time::Duration;
 pub use access::{AccessRule, Matcher, Program as Exe, SecretRule, Wanted, Written};
 pub use audit::AuditConfig;
 use base::{Base, Fault};
+pub use credential::{Credential, Credentials};
 pub use error::ConfigError;
 use parts::Parts;
 pub use place::Place;
@@ -55,6 +57,7 @@ pub struct Config {
     pub ready: Vec<Reference>,
     pub control: ControlConfig,
     pub audit: AuditConfig,
+    pub credentials: Credentials,
     /// Sets of callers, by the name that rules have for them.
     pub roles: BTreeMap<String, Vec<Matcher>>,
     pub policy: Vec<SecretRule>,
@@ -231,7 +234,10 @@ impl Config {
 
     /// Whether a daemon has all else the same to do.
     pub fn has_same_settings(&self, other: &Self) -> bool {
-        self.mounts == other.mounts && self.ready == other.ready && self.control == other.control
+        self.mounts == other.mounts
+            && self.ready == other.ready
+            && self.control == other.control
+            && self.credentials == other.credentials
     }
 
     /// The files that it was read from, the main one first.
@@ -244,6 +250,7 @@ impl Config {
         self.add_store(root.store, base)?;
         self.add_control(root.control, base)?;
         self.audit.add(root.audit, &self.parts, base)?;
+        self.credentials.add(root.credentials, &self.parts, base)?;
         for mount in root.mounts {
             let index = self.mounts.len().to_string();
             let mount = base.mount(mount).map_err(|Fault { place, problem }| {

@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
+use super::credential::RawCredentials;
 use super::error::ConfigError;
 use super::provider::ProviderType;
 use super::reaction::{Argument, Signal, Unit};
@@ -46,6 +47,8 @@ pub(super) struct Root {
     pub(super) policy: Vec<PolicyRule>,
     /// Where it is written down who read what
     pub(super) audit: Audit,
+    /// What systemd is given for units that ask with `LoadCredential=NAME:SOCKET`
+    pub(super) credentials: RawCredentials,
 }
 
 impl Root {

@@ -100,7 +100,7 @@ pub(super) struct MatcherMap {
     /// A name under `roles:`
     #[serde(default)]
     role: Many<Word<Label>>,
-    /// The way that the secret takes: mount, exec or api
+    /// The way that the secret takes: mount, exec, api or systemd
     #[serde(default)]
     door: Many<Word<Door>>,
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
+use super::credential::{CredentialMap, CredentialName, RawCredential};
 use super::provider::ProviderType;
 use super::raw::{Later, Root, Store, StoreMap};
 use super::reaction::{Argument, Signal, Unit};
@@ -70,6 +71,7 @@ looks! {
     bool: json_schema!({"type": "boolean"});
     PathBuf: text(r"^[^\u0000]+$");
     Variable: text(r"^[^=\u0000]+$");
+    CredentialName: text("^[!-.0-9;-~]{1,255}$");
     Label: text("^[A-Za-z0-9_-]+$");
     Argument: text(r"^[^\u0000]*$");
     Loopback: json_schema!({
@@ -156,6 +158,9 @@ inline! {
     });
     [] Exe, generator => json_schema!({
         "anyOf": [ProgramPath::look(), generator.subschema_for::<ExeMap>()],
+    });
+    [] RawCredential, generator => json_schema!({
+        "anyOf": [ReferenceText::look(), generator.subschema_for::<CredentialMap>()],
     });
     [] Store, generator => json_schema!({
         "anyOf": [PathBuf::look(), generator.subschema_for::<StoreMap>()],

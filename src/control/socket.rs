@@ -1,4 +1,4 @@
-//! The place of the control socket: made for its user alone, where nobody else can put another in
+//! The place of a socket of the daemon: made for its user alone, where nobody else can put another in
 //! its place. What is not ours is refused and never removed. Uses nix.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
@@ -15,7 +15,9 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, soc
 use nix::unistd::geteuid;
 
 const FOLDER: &str = "secretfs";
-const NAME: &str = "control.sock";
+pub const CONTROL: &str = "control.sock";
+/// What service managers ask.
+pub const CREDENTIALS: &str = "credentials.sock";
 /// Beside the socket, and never taken away: who holds it makes or replaces the socket.
 const LOCK: &str = "lock";
 /// A daemon that starts holds the lock for a moment.
@@ -54,14 +56,14 @@ impl BindError {
     }
 }
 
-/// Where the daemon of this user listens if its config does not say. `None`: a user without a
+/// Where the daemon of this user listens by this name if its config does not say. `None`: a user without a
 /// folder for such things.
-pub fn default_path() -> Option<PathBuf> {
+pub fn default_path(name: &str) -> Option<PathBuf> {
     let folder = match geteuid().is_root() {
         true => PathBuf::from("/run"),
         false => PathBuf::from(std::env::var_os("XDG_RUNTIME_DIR").filter(|folder| !folder.is_empty())?),
     };
-    Some(folder.join(FOLDER).join(NAME))
+    Some(folder.join(FOLDER).join(name))
 }
 
 /// Makes the socket and listens. One that a dead daemon of ours has left is replaced.

@@ -22,7 +22,7 @@ pub struct Own {
 impl Own {
     pub fn of(path: &Path, choice: &Choice, config: &Config, mounts: Vec<PathBuf>) -> Self {
         let key = choice.key_file.clone().or_else(|| config.store.key_file.clone());
-        let socket = config.control.socket.clone().or_else(socket::default_path);
+        let socket = config.control.socket.clone().or_else(|| socket::default_path(socket::CONTROL));
         let files = [Some(path.to_owned()), Some(choice.store_path(&config.store)), key, socket];
         Self { mounts, files: files.into_iter().flatten().collect() }
     }

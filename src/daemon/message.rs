@@ -91,6 +91,10 @@ pub const CONFIG: &str = "config";
 pub const LEDGER: &str = "ledger-";
 /// The listening control socket.
 pub const CONTROL: &str = "control";
+/// The listening socket for credentials.
+pub const CREDENTIALS: &str = "credentials";
+/// A connection on which somebody waits for one.
+pub const WAITING: &str = "waiting-";
 
 impl Order {
     pub fn send(&self, link: &Link) -> io::Result<()> {

@@ -19,6 +19,7 @@ use crate::audit::Kind;
 use crate::broker::{Broker, Environment};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
+use crate::credentials::Credentials;
 use crate::fs::mountpoint::MountError;
 use crate::fs::tree::TreeError;
 use crate::fs::{Change, SecretFs};
@@ -32,6 +33,7 @@ pub struct Current {
     pub generation: u64,
     pub config: Arc<Config>,
     pub broker: Arc<Broker>,
+    pub credentials: Arc<Credentials>,
     pub mounts: Vec<Mounted>,
     pub lost: Vec<Lost>,
 }
@@ -117,6 +119,7 @@ pub struct Reloader {
 struct Next<'a> {
     config: Arc<Config>,
     broker: Arc<Broker>,
+    credentials: Credentials,
     kept: Vec<(&'a Mounted, Change<'a>)>,
     added: Vec<(PathBuf, Arc<SecretFs>)>,
     removed: Vec<&'a Mounted>,
@@ -249,6 +252,7 @@ impl Reloader {
     fn judge<'a>(&self, before: &'a Current, config: Config) -> Result<Next<'a>, ReloadError> {
         let plans = self.plans(before, &config)?;
         let broker = self.broker(before, &config)?;
+        let credentials = rules::credentials(&config).map_err(AssembleError::from)?;
         let is_planned = |mounted: &&Mounted| plans.iter().any(|plan| plan.at == mounted.at);
         let removed = before.mounts.iter().filter(|mounted| !is_planned(mounted)).collect();
         let (mut kept, mut added, mut lost) = (Vec::new(), Vec::new(), Vec::new());
@@ -265,7 +269,7 @@ impl Reloader {
         let change =
             |(mounted, layout): (&'a Mounted, _)| Ok((mounted, mounted.fs.prepare(broker.clone(), layout)?));
         let kept = kept.into_iter().map(change).collect::<Result<_, TreeError>>()?;
-        Ok(Next { config: Arc::new(config), broker, kept, added, removed, lost })
+        Ok(Next { config: Arc::new(config), broker, credentials, kept, added, removed, lost })
     }
 
     pub(super) fn plans(&self, before: &Current, config: &Config) -> Result<Vec<Plan>, PlanError> {
@@ -298,7 +302,9 @@ impl Reloader {
             self.mounts.unmount(mounted);
         }
         mounts.sort_by(|one, other| one.at.cmp(&other.at));
-        Ok(Current { generation, config: next.config, broker: next.broker, mounts, lost: next.lost })
+        let Next { config, broker, lost, .. } = next;
+        let credentials = Arc::new(next.credentials);
+        Ok(Current { generation, config, broker, credentials, mounts, lost })
     }
 
     /// What has ended while it was made is not in it.
@@ -338,12 +344,25 @@ impl Next<'_> {
             (!self.config.has_same_policy(&before.config)).then(|| "other rules on secrets".to_owned());
         let control = (self.config.control != before.config.control)
             .then(|| "the control socket: as it was, until the next start".to_owned());
-        let mut changes: Vec<_> =
-            added.chain(removed).chain(changed).chain(values).chain(rules).chain(control).collect();
+        let credentials = self.told_credentials(before);
+        let mut changes: Vec<_> = added.chain(removed).chain(changed).chain(values).chain(rules).collect();
+        changes.extend(control.into_iter().chain(credentials));
         if changes.is_empty() && !self.config.has_same_settings(&before.config) {
             changes.push("settings of the daemon".to_owned());
         }
         changes
+    }
+}
+
+impl Next<'_> {
+    /// Their socket is made by a worker that starts.
+    fn told_credentials(&self, before: &Current) -> Option<String> {
+        let (old, new) = (&before.config.credentials, &self.config.credentials);
+        let is_other_socket = (&old.socket, old.is_served()) != (&new.socket, new.is_served());
+        match is_other_socket {
+            true => Some("the socket for credentials: as it was, until the next start".to_owned()),
+            false => (old != new).then(|| format!("changed {} credentials", new.names.len())),
+        }
     }
 }
 

@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use nix::unistd::{Group, User};
 
-use crate::config::{AccessRule, Config, ConfigError, Exe, Matcher, ProviderConfig, Wanted};
+use crate::config::{self, AccessRule, Config, ConfigError, Exe, Matcher, ProviderConfig, Wanted};
+use crate::control::socket;
+use crate::credentials::{Credential, Credentials};
 use crate::nearest::nearest;
 use crate::policy::{self, Condition, Names, Policy, Rule, Rules, SecretRule, Test, Who};
 
@@ -37,6 +39,20 @@ pub fn access(config: &Config, place: &[String], rules: &[AccessRule]) -> Result
         .enumerate()
         .map(|(index, rule)| compiler.rule(&[place, &[index.to_string()]].concat(), "", rule));
     Ok(Rules::new(rules.collect::<Result<_, ConfigError>>()?))
+}
+
+/// What units are given.
+pub fn credentials(config: &Config) -> Result<Credentials, ConfigError> {
+    let said = &config.credentials;
+    let socket = said.socket.clone().or_else(|| socket::default_path(socket::CREDENTIALS));
+    let names = said.names.iter().map(|(name, it)| {
+        let rules =
+            it.access.as_deref().map(|rules| access(config, &config::Credentials::place(name), rules));
+        let readings = it.secret.dot_as_field().into_iter().chain([it.secret.clone()]).collect();
+        Ok((name.clone(), Credential { readings, rules: rules.transpose()? }))
+    });
+    let names = names.collect::<Result<_, ConfigError>>()?;
+    Ok(Credentials { socket: socket.unwrap_or_default(), names })
 }
 
 /// Everything that names somebody whom this machine does not know.

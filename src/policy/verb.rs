@@ -10,6 +10,8 @@ pub enum Door {
     Exec,
     /// The daemon, on behalf of who asks it.
     Api,
+    /// The service manager's credentials: `LoadCredential=` of a unit.
+    Systemd,
     /// A command whose user has opened the store with its key, and with it everything: no rule is
     /// about that.
     Command,
@@ -40,13 +42,14 @@ pub enum Verdict {
 
 impl Door {
     /// Those that a rule can be about.
-    pub const RULED: [Self; 3] = [Self::Mount, Self::Exec, Self::Api];
+    pub const RULED: [Self; 4] = [Self::Mount, Self::Exec, Self::Api, Self::Systemd];
 
     pub fn name(self) -> &'static str {
         match self {
             Self::Mount => "mount",
             Self::Exec => "exec",
             Self::Api => "api",
+            Self::Systemd => "systemd",
             Self::Command => "command",
         }
     }

@@ -5,6 +5,7 @@
 mod common;
 
 mod app;
+mod credentials;
 mod load;
 mod reactions;
 

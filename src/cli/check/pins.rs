@@ -24,7 +24,7 @@ impl Pins {
                 pins.add(config, &found.item.key, place);
             }
         }
-        let named = references::variables(config)?.into_iter().chain(references::waited_for(config)?);
+        let named = references::variables(config)?.into_iter().chain(references::of_daemon(config)?);
         for variable in named {
             for reference in &variable.readings.references {
                 pins.add(config, &reference.key, || variable.place.clone());

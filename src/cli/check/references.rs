@@ -31,9 +31,9 @@ pub(super) fn look_up(
 ) -> Result<(), Failure> {
     let (mounted, own): (Vec<_>, Vec<_>) = compiled.iter().partition(|(subject, _)| subject.is_mounted);
     let variables = if is_whole { variables(config)? } else { Vec::new() };
-    let waited_for = if is_whole { waited_for(config)? } else { Vec::new() };
+    let of_daemon = if is_whole { of_daemon(config)? } else { Vec::new() };
     let mut doors = Doors { common, config, report };
-    doors.judge(Environment::Only(config.env_allowed.clone()), &mounted, &waited_for)?;
+    doors.judge(Environment::Only(config.env_allowed.clone()), &mounted, &of_daemon)?;
     doors.judge(Environment::All, &own, &variables)
 }
 
@@ -54,12 +54,15 @@ pub(super) fn variables(config: &Config) -> Result<Vec<Variable>, Failure> {
         .collect()
 }
 
-/// What the daemon waits for before it says that it is ready.
-pub(super) fn waited_for(config: &Config) -> Result<Vec<Variable>, Failure> {
+/// What the daemon waits for before it says that it is ready, and what it gives to units.
+pub(super) fn of_daemon(config: &Config) -> Result<Vec<Variable>, Failure> {
     let place = |index: usize| Place::from(&config.error_at(&["ready", &index.to_string()], ""));
-    let numbered = config.ready.iter().enumerate();
+    let numbered = config.ready.iter().enumerate().map(|(index, it)| (place(index), it));
+    let of_credential = |name: &str| Place::from(&config.error_at(&["credentials", "names", name], ""));
+    let credentials = config.credentials.names.iter().map(|(name, it)| (of_credential(name), &it.secret));
     numbered
-        .map(|(index, it)| Ok(Variable { place: place(index), readings: Readings::of(&it.to_string())? }))
+        .chain(credentials)
+        .map(|(place, it)| Ok(Variable { place, readings: Readings::of(&it.to_string())? }))
         .collect()
 }
 

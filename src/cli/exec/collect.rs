@@ -68,11 +68,9 @@ async fn look_up(
     Ok(found)
 }
 
-/// Of two readings that miss: the secret that lacks the field, else the name.
-pub async fn most_telling(broker: &Broker, mut lacks: Vec<Lack>) -> Lack {
-    let known = lacks.iter().position(|lack| !lack.is_of_name());
-    let lack = lacks.swap_remove(known.unwrap_or(lacks.len() - 1));
-    broker.explain_lack(lack).await
+/// The one that says most, with what was perhaps meant.
+pub async fn most_telling(broker: &Broker, lacks: Vec<Lack>) -> Lack {
+    broker.explain_lack(Lack::most_telling(lacks)).await
 }
 
 /// `None`: something is missing, and is told later with all the rest.

@@ -3,6 +3,7 @@
 //! by a mistake of somebody else is done before it says that it is prepared. Uses every layer below.
 
 mod answers;
+mod credentials;
 mod mounts;
 mod numbers;
 mod seen;
@@ -21,17 +22,18 @@ use nix::sys::signal::{SigSet, Signal};
 use tracing_appender::non_blocking::WorkerGuard;
 
 use super::apart::Own;
-use super::assemble::{self, Choice};
+use super::assemble::{self, AssembleError, Choice};
 use super::lacking::Lost;
 use super::load::{LoadError, Texts};
 use super::message::{Order, Past, Report};
 use super::reload::{self, Current, Mounts, ReloadError, Reloader};
 use super::serve::Server;
-use super::{plan, readiness, watch};
+use super::{plan, readiness, rules, watch};
 use crate::audit::Kind;
 use crate::broker::{Broker, Environment};
 use crate::config::Config;
 use crate::control::BindError;
+use crate::credentials::Credentials;
 use crate::metrics;
 use crate::reactions::Reactions;
 use crate::sys::link::Link;
@@ -39,7 +41,7 @@ use crate::sys::{identity, lease, signal};
 use answers::Answers;
 use mounts::{Before, Fate, Kept, Maker, Planned};
 use numbers::{End, Numbered, Numbers};
-use socket::Socket;
+use socket::{Answered, Socket};
 
 /// What a worker is made of.
 pub struct Setup<'a> {
@@ -81,6 +83,7 @@ pub struct Worker {
     choice: Choice,
     first: First,
     past: Past,
+    waiting: Vec<(String, OwnedFd)>,
     is_careful: bool,
 }
 
@@ -98,6 +101,8 @@ struct First {
     /// What no mount of the config takes over.
     left: Vec<Arc<Kept>>,
     socket: Socket,
+    credentials: Option<Socket>,
+    rules: Arc<Credentials>,
 }
 
 /// What a worker waits for.
@@ -119,14 +124,16 @@ impl Worker {
             .map_err(io::Error::from)?;
         lease::ignore_lease_breaks();
         signal::survive_broken_pipe();
-        let before = mounts::receive(&link)?;
+        let mut before = mounts::receive(&link)?;
         link.wait_at_most(HEARING)?;
         let server = Server::start(setup.log)?;
         server.warn();
         tracing::info!(level = identity::level().name(), "readers are told apart");
         let (path, choice) = (setup.config.to_owned(), setup.choice);
         let first = begin(&path, &choice, &before)?;
-        Ok(Self { link, server, path, choice, first, past: before.past, is_careful: before.is_deadly })
+        let (past, is_careful) = (before.past, before.is_deadly);
+        let waiting = std::mem::take(&mut before.waiting);
+        Ok(Self { link, server, path, choice, first, past, waiting, is_careful })
     }
 
     /// Takes over as soon as the holder says so, and serves until it says stop, or is gone.
@@ -138,9 +145,10 @@ impl Worker {
             Ok(Event::Order(Some(Order::Go))) => {}
             _ => return Ok(()),
         }
-        let Self { link, server, path, choice, first, past, is_careful } = self;
+        let Self { link, server, path, choice, first, past, waiting, is_careful } = self;
         count(&past);
-        let First { tried, problem, texts, config, broker, planned, mut lost, left, socket } = first;
+        let First { tried, problem, texts, config, broker, planned, mut lost, left, socket, .. } = first;
+        let (credentials, rules) = (first.credentials, first.rules);
         for kept in left {
             match lost.iter().any(|lost| kept.is_at(&lost.at)) {
                 true => kept.abort(&link),
@@ -168,20 +176,29 @@ impl Worker {
         broker.audit().keep_synced();
         broker.note(Kind::Start, format!("{} mounts", mounts.len()));
         Report::Serving.send(&link)?;
-        let current = Current { generation: 1, config: Arc::new(config), broker, mounts, lost };
+        let loopback = config.control.listen;
+        let config = Arc::new(config);
+        let current = Current { generation: 1, config, broker, credentials: rules, mounts, lost };
         let reloader =
             Arc::new(Reloader::new(path, choice.clone(), Box::new(maker), tried, problem, current));
         watch::start(reloader.clone())?;
         server.pool().spawn(keep_looking(reloader.clone(), link.clone()));
         server.pool().spawn(unseal::wait_for_key(reloader.clone(), choice, tell));
         let answers = Answers::new(reloader, server.memory_is_locked, past, link.clone());
-        let socket = socket.answer(answers.clone(), &link)?;
+        let (_server, socket) = socket.answer(loopback, answers.clone(), &link)?;
+        let asked = answers.reloader.clone();
+        let credentials = credentials::serve(credentials, waiting, asked, &link, &server.pool())?;
         let is_over = wait(&events, &link, &answers, &numbers);
         let broker = answers.reloader.current().broker.clone();
         broker.note(Kind::Stop, if is_over { "for good" } else { "for a successor" });
         broker.flush();
+        let credentials = credentials.map(|(server, socket)| {
+            server.end();
+            socket
+        });
         if is_over {
             socket.remove();
+            credentials.into_iter().for_each(Answered::remove);
             answers.answer_rest(REST);
         }
         server.stop();
@@ -231,7 +248,11 @@ fn build(path: &Path, texts: Texts, choice: &Choice, before: &Before) -> Result<
     let plans = plan::of_config(&config, &own).map_err(ReloadError::from)?;
     // Before the mounts: of two daemons for one config, that is what the second one is told.
     let control = before.control.as_ref().map(OwnedFd::try_clone).transpose()?;
-    let socket = Socket::open(&config.control, control)?;
+    let socket = Socket::of_control(&config.control, control)?;
+    let listener = before.credentials.as_ref().map(OwnedFd::try_clone).transpose()?;
+    let credentials = credentials::open(&config.credentials, listener)?;
+    let rules =
+        Arc::new(rules::credentials(&config).map_err(AssembleError::from).map_err(ReloadError::from)?);
     let allowed = Environment::Only(config.env_allowed.clone());
     // Who serves has the key: better no successor than one without it.
     let choice = &Choice { waits_for_key: choice.waits_for_key && !before.is_served, ..choice.clone() };
@@ -249,7 +270,19 @@ fn build(path: &Path, texts: Texts, choice: &Choice, before: &Before) -> Result<
     }
     let is_left = |kept: &&Arc<Kept>| !planned.iter().any(|it| it.takes_over(kept));
     let left = before.mounts.iter().filter(is_left).cloned().collect();
-    Ok(First { tried: None, problem: None, texts, config, broker, planned, lost, left, socket })
+    Ok(First {
+        tried: None,
+        problem: None,
+        texts,
+        config,
+        broker,
+        planned,
+        lost,
+        left,
+        socket,
+        credentials,
+        rules,
+    })
 }
 
 impl WorkerError {

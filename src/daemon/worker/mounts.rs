@@ -16,7 +16,7 @@ use nix::unistd::geteuid;
 use super::super::holder::{device_of, name_of};
 use super::super::lacking::Lost;
 use super::super::load::Texts;
-use super::super::message::{CONFIG, CONTROL, DEVICE, LEDGER, Order, Past, Report};
+use super::super::message::{CONFIG, CONTROL, CREDENTIALS, DEVICE, LEDGER, Order, Past, Report, WAITING};
 use super::super::plan::Plan;
 use super::super::reload::{Mounted, Mounts, ReloadError};
 use super::super::serve::Pool;
@@ -45,6 +45,9 @@ pub(super) struct Before {
     pub(super) config: Option<Texts>,
     pub(super) mounts: Vec<Arc<Kept>>,
     pub(super) control: Option<OwnedFd>,
+    pub(super) credentials: Option<OwnedFd>,
+    /// Connections on which somebody waits for a credential.
+    pub(super) waiting: Vec<(String, OwnedFd)>,
     /// Whether somebody serves meanwhile.
     pub(super) is_served: bool,
     /// Whether others have died at once over what it takes over.
@@ -94,6 +97,7 @@ const PROBATION: Duration = Duration::from_millis(500);
 /// Hears it from the holder.
 pub(super) fn receive(link: &Link) -> Result<Before, WorkerError> {
     let (mut kept, mut ledgers, mut control, mut config) = (Vec::new(), Vec::new(), None, None);
+    let (mut credentials, mut waiting) = (None, Vec::new());
     let (mut is_served, mut is_deadly) = (false, false);
     let past = loop {
         match Order::receive(link)? {
@@ -102,6 +106,8 @@ pub(super) fn receive(link: &Link) -> Result<Before, WorkerError> {
             }
             Some(Order::Kept(name, ledger)) if name.starts_with(LEDGER) => ledgers.push((name, ledger)),
             Some(Order::Kept(name, socket)) if name == CONTROL => control = Some(socket),
+            Some(Order::Kept(name, socket)) if name == CREDENTIALS => credentials = Some(socket),
+            Some(Order::Kept(name, one)) if name.starts_with(WAITING) => waiting.push((name, one)),
             Some(Order::Kept(name, texts)) if name == CONFIG => config = Texts::kept(texts).ok(),
             Some(Order::Relieve) => is_served = true,
             Some(Order::Carefully) => is_deadly = true,
@@ -120,6 +126,9 @@ pub(super) fn receive(link: &Link) -> Result<Before, WorkerError> {
         config,
         mounts: kept.into_iter().map(Arc::new).collect(),
         control,
+        credentials,
+        // Who serves meanwhile answers them itself.
+        waiting: if is_served { Vec::new() } else { waiting },
         is_served,
         is_deadly,
         past,

@@ -1,5 +1,5 @@
-//! The control socket of a worker: made once per daemon, and kept by the holder, so that who asks
-//! during a take-over waits. Uses `control`.
+//! The listening sockets of a worker: made once per daemon, and kept by the holder, so that who asks
+//! during a take-over waits. Uses `control` and `credentials`.
 
 use std::io;
 use std::net::SocketAddr;
@@ -17,10 +17,10 @@ use crate::config::ControlConfig;
 use crate::control::{BindError, Server, socket};
 use crate::sys::link::Link;
 
+/// One of them.
 pub(super) struct Socket {
     path: PathBuf,
     listener: UnixListener,
-    loopback: Option<SocketAddr>,
     /// The place of one that is wanted no more.
     old: Option<PathBuf>,
     /// Whether it is to be taken away if it comes to nothing.
@@ -34,13 +34,16 @@ const PAUSE: Duration = Duration::from_millis(25);
 /// One that is answered.
 pub(super) struct Answered {
     path: PathBuf,
-    _server: Server,
 }
 
 impl Socket {
-    /// The one that was kept, if it is where the config wants it; else one is made.
-    pub(super) fn open(config: &ControlConfig, kept: Option<OwnedFd>) -> Result<Self, WorkerError> {
-        let path = config.socket.clone().or_else(socket::default_path).ok_or(WorkerError::NoSocket)?;
+    /// The control socket: the one that was kept, if it is where the config wants it; else one is made.
+    pub(super) fn of_control(config: &ControlConfig, kept: Option<OwnedFd>) -> Result<Self, WorkerError> {
+        let path = config.socket.clone().or_else(|| socket::default_path(socket::CONTROL));
+        Self::open(&path.ok_or(WorkerError::NoSocket)?, kept)
+    }
+
+    pub(super) fn open(path: &Path, kept: Option<OwnedFd>) -> Result<Self, WorkerError> {
         let path = std::path::absolute(path)?;
         let kept = kept.map(UnixListener::from);
         let place = kept.as_ref().and_then(place_of);
@@ -48,20 +51,31 @@ impl Socket {
             && *place == path
             && path.exists()
         {
-            return Ok(Self { path, listener, loopback: config.listen, old: None, is_new: false });
+            return Ok(Self { path, listener, old: None, is_new: false });
         }
         let listener = bind(&path)?;
-        Ok(Self { path, listener, loopback: config.listen, old: place, is_new: true })
+        Ok(Self { path, listener, old: place, is_new: true })
     }
 
-    pub(super) fn answer(mut self, answers: Arc<Answers>, link: &Link) -> io::Result<Answered> {
+    /// Has the holder keep it under this name. The place of an older one is taken away.
+    pub(super) fn keep(mut self, name: &str, link: &Link) -> io::Result<(UnixListener, Answered)> {
         if self.is_new {
-            Report::Keep(CONTROL.to_owned(), self.listener.as_fd().try_clone_to_owned()?).send(link)?;
+            Report::Keep(name.to_owned(), self.listener.as_fd().try_clone_to_owned()?).send(link)?;
             self.is_new = false;
         }
         self.old.take().iter().for_each(|path| remove(path));
-        let _server = Server::start(self.listener.try_clone()?, self.loopback, answers)?;
-        Ok(Answered { path: self.path.clone(), _server })
+        Ok((self.listener.try_clone()?, Answered { path: self.path.clone() }))
+    }
+
+    /// Answers operators, on the loopback address too.
+    pub(super) fn answer(
+        self,
+        loopback: Option<SocketAddr>,
+        answers: Arc<Answers>,
+        link: &Link,
+    ) -> io::Result<(Server, Answered)> {
+        let (listener, answered) = self.keep(CONTROL, link)?;
+        Ok((Server::start(listener, loopback, answers)?, answered))
     }
 }
 
@@ -98,6 +112,6 @@ fn place_of(listener: &UnixListener) -> Option<PathBuf> {
 /// It is ours: we listen on it, so nobody has put another in its place.
 fn remove(path: &Path) {
     if let Err(error) = std::fs::remove_file(path) {
-        tracing::warn!(path = %path.display(), %error, "the control socket could not be removed");
+        tracing::warn!(path = %path.display(), %error, "a socket could not be removed");
     }
 }

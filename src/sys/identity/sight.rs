@@ -110,8 +110,9 @@ fn is_hidden(mounts: &str, groups: &[u32]) -> bool {
 /// proc_pid_mountinfo(5): of the hierarchy as a whole, else its paths would not be those of `/proc`.
 fn groups_of(mounts: &str) -> Option<PathBuf> {
     let unified = mounts.lines().filter(|line| line.contains(" - cgroup2 "));
-    let mut places = unified.map(|line| line.split(' ').skip(3));
-    places.find_map(|mut fields| (fields.next()? == "/").then(|| fields.next().map(PathBuf::from))?)
+    let places = unified.map(|line| line.split(' ').skip(3));
+    // What was mounted later may cover what was there before.
+    places.rev().find_map(|mut fields| (fields.next()? == "/").then(|| fields.next().map(PathBuf::from))?)
 }
 
 #[cfg(test)]
@@ -125,6 +126,8 @@ mod tests {
         let mounts =
             line("/", "/sys", "sysfs") + &line("/a", "/part", "cgroup2") + &line("/", "/whole", "cgroup2");
         assert_eq!(groups_of(&mounts), Some("/whole".into()));
+        let covered = mounts + &line("/", "/over", "cgroup2") + &line("/", "/", "ext4");
+        assert_eq!(groups_of(&covered), Some("/over".into()));
         assert_eq!(groups_of(&line("/", "/sys/fs/cgroup", "cgroup")), None);
     }
 

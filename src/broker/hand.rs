@@ -1,0 +1,65 @@
+//! One value for who asks for nothing else: judged, looked up, written down, and only then given.
+
+use std::time::Instant;
+
+use super::{Broker, Error, Found, Lack};
+use crate::caller::Identity;
+use crate::policy::{Access, Action, Decision, Door, FileRef, Grant};
+use crate::secret::{Reference, SecretKey};
+
+/// What somebody known asks for, and by which way.
+pub struct Wish<'a> {
+    pub who: &'a Identity,
+    pub door: Door,
+    pub file: FileRef<'a>,
+    /// Of what was written, one at least; one of them at most has a value.
+    pub readings: &'a [Reference],
+}
+
+impl Broker {
+    /// Only what can be written down is given.
+    pub async fn hand(&self, wish: &Wish<'_>) -> Result<Result<Found, Lack>, Error> {
+        let since = Instant::now();
+        let keys: Vec<SecretKey> = wish.readings.iter().map(|reading| reading.key.clone()).collect();
+        let access = Access { door: wish.door, action: Action::Read, file: Some(wish.file), keys: &keys };
+        let decision = self.judge(wish.who, &access);
+        let event = self.event(wish.who, &access, decision.verdict(), decision.rule());
+        let grant: Grant = match decision {
+            Decision::Granted(grant) | Decision::Placeholder(grant) => grant,
+            Decision::Denied(denial) => {
+                self.record(event.outcome("denied", since))?;
+                return Err(Error::Denied(denial));
+            }
+        };
+        let outcome = self.values_of(&grant, &keys, wish.readings).await.map(|found| the_one(wish, found));
+        let event = match &outcome {
+            Ok(Ok((key, found))) => event.showing([(*key, found.version)]).outcome("ok", since),
+            Ok(Err(_)) => event.outcome("no_key", since),
+            Err(error) => event.outcome(error.class().name(), since),
+        };
+        self.record(event)?;
+        Ok(outcome?.map(|(_, found)| found))
+    }
+}
+
+/// The reading that has a value. Two are a mistake that must not be settled by chance.
+fn the_one<'a>(wish: &Wish<'a>, outcomes: Vec<Result<Found, Lack>>) -> Result<(&'a SecretKey, Found), Lack> {
+    let mut lacks = Vec::new();
+    let mut found = Vec::new();
+    for (reading, outcome) in wish.readings.iter().zip(outcomes) {
+        match outcome {
+            Ok(value) => found.push((reading, value)),
+            Err(lack) => lacks.push(lack),
+        }
+    }
+    let names: Vec<_> = found.iter().map(|(reading, _)| format!("`{reading}`")).collect();
+    match (found.pop(), found.is_empty()) {
+        (Some((reading, value)), true) => Ok((&reading.key, value)),
+        (Some(_), false) => Err(Lack {
+            problem: format!("it can mean {}", names.join(" and ")),
+            hint: Some("write NAME#FIELD for a field".to_owned()),
+            unknown: None,
+        }),
+        (None, _) => Err(Lack::most_telling(lacks)),
+    }
+}

@@ -1,0 +1,249 @@
+//! `LoadCredential=NAME:/run/secretfs/credentials.sock`, asked by a real systemd on behalf of units:
+//! who gets what, who does not, and what becomes of who waits while the daemon dies.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+
+use super::app::{App, PASSWORD, UNIT, complaints};
+use super::common::Transcript;
+
+const SOCKET: &str = "/run/secretfs/credentials.sock";
+/// The page whose config and unit these tests run.
+const PAGE: &str = include_str!("../../docs/credentials.md");
+
+/// An app whose config goes on with this, and units that ask for these credentials.
+fn app(config: &str, units: &[(&str, &str)]) -> App {
+    app_as(UNIT, config, units)
+}
+
+fn app_as(unit: &str, config: &str, units: &[(&str, &str)]) -> App {
+    let mut app = App::new(unit);
+    let path = app.machine.folder().join("config.yaml");
+    let mut file = OpenOptions::new().append(true).open(path).expect("the config");
+    file.write_all(config.as_bytes()).expect("more of it");
+    for (unit, credential) in units {
+        let text = asking_unit(&app.machine.folder().display().to_string(), unit, credential);
+        app.machine = app.machine.unit(&format!("{unit}.service"), &text);
+    }
+    app
+}
+
+/// Prints its credential, in brackets: an empty one would be seen.
+fn asking_unit(folder: &str, unit: &str, credential: &str) -> String {
+    format!(
+        "[Unit]\nDefaultDependencies=no\n[Service]\nType=oneshot\nUser=app\n\
+         LoadCredential={credential}:{SOCKET}\nStandardOutput=append:{folder}/{unit}.output\n\
+         ExecStart=/bin/sh -c 'printf \"[\"; cat \"$$CREDENTIALS_DIRECTORY/{credential}\"; printf \"]\"'\n"
+    )
+}
+
+/// What the daemon has said on credentials.
+fn refusals(app: &App) -> Vec<String> {
+    complaints(app).into_iter().filter(|line| line.contains("credential_refused")).collect()
+}
+
+#[track_caller]
+fn expect_refusal(app: &App, words: &str) {
+    let said = refusals(app);
+    assert!(said.iter().any(|line| line.contains(words)), "{words}: {said:#?}");
+}
+
+fn boot(app: &App, script: &str) -> Transcript {
+    let transcript =
+        app.boot(&format!("systemctl start secretfs.service\n{script}\nsystemctl stop secretfs.service"));
+    transcript.expect_success();
+    transcript
+}
+
+#[test]
+fn a_unit_gets_what_the_config_has_under_the_name_that_it_asks_for() {
+    let config = "credentials:\n  names:\n    password: db.password\n    db.user: db#username\n";
+    let app = app(config, &[("web", "password"), ("other", "db.user")]);
+    boot(
+        &app,
+        "systemctl start web.service other.service
+         stat --format '%F %U %a' /run/secretfs/credentials.sock
+         systemctl restart secretfs.service
+         systemctl restart web.service",
+    );
+    assert_eq!(app.machine.output_of("web"), format!("[{PASSWORD}]").repeat(2));
+    assert_eq!(app.machine.output_of("other"), "[app]");
+    assert_eq!(refusals(&app), Vec::<String>::new());
+}
+
+/// The first block of this language on the page.
+fn on_page(language: &str) -> &'static str {
+    let (_, rest) = PAGE.split_once(&format!("```{language}\n")).expect("a block");
+    rest.split_once("```").expect("its end").0
+}
+
+/// What the page shows: a rule names one unit, by the control group and not by the word of who asks.
+#[test]
+fn a_rule_gives_a_credential_to_one_unit() {
+    let units = [("web", "db.password"), ("other", "db.password"), ("typo", "db.pasword")];
+    let mut app = app(on_page("yaml"), &units);
+    assert!(on_page("ini").contains(&format!("LoadCredential=db.password:{SOCKET}\n")), "what the units say");
+    let folder = app.machine.folder().display().to_string();
+    app.machine = app.machine.unit("impostor.service", &impostor(&folder, &["web.service 0"]));
+    boot(
+        &app,
+        "systemctl start web.service
+         fails systemctl start other.service
+         fails systemctl start typo.service
+         systemctl start impostor.service",
+    );
+    assert_eq!(app.machine.output_of("web"), format!("[{PASSWORD}]"));
+    assert_eq!([app.machine.output_of("other"), app.machine.output_of("typo")], ["", ""]);
+    let said: Vec<_> =
+        refusals(&app).iter().map(|line| untimed(line).replace(&(folder.clone() + "/"), "")).collect();
+    assert_eq!(said.join("\n"), on_page("text").trim_end());
+}
+
+/// Without its time.
+fn untimed(line: &str) -> String {
+    line.split_once("Z  ").map_or(line, |(_, rest)| rest).to_owned()
+}
+
+/// A rule on the secret holds here, too, and can name the door and the credential.
+#[test]
+fn rules_on_secrets_hold_for_credentials() {
+    let config = "credentials: {names: {user: db.username, password: db.password}}\n\
+                  policy:\n  - secrets: db\n    files: user\n    deny: {door: systemd}\n\
+                  \x20 - secrets: db\n    deny: {door: exec}\n";
+    let app = app(config, &[("web", "password"), ("third", "user")]);
+    boot(&app, "systemctl start web.service\nfails systemctl start third.service");
+    assert_eq!(app.machine.output_of("web"), format!("[{PASSWORD}]"));
+    expect_refusal(&app, "denied by the rule at");
+}
+
+#[test]
+fn what_is_not_there_fails_the_start_of_the_unit_and_the_log_says_what_to_do() {
+    let config = "credentials:\n  names:\n    password: db.passwort\n    token: nothing\n";
+    let app = app(config, &[("field", "password"), ("secret", "token"), ("name", "pasword")]);
+    let transcript = boot(
+        &app,
+        "fails systemctl start field.service
+         fails systemctl start secret.service
+         fails systemctl start name.service
+         systemctl show --property ExecMainStatus name.service",
+    );
+    assert!(transcript.output.contains("ExecMainStatus=243"), "{}", transcript.output);
+    for unit in ["field", "secret", "name"] {
+        assert_eq!(app.machine.output_of(unit), "", "{unit}");
+    }
+    for words in ["there is no secret `nothing`", "no field `passwort`", "did you mean `password`?"] {
+        expect_refusal(&app, words);
+    }
+}
+
+/// Everybody can take the address of a unit's credential. Each line: who, and what came back.
+const IMPOSTOR: &str = r#"
+import os, socket, sys
+unit, uid, out = sys.argv[1], int(sys.argv[2]), open(sys.argv[3], "a")
+if uid: os.setresgid(uid, uid, uid); os.setresuid(uid, uid, uid)
+asked = socket.socket(socket.AF_UNIX)
+if unit != "-": asked.bind("\0f4b4692a71d9438e/unit/%s/db.password" % unit)
+try:
+    asked.connect("/run/secretfs/credentials.sock")
+    got = b""
+    while part := asked.recv(65536): got += part
+    told = "too much" if len(got) > 1 << 20 else got.decode()
+except OSError as error:
+    told = error.strerror
+print(unit, uid, told, file=out)
+"#;
+
+/// A unit that asks as these, and writes what came back to `told.output`.
+fn impostor(folder: &str, asked: &[&str]) -> String {
+    fs::write(format!("{folder}/impostor.py"), IMPOSTOR).expect("a program");
+    let ask = |who: &&str| format!("/usr/bin/env python3 {folder}/impostor.py {who} {folder}/told.output; ");
+    let asks: String = asked.iter().map(ask).collect();
+    format!("[Unit]\nDefaultDependencies=no\n[Service]\nType=oneshot\nExecStart=/bin/sh -c '{asks}'\n")
+}
+
+#[test]
+fn nobody_else_gets_a_unit_s_credential() {
+    let config = "credentials:\n  names:\n    db.password: db.password\n";
+    let mut app = app(config, &[("web", "db.password")]);
+    let folder = app.machine.folder().display().to_string();
+    let asked = ["web.service 0", "- 0", "impostor.service 1001"];
+    app.machine = app.machine.unit("impostor.service", &impostor(&folder, &asked));
+    boot(&app, "systemctl start web.service impostor.service");
+    assert_eq!(app.machine.output_of("web"), format!("[{PASSWORD}]"), "the control: the unit itself");
+    let told = app.machine.output_of("told");
+    assert_eq!(told, "web.service 0 too much\n- 0 too much\nimpostor.service 1001 Permission denied\n");
+    expect_refusal(&app, "asked for as web.service by a process of impostor.service");
+    expect_refusal(&app, "says neither unit nor credential");
+}
+
+#[test]
+fn who_is_given_a_credential_is_written_down_and_a_placeholder_is_no_value() {
+    let config = "audit: {file: FOLDER/audit.log}\n\
+                  policy:\n  - secrets: db\n    placeholder: {unit: other.service}\n\
+                  credentials:\n  names:\n    password: db.password\n    none: nothing\n";
+    let app = app("", &[("web", "password"), ("other", "password"), ("missing", "none")]);
+    let folder = app.machine.folder().display().to_string();
+    let mut file = OpenOptions::new().append(true).open(format!("{folder}/config.yaml")).expect("the config");
+    file.write_all(config.replace("FOLDER", &folder).as_bytes()).expect("more of it");
+    boot(
+        &app,
+        "systemctl start web.service
+         systemctl start other.service
+         fails systemctl start missing.service",
+    );
+    assert_eq!(app.machine.output_of("web"), format!("[{PASSWORD}]"));
+    let other = app.machine.output_of("other");
+    assert!(other.len() > 2 && !other.contains("s3cret"), "{other}");
+    let log = fs::read_to_string(format!("{folder}/audit.log")).expect("the audit");
+    let lines: Vec<serde_json::Value> = log
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("a line"))
+        .filter(|line: &serde_json::Value| line["door"] == "systemd")
+        .collect();
+    let seen: Vec<_> = lines
+        .iter()
+        .map(|it| {
+            [&it["unit"], &it["verdict"], &it["outcome"]].map(|it| it.as_str().unwrap_or("-")).join(" ")
+        })
+        .collect();
+    assert_eq!(
+        seen,
+        ["web.service real ok", "other.service placeholder ok", "missing.service real no_key"],
+        "{log}"
+    );
+    assert!(!log.contains("s3cret"), "{log}");
+}
+
+/// The secret of a provider that takes its time, and what happens meanwhile.
+fn while_waiting(unit: &str, script: &str) -> App {
+    let config = "providers:\n  slow: {type: exec, command: [/bin/sh, -c, \"sleep 2; echo late\"], timeout: 4s}\n\
+                  credentials:\n  names:\n    password: \"slow:x\"\n";
+    let app = app_as(unit, config, &[("web", "password")]);
+    let transcript = app.boot(&format!(
+        "main() {{ systemctl show --property MainPID --value secretfs.service; }}
+         worker() {{ pgrep --full -- '--worker$' | head -n 1; }}
+         systemctl start secretfs.service
+         systemctl start --no-block web.service
+         sleep 0.7
+         {script}
+         while systemctl is-active web.service | grep -q activating; do sleep 0.1; done
+         for try in $(seq 50); do systemctl is-active -q secretfs.service && break; sleep 0.1; done
+         systemctl stop secretfs.service || true"
+    ));
+    transcript.expect_success();
+    app
+}
+
+/// An end without a byte is an empty credential for systemd: it must not look like an answer.
+#[test]
+fn who_waits_while_the_worker_dies_gets_no_empty_credential() {
+    assert_eq!(while_waiting(UNIT, "").machine.output_of("web"), "[late\n]".replace('\n', ""));
+    for end in ["kill -KILL $(worker)", "kill -KILL $(main) $(worker)", "systemctl stop secretfs.service"] {
+        let app = while_waiting(UNIT, end);
+        assert_eq!(app.machine.output_of("web"), "", "{end}");
+    }
+    // Nobody keeps the connection: this is what is guarded against.
+    let unit = UNIT.replace("FileDescriptorStoreMax=256", "FileDescriptorStoreMax=0");
+    let app = while_waiting(&unit, "kill -KILL $(main) $(worker)");
+    assert_eq!(app.machine.output_of("web"), "[]", "the control");
+}
