@@ -1,6 +1,7 @@
 //! The store when things go wrong around it: full disks, read-only disks, other writers, sudden
 //! death, damaged and newer files. What it held before is always there afterwards.
 
+#[macro_use]
 mod common;
 
 use std::fs::{self, File};
@@ -12,18 +13,6 @@ use std::time::{Duration, Instant};
 use common::{TestStore, long, stdout_of, tool};
 use secretfs::secret::{Namespace, SecretName};
 use secretfs::store::{Access, KeySources, Store};
-
-/// Runs each of these on both backends.
-macro_rules! on_both {
-    ($($test:ident),+ $(,)?) => {
-        mod sqlite {
-            $(#[test] fn $test() { super::$test("sqlite") })+
-        }
-        mod file {
-            $(#[test] fn $test() { super::$test("file") })+
-        }
-    };
-}
 
 on_both!(
     a_full_disk_loses_nothing,

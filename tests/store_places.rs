@@ -1,6 +1,7 @@
 //! A store where it cannot be used as it should: no locks, no permission. What is wrong is said, and
 //! nothing is lost: once that is mended, it is as it was.
 
+#[macro_use]
 mod common;
 
 use std::fs;
@@ -9,18 +10,6 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use common::{TestStore, USER, stdout_of, tool};
-
-/// Runs each of these on both backends.
-macro_rules! on_both {
-    ($($test:ident),+ $(,)?) => {
-        mod sqlite {
-            $(#[test] fn $test() { super::$test("sqlite") })+
-        }
-        mod file {
-            $(#[test] fn $test() { super::$test("file") })+
-        }
-    };
-}
 
 on_both!(without_locks_nothing_is_written, without_permission_nothing_is_lost);
 

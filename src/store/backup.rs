@@ -14,6 +14,7 @@ use nix::fcntl::{AT_FDCWD, PosixFadviseAdvice, RenameFlags, posix_fadvise, renam
 
 use super::backend::Read;
 use super::cipher::Id;
+use super::claim::sync_names;
 use super::index::{FANOUT, range_of};
 use super::keyring::Masters;
 use super::passphrase::Stretch;
@@ -157,8 +158,7 @@ fn put_in_place(new: &Path, path: &Path) -> Result<(), StoreError> {
         outcome => outcome.map_err(io::Error::from),
     }
     .map_err(StoreError::io("make", path))?;
-    let folder = path.parent().map_or_else(|| PathBuf::from("/"), Path::to_owned);
-    File::open(&folder).and_then(|folder| folder.sync_all()).map_err(StoreError::io("sync", &folder))
+    sync_names(path)
 }
 
 fn unusable(path: &Path, fault: Fault) -> StoreError {

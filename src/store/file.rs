@@ -16,6 +16,7 @@ use super::backend::{
     Backend, EachHeader, HeaderRow, KeyRow, NamespaceRow, PATIENCE, Read, RootRow, SecretRow, Write,
 };
 use super::cipher::{Id, Mac};
+use super::claim::sync_names;
 use super::index::Range;
 use super::sequence::WriterLock;
 use document::{Blob, Document, Fixed, Refusal, Secret, Space};
@@ -128,7 +129,7 @@ impl JsonFile {
             Ok(file)
         });
         let file = written.inspect_err(|_| drop(std::fs::remove_file(&new)))?;
-        self.sync_folder()?;
+        sync_names(&self.path)?;
         let mark = file.metadata().map(|meta| Mark::of(&meta));
         let mark = mark.map_err(StoreError::io("look at", &self.path))?;
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
@@ -139,12 +140,9 @@ impl JsonFile {
     /// Keeps a document of an older format as it is before one of this format takes its place.
     fn keep(&self, format: u64) -> Result<(), StoreError> {
         let text = std::fs::read(&self.path).map_err(|error| self.unreadable(error))?;
-        write_new(&self.beside(&format!("format-{format}")), &text).map(drop)
-    }
-
-    fn sync_folder(&self) -> Result<(), StoreError> {
-        let folder = self.path.parent().unwrap_or(Path::new("."));
-        File::open(folder).and_then(|folder| folder.sync_all()).map_err(StoreError::io("sync", folder))
+        let kept = self.beside(&format!("format-{format}"));
+        write_new(&kept, &text)?;
+        sync_names(&kept)
     }
 
     fn beside(&self, ending: &str) -> PathBuf {

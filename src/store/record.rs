@@ -64,7 +64,8 @@ pub(super) struct Header {
 }
 
 fn print_of(sealed: &[u8]) -> String {
-    hex(&tag_of(sealed)[..tag_of(sealed).len().min(8)])
+    let tag = tag_of(sealed);
+    hex(&tag[..tag.len().min(8)])
 }
 
 impl Header {

@@ -9,6 +9,7 @@ use rusqlite::Connection;
 
 use super::StoreError;
 use super::backend::PATIENCE;
+use super::claim::sync_names;
 use super::sequence::WriterLock;
 use super::sqlite::failure;
 
@@ -127,7 +128,8 @@ fn keep(connection: &Connection, path: &Path, applied: usize) -> Result<(), Stor
     let name = copy.to_string_lossy();
     connection.execute("VACUUM INTO ?1", [name.as_ref()]).map_err(|error| failure(path, &error))?;
     file.sync_all().map_err(StoreError::io("write", &copy))?;
-    std::fs::rename(&copy, &kept).map_err(StoreError::io("make", &kept))
+    std::fs::rename(&copy, &kept).map_err(StoreError::io("make", &kept))?;
+    sync_names(&kept)
 }
 
 /// Each of them in one transaction.

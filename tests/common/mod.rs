@@ -1,6 +1,18 @@
 //! What several test files share: a store and a mount through the real binary, and the programs
 //! that tests need. Each test file compiles its own copy, hence the allowance for unused parts.
-#![allow(dead_code, unused_imports, unreachable_pub)]
+#![allow(dead_code, unused_imports, unused_macros, unreachable_pub)]
+
+/// Runs each of these on both backends of the store.
+macro_rules! on_both {
+    ($($test:ident),+ $(,)?) => {
+        mod sqlite {
+            $(#[test] fn $test() { super::$test("sqlite") })+
+        }
+        mod file {
+            $(#[test] fn $test() { super::$test("file") })+
+        }
+    };
+}
 
 pub mod covered;
 pub mod daemon;
