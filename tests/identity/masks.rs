@@ -88,6 +88,17 @@ fn case_11_code_inside_of_a_program_is_that_program_and_the_table_says_so() {
     assert_eq!(said(inside.arg("/dev/null")), format!("injected: {VALUE}\n"));
     let row = documented("11");
     assert!(row.contains("`LD_PRELOAD`") && row.contains("**allowed**"), "{row}");
+    let promised = promised("exe");
+    let [_, _, holds, fails, ..] = *promised.split('|').collect::<Vec<_>>() else { panic!("{promised}") };
+    assert!(fails.contains("`LD_PRELOAD`") && !holds.contains("LD_PRELOAD"), "{promised}");
+    assert!(holds.contains("forged from a user namespace") && holds.contains("traced"), "{promised}");
+}
+
+/// What the README says of rules that go by this.
+fn promised(fact: &str) -> String {
+    let readme = include_str!("../../README.md");
+    let row = readme.lines().find(|line| line.starts_with(&format!("| `{fact}`")));
+    row.expect("a row of the README's table").to_owned()
 }
 
 #[test]
