@@ -207,6 +207,10 @@ impl Command {
 
 /// Parses the command line, runs the command, turns its outcome into an exit status.
 pub fn main() -> ExitCode {
+    crate::sys::weakness::heed();
+    if let Err(error) = crate::sys::hardening::keep_to_ourselves() {
+        return report::report(&Failure::new(exit::OS, error), false);
+    }
     crate::sys::group::mind_if_asked();
     completions::answer();
     // First of all, while there is one thread: no child and no /proc file shall have it.

@@ -25,6 +25,7 @@ pub mod spare;
 mod unswapped;
 pub mod uptime;
 pub mod user;
+pub mod weakness;
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};

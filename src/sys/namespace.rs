@@ -11,6 +11,8 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{getegid, geteuid};
 
+use super::hardening;
+
 /// Why there is no such namespace here.
 #[derive(Debug, thiserror::Error)]
 pub enum NamespaceError {
@@ -62,9 +64,13 @@ pub fn enter() -> Result<(), NamespaceError> {
         unshare(CloneFlags::CLONE_NEWNS).map_err(refused)?;
     } else {
         unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS).map_err(refused)?;
-        write("/proc/self/setgroups", "deny")?;
-        write("/proc/self/uid_map", &format!("{uid} {uid} 1"))?;
-        write("/proc/self/gid_map", &format!("{gid} {gid} 1"))?;
+        let be_who_we_were = || {
+            write("/proc/self/setgroups", "deny")?;
+            write("/proc/self/uid_map", &format!("{uid} {uid} 1"))?;
+            write("/proc/self/gid_map", &format!("{gid} {gid} 1"))
+        };
+        hardening::as_seen_by_our_user(be_who_we_were)
+            .map_err(|error| NamespaceError::Step { step: "prctl", error })??;
     }
     // AppArmor lets the namespace be made, and then nothing be done in it.
     mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)

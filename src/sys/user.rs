@@ -5,6 +5,8 @@ use std::io;
 
 use nix::unistd::{User, geteuid, initgroups, setgid, setuid};
 
+use super::hardening;
+
 /// From here on this process is that user's, with the groups that a login has. Root can do this.
 pub fn become_user(user: &User) -> io::Result<()> {
     if geteuid() == user.uid {
@@ -12,7 +14,8 @@ pub fn become_user(user: &User) -> io::Result<()> {
     }
     initgroups(&CString::new(user.name.as_str())?, user.gid)?;
     setgid(user.gid)?;
-    Ok(setuid(user.uid)?)
+    setuid(user.uid)?;
+    hardening::keep_to_ourselves()
 }
 
 /// Who has logged in, whoever they have become since. `None`: nobody has.

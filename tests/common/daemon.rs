@@ -92,8 +92,16 @@ impl TestDaemon {
     /// Starts it and waits until all mounts answer.
     #[track_caller]
     pub fn start(self) -> Daemon {
+        self.start_with(|_| {})
+    }
+
+    /// The same, started in a way of one's own.
+    #[track_caller]
+    pub fn start_with(self, change: impl FnOnce(&mut Command)) -> Daemon {
         let output = fs::File::create(self.folder().join("output")).expect("a file");
-        let child = self.command().stdout(output).spawn().expect("secretfs can be started");
+        let mut command = self.command();
+        change(command.stdout(output));
+        let child = command.spawn().expect("secretfs can be started");
         let mut daemon = Daemon { store: self.store, child, env: self.env };
         daemon.await_ready();
         daemon

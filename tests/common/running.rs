@@ -13,10 +13,14 @@ pub struct Running {
 
 impl Running {
     pub fn start(store: &TestStore, options: &[&str]) -> Self {
+        Self::start_with(store, options, None)
+    }
+
+    pub fn start_with(store: &TestStore, options: &[&str], env: Option<(&str, &str)>) -> Self {
         let script = "while echo ready $$; read line; do $line; done";
         let words = [&["exec"], options, &["--", "/bin/sh", "-c", script]].concat();
         let mut command = store.command(&words);
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut child = command.envs(env).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
         Self { child, stdout }
     }

@@ -1,0 +1,42 @@
+//! Weaknesses that a test asks for, to see that it would find them. A release build has none.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+
+/// What is left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Weakness {
+    /// What is freed keeps its bytes.
+    Unwiped = 1,
+    /// Others may look into the process.
+    Open = 2,
+    /// The log tells values.
+    Talkative = 4,
+    /// Templates may take what they want.
+    Unbounded = 8,
+}
+
+const VARIABLE: &str = "SECRETFS_TEST_WEAKNESS";
+const NAMES: [(&str, Weakness); 4] = [
+    ("unwiped", Weakness::Unwiped),
+    ("open", Weakness::Open),
+    ("talkative", Weakness::Talkative),
+    ("unbounded", Weakness::Unbounded),
+];
+
+static ASKED: AtomicU8 = AtomicU8::new(0);
+
+/// Reads what a test has asked for. Before anything that depends on it.
+pub fn heed() {
+    if cfg!(debug_assertions)
+        && let Ok(asked) = std::env::var(VARIABLE)
+    {
+        let is_asked = |name: &str| asked.split(',').any(|it| it == name);
+        let flags = NAMES.iter().filter(|(name, _)| is_asked(name)).map(|(_, weakness)| *weakness as u8);
+        ASKED.store(flags.sum(), Ordering::Relaxed);
+    }
+}
+
+pub fn has(weakness: Weakness) -> bool {
+    cfg!(debug_assertions) && ASKED.load(Ordering::Relaxed) & weakness as u8 != 0
+}
