@@ -17,8 +17,13 @@ use nix::unistd::Pid;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The two ways, as options of `exec`.
-const WAYS: [(&str, &[&str]); 2] = [("exec", &["--env", "PW=pw"]), ("exec --file", &["--file", "f=t.tpl"])];
+/// The ways, as options of `exec`.
+const WAYS: [(&str, &[&str]); 4] = [
+    ("exec", &["--env", "PW=pw"]),
+    ("exec --file", &["--file", "f=t.tpl"]),
+    ("exec --mask", &["--env", "PW=pw", "--mask"]),
+    ("exec --mask --file", &["--mask", "--file", "f=t.tpl"]),
+];
 const BESIDE: &[&str] = WAYS[1].1;
 
 fn store() -> TestStore {
@@ -39,28 +44,50 @@ const TELLS: &str = "for s in TERM INT HUP QUIT USR1 USR2 WINCH CONT; do trap \"
 
 /// What happens | way | what the command got | how the wrapper ended | what is left.
 const TABLE: &str = "
-child exits 7        | exec        |       | exit 7     | nothing
-child exits 7        | exec --file |       | exit 7     | nothing
-child gets SIGSEGV   | exec        |       | signal 11  | nothing
-child gets SIGSEGV   | exec --file |       | exit 139   | nothing
-SIGTERM to wrapper   | exec        | TERM  | exit 42    | nothing
-SIGTERM to wrapper   | exec --file | TERM  | exit 42    | nothing
-SIGINT to wrapper    | exec        | INT   | exit 42    | nothing
-SIGINT to wrapper    | exec --file | INT   | exit 42    | nothing
-SIGHUP to wrapper    | exec        | HUP   | exit 42    | nothing
-SIGHUP to wrapper    | exec --file | HUP   | exit 42    | nothing
-SIGQUIT to wrapper   | exec        | QUIT  | exit 42    | nothing
-SIGQUIT to wrapper   | exec --file | QUIT  | exit 42    | nothing
-SIGUSR1 to wrapper   | exec        | USR1  | exit 42    | nothing
-SIGUSR1 to wrapper   | exec --file | USR1  | exit 42    | nothing
-SIGUSR2 to wrapper   | exec        | USR2  | exit 42    | nothing
-SIGUSR2 to wrapper   | exec --file | USR2  | exit 42    | nothing
-SIGWINCH to wrapper  | exec        | WINCH | exit 42    | nothing
-SIGWINCH to wrapper  | exec --file | WINCH | exit 42    | nothing
-SIGCONT to wrapper   | exec        | CONT  | exit 42    | nothing
-SIGCONT to wrapper   | exec --file | CONT  | exit 42    | nothing
-SIGKILL to wrapper   | exec        |       | signal 9   | nothing
-SIGKILL to wrapper   | exec --file |       | signal 9   | nothing
+child exits 7        | exec               |       | exit 7     | nothing
+child exits 7        | exec --file        |       | exit 7     | nothing
+child exits 7        | exec --mask        |       | exit 7     | nothing
+child exits 7        | exec --mask --file |       | exit 7     | nothing
+child gets SIGSEGV   | exec               |       | signal 11  | nothing
+child gets SIGSEGV   | exec --file        |       | exit 139   | nothing
+child gets SIGSEGV   | exec --mask        |       | exit 139   | nothing
+child gets SIGSEGV   | exec --mask --file |       | exit 139   | nothing
+SIGTERM to wrapper   | exec               | TERM  | exit 42    | nothing
+SIGTERM to wrapper   | exec --file        | TERM  | exit 42    | nothing
+SIGTERM to wrapper   | exec --mask        | TERM  | exit 42    | nothing
+SIGTERM to wrapper   | exec --mask --file | TERM  | exit 42    | nothing
+SIGINT to wrapper    | exec               | INT   | exit 42    | nothing
+SIGINT to wrapper    | exec --file        | INT   | exit 42    | nothing
+SIGINT to wrapper    | exec --mask        | INT   | exit 42    | nothing
+SIGINT to wrapper    | exec --mask --file | INT   | exit 42    | nothing
+SIGHUP to wrapper    | exec               | HUP   | exit 42    | nothing
+SIGHUP to wrapper    | exec --file        | HUP   | exit 42    | nothing
+SIGHUP to wrapper    | exec --mask        | HUP   | exit 42    | nothing
+SIGHUP to wrapper    | exec --mask --file | HUP   | exit 42    | nothing
+SIGQUIT to wrapper   | exec               | QUIT  | exit 42    | nothing
+SIGQUIT to wrapper   | exec --file        | QUIT  | exit 42    | nothing
+SIGQUIT to wrapper   | exec --mask        | QUIT  | exit 42    | nothing
+SIGQUIT to wrapper   | exec --mask --file | QUIT  | exit 42    | nothing
+SIGUSR1 to wrapper   | exec               | USR1  | exit 42    | nothing
+SIGUSR1 to wrapper   | exec --file        | USR1  | exit 42    | nothing
+SIGUSR1 to wrapper   | exec --mask        | USR1  | exit 42    | nothing
+SIGUSR1 to wrapper   | exec --mask --file | USR1  | exit 42    | nothing
+SIGUSR2 to wrapper   | exec               | USR2  | exit 42    | nothing
+SIGUSR2 to wrapper   | exec --file        | USR2  | exit 42    | nothing
+SIGUSR2 to wrapper   | exec --mask        | USR2  | exit 42    | nothing
+SIGUSR2 to wrapper   | exec --mask --file | USR2  | exit 42    | nothing
+SIGWINCH to wrapper  | exec               | WINCH | exit 42    | nothing
+SIGWINCH to wrapper  | exec --file        | WINCH | exit 42    | nothing
+SIGWINCH to wrapper  | exec --mask        | WINCH | exit 42    | nothing
+SIGWINCH to wrapper  | exec --mask --file | WINCH | exit 42    | nothing
+SIGCONT to wrapper   | exec               | CONT  | exit 42    | nothing
+SIGCONT to wrapper   | exec --file        | CONT  | exit 42    | nothing
+SIGCONT to wrapper   | exec --mask        | CONT  | exit 42    | nothing
+SIGCONT to wrapper   | exec --mask --file | CONT  | exit 42    | nothing
+SIGKILL to wrapper   | exec               |       | signal 9   | nothing
+SIGKILL to wrapper   | exec --file        |       | signal 9   | nothing
+SIGKILL to wrapper   | exec --mask        |       | signal 9   | nothing
+SIGKILL to wrapper   | exec --mask --file |       | signal 9   | nothing
 ";
 
 #[test]
@@ -69,7 +96,7 @@ fn signals_and_statuses() {
     let sent = ["TERM", "INT", "HUP", "QUIT", "USR1", "USR2", "WINCH", "CONT", "KILL"];
     let mut table = String::from("\n");
     let mut row = |event: &str, way: &str, seen: Seen| {
-        table += &format!("{event:<20} | {way:<11} | {:<5} | {:<10} | {}\n", seen.told, seen.end, seen.left);
+        table += &format!("{event:<20} | {way:<18} | {:<5} | {:<10} | {}\n", seen.told, seen.end, seen.left);
     };
     for (way, options) in WAYS {
         row("child exits 7", way, watch(line(&store, options, &["sh", "-c", "echo $$; exit 7"]), None));
@@ -319,7 +346,7 @@ fn a_dropped_line_reaches_the_command() {
         terminal.hang_up();
         assert_eq!(told(terminal.wait()), "exit 6", "{way}");
     }
-    assert_eq!(fs::read_to_string(store.folder().join("hup")).unwrap(), "got-hup\n".repeat(2));
+    assert_eq!(fs::read_to_string(store.folder().join("hup")).unwrap(), "got-hup\n".repeat(WAYS.len()));
 }
 
 /// An interactive shell on a terminal, in the store's folder.
@@ -363,7 +390,11 @@ fn ctrl_z_stops_both_and_fg_continues_both() {
         bash.press("fg; echo status:$?:\n");
         await_state(&child, &['S', 'R']);
         bash.press("\n");
-        bash.expect(if way == "exec" { "none" } else { "hunter2" });
+        bash.expect(match way {
+            "exec --file" => "hunter2",
+            "exec --mask --file" => "\n***",
+            _ => "none",
+        });
         bash.expect("status:7:");
     }
 }

@@ -48,6 +48,12 @@ fn the_page_of_the_audit_tells_the_truth() {
 }
 
 #[test]
+fn the_page_of_exec_tells_the_truth() {
+    common::tool("base64");
+    check("docs/exec.md", "");
+}
+
+#[test]
 fn the_quickstart_runs_as_it_stands() {
     check("examples/quickstart/README.md", "examples/quickstart");
 }

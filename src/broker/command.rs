@@ -84,6 +84,7 @@ impl Broker {
         references: &[Reference],
     ) -> Result<Vec<Result<Found, Lack>>, Error> {
         let resolved = shown(grant, self.resolver.resolve(grant, keys).await?);
+        self.tell(references, &resolved);
         Ok(references.iter().map(|reference| value(reference, &resolved)).collect())
     }
 

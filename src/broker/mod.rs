@@ -21,7 +21,7 @@ use crate::metrics::{self, Gauge};
 use crate::policy::{Access, Decision, FileRef, Grant, Policy};
 use crate::provider::{Provider, Pulse, unhurried};
 use crate::resolver::{Basis, Resolved, Resolver};
-use crate::secret::{SecretBytes, SecretKey, Uses};
+use crate::secret::{Reference, SecretBytes, SecretKey, Uses};
 use crate::template::{Inputs, Reader, Rendered, Template};
 
 pub use command::{Found, Lack};
@@ -35,7 +35,11 @@ pub struct Broker {
     salt_key: SecretBytes,
     environment: Environment,
     audit: Arc<Audit>,
+    listener: Option<Listener>,
 }
+
+/// Is told each value that is given away, and what it was asked for as, before it is.
+pub type Listener = Arc<dyn Fn(&Reference, &SecretBytes) + Send + Sync>;
 
 /// What `env.NAME` means for the templates of this process.
 #[derive(Clone)]
@@ -68,7 +72,12 @@ pub struct Versions(pub Vec<(SecretKey, u64)>);
 impl Broker {
     pub fn new(policy: Policy, resolver: Resolver, salt_key: SecretBytes, environment: Environment) -> Self {
         let audit = Arc::new(Audit::none());
-        Self { policy, resolver: Arc::new(resolver), salt_key, environment, audit }
+        Self { policy, resolver: Arc::new(resolver), salt_key, environment, audit, listener: None }
+    }
+
+    /// Has somebody hear what it gives away.
+    pub fn heard_by(self, listener: Listener) -> Self {
+        Self { listener: Some(listener), ..self }
     }
 
     /// Writes down there who gets what.
@@ -83,7 +92,8 @@ impl Broker {
     /// The same values, under other rules: what it has fetched and rendered is still good.
     pub fn under(&self, policy: Policy) -> Self {
         let (resolver, environment) = (self.resolver.clone(), self.environment.clone());
-        Self { policy, resolver, salt_key: self.salt_key(), environment, audit: self.audit.clone() }
+        let (audit, listener) = (self.audit.clone(), self.listener.clone());
+        Self { policy, resolver, salt_key: self.salt_key(), environment, audit, listener }
     }
 
     pub fn policy(&self) -> &Policy {
@@ -155,9 +165,22 @@ impl Broker {
         loop {
             let resolved = shown(grant, self.resolver.resolve_but(grant, &keys, held).await?);
             match self.render_once(template, reader, &resolved)? {
-                Rendered::Done(bytes) => return Ok(Rendering::new(bytes, template, resolved)),
+                Rendered::Done(bytes) => {
+                    self.tell(template.references().iter().map(|it| &it.item), &resolved);
+                    return Ok(Rendering::new(bytes, template, resolved));
+                }
                 // Each round adds at least one of the template's keys, so this ends.
                 Rendered::Needs(more) => keys.extend(more),
+            }
+        }
+    }
+
+    fn tell<'a>(&self, references: impl IntoIterator<Item = &'a Reference>, resolved: &Resolved) {
+        let Some(listener) = &self.listener else { return };
+        for reference in references {
+            let version = resolved.answers.get(&reference.key).and_then(|answer| answer.as_ref().ok());
+            if let Some(value) = version.and_then(|version| version.fields.get(reference.field_name())) {
+                listener(reference, value);
             }
         }
     }

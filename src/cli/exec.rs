@@ -7,16 +7,18 @@ mod keep;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::inside::{self, Command};
 use super::named::Readings;
-use super::report::Failure;
+use super::report::{self, Failure};
 use super::{Common, exit, log, source};
-use crate::broker::{Broker, Environment as TemplateEnvironment};
+use crate::broker::{Broker, Environment as TemplateEnvironment, Listener};
 use crate::config::{Config, Profile};
 use crate::daemon::assemble::{self, Choice};
+use crate::exec::mask::{self, Masks};
 use crate::exec::{self, Environment, EnvironmentError, Rules};
 use crate::fs::SecretFs;
 use crate::nearest::nearest;
@@ -47,6 +49,9 @@ pub struct Args {
     /// Set this variable although it changes which code a program runs (PATH, LD_PRELOAD, …)
     #[arg(long, value_name = "NAME")]
     force_env: Vec<String>,
+    /// Put *** in place of the values, and of their Base64, hex, URL and JSON forms, in what the command prints
+    #[arg(long)]
+    mask: bool,
     /// Allow deploy-time secrets: the namespace `deploy` and .env.deploy files
     #[arg(long)]
     deploy: bool,
@@ -63,6 +68,9 @@ pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
         return run_beside(args, common, &config, &request);
     }
     log::start();
+    if args.mask {
+        return run_masked(args, common, &config, &request);
+    }
     let injected = match request.is_empty() {
         true => Injected::new(),
         false => collect(&broker(args, common, &config)?, &request)?,
@@ -73,20 +81,57 @@ pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
     Err(Failure::new(error.status(), error))
 }
 
+/// As the command's parent, through which its output goes.
+fn run_masked(args: &Args, common: &Common, config: &Config, request: &Request) -> Result<u8, Failure> {
+    exec::find(&args.command).map_err(|error| Failure::new(error.status(), error))?;
+    let signals = Inherited::take().map_err(system)?;
+    let masks = Arc::new(Masks::default());
+    let injected = match request.is_empty() {
+        true => Injected::new(),
+        false => collect(&broker(args, common, config)?.heard_by(listener(&masks)), request)?,
+    };
+    let environment = environment(injected, args)?;
+    tell_too_short(&masks);
+    exec::hold_signals().map_err(system)?;
+    let words = &args.command;
+    inside::run_masked(Command { words, environment, signals, prepare: &|| Ok(()), masks: Some(masks) })
+}
+
+/// Has the masks know each value that the command is given, now and later.
+fn listener(masks: &Arc<Masks>) -> Listener {
+    let masks = masks.clone();
+    Arc::new(move |reference, value| masks.add(&reference.key.to_string(), value))
+}
+
+fn tell_too_short(masks: &Masks) {
+    for name in masks.take_too_short() {
+        report::warn(format!("`{name}` is too short to be masked: less than {} bytes", mask::LEAST));
+    }
+}
+
+fn system(error: io::Error) -> Failure {
+    Failure::new(exit::OS, error)
+}
+
 /// As the command's parent, which serves the covered files from outside.
 fn run_beside(args: &Args, common: &Common, config: &Config, request: &Request) -> Result<u8, Failure> {
-    let system = |error| Failure::new(exit::OS, error);
     inside::check(&args.command)?;
     let signals = Inherited::take().map_err(system)?;
-    let broker = Arc::new(broker(args, common, config)?);
+    let masks = args.mask.then(Arc::<Masks>::default);
+    let broker = broker(args, common, config)?;
+    let broker = Arc::new(match &masks {
+        Some(masks) => broker.heard_by(listener(masks)),
+        None => broker,
+    });
     let environment = environment(collect(&broker, request)?, args)?;
+    masks.iter().for_each(|masks| tell_too_short(masks));
     // From here on we end only as the command does, so that what stands in is taken away.
     exec::hold_signals().map_err(system)?;
     let _places = request.covers.iter().map(Cover::hold_place).collect::<Result<Vec<_>, _>>()?;
     let prepare = || put_in_place(&request.covers);
     let filesystem =
         || SecretFs::new(broker, layout(&request.covers)).map_err(|error| Failure::new(exit::OS, error));
-    let command = Command { words: &args.command, environment, signals, prepare: &prepare };
+    let command = Command { words: &args.command, environment, signals, prepare: &prepare, masks };
     inside::run(&[PLACE.as_ref()], || Ok(vec![filesystem()?]), command)
 }
 

@@ -3,20 +3,24 @@
 //! May use every layer.
 
 use std::ffi::OsString;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
+
+use nix::unistd::Pid;
 
 use super::report::Failure;
 use super::{exit, log};
 use crate::daemon::serve::Server;
-use crate::exec::{self, Environment};
+use crate::exec::mask::Masks;
+use crate::exec::{self, Ends, Environment, Relay};
 use crate::fs::SecretFs;
 use crate::fs::mountpoint;
 use crate::ledger::Ledger;
-use crate::sys::child;
 use crate::sys::link::Link;
 use crate::sys::namespace::{self, NamespaceError};
 use crate::sys::signal::Inherited;
+use crate::sys::{child, hardening};
 
 /// What runs inside.
 pub struct Command<'a> {
@@ -25,6 +29,8 @@ pub struct Command<'a> {
     pub signals: Inherited,
     /// What is left to do in the child once the mounts answer.
     pub prepare: &'a dyn Fn() -> Result<(), Failure>,
+    /// What must not be seen in its output.
+    pub masks: Option<Arc<Masks>>,
 }
 
 /// Judges what can be judged before anything is made: a program and a device that are not there.
@@ -41,10 +47,12 @@ pub fn run(
     filesystems: impl FnOnce() -> Result<Vec<Arc<SecretFs>>, Failure>,
     command: Command<'_>,
 ) -> Result<u8, Failure> {
-    let system = |error| Failure::new(exit::OS, error);
+    let (relay, ends) = lay(&command)?;
     let forked = child::fork(|link| {
-        let failure = become_command(link, mount_points, &command);
-        let _ = link.send(&in_writing(&failure));
+        let entered = enter(link, mount_points, &command);
+        if let Err(failure) = entered.and_then(|()| become_command(link, &command, ends)) {
+            let _ = link.send(&in_writing(&failure));
+        }
     });
     let (child, link) = forked.map_err(system)?;
     drop(command);
@@ -62,28 +70,72 @@ pub fn run(
         server.pool().serve(fs, &Ledger::none(), device, ended).map_err(system)?;
     }
     link.send(b"go").map_err(|_| gone())?;
-    if let Some((report, _)) = link.receive().map_err(system)? {
-        return Err(read_back(&report));
-    }
-    exec::leave_streams();
-    let status = exec::supervise(child).map_err(system);
+    let status = supervise(child, link, relay);
     filesystems.iter().for_each(|fs| fs.flush());
     server.stop();
     status
 }
 
-/// In the child: returns only if it did not become the command.
-fn become_command(link: &Link, mount_points: &[&Path], command: &Command<'_>) -> Failure {
-    let made = enter_and_mount(link, mount_points).and_then(|()| match link.receive() {
+/// Runs the command to its end where everybody is, as its parent.
+pub fn run_masked(command: Command<'_>) -> Result<u8, Failure> {
+    let (relay, ends) = lay(&command)?;
+    let forked = child::fork(|link| {
+        if let Err(failure) = become_command(link, &command, ends) {
+            let _ = link.send(&in_writing(&failure));
+        }
+    });
+    let (child, link) = forked.map_err(system)?;
+    drop(command);
+    hardening::forbid_dumps().map_err(system)?;
+    hardening::lock_memory();
+    supervise(child, link, relay)
+}
+
+fn lay(command: &Command<'_>) -> Result<(Option<Relay>, Option<Ends>), Failure> {
+    Ok(command.masks.as_ref().map(Relay::lay).transpose().map_err(system)?.unzip())
+}
+
+/// Once the command has begun, until it ends.
+fn supervise(child: Pid, link: Link, relay: Option<Relay>) -> Result<u8, Failure> {
+    match link.receive().map_err(system)? {
+        Some((word, _)) if exec::is_word(&word) => {}
+        Some((report, _)) => return Err(read_back(&report)),
+        None if relay.is_some() => return Err(gone()),
+        None => {}
+    }
+    exec::leave_streams();
+    match relay {
+        Some(relay) => relay.supervise(link),
+        None => exec::supervise(child),
+    }
+    .map_err(system)
+}
+
+fn system(error: io::Error) -> Failure {
+    Failure::new(exit::OS, error)
+}
+
+/// In the child: returns if it did not become the command; or once that has ended, if it became
+/// what stands between it and its parent.
+fn become_command(link: &Link, command: &Command<'_>, ends: Option<Ends>) -> Result<(), Failure> {
+    let replace = || {
+        command.signals.restore();
+        let error = exec::replace(command.words, &command.environment);
+        Failure::new(error.status(), error)
+    };
+    let Some(ends) = ends else { return Err(replace()) };
+    let attended =
+        exec::attend(link, ends, |plugged| in_writing(&plugged.map_or_else(system, |()| replace())));
+    attended.map_err(system)
+}
+
+/// In the child: what it alone sees.
+fn enter(link: &Link, mount_points: &[&Path], command: &Command<'_>) -> Result<(), Failure> {
+    enter_and_mount(link, mount_points)?;
+    match link.receive() {
         Ok(Some(_)) => (command.prepare)(),
         _ => Err(gone()),
-    });
-    if let Err(failure) = made {
-        return failure;
     }
-    command.signals.restore();
-    let error = exec::replace(command.words, &command.environment);
-    Failure::new(error.status(), error)
 }
 
 fn enter_and_mount(link: &Link, mount_points: &[&Path]) -> Result<(), Failure> {

@@ -3,6 +3,10 @@
 
 mod dotenv;
 mod environment;
+pub mod mask;
+mod orders;
+mod relay;
+mod starter;
 mod supervise;
 
 use std::ffi::{CString, OsString};
@@ -14,6 +18,9 @@ use nix::unistd::{AccessFlags, access};
 
 pub use dotenv::{Assignment, DotenvError, parse as parse_dotenv};
 pub use environment::{Entry, Environment, EnvironmentError, Rules};
+pub use orders::is_word;
+pub use relay::Relay;
+pub use starter::{Ends, attend};
 pub use supervise::{hold_signals, leave_streams, supervise};
 
 /// Why the program did not start.

@@ -12,7 +12,7 @@ use crate::sys::child::{self, News};
 use crate::sys::signal::{self, Came};
 
 /// What is passed on to the command, and the two that a parent lives by: CHLD and CONT.
-const SIGNALS: [Signal; 13] = [
+pub(super) const SIGNALS: [Signal; 13] = [
     Signal::SIGHUP,
     Signal::SIGINT,
     Signal::SIGQUIT,
@@ -64,7 +64,7 @@ fn pass_on(command: Pid, came: Came) {
 }
 
 /// When a terminal goes, the kernel tells the leader of its session alone.
-fn is_hangup_for_us(signal: Signal) -> bool {
+pub(super) fn is_hangup_for_us(signal: Signal) -> bool {
     signal == Signal::SIGHUP && getsid(None) == Ok(getpid())
 }
 

@@ -66,8 +66,13 @@ pub fn leave_beside(needed: &[RawFd], work: impl FnOnce()) -> io::Result<()> {
     unsafe { libc::_exit(libc::EXIT_SUCCESS) }
 }
 
+/// Whether this process has one thread, so that it may fork.
+pub fn is_alone() -> bool {
+    environ::is_single_threaded()
+}
+
 /// For a process that ends without dropping what it has closed here.
-fn close_all_but(needed: &[RawFd]) -> io::Result<()> {
+pub fn close_all_but(needed: &[RawFd]) -> io::Result<()> {
     let names = std::fs::read_dir("/proc/self/fd")?.map(|entry| Ok(entry?.file_name()));
     let names = names.collect::<io::Result<Vec<_>>>()?;
     let open = names.iter().filter_map(|name| name.to_str()?.parse().ok());

@@ -22,6 +22,7 @@ pub mod region;
 pub mod running;
 pub mod signal;
 pub mod spare;
+pub mod terminal;
 mod unswapped;
 pub mod uptime;
 pub mod user;

@@ -4,7 +4,8 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, raise, signal};
+use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, kill, raise, signal};
+use nix::unistd::Pid;
 
 /// Whether this process was started with SIGPIPE ignored, as systemd does it for services.
 static PIPE_WAS_IGNORED: AtomicBool = AtomicBool::new(false);
@@ -145,8 +146,17 @@ pub fn wait(signals: &SigSet) -> io::Result<Came> {
 /// Stops this process, as Ctrl-Z does, until it is continued. SIGTSTP and SIGCONT must be blocked.
 /// Answers no if it was not stopped: the kernel stops nobody whom no shell would continue.
 pub fn stop() -> bool {
+    stop_after(|| raise(Signal::SIGTSTP))
+}
+
+/// The same with its whole group: all that a shell has started together.
+pub fn stop_group() -> bool {
+    stop_after(|| kill(Pid::from_raw(0), Signal::SIGTSTP))
+}
+
+fn stop_after(send: impl FnOnce() -> nix::Result<()>) -> bool {
     let held = SigSet::from_iter([Signal::SIGTSTP]);
-    if raise(Signal::SIGTSTP).and_then(|()| held.thread_unblock()).is_err() {
+    if send().and_then(|()| held.thread_unblock()).is_err() {
         return false;
     }
     let _ = held.thread_block();

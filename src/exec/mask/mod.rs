@@ -1,0 +1,72 @@
+//! What must not be seen in a command's output: the values that it was given, in every form that
+//! is known of them, and the filter that puts `***` in their place. Pure.
+
+mod encodings;
+mod filter;
+mod forms;
+mod patterns;
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use sha2::{Digest, Sha256};
+
+use crate::secret::SecretBytes;
+use forms::Forms;
+use patterns::{Pattern, Patterns};
+
+pub use filter::{Filter, Held};
+
+/// What stands in the output for a value.
+pub const MASK: &[u8] = b"***";
+
+/// A value that is shorter is left alone: text would be full of it by chance.
+pub const LEAST: usize = 4;
+
+/// The values that are masked. More may be added while output is filtered.
+#[derive(Default)]
+pub struct Masks(Mutex<Known>);
+
+#[derive(Default)]
+struct Known {
+    /// Digests of the values, so that one which is given again and again costs its forms once.
+    values: BTreeSet<[u8; 32]>,
+    patterns: BTreeSet<Pattern>,
+    /// Made of the patterns when somebody asks.
+    current: Option<Arc<Patterns>>,
+    too_short: BTreeSet<String>,
+}
+
+impl Masks {
+    /// From now on this is not seen. The name is for who asks which values were too short for it.
+    pub fn add(&self, name: &str, value: &SecretBytes) {
+        let value = value.expose().trim_ascii();
+        let mut known = self.known();
+        if value.len() < LEAST {
+            if !value.is_empty() {
+                known.too_short.insert(name.to_owned());
+            }
+        } else if known.values.insert(Sha256::digest(value).into()) {
+            known.patterns.extend(Forms::of(value).into_iter().map(Pattern::new));
+            known.current = None;
+        }
+    }
+
+    /// The names of values that cannot be masked; each is told once.
+    pub fn take_too_short(&self) -> BTreeSet<String> {
+        std::mem::take(&mut self.known().too_short)
+    }
+
+    fn patterns(&self) -> Arc<Patterns> {
+        let mut known = self.known();
+        let Known { patterns, current, .. } = &mut *known;
+        current.get_or_insert_with(|| Arc::new(Patterns::new(patterns))).clone()
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests;
