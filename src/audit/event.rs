@@ -200,7 +200,8 @@ impl From<&Identity> for Who {
         Self {
             uid: who.caller.uid,
             gid: who.caller.gid,
-            pid: who.caller.pid,
+            // The caller may be a thread.
+            pid: who.process.as_ref().map_or(who.caller.pid, |process| process.pid),
             real_uid: who.real_uid.filter(|uid| *uid != who.caller.uid),
             login_uid: None,
             exe,

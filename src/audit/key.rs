@@ -13,28 +13,32 @@ use zeroize::Zeroizing;
 use super::error::AuditError;
 use crate::secret::SecretBytes;
 
-/// Where the first key comes from.
+/// Where the first key comes from. It is asked for when a log is opened, and kept by nobody: from
+/// then on there is only the key of the day, from which those before cannot be found.
 #[derive(Clone)]
 pub enum Seed {
     /// Nothing is written down.
     None,
-    Of(Arc<SecretBytes>),
+    From(Source),
     /// In a file beside the log: who can write to the one can read the other.
     Beside,
     /// The store is there, and its key is not.
     Locked,
 }
 
+/// Makes it anew each time. `None`: it cannot just now.
+pub(super) type Source = Arc<dyn Fn() -> Option<SecretBytes> + Send + Sync>;
+
 const LENGTH: usize = 32;
 
 impl Seed {
-    pub fn of(bytes: &SecretBytes) -> Self {
-        Self::Of(Arc::new(SecretBytes::copy_of(bytes.expose())))
+    pub fn from(source: impl Fn() -> Option<SecretBytes> + Send + Sync + 'static) -> Self {
+        Self::From(Arc::new(source))
     }
 
     pub(super) fn bytes(&self, log: &Path) -> Result<SecretBytes, AuditError> {
         match self {
-            Self::Of(bytes) => Ok(SecretBytes::copy_of(bytes.expose())),
+            Self::From(source) => source().ok_or(AuditError::NoKey),
             Self::Beside => beside(log),
             Self::None | Self::Locked => Err(AuditError::NoKey),
         }
@@ -43,7 +47,7 @@ impl Seed {
     /// For who only reads: the keys that are there.
     pub fn present(&self, log: &Path) -> Vec<SecretBytes> {
         let own = match self {
-            Self::Of(bytes) => Some(SecretBytes::copy_of(bytes.expose())),
+            Self::From(source) => source(),
             _ => None,
         };
         own.into_iter().chain(read(&path(log)).ok()).collect()

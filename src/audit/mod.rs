@@ -28,6 +28,7 @@ pub use error::AuditError;
 pub use event::{Event, Kind, Named, Who};
 pub use history::{Query, files, read};
 pub use key::Seed;
+pub use queue::BUDGET;
 pub use verify::{Finding, Report, Trouble, Verifier};
 
 use crate::caller::Facts;
@@ -38,7 +39,7 @@ use chain::Ratchet;
 use event::OfLog;
 use journal::Journal;
 use log::Log;
-use queue::{Queue, Waiting};
+use queue::{By, Queue, Waiting};
 
 /// What is written so often to the disk for good.
 const SYNC: Duration = Duration::from_secs(1);
@@ -49,21 +50,23 @@ const CHECKPOINT: Duration = Duration::from_secs(60);
 pub struct Audit {
     config: AuditConfig,
     seed: Seed,
-    queue: Queue,
+    queue: Arc<Queue>,
     /// Guards what is written to; held for one write.
     sinks: Mutex<Sinks>,
     /// Whether something is not on the disk for good.
     is_dirty: AtomicBool,
+    /// Why nothing is given away now. Held for no write.
+    trouble: Mutex<Option<String>>,
 }
 
 struct Sinks {
     /// Of those that are wanted.
     log: Option<Result<Log, AuditError>>,
     journal: Option<Journal>,
-    /// What the file has missed.
+    /// What the file has missed, and journald has.
     missed: u64,
-    /// Why nothing is given away now.
-    trouble: Option<String>,
+    /// What no place took.
+    refused: u64,
     clock: Box<dyn Clock>,
 }
 
@@ -84,8 +87,9 @@ impl Audit {
 
     pub(crate) fn with_clock(config: AuditConfig, seed: Seed, clock: Box<dyn Clock>) -> Self {
         let journal = config.is_to_journald().then(Journal::new).and_then(Result::ok);
-        let sinks = Mutex::new(Sinks { log: None, journal, missed: 0, trouble: None, clock });
-        Self { config, seed, queue: Queue::default(), sinks, is_dirty: AtomicBool::new(false) }
+        let sinks = Mutex::new(Sinks { log: None, journal, missed: 0, refused: 0, clock });
+        let (queue, is_dirty, trouble) = Default::default();
+        Self { config, seed, queue, sinks, is_dirty, trouble }
     }
 
     /// The same keys, as another config says.
@@ -108,13 +112,27 @@ impl Audit {
     }
 
     /// Writes it down. If it fails, nothing may be given away; if nothing has to be written down,
-    /// it does not fail.
+    /// it does not fail. Where [`Self::start`] was called, it ends within the budget.
     pub fn record(&self, event: &Event) -> Result<(), AuditError> {
+        self.record_by(By::Another, event)
+    }
+
+    /// The same without another thread, which costs less. A disk that hangs holds it up: only for who
+    /// is answered by somebody else then.
+    pub fn record_here(&self, event: &Event) -> Result<(), AuditError> {
+        self.record_by(if self.config.is_required() { By::Itself } else { By::Another }, event)
+    }
+
+    fn record_by(&self, by: By, event: &Event) -> Result<(), AuditError> {
         if !self.is_on() {
             return Ok(());
         }
-        let waiting = Waiting::new(event);
-        let outcome = self.queue.pass(waiting, self.config.file.as_deref(), |batch| self.write(batch));
+        let (waiting, file) = (Waiting::new(event), self.config.file.as_deref());
+        if cfg!(debug_assertions) && std::env::var_os("SECRETFS_TEST_AUDIT_AFTER").is_some() {
+            self.queue.leave(waiting);
+            return Ok(());
+        }
+        let outcome = self.queue.pass(waiting, by, file, |batch| self.write(batch));
         let word = if outcome.is_ok() { "ok" } else { "failed" };
         metrics::get().audit_events.of([word]).inc();
         match outcome {
@@ -122,23 +140,43 @@ impl Audit {
                 tracing::warn!(%error, "audit_failed: it goes on, as audit.required is off");
                 Ok(())
             }
-            outcome => outcome,
+            outcome => outcome.inspect_err(|error| self.tell_trouble(Some(error))),
         }
     }
 
     fn write(&self, batch: &[Waiting]) -> Result<(), AuditError> {
         let mut sinks = self.sinks();
+        sinks.refused += self.queue.take_left();
         let outcome = sinks.write(&self.config, &self.seed, batch);
-        let trouble = outcome.as_ref().err().filter(|_| self.config.is_required());
-        sinks.trouble = trouble.map(ToString::to_string);
+        drop(sinks);
         self.is_dirty.store(true, Ordering::Release);
-        metrics::get().audit_blocked.set(i64::from(outcome.is_err()));
+        self.tell_trouble(outcome.as_ref().err());
         outcome
+    }
+
+    fn tell_trouble(&self, error: Option<&AuditError>) {
+        metrics::get().audit_blocked.set(i64::from(error.is_some()));
+        let trouble = error.filter(|_| self.config.is_required()).map(ToString::to_string);
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+    }
+
+    /// Whether a disk has not answered for longer than anybody should wait.
+    pub fn is_late(&self) -> bool {
+        self.queue.is_late()
+    }
+
+    /// Somebody was refused because of that.
+    pub fn tell_late(&self) {
+        let error = AuditError::late(self.config.file.as_deref());
+        tracing::error!(%error, "audit_blocked: nobody gets anything until it can be written down");
+        self.tell_trouble(Some(&error));
     }
 
     /// Why the last event could not be written down, if nothing is given away for it. Never waits.
     pub fn trouble(&self) -> Option<String> {
-        self.sinks.try_lock().ok()?.trouble.clone()
+        let late = self.is_late().then(|| AuditError::late(self.config.file.as_deref()).to_string());
+        let known = || self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        late.filter(|_| self.config.is_required()).or_else(known)
     }
 
     /// Where the chain stands.
@@ -174,11 +212,30 @@ impl Audit {
         }
     }
 
-    /// A thread syncs each second, for as long as somebody has this.
-    pub fn keep_synced(self: &Arc<Self>) {
+    /// Threads of its own sync each second, and write for who must not be held up by a disk, for as
+    /// long as somebody has this.
+    pub fn start(self: &Arc<Self>) {
         if self.config.file.is_none() {
             return;
         }
+        self.keep_synced();
+        let (this, queue) = (Arc::downgrade(self), self.queue.clone());
+        let write = move |batch: &[Waiting]| match this.upgrade() {
+            Some(audit) => audit.write(batch),
+            None => Err(AuditError::NoKey),
+        };
+        let this = Arc::downgrade(self);
+        let work = move || {
+            while this.strong_count() > 0 {
+                queue.help(SYNC, &write);
+            }
+        };
+        if let Err(error) = thread::Builder::new().name("secretfs-scribe".to_owned()).spawn(work) {
+            tracing::error!(%error, "audit_unhelped: a disk that hangs will hold up who reads");
+        }
+    }
+
+    fn keep_synced(self: &Arc<Self>) {
         let this = Arc::downgrade(self);
         let work = move || {
             let (mut told, mut last) = (Instant::now(), None);
@@ -219,8 +276,14 @@ impl Sinks {
         let filed = config.file.as_deref().map(|path| self.write_file(path, config, seed, batch));
         let told = config.is_to_journald().then(|| self.write_journal(&filed, batch));
         match (filed, told) {
-            (Some(Err(one)), Some(Err(other))) => Err(AuditError::Both(Box::new(one), Box::new(other))),
-            (Some(Err(error)), None) | (None, Some(Err(error))) => Err(error),
+            (Some(Err(one)), Some(Err(other))) => {
+                self.refused += batch.len() as u64;
+                Err(AuditError::Both(Box::new(one), Box::new(other)))
+            }
+            (Some(Err(error)), None) | (None, Some(Err(error))) => {
+                self.refused += batch.len() as u64;
+                Err(error)
+            }
             (Some(Err(error)), Some(Ok(()))) => {
                 tracing::error!(%error, "audit_blocked: only journald takes it");
                 self.missed += batch.len() as u64;
@@ -238,14 +301,16 @@ impl Sinks {
         batch: &[Waiting],
     ) -> Result<Vec<u8>, AuditError> {
         let at = log::moment(self.clock.now());
-        let missed = (self.missed > 0).then(|| {
-            let log = OfLog { count: Some(self.missed), ..OfLog::default() };
-            Event::of_log(Kind::LogMissed, "only journald took these", log).body()
-        });
-        let bodies: Vec<&str> =
-            missed.as_deref().into_iter().chain(batch.iter().map(|it| it.body.as_str())).collect();
+        let missed = |(count, why)| {
+            let log = OfLog { count: Some(count), ..OfLog::default() };
+            Event::of_log(Kind::LogMissed, why, log).body()
+        };
+        let all = [(self.missed, "only journald took these"), (self.refused, "no place took these")];
+        let missed: Vec<_> = all.into_iter().filter(|(count, _)| *count > 0).map(missed).collect();
+        let batch = batch.iter().map(|it| it.body.as_str());
+        let bodies: Vec<&str> = missed.iter().map(String::as_str).chain(batch).collect();
         let lines = self.log(path, config, seed)?.write(&bodies, at)?;
-        self.missed = 0;
+        (self.missed, self.refused) = (0, 0);
         Ok(lines)
     }
 

@@ -1,5 +1,6 @@
 //! Who comes while another writes waits, and is written with all the others who wait: one write for
-//! all of them. Nobody waits for longer than the budget. Uses std only.
+//! all of them. A disk that does not answer holds up one thread, and nobody else for longer than the
+//! budget. Uses std only.
 
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -9,20 +10,25 @@ use super::error::AuditError;
 use super::event::Event;
 
 /// How long it is waited for a disk that does not answer.
-const BUDGET: Duration = Duration::from_millis(500);
+pub const BUDGET: Duration = Duration::from_millis(500);
 
 #[derive(Default)]
 pub(super) struct Queue {
     /// Guards who waits; held for no write.
     state: Mutex<State>,
-    /// Somebody has written.
+    /// Somebody has written, or wants to be written by another.
     news: Condvar,
 }
 
 #[derive(Default)]
 struct State {
-    is_busy: bool,
+    /// Since when somebody writes.
+    busy: Option<Instant>,
     waiting: Vec<Waiting>,
+    /// How many have gone before anybody had taken them along.
+    left: u64,
+    /// A thread of its own writes for who must not be held up.
+    has_helper: bool,
 }
 
 /// An event that is to be written.
@@ -31,6 +37,15 @@ pub(super) struct Waiting {
     pub(super) event: Arc<Event>,
     pub(super) body: Arc<String>,
     outcome: Arc<OnceLock<Result<(), AuditError>>>,
+}
+
+/// Who writes an event, if nobody does just then.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum By {
+    /// Its own thread. A disk that hangs holds that up.
+    Itself,
+    /// The helper, if there is one.
+    Another,
 }
 
 impl Waiting {
@@ -49,6 +64,7 @@ impl Queue {
     pub(super) fn pass(
         &self,
         one: Waiting,
+        by: By,
         path: Option<&Path>,
         write: impl FnOnce(&[Waiting]) -> Result<(), AuditError>,
     ) -> Result<(), AuditError> {
@@ -59,22 +75,67 @@ impl Queue {
             if let Some(outcome) = one.outcome.get() {
                 return outcome.clone();
             }
-            if !state.is_busy {
-                // Who had taken it along has not come to an end.
-                if !state.waiting.iter().any(|it| it.is(&one)) {
-                    state.waiting.push(one.clone());
-                }
-                break;
+            // Who had taken it along may not have come to an end.
+            if !state.waiting.iter().any(|it| it.is(&one)) && state.busy.is_none() {
+                state.waiting.push(one.clone());
             }
-            let left = end.saturating_duration_since(Instant::now());
+            if state.busy.is_none() {
+                if by == By::Itself || !state.has_helper {
+                    break;
+                }
+                self.news.notify_all();
+            }
+            let left = end.min(state.end().unwrap_or(end)).saturating_duration_since(Instant::now());
             if left.is_zero() {
                 // It may still be written: then the log says more than was given away.
+                let before = state.waiting.len();
                 state.waiting.retain(|it| !it.is(&one));
-                return Err(AuditError::Busy(path.unwrap_or(Path::new("")).to_owned()));
+                state.left += (before - state.waiting.len()) as u64;
+                return Err(AuditError::late(path));
             }
             state = self.news.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
-        state.is_busy = true;
+        self.write(state, write)
+    }
+
+    /// Writes what others want to have written. Comes back now and then, and if nobody wants that.
+    pub(super) fn help(&self, time: Duration, write: impl FnOnce(&[Waiting]) -> Result<(), AuditError>) {
+        let mut state = self.state();
+        state.has_helper = true;
+        if state.waiting.is_empty() || state.busy.is_some() {
+            state = self.news.wait_timeout(state, time).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        if !state.waiting.is_empty() && state.busy.is_none() {
+            let _ = self.write(state, write);
+        }
+    }
+
+    /// Has it written a while later. For tests, which have to find that out.
+    pub(super) fn leave(self: &Arc<Self>, one: Waiting) {
+        let this = self.clone();
+        std::thread::spawn(move || {
+            std::thread::sleep(BUDGET);
+            this.state().waiting.push(one);
+            this.news.notify_all();
+        });
+    }
+
+    /// How many have gone unwritten since it was asked last.
+    pub(super) fn take_left(&self) -> u64 {
+        std::mem::take(&mut self.state().left)
+    }
+
+    /// Whether somebody has been writing for longer than anybody should wait.
+    pub(super) fn is_late(&self) -> bool {
+        self.state().end().is_some_and(|end| end <= Instant::now())
+    }
+
+    fn write(
+        &self,
+        mut state: MutexGuard<'_, State>,
+        write: impl FnOnce(&[Waiting]) -> Result<(), AuditError>,
+    ) -> Result<(), AuditError> {
+        state.busy = Some(Instant::now());
         let batch = std::mem::take(&mut state.waiting);
         drop(state);
         let turn = Turn(self);
@@ -91,12 +152,19 @@ impl Queue {
     }
 }
 
+impl State {
+    /// When nobody waits any longer for who writes now.
+    fn end(&self) -> Option<Instant> {
+        self.busy.map(|since| since + BUDGET)
+    }
+}
+
 /// Somebody writes; when it goes, the next one may.
 struct Turn<'a>(&'a Queue);
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        self.0.state().is_busy = false;
+        self.0.state().busy = None;
         self.0.news.notify_all();
     }
 }

@@ -54,7 +54,7 @@ impl Place {
             keep: Some(3),
             ..AuditConfig::default()
         };
-        Audit::with_clock(config, Seed::of(&seed()), Box::new(self.clock.clone()))
+        Audit::with_clock(config, Seed::from(|| Some(seed())), Box::new(self.clock.clone()))
     }
 
     fn lines(&self) -> Vec<Vec<u8>> {
@@ -341,8 +341,8 @@ fn what_is_not_required_does_not_keep_anybody_from_reading() {
         required: Some(required),
         ..AuditConfig::default()
     };
-    assert!(Audit::new(config(false), Seed::of(&seed())).record(&event(0)).is_ok());
-    let error = Audit::new(config(true), Seed::of(&seed())).record(&event(0)).unwrap_err();
+    assert!(Audit::new(config(false), Seed::from(|| Some(seed()))).record(&event(0)).is_ok());
+    let error = Audit::new(config(true), Seed::from(|| Some(seed()))).record(&event(0)).unwrap_err();
     assert_eq!(error.hint().as_deref(), Some("mkdir -p -m 700 /nowhere/at/all"));
     let locked = Audit::new(config(true), Seed::Locked).record(&event(0)).unwrap_err();
     assert!(matches!(locked, AuditError::NoKey));

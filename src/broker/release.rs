@@ -17,7 +17,17 @@ impl Broker {
     }
 
     /// Has it written down. If that fails, nothing may be given away.
-    pub fn record(&self, mut event: Event) -> Result<(), Error> {
+    pub fn record(&self, event: Event) -> Result<(), Error> {
+        Ok(self.audit.record(&self.named(event))?)
+    }
+
+    /// The same for who is answered by somebody else if it takes too long.
+    pub fn record_here(&self, event: Event) -> Result<(), Error> {
+        Ok(self.audit.record_here(&self.named(event))?)
+    }
+
+    /// With the providers that the secrets come from.
+    fn named(&self, mut event: Event) -> Event {
         let named = |it: &Named| SecretKey {
             provider: it.provider.clone(),
             path: it.name.clone(),
@@ -26,7 +36,7 @@ impl Broker {
         for secret in event.secrets.iter_mut().filter(|it| it.provider.is_none()) {
             secret.provider = self.provider_of(&named(secret)).map(str::to_owned);
         }
-        Ok(self.audit.record(&event)?)
+        event
     }
 
     /// What the daemon does itself. That goes on even if it cannot be written down.

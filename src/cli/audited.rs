@@ -9,7 +9,7 @@ use crate::audit::{Audit, AuditError, Event, Kind, Named, Seed, Who};
 use crate::caller::Identity;
 use crate::config::AuditConfig;
 use crate::daemon::assemble::STORE;
-use crate::secret::Namespace;
+use crate::secret::{Namespace, SecretBytes};
 use crate::store::{Deed, Store, StoreError, What, Witness};
 use crate::sys::identity;
 
@@ -24,7 +24,8 @@ pub fn watched(store: Store, config: &AuditConfig) -> Result<Store, StoreError> 
 
 /// The log that is sealed with a key of this store.
 pub fn of(store: &Store, config: &AuditConfig) -> Result<Audit, StoreError> {
-    Ok(Audit::new(config.clone(), Seed::of(&store.audit_seed()?)))
+    let seed = store.audit_seed()?;
+    Ok(Audit::new(config.clone(), Seed::from(move || Some(SecretBytes::copy_of(seed.expose())))))
 }
 
 /// Something is about to be shown to who called us.

@@ -112,7 +112,7 @@ fn plans(config: &Config, args: &Args) -> Result<Vec<Plan>, Failure> {
 fn filesystems(common: &Common, config: &Config, plans: &[Plan]) -> Result<Vec<Arc<SecretFs>>, Failure> {
     let allowed = Environment::Only(config.env_allowed.clone());
     let broker = Arc::new(assemble::broker(&common.choice(), config, allowed)?);
-    broker.audit().keep_synced();
+    broker.audit().start();
     let filesystem = |plan: &Plan| Ok(SecretFs::new(broker.clone(), plan.layout.clone())?);
     plans.iter().map(filesystem).collect()
 }

@@ -177,7 +177,8 @@ fn assemble(
                     check_namespace(&store, &namespace)?;
                 }
                 let salt = SecretBytes::copy_of(store.salt_key().expose());
-                seed = Seed::of(&store.audit_seed()?);
+                let keyed = store.clone();
+                seed = Seed::from(move || keyed.audit_seed().ok());
                 let local: Arc<dyn Provider> = Arc::new(LocalStore::new(store, namespace, clock));
                 (Some(local), salt)
             }

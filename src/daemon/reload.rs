@@ -240,7 +240,7 @@ impl Reloader {
         let current = self.commit(generation, next)?;
         count(&current);
         if !Arc::ptr_eq(before.broker.audit(), current.broker.audit()) {
-            current.broker.audit().keep_synced();
+            current.broker.audit().start();
         }
         current.broker.note(Kind::Policy, changes.join("; "));
         self.replace(&before, current);

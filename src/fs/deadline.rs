@@ -29,8 +29,13 @@ struct Due {
     is_over: bool,
 }
 
+/// An answer that is given once: by who has it, or by who will not wait for it any longer.
+pub(super) struct Once<T>(Arc<Mutex<Option<Answer<T>>>>);
+
+type Answer<T> = Box<dyn FnOnce(T) + Send>;
+
 /// A deadline that is not reached yet.
-struct Deadline {
+pub(super) struct Deadline {
     clock: Arc<Clock>,
     key: (Instant, u64),
 }
@@ -57,24 +62,22 @@ impl Deadlines {
         late: T,
         answer: impl FnOnce(T) + Send + 'static,
     ) -> impl FnOnce(T) + Send + 'static {
-        let answer = Arc::new(Mutex::new(Some(answer)));
+        let answer = Once::new(answer);
         let own = answer.clone();
         let deadline = self.within(time, move || {
-            if let Some(answer) = take(&own) {
+            if let Some(answer) = own.take() {
                 metrics::get().deadline_hits.inc();
                 answer(late);
             }
         });
         move |outcome| {
             deadline.met();
-            if let Some(answer) = take(&answer) {
-                answer(outcome);
-            }
+            drop(answer.give(outcome));
         }
     }
 
     /// Calls `late` in a thread of its own after this time, unless the deadline was met.
-    fn within(&self, time: Duration, late: impl FnOnce() + Send + 'static) -> Deadline {
+    pub(super) fn within(&self, time: Duration, late: impl FnOnce() + Send + 'static) -> Deadline {
         let at = Instant::now() + time;
         let mut due = self.0.due();
         due.made += 1;
@@ -88,9 +91,36 @@ impl Deadlines {
     }
 }
 
-/// What is there for the first who asks.
-fn take<T>(once: &Mutex<Option<T>>) -> Option<T> {
-    once.lock().expect("nothing panics while it holds this").take()
+impl<T> Once<T> {
+    pub(super) fn new(answer: impl FnOnce(T) + Send + 'static) -> Self {
+        Self(Arc::new(Mutex::new(Some(Box::new(answer)))))
+    }
+
+    /// There for the first who asks.
+    pub(super) fn take(&self) -> Option<Answer<T>> {
+        self.0.lock().expect("nothing panics while it holds this").take()
+    }
+
+    pub(super) fn is_given(&self) -> bool {
+        self.0.lock().expect("nothing panics while it holds this").is_none()
+    }
+
+    /// The outcome comes back if somebody else has answered.
+    pub(super) fn give(&self, outcome: T) -> Option<T> {
+        match self.take() {
+            Some(answer) => {
+                answer(outcome);
+                None
+            }
+            None => Some(outcome),
+        }
+    }
+}
+
+impl<T> Clone for Once<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
 }
 
 impl Drop for Deadlines {
@@ -101,7 +131,7 @@ impl Drop for Deadlines {
 }
 
 impl Deadline {
-    fn met(self) {
+    pub(super) fn met(self) {
         let late = self.clock.due().late.remove(&self.key);
         drop(late);
     }

@@ -16,6 +16,7 @@ use fuser::{
 };
 use tokio::runtime::Handle;
 
+use super::deadline::{Deadline, Once};
 use super::errno::Errno;
 use super::nodes::NodeId;
 use super::wire::{self, Agreement, Notice, RESENT};
@@ -103,14 +104,22 @@ impl Filesystem for Adapter {
             self.fs.resent(number);
         }
         let timed = Timed::begin(Operation::Open);
-        let (fs, opened) = (self.fs.clone(), self.fs.open(self.begin(request), node.0));
-        self.answer(opened, move |outcome| {
+        let (fs, own) = (self.fs.clone(), self.fs.clone());
+        let answer = Once::new(move |outcome: Result<u64, Errno>| {
             timed.answered(&outcome);
             match outcome {
                 Ok(handle) => fs.answer_open(handle, number, || {
                     reply.opened(FileHandle(handle), FopenFlags::FOPEN_DIRECT_IO | FopenFlags::FOPEN_NOFLUSH);
                 }),
                 Err(errno) => reply.error(errno.into()),
+            }
+        });
+        let watch = own.watch_open(&answer);
+        let opened = own.open(self.begin(request), node.0);
+        watch.into_iter().for_each(Deadline::met);
+        self.answer(opened, move |outcome| {
+            if let Some(Ok(handle)) = answer.give(outcome) {
+                own.release(handle);
             }
         });
     }

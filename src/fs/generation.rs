@@ -120,11 +120,18 @@ impl SecretFs {
         let now = self.now();
         let Some(id) = self.nodes().get(handle.node).map(|node| node.content.file()) else { return false };
         let Some(file) = now.tree.file(id) else { return false };
-        let may = now.judge_shown(caller, file, &handle.snapshot, handle.shows_real).is_ok();
-        if may {
-            handle.generation.store(now.number, Ordering::Relaxed);
+        match now.judge_shown(caller, file, &handle.snapshot, handle.shows_real) {
+            Ok(_) => {
+                handle.generation.store(now.number, Ordering::Relaxed);
+                true
+            }
+            Err(denial) => {
+                if handle.cut.swap(now.number, Ordering::Relaxed) != now.number {
+                    now.write_cut(caller, file, &denial);
+                }
+                false
+            }
         }
-        may
     }
 
     pub(super) fn now(&self) -> Arc<Generation> {

@@ -16,6 +16,8 @@ pub struct Handle {
     pub shows_real: bool,
     /// The generation that let the reader go on last.
     pub generation: AtomicU64,
+    /// The generation that cut it off, as the log has it.
+    pub cut: AtomicU64,
     /// The thread that was last seen to read with credentials of its own; 0 is none.
     pub thread: AtomicU32,
     /// For the next process.
@@ -98,7 +100,8 @@ impl Handles {
         }
         // Its reader is judged by the rules of this process first.
         let (generation, thread) = (AtomicU64::new(0), AtomicU32::new(0));
-        let handle = Handle { node, snapshot, uid, shows_real, generation, thread, record: Some(record) };
+        let (cut, record) = (AtomicU64::new(0), Some(record));
+        let handle = Handle { node, snapshot, uid, shows_real, generation, cut, thread, record };
         self.table().insert(id, Arc::new(handle));
     }
 

@@ -30,6 +30,7 @@ pub mod unmount;
 pub mod watch;
 mod whom;
 mod wire;
+mod written;
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
@@ -37,7 +38,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::SystemTime;
 
 use crate::broker::Broker;
-use crate::caller::{Caller, Facts};
+use crate::caller::Caller;
 use crate::ledger::Ledger;
 use crate::policy::{Grant, Ownership};
 use crate::provider::BoxFuture;
@@ -226,7 +227,7 @@ impl SecretFs {
     fn lookup_ready(&self, now: &Generation, caller: &Caller, file: &File) -> Option<Attr> {
         let loaded = file.source.ready()?;
         let template = loaded.template.as_ref().ok()?;
-        let place = match now.judge_at_once(caller, file, template.keys(), Facts::NONE)? {
+        let place = match now.judge_at_once(caller, file, template.keys())? {
             Ok(grant) => Place { file: file.id, view: view_of(caller, template, &grant) },
             Err(_) => return Some(self.looked_bare(caller, file)),
         };
@@ -330,7 +331,7 @@ impl SecretFs {
         let template = file.source.last().and_then(|loaded| loaded.template.clone().ok());
         let keys = template.as_ref().map_or(&[][..], |template| template.keys());
         // What would have to be waited for, the open says.
-        let readable = || now.judge_at_once(caller, &file, keys, Facts::NONE).is_none_or(|it| it.is_ok());
+        let readable = || now.judge_at_once(caller, &file, keys).is_none_or(|it| it.is_ok());
         if bits & libc::R_OK == 0 || readable() { Ok(()) } else { Err(Errno::ACCES) }
     }
 

@@ -3,9 +3,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::time::Duration;
 
 use tracing::Instrument;
 
+use super::deadline::{Deadline, Once};
 use super::errno::Errno;
 use super::handle::Handle;
 use super::nodes::{Content, FIRST_NODE, NodeId, Nodes, Place, Reserved, Step};
@@ -14,42 +16,90 @@ use super::sets::Sighting;
 use super::snapshot::Snapshot;
 use super::tree::File;
 use super::whom::Whom;
+use super::written::{Opener, Opening, known_keys};
 use super::{Generation, Reply, SecretFs, request, tree, view_of};
-use crate::caller::{Caller, Facts};
+use crate::audit::{self, Audit};
+use crate::broker::Error;
+use crate::caller::Caller;
 use crate::metrics;
 use crate::policy::{Denial, Grant};
 use crate::provider::unhurried;
 use crate::template::Template;
 
+/// What an OPEN is to be given, by a node that has it pinned.
+struct Given {
+    opener: Opener,
+    node: NodeId,
+    place: Place,
+    grant: Grant,
+    snapshot: Arc<Snapshot>,
+    /// Why it is not the current one.
+    stale: Option<String>,
+}
+
+/// What the log says of a snapshot that somebody else has kept open.
+const OLDER: &str = "somebody has an older version open";
+/// A little longer than the audit waits for its disk.
+const PATIENCE: Duration = audit::BUDGET.saturating_add(Duration::from_millis(50));
+
 impl SecretFs {
+    /// Answers an OPEN whose line the disk does not take, in place of the thread that hangs in it.
+    pub(super) fn watch_open(self: &Arc<Self>, answer: &Once<Result<u64, Errno>>) -> Option<Deadline> {
+        let audit = self.now().broker.audit().clone();
+        // For the tests, which have to find out that nobody answers.
+        let is_off = cfg!(debug_assertions) && std::env::var_os("SECRETFS_TEST_AUDIT_UNWATCHED").is_some();
+        let is_wanted = audit.is_on() && audit.config().is_required() && !is_off;
+        is_wanted.then(|| self.watch_write(audit, answer.clone()))
+    }
+
+    fn watch_write(self: &Arc<Self>, audit: Arc<Audit>, answer: Once<Result<u64, Errno>>) -> Deadline {
+        let this = Arc::downgrade(self);
+        self.deadlines.within(PATIENCE, move || {
+            if answer.is_given() {
+                return;
+            }
+            // It may be the machine that is slow, and not the disk.
+            if !audit.is_late() {
+                this.upgrade().map(|this| this.watch_write(audit, answer));
+            } else if let Some(answer) = answer.take() {
+                metrics::get().deadline_hits.inc();
+                audit.tell_late();
+                answer(Err(Errno::IO));
+            }
+        })
+    }
+
     /// OPEN: policy again, then the snapshot that this open is to see.
     pub fn open(self: &Arc<Self>, caller: Caller, id: u64) -> Reply<u64> {
         if id < FIRST_NODE {
             return Reply::Now(Err(Errno::ISDIR));
         }
-        let this = self.clone();
+        let (this, opening) = (self.clone(), Opening::begin(caller));
         if !self.nodes().has_step(caller.pid) {
             // A bound file has no LOOKUP that would do it.
             self.notice_edits();
         }
         match self.doubted(id) {
-            None => this.open_loaded(caller, id),
+            None => this.open_loaded(opening, id),
             Some(file) => {
                 let opened = async move {
-                    this.load_in_time(&file).await.map_err(|error| this.failed(&file, error).errno)?;
-                    this.open_loaded(caller, id).finish().await
+                    let opening = opening.unwatched();
+                    if let Err(error) = this.load_in_time(&file).await {
+                        return Err(unhurried(|| this.fail(&this.now(), opening, &file, error)));
+                    }
+                    this.open_loaded(opening, id).finish().await
                 };
                 Reply::Later(Box::pin(opened.instrument(request::span(&caller))))
             }
         }
     }
 
-    fn open_loaded(self: Arc<Self>, caller: Caller, id: NodeId) -> Reply<u64> {
-        match self.open_ready(&caller, id) {
+    fn open_loaded(self: Arc<Self>, opening: Opening, id: NodeId) -> Reply<u64> {
+        match self.open_ready(opening, id) {
             Some(outcome) => Reply::Now(outcome),
             None => {
-                let span = request::span(&caller);
-                Reply::Later(Box::pin(async move { self.open_anew(caller, id).await }.instrument(span)))
+                let (opening, span) = (opening.unwatched(), request::span(&opening.caller));
+                Reply::Later(Box::pin(async move { self.open_anew(opening, id).await }.instrument(span)))
             }
         }
     }
@@ -64,7 +114,8 @@ impl SecretFs {
     }
 
     /// `None`: the node has to be given another snapshot first.
-    fn open_ready(&self, caller: &Caller, id: NodeId) -> Option<Result<u64, Errno>> {
+    fn open_ready(&self, opening: Opening, id: NodeId) -> Option<Result<u64, Errno>> {
+        let caller = &opening.caller;
         let mut nodes = self.nodes();
         let step = nodes.last_step(caller.pid);
         let Some(node) = nodes.get(id) else { return Some(refuse(&mut nodes, id, caller)) };
@@ -79,11 +130,16 @@ impl SecretFs {
         let is_unseen = step == Some(Step::Unseen);
         let (place, snapshot) = match &node.content {
             Content::Filled(place, snapshot) => (place.clone(), snapshot.clone()),
-            Content::Failed(_, failure) if just_looked => return Some(Err(failure.errno)),
+            Content::Failed(place, failure) if just_looked => {
+                let (file, errno, class) = (place.file, failure.errno, failure.error.class());
+                drop(nodes);
+                self.now().write_failure(opening, file, class);
+                return Some(Err(errno));
+            }
             Content::Bare(file) if just_looked => {
                 let file = *file;
                 drop(nodes);
-                return self.open_bare(caller, id, file, looked_again);
+                return self.open_bare(opening, id, file, looked_again);
             }
             _ if is_unseen => return None,
             _ => return Some(refuse(&mut nodes, id, caller)),
@@ -92,7 +148,7 @@ impl SecretFs {
         let now = self.now();
         // What was looked up again is not refused once more because the config changed meanwhile.
         let looked_at = if looked_again { snapshot.template() } else { None };
-        let (template, grant) = match admit(&now, caller, place.file, looked_at) {
+        let (template, grant, opener) = match admit(&now, opening, place.file, looked_at) {
             Ok(admitted) => admitted,
             Err(Errno::STALE) => return Some(refuse(&mut self.nodes(), id, caller)),
             Err(errno) => return Some(Err(errno)),
@@ -105,14 +161,14 @@ impl SecretFs {
             return (!is_unseen).then(|| refuse(&mut self.nodes(), id, caller));
         }
         let pinned = self.nodes().pin(id, &snapshot);
-        pinned.then(|| self.give(&now, caller, id, &place, &grant, snapshot))
+        pinned.then(|| self.give(&now, Given { opener, node: id, place, grant, snapshot, stale: None }))
     }
 
     /// OPEN of the node of who may not read: says why, unless other rules are in force since its
     /// LOOKUP.
     fn open_bare(
         &self,
-        caller: &Caller,
+        opening: Opening,
         id: NodeId,
         file: tree::FileId,
         looked_again: bool,
@@ -122,11 +178,10 @@ impl SecretFs {
             Ok(file) => file,
             Err(errno) => return Some(Err(errno)),
         };
-        let template = file.source.last().and_then(|loaded| loaded.template.clone().ok());
-        let keys = template.as_ref().map_or(&[][..], |template| template.keys());
-        match now.judge_at_once(caller, &file, keys, Facts::CREDENTIALS)? {
-            Err(denial) => now.write_denied(caller, &file, &denial),
-            Ok(_) if !looked_again => return Some(refuse(&mut self.nodes(), id, caller)),
+        let opener = now.opener(opening, &file)?;
+        match now.judge_opener(&opener, &file, &known_keys(&file)) {
+            Err(denial) => now.write_denied(&opener, &file, &denial),
+            Ok(_) if !looked_again => return Some(refuse(&mut self.nodes(), id, &opening.caller)),
             Ok(_) => {}
         }
         Some(Err(Errno::ACCES))
@@ -151,23 +206,22 @@ impl SecretFs {
     }
 
     /// The handle for a snapshot that the node has pinned, once it is written down who gets it.
-    fn give(
-        &self,
-        now: &Generation,
-        caller: &Caller,
-        node: NodeId,
-        place: &Place,
-        grant: &Grant,
-        snapshot: Arc<Snapshot>,
-    ) -> Result<u64, Errno> {
+    fn give(&self, now: &Generation, given: Given) -> Result<u64, Errno> {
+        let Given { opener, node, place, grant, snapshot, stale } = given;
         let file = now.file(place.file).inspect_err(|_| self.nodes().closed(node))?;
-        match now.write_given(caller, &file, grant, &snapshot) {
-            Ok(()) => Ok(self.handle(now, caller, node, place, snapshot)),
+        match now.write_given(&opener, &file, &grant, &snapshot, stale) {
+            Ok(()) => Ok(self.handle(now, &opener.opening.caller, node, &place, snapshot)),
             Err(error) => {
                 self.nodes().closed(node);
                 Err(self.failed(&file, error).errno)
             }
         }
+    }
+
+    /// Writes down that nothing could be given, and answers with what.
+    fn fail(&self, now: &Generation, opening: Opening, file: &Arc<File>, error: Error) -> Errno {
+        now.write_failure(opening, file.id, error.class());
+        self.failed(file, error).errno
     }
 
     /// The handle for a snapshot that the node has pinned.
@@ -182,37 +236,42 @@ impl SecretFs {
         self.note_reader(now, caller, place, &snapshot);
         let (uid, generation) = (caller.uid, AtomicU64::new(now.number));
         let (thread, shows_real) = (AtomicU32::new(caller.pid), place.view.shows_real());
-        let handle = Handle { node, snapshot, uid, shows_real, generation, thread, record: None };
+        let cut = AtomicU64::new(0);
+        let handle = Handle { node, snapshot, uid, shows_real, generation, cut, thread, record: None };
         self.handles.insert(self.ledger(), handle)
     }
 
     /// OPEN without a LOOKUP just before, for the second time: there is no path to look up (a
     /// bound file, `O_PATH`, `/proc/self/fd`), so the node itself takes what its opener may see.
-    async fn open_anew(self: Arc<Self>, caller: Caller, id: NodeId) -> Result<u64, Errno> {
+    async fn open_anew(self: Arc<Self>, opening: Opening, id: NodeId) -> Result<u64, Errno> {
+        let caller = opening.caller;
         let file = self.nodes().get(id).ok_or(Errno::STALE)?.content.file();
         let now = self.now();
         let file = now.file(file)?;
+        let sighted = unhurried(|| now.sight(&caller, &file));
+        let opener = opening.by(&sighted);
         let denied = |denial: &Denial| {
-            unhurried(|| now.write_denied(&caller, &file, denial));
+            unhurried(|| now.write_denied(&opener, &file, denial));
             Errno::ACCES
         };
-        let sighted = unhurried(|| now.sight(&caller, &file)).map_err(|it| denied(&Denial::refused(it)))?;
+        let sighted = sighted.map_err(|it| denied(&Denial::refused(it)))?;
         let rendered = self.rendered_in_time(Whom::Caller(caller), now.clone(), file.clone()).await;
         let rendered = rendered
-            .map_err(|(_, error)| self.failed(&file, error).errno)?
+            .map_err(|(_, error)| unhurried(|| self.fail(&now, opening, &file, error)))?
             .map_err(|denial| denied(&denial))?;
         if !unhurried(|| sighted.is_still()) {
             return Err(Errno::IO);
         }
-        let Wanted { place, snapshot, .. } = rendered;
-        let snapshot = self.hand_over(id, &file, &place, snapshot).await?;
+        let Wanted { place, snapshot: current, .. } = rendered;
+        let snapshot = self.hand_over(id, &file, &place, current.clone()).await?;
+        let stale = (!Arc::ptr_eq(&snapshot, &current)).then(|| OLDER.to_owned());
         // It may be another than what the verdict was about.
         let judged = unhurried(|| now.judge_shown(&caller, &file, &snapshot, place.view.shows_real()));
         let grant = judged.map_err(|denial| {
             self.nodes().closed(id);
             denied(&denial)
         })?;
-        unhurried(|| self.give(&now, &caller, id, &place, &grant, snapshot))
+        unhurried(|| self.give(&now, Given { opener, node: id, place, grant, snapshot, stale }))
     }
 
     /// The snapshot that an opener of this node gets: the current one, unless somebody has the
@@ -258,24 +317,25 @@ impl SecretFs {
     }
 }
 
-/// The file's template as it was loaded last, or this one, with the proof that the caller may open
+/// The file's template as it was loaded last, or this one, with the proof that the opener may have
 /// the file.
 fn admit(
     now: &Generation,
-    caller: &Caller,
+    opening: Opening,
     file: tree::FileId,
     looked_at: Option<Arc<Template>>,
-) -> Result<(Arc<Template>, Grant), Errno> {
+) -> Result<(Arc<Template>, Grant, Opener), Errno> {
     let file = now.file(file)?;
     let template = match file.source.last() {
         Some(loaded) => loaded.template.clone().map_err(|error| Errno::from(error.class()))?,
         None => looked_at.ok_or(Errno::STALE)?,
     };
     // What is not known at once, the LOOKUP finds out.
-    match now.judge_at_once(caller, &file, template.keys(), Facts::CREDENTIALS).ok_or(Errno::STALE)? {
-        Ok(grant) => Ok((template, grant)),
+    let opener = now.opener(opening, &file).ok_or(Errno::STALE)?;
+    match now.judge_opener(&opener, &file, template.keys()) {
+        Ok(grant) => Ok((template, grant, opener)),
         Err(denial) => {
-            now.write_denied(caller, &file, &denial);
+            now.write_denied(&opener, &file, &denial);
             Err(Errno::ACCES)
         }
     }

@@ -1,15 +1,11 @@
 //! For whom a file is rendered, and what policy says of that. Uses the broker and `sys`.
 
-use tracing::Level;
-
+use super::Generation;
 use super::snapshot::Snapshot;
 use super::tree::File;
-use super::{Generation, request};
-use crate::audit::Event;
-use crate::broker::Error;
 use crate::caller::{Caller, Facts, Identity, Refusal};
 use crate::metrics;
-use crate::policy::{Access, Action, Decision, Denial, Door, Grant, RuleId, Verdict};
+use crate::policy::{Access, Action, Decision, Denial, Door, Grant};
 use crate::secret::SecretKey;
 use crate::sys::identity;
 
@@ -54,6 +50,10 @@ pub(super) struct Sighted {
 }
 
 impl Sighted {
+    pub(super) fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
     /// Nothing that was judged by has changed while time passed. The kernel lets nothing change
     /// but what somebody else can do to a process.
     pub(super) fn is_still(&self) -> bool {
@@ -69,27 +69,20 @@ impl Sighted {
 impl Generation {
     /// May wait: not from a thread that serves.
     pub(super) fn sight(&self, caller: &Caller, file: &File) -> Result<Sighted, Refusal> {
-        let facts = self.facts(caller, file) | Facts::CREDENTIALS;
+        let facts = self.facts_of_opener(caller, file);
         Ok(Sighted { identity: identity::gather(caller, facts)?, facts })
     }
 
     /// The verdict about a caller whose request is held. May wait: not from a thread that serves.
     pub(super) fn judge(&self, caller: &Caller, file: &File, keys: &[SecretKey]) -> Judged {
         let facts = self.facts(caller, file);
-        self.judged(identity::gather(caller, facts), file, keys)
+        self.judged(by_ref(&identity::gather(caller, facts)), file, keys)
     }
 
-    /// The same, with this known besides, if it can be had at once.
-    pub(super) fn judge_at_once(
-        &self,
-        caller: &Caller,
-        file: &File,
-        keys: &[SecretKey],
-        besides: Facts,
-    ) -> Option<Judged> {
-        let facts = self.facts(caller, file) | besides;
-        let known = identity::gather_at_once(caller, facts).transpose()?;
-        Some(self.judged(known, file, keys))
+    /// The same, if it can be had at once.
+    pub(super) fn judge_at_once(&self, caller: &Caller, file: &File, keys: &[SecretKey]) -> Option<Judged> {
+        let known = identity::gather_at_once(caller, self.facts(caller, file)).transpose()?;
+        Some(self.judged(by_ref(&known), file, keys))
     }
 
     /// Whether the caller may have these very bytes, whatever the template is by now. May wait.
@@ -112,7 +105,7 @@ impl Generation {
         snapshot: &Snapshot,
         shows_real: bool,
     ) -> Option<Judged> {
-        let facts = self.facts(caller, file) | Facts::CREDENTIALS;
+        let facts = self.facts_of_opener(caller, file);
         let known = identity::gather_at_once(caller, facts).transpose()?;
         Some(self.judged_shown(known, file, snapshot, shows_real))
     }
@@ -126,7 +119,7 @@ impl Generation {
         shows_real: bool,
     ) -> Judged {
         let keys = snapshot.keys();
-        let grant = self.judged(who, file, keys.as_deref().unwrap_or_default())?;
+        let grant = self.judged(by_ref(&who), file, keys.as_deref().unwrap_or_default())?;
         match () {
             () if keys.is_none() && !self.broker.policy().rules().is_empty() => Err(Denial::unknown()),
             () if shows_real && !grant.shows_real() => Err(grant.denied()),
@@ -141,71 +134,30 @@ impl Generation {
         Ok(if shows_real { grant } else { grant.masked() })
     }
 
-    /// Writes down that this caller is given that. If it fails, nothing may be given.
-    pub(super) fn write_given(
-        &self,
-        caller: &Caller,
-        file: &File,
-        grant: &Grant,
-        snapshot: &Snapshot,
-    ) -> Result<(), Error> {
-        if !self.broker.audit().is_on() {
-            return Ok(());
-        }
-        let verdict = if grant.shows_real() { Verdict::Real } else { Verdict::Placeholder };
-        let versions = snapshot.versions();
-        let event = self
-            .event(caller, file, &[], verdict, grant.rule())
-            .showing(versions.0.iter().map(|(key, version)| (key, *version)))
-            .stale(snapshot.ask(|basis| self.broker.staleness(basis)));
-        self.broker.record(Event { outcome: Some("ok".to_owned()), ..event })
-    }
-
-    /// Writes down that this caller is denied the file. It is, even if that cannot be written.
-    pub(super) fn write_denied(&self, caller: &Caller, file: &File, denial: &Denial) {
-        if self.broker.audit().is_on() {
-            let template = file.source.last().and_then(|loaded| loaded.template.clone().ok());
-            let keys = template.as_ref().map_or(&[][..], |template| template.keys());
-            let event = self.event(caller, file, keys, Verdict::Deny, &denial.rule);
-            if let Err(error) = self.broker.record(Event { outcome: Some("denied".to_owned()), ..event }) {
-                tracing::error!(%error, "a denial could not be written down");
-            }
-        }
-        // Costs nothing where nobody wants to know.
-        if tracing::enabled!(Level::INFO) {
-            let (path, reason) = (file.path.display(), &denial.reason);
-            request::span(caller).in_scope(|| tracing::info!(file = %path, reason, "denied"));
-        }
-    }
-
-    fn event(
-        &self,
-        caller: &Caller,
-        file: &File,
-        keys: &[SecretKey],
-        verdict: Verdict,
-        rule: &RuleId,
-    ) -> Event {
-        let known = identity::gather_at_once(caller, self.broker.audit().facts());
-        let who = known.ok().flatten().unwrap_or_else(|| Identity::of(*caller));
-        self.broker.event(&who, &self.access(file, keys), verdict, rule)
-    }
-
-    fn judged(&self, who: Result<Identity, Refusal>, file: &File, keys: &[SecretKey]) -> Judged {
+    pub(super) fn judged(&self, who: Result<&Identity, Refusal>, file: &File, keys: &[SecretKey]) -> Judged {
         granted(match who {
-            Ok(who) => self.broker.judge(&who, &self.access(file, keys)),
+            Ok(who) => self.broker.judge(who, &self.access(file, keys)),
             Err(refusal) => Decision::refused(refusal),
         })
     }
 
-    fn access<'a>(&'a self, file: &'a File, keys: &'a [SecretKey]) -> Access<'a> {
+    pub(super) fn access<'a>(&'a self, file: &'a File, keys: &'a [SecretKey]) -> Access<'a> {
         let file = Some(file.as_asked(&self.layout));
         Access { door: self.layout.door, action: Action::Read, file, keys }
     }
 
-    fn facts(&self, caller: &Caller, file: &File) -> Facts {
-        self.broker.facts(caller, Some(&file.as_asked(&self.layout)))
+    /// What is to be found out of a caller: if anything is, then also what the log wants to know, so
+    /// that a LOOKUP and its OPEN ask for the same.
+    pub(super) fn facts(&self, caller: &Caller, file: &File) -> Facts {
+        match self.broker.facts(caller, Some(&file.as_asked(&self.layout))) {
+            Facts::NONE => Facts::NONE,
+            facts => facts | self.broker.audit().facts(),
+        }
     }
+}
+
+fn by_ref(who: &Result<Identity, Refusal>) -> Result<&Identity, Refusal> {
+    who.as_ref().map_err(|refusal| *refusal)
 }
 
 fn granted(decision: Decision) -> Judged {

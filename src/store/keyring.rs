@@ -182,10 +182,23 @@ impl Masters {
         let (Some(index), Some(active)) = (index, active) else {
             return Err(StoreError::corrupt("a namespace has lost a key"));
         };
-        let audit = SecretBytes::copy_of(index.derive("secretfs/v1/audit").expose());
         let (names, index) = (index.derive("secretfs/v1/secret-names"), index.derive("secretfs/v1/buckets"));
         let seen = Seen::default();
-        Ok(NamespaceKeys { id: row.id, store: *store, names, index, audit, active, data, seen })
+        Ok(NamespaceKeys { id: row.id, store: *store, names, index, active, data, seen })
+    }
+
+    /// What the keys of an audit log begin with, if it is of the namespace with these keys. From one
+    /// of them that no other takes the place of; nobody keeps it.
+    pub(super) fn audit_seed(
+        &self,
+        store: &Id,
+        namespace: &Id,
+        keys: &[KeyRow],
+    ) -> Result<SecretBytes, StoreError> {
+        let index = keys.iter().find(|key| (key.purpose, key.state) == (PURPOSE_INDEX, STATE_ACTIVE));
+        let index = index.ok_or_else(|| StoreError::corrupt("a namespace has lost a key"))?;
+        let index = self.unwrap_key(store, namespace, index)?;
+        Ok(SecretBytes::copy_of(index.derive("secretfs/v1/audit").expose()))
     }
 
     fn unwrap_key(&self, store: &Id, namespace: &Id, row: &KeyRow) -> Result<Key, StoreError> {
@@ -221,8 +234,6 @@ pub(super) struct NamespaceKeys {
     store: Id,
     names: Key,
     index: Key,
-    /// What the keys of an audit log begin with, if it is this namespace's. No other key takes its place.
-    pub(super) audit: SecretBytes,
     active: Id,
     data: BTreeMap<Id, SealingKey>,
     /// What was read of the namespace with these keys.

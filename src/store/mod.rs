@@ -193,11 +193,14 @@ impl Store {
     }
 
     /// What the keys of an audit log are made from: the same for as long as there is the store,
-    /// whatever becomes of its other keys.
+    /// whatever becomes of its other keys. Made anew for each who asks.
     pub fn audit_seed(&self) -> Result<SecretBytes, StoreError> {
-        let seed = self
-            .in_namespace(&Namespace::default(), |_, keys| Ok(SecretBytes::copy_of(keys.audit.expose())))?;
-        seed.ok_or_else(|| StoreError::corrupt("the namespace `default` is not there"))
+        self.read(|view, _| {
+            let (store, masters) = (view.root.store, view.masters);
+            let space = view.spaces()?.named(&masters.namespace_mac(&store, &Namespace::default()));
+            let space = space.ok_or_else(|| StoreError::corrupt("the namespace `default` is not there"))?;
+            masters.audit_seed(&store, &space.row.id, &space.keys)
+        })
     }
 
     /// Answers every question as of one commit: a name, and a version or the active one.

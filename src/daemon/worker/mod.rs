@@ -173,7 +173,7 @@ impl Worker {
             }
         }
         maker.keep(&texts);
-        broker.audit().keep_synced();
+        broker.audit().start();
         broker.note(Kind::Start, format!("{} mounts", mounts.len()));
         Report::Serving.send(&link)?;
         let loopback = config.control.listen;
