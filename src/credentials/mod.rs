@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use tokio::io::AsyncWriteExt;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{sleep, timeout};
 
 pub use asked::{Asked, Stranger};
@@ -49,7 +49,13 @@ pub trait Daemon: Send + Sync + 'static {
     fn current(&self) -> (Arc<Broker>, Arc<Credentials>);
 
     /// Keeps who waits for an answer from taking our end for the end of one.
-    fn hold(&self, waiting: &OwnedFd) -> Box<dyn Send>;
+    fn hold(&self, waiting: &OwnedFd) -> Box<dyn Held>;
+}
+
+/// Somebody who waits for an answer, whatever becomes of us.
+pub trait Held: Send {
+    /// The answer is whole, or nobody waits any more.
+    fn release(self: Box<Self>);
 }
 
 /// Root's alone: the manager that asks is root.
@@ -121,10 +127,7 @@ async fn accept(listener: StdListener, daemon: Arc<dyn Daemon>, mut ending: watc
         match accepted {
             Ok((stream, _)) => {
                 let (daemon, ending) = (daemon.clone(), ending.clone());
-                tokio::spawn(async move {
-                    converse(stream, &*daemon, ending).await;
-                    drop(place);
-                });
+                tokio::spawn(converse(stream, daemon, ending, place));
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot take a connection");
@@ -144,13 +147,20 @@ pub async fn refuse_left(waiting: OwnedFd) {
     }
 }
 
-async fn converse(mut stream: UnixStream, daemon: &dyn Daemon, mut ending: watch::Receiver<Ending>) {
+async fn converse(
+    mut stream: UnixStream,
+    daemon: Arc<dyn Daemon>,
+    mut ending: watch::Receiver<Ending>,
+    place: OwnedSemaphorePermit,
+) {
     let Ok(copy) = stream.as_fd().try_clone_to_owned() else { return fail(&mut stream).await };
     let held = unhurried(|| daemon.hold(&copy));
     let outcome = tokio::select! {
-        outcome = timeout(DEADLINE, answer(&stream, daemon)) => outcome.unwrap_or(Err(Refused::Late(DEADLINE))),
+        outcome = timeout(DEADLINE, answer(&stream, &*daemon)) => outcome.unwrap_or(Err(Refused::Late(DEADLINE))),
         _ = ending.wait_for(|it| *it == Ending::Now) => Err(Refused::Ending),
     };
+    // Who takes its time to read keeps nobody else waiting.
+    drop(place);
     match outcome {
         Ok(found) => {
             if write(&mut stream, found.value.expose()).await.is_ok()
@@ -164,7 +174,7 @@ async fn converse(mut stream: UnixStream, daemon: &dyn Daemon, mut ending: watch
             fail(&mut stream).await;
         }
     }
-    drop(held);
+    held.release();
 }
 
 async fn answer(stream: &UnixStream, daemon: &dyn Daemon) -> Result<Found, Refused> {
@@ -191,12 +201,10 @@ async fn answer(stream: &UnixStream, daemon: &dyn Daemon) -> Result<Found, Refus
     }
 }
 
+/// Until all of it is there, or nobody reads it any more: who has a part must not see an end.
 async fn write(stream: &mut UnixStream, bytes: &[u8]) -> io::Result<()> {
-    timeout(DEADLINE, async {
-        stream.write_all(bytes).await?;
-        stream.shutdown().await
-    })
-    .await?
+    stream.write_all(bytes).await?;
+    stream.shutdown().await
 }
 
 /// Makes the start of the unit fail.

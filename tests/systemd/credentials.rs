@@ -5,7 +5,7 @@ use std::fs::{self, OpenOptions};
 use std::io::Write;
 
 use super::app::{App, PASSWORD, UNIT, complaints};
-use super::common::Transcript;
+use super::common::{Transcript, stdout_of};
 
 const SOCKET: &str = "/run/secretfs/credentials.sock";
 /// The page whose config and unit these tests run.
@@ -138,16 +138,17 @@ fn what_is_not_there_fails_the_start_of_the_unit_and_the_log_says_what_to_do() {
 
 /// Everybody can take the address of a unit's credential. Each line: who, and what came back.
 const IMPOSTOR: &str = r#"
-import os, socket, sys
+import os, socket, sys, time
 unit, uid, out = sys.argv[1], int(sys.argv[2]), open(sys.argv[3], "a")
 if uid: os.setresgid(uid, uid, uid); os.setresuid(uid, uid, uid)
 asked = socket.socket(socket.AF_UNIX)
 if unit != "-": asked.bind("\0f4b4692a71d9438e/unit/%s/db.password" % unit)
 try:
     asked.connect("/run/secretfs/credentials.sock")
+    time.sleep(float(os.environ.get("READS_AFTER", "0")))
     got = b""
     while part := asked.recv(65536): got += part
-    told = "too much" if len(got) > 1 << 20 else got.decode()
+    told = "too much" if len(got) > 1 << 20 else len(got) if len(got) > 99 else got.decode()
 except OSError as error:
     told = error.strerror
 print(unit, uid, told, file=out)
@@ -174,6 +175,26 @@ fn nobody_else_gets_a_unit_s_credential() {
     assert_eq!(told, "web.service 0 too much\n- 0 too much\nimpostor.service 1001 Permission denied\n");
     expect_refusal(&app, "asked for as web.service by a process of impostor.service");
     expect_refusal(&app, "says neither unit nor credential");
+}
+
+/// A frozen unit, a machine that swaps: an end before the end would be a value cut off, or a refusal
+/// short enough to be taken for a value.
+#[test]
+fn who_reads_late_gets_the_whole_answer() {
+    let config = "credentials:\n  names:\n    db.password: long\n";
+    let mut app = app(config, &[]);
+    stdout_of(&app.store.run_with(&["set", "long"], "x".repeat(700_000)));
+    let folder = app.machine.folder().display().to_string();
+    let late = |unit: &str, as_unit: &str| {
+        impostor(&folder, &[&format!("{as_unit} 0")])
+            .replace("[Service]\n", "[Service]\nEnvironment=READS_AFTER=5.5\n")
+            .replace("told.output", &format!("{unit}.output"))
+    };
+    app.machine = app.machine.unit("whole.service", &late("whole", "whole.service"));
+    app.machine = app.machine.unit("refused.service", &late("refused", "web.service"));
+    boot(&app, "systemctl start whole.service refused.service");
+    assert_eq!(app.machine.output_of("whole"), "whole.service 0 700000\n");
+    assert_eq!(app.machine.output_of("refused"), "web.service 0 too much\n");
 }
 
 #[test]

@@ -13,7 +13,7 @@ use super::socket::{Answered, Socket};
 use crate::broker::Broker;
 use crate::config;
 use crate::control::socket;
-use crate::credentials::{self, Credentials, Daemon};
+use crate::credentials::{self, Credentials, Daemon, Held};
 use crate::sys::link::Link;
 
 /// The socket that the config wants, if it names any credentials.
@@ -65,24 +65,24 @@ impl Daemon for Door {
     }
 
     /// The holder has a copy, and hands it to a successor, which does not know how far we came.
-    fn hold(&self, waiting: &OwnedFd) -> Box<dyn Send> {
+    fn hold(&self, waiting: &OwnedFd) -> Box<dyn Held> {
         let number = self.count.fetch_add(1, Ordering::Relaxed);
         let name = format!("{WAITING}{}.{number}", std::process::id());
         if let Ok(copy) = waiting.as_fd().try_clone_to_owned() {
             let _ = Report::Keep(name.clone(), copy).send(&self.link);
         }
-        Box::new(Held { name, link: self.link.clone() })
+        Box::new(Kept { name, link: self.link.clone() })
     }
 }
 
-/// Somebody who waits for an answer; until it goes.
-struct Held {
+/// Kept by the holder, under this name.
+struct Kept {
     name: String,
     link: Arc<Link>,
 }
 
-impl Drop for Held {
-    fn drop(&mut self) {
-        let _ = Report::Drop(std::mem::take(&mut self.name)).send(&self.link);
+impl Held for Kept {
+    fn release(self: Box<Self>) {
+        let _ = Report::Drop(self.name).send(&self.link);
     }
 }
