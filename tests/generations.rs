@@ -148,7 +148,11 @@ impl Served {
     }
 
     fn read(&self, caller: Caller, handle: u64) -> Result<String, Errno> {
-        self.fs.read(&caller, handle, 0, 4096, |bytes| Ok(String::from_utf8(bytes?.to_vec()).unwrap()))
+        let _pool = self.pool.enter();
+        let (tell, told) = mpsc::channel();
+        self.fs.read(caller, handle, 0, 4096, move |bytes| tell.send(bytes.map(<[u8]>::to_vec)).unwrap());
+        let bytes = told.recv_timeout(Duration::from_secs(10)).expect("an answer")?;
+        Ok(String::from_utf8(bytes).unwrap())
     }
 
     fn read_file(&self, caller: Caller, name: &str) -> Result<String, Errno> {

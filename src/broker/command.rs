@@ -53,8 +53,11 @@ impl Broker {
     /// Yes, with its proof, for a command of this caller; perhaps for placeholders only.
     pub fn grant(&self, caller: &Caller, door: Door, keys: &[SecretKey]) -> Result<Grant, Error> {
         // No rule is about who holds the key.
-        let facts = if door == Door::Command { Facts::NONE } else { self.facts(caller, None) };
-        let decision = match identity::gather(caller, facts) {
+        let wanted = match door {
+            Door::Command => Facts::NONE.into(),
+            _ => self.inquiry(caller, None),
+        };
+        let decision = match identity::gather(caller, wanted) {
             Ok(who) => self.judge(&who, &Access { door, action: Action::Read, file: None, keys }),
             Err(refusal) => Decision::refused(refusal),
         };

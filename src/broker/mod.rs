@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use sha2::Sha256;
 
 use crate::audit::Audit;
-use crate::caller::{Caller, Facts, Identity};
+use crate::caller::{Caller, Identity, Inquiry};
 use crate::fields::placeholder;
 use crate::metrics::{self, Gauge};
 use crate::policy::{Access, Decision, FileRef, Grant, Policy};
@@ -110,8 +110,8 @@ impl Broker {
     }
 
     /// What has to be known of a caller before it can be judged.
-    pub fn facts(&self, caller: &Caller, file: Option<&FileRef<'_>>) -> Facts {
-        self.policy.facts(caller, file)
+    pub fn inquiry<'a>(&'a self, caller: &Caller, file: Option<&FileRef<'a>>) -> Inquiry<'a> {
+        self.policy.inquiry(caller, file)
     }
 
     /// Whether the caller may have what it asks for.

@@ -2,6 +2,7 @@
 //! caller time.
 
 use std::ops::{BitOr, BitOrAssign};
+use std::path::{Path, PathBuf};
 
 /// A set of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -38,6 +39,32 @@ impl Facts {
     /// Any of these.
     pub const fn touches(self, other: Self) -> bool {
         self.0 & other.0 != 0
+    }
+}
+
+/// What somebody wants to know of a caller.
+#[derive(Clone, Copy, Debug)]
+pub struct Inquiry<'a> {
+    pub facts: Facts,
+    /// The programs whose digest is wanted: to tell it, one has to be read.
+    pub hashed: [&'a [PathBuf]; 2],
+}
+
+impl Inquiry<'_> {
+    pub fn hashes(&self, program: &Path) -> bool {
+        self.facts.has(Facts::DIGEST) && self.hashed.iter().any(|some| some.iter().any(|it| it == program))
+    }
+
+    /// And these.
+    pub fn and(self, facts: Facts) -> Self {
+        Self { facts: self.facts | facts, ..self }
+    }
+}
+
+/// No digest, then.
+impl From<Facts> for Inquiry<'_> {
+    fn from(facts: Facts) -> Self {
+        Self { facts, hashed: [&[]; 2] }
     }
 }
 

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use super::Caller;
+use super::{Caller, Facts, Inquiry};
 
 /// A caller and what was found out about it. `None` and [`Fact::Unknown`]: not known, be it
 /// because nobody wanted to know or because it could not be told.
@@ -117,6 +117,26 @@ impl Identity {
             userns: Namespace::Unknown,
             traced: false,
             level: Level::default(),
+        }
+    }
+
+    /// What was not asked for is not known, wherever this comes from.
+    pub fn restricted_to(mut self, wanted: &Inquiry<'_>) -> Self {
+        let has = |facts: Facts| wanted.facts.touches(facts);
+        let of_exe = wanted.facts.has(Facts::EXE);
+        let sum = self.exe.as_ref().filter(|exe| wanted.hashes(&exe.path)).and_then(|exe| exe.sha256);
+        Self {
+            process: self.process.take_if(|_| has(Facts::PROCESS)),
+            pidfd: self.pidfd.take_if(|_| has(Facts::PROCESS)),
+            groups: self.groups.take_if(|_| has(Facts::GROUPS)),
+            exe: self.exe.take_if(|_| of_exe).map(|exe| Exe { sha256: sum, ..exe }),
+            unit: if has(Facts::UNIT) { self.unit } else { Fact::Unknown },
+            user_unit: if has(Facts::USER_UNIT) { self.user_unit } else { Fact::Unknown },
+            cgroup: self.cgroup.take_if(|_| has(Facts::CGROUP)),
+            container: if has(Facts::CONTAINER) { self.container } else { Fact::Unknown },
+            userns: if of_exe || has(Facts::USER_UNIT) { self.userns } else { Namespace::Unknown },
+            traced: self.traced && of_exe,
+            ..self
         }
     }
 

@@ -4,7 +4,7 @@
 mod facts;
 mod identity;
 
-pub use facts::Facts;
+pub use facts::{Facts, Inquiry};
 pub use identity::{Exe, Fact, Identity, Level, Namespace, ProcessId, Refusal, UserUnit};
 
 /// Who asks. `pid` is the asking thread's id in our pid namespace; 0 means that it lives in a

@@ -181,7 +181,7 @@ async fn answer(stream: &UnixStream, daemon: &dyn Daemon) -> Result<Found, Refus
     let (broker, credentials) = daemon.current();
     let facts = |caller: &Caller, name: &str| {
         let file = credentials.names.get(name).map(|it| it.file(&credentials.socket, name));
-        broker.facts(caller, file.as_ref()) | broker.audit().facts()
+        broker.inquiry(caller, file.as_ref()).facts | broker.audit().facts()
     };
     let asked = unhurried(|| Asked::by(stream, &facts))?;
     let Some(credential) = credentials.names.get(&asked.name) else {

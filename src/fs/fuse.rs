@@ -135,7 +135,8 @@ impl Filesystem for Adapter {
         _: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        self.fs.read(&self.begin(request), handle.0, offset, size, |outcome| {
+        let _pool = self.pool.enter();
+        self.fs.read(self.begin(request), handle.0, offset, size, move |outcome| {
             count(Operation::Read, &outcome);
             match outcome {
                 Ok(bytes) => reply.data(bytes),

@@ -7,12 +7,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, MutexGuard, RwLock};
 
 use super::errno::Errno;
-use super::handle::Handle;
 use super::tree::{DirId, File, FileId, Layout, Tree, TreeError};
-use super::{Attr, SecretFs, request};
+use super::{Attr, SecretFs};
 use crate::broker::Broker;
-use crate::caller::{Caller, Facts};
-use crate::sys::{identity, peer};
+use crate::caller::Caller;
+use crate::sys::peer;
 
 /// Never changes. One tree takes the place of another within the same generation when templates
 /// come or go.
@@ -108,32 +107,6 @@ impl SecretFs {
         }
     }
 
-    /// Whether the rules let the reader of an open handle go on. The open has decided, until there
-    /// are other rules: then each handle is judged once more.
-    pub(super) fn still_may(&self, caller: &Caller, handle: &Handle) -> bool {
-        if caller.uid != handle.uid || !is_own(caller, handle) {
-            return false;
-        }
-        if handle.generation.load(Ordering::Relaxed) == self.generations.number() {
-            return true;
-        }
-        let now = self.now();
-        let Some(id) = self.nodes().get(handle.node).map(|node| node.content.file()) else { return false };
-        let Some(file) = now.tree.file(id) else { return false };
-        match now.judge_shown(caller, file, &handle.snapshot, handle.shows_real) {
-            Ok(_) => {
-                handle.generation.store(now.number, Ordering::Relaxed);
-                true
-            }
-            Err(denial) => {
-                if handle.cut.swap(now.number, Ordering::Relaxed) != now.number {
-                    now.write_cut(caller, file, &denial);
-                }
-                false
-            }
-        }
-    }
-
     pub(super) fn now(&self) -> Arc<Generation> {
         self.generations.now()
     }
@@ -142,21 +115,6 @@ impl SecretFs {
     pub fn flush(&self) {
         self.now().broker.flush();
     }
-}
-
-/// Whether the request is of the thread that it comes from: not of a device of the kernel's, or of
-/// another filesystem, that the file was handed to. Who has opened it, has been asked then.
-fn is_own(caller: &Caller, handle: &Handle) -> bool {
-    if handle.thread.load(Ordering::Relaxed) == caller.pid {
-        return true;
-    }
-    let refusal = identity::gather(caller, Facts::CREDENTIALS).err();
-    if let Some(refusal) = refusal {
-        request::span(caller).in_scope(|| tracing::info!(reason = %refusal, "denied"));
-        return false;
-    }
-    handle.thread.store(caller.pid, Ordering::Relaxed);
-    true
 }
 
 impl Change<'_> {

@@ -1,6 +1,7 @@
 //! The filesystem without the kernel: lookup, getattr, open, read, release, readdir. Answers at
 //! once or with a future for the pool; knows no `fuser` types. Uses the broker and below.
 
+mod asking;
 mod deadline;
 mod edits;
 pub mod errno;
@@ -23,6 +24,7 @@ pub mod render;
 mod request;
 pub mod session;
 mod sets;
+mod slices;
 pub mod snapshot;
 pub mod source;
 pub mod tree;
@@ -270,25 +272,6 @@ impl SecretFs {
         };
         let this = self.clone();
         Reply::Later(Box::pin(async move { this.follow(caller, id, place).await }))
-    }
-
-    /// READ: a slice of what the open pinned. Another uid is refused, and whom other rules cut off.
-    pub fn read<T>(
-        &self,
-        caller: &Caller,
-        handle: u64,
-        offset: u64,
-        size: u32,
-        reply: impl FnOnce(Result<&[u8], Errno>) -> T,
-    ) -> T {
-        let Some(handle) = self.handles.get(handle) else { return reply(Err(Errno::BADF)) };
-        if !self.still_may(caller, &handle) {
-            return reply(Err(Errno::ACCES));
-        }
-        let bytes = handle.snapshot.bytes.expose();
-        let start = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
-        let end = start.saturating_add(size as usize).min(bytes.len());
-        reply(Ok(&bytes[start..end]))
     }
 
     /// SEEK_DATA and SEEK_HOLE: the whole file is data, with a hole at its end (lseek(2)).

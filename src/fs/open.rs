@@ -17,7 +17,7 @@ use super::snapshot::Snapshot;
 use super::tree::File;
 use super::whom::Whom;
 use super::written::{Opener, Opening, known_keys};
-use super::{Generation, Reply, SecretFs, request, tree, view_of};
+use super::{Generation, Reply, SecretFs, asking, request, tree, view_of};
 use crate::audit::{self, Audit};
 use crate::broker::Error;
 use crate::caller::Caller;
@@ -248,7 +248,9 @@ impl SecretFs {
         let file = self.nodes().get(id).ok_or(Errno::STALE)?.content.file();
         let now = self.now();
         let file = now.file(file)?;
-        let sighted = unhurried(|| now.sight(&caller, &file));
+        let failed = |error| unhurried(|| self.fail(&now, opening, &file, error));
+        let limit = file.spec.deadline;
+        let sighted = asking::in_time(limit, now.sight(&caller, &file)).await.map_err(failed)?;
         let opener = opening.by(&sighted);
         let denied = |denial: &Denial| {
             unhurried(|| now.write_denied(&opener, &file, denial));
@@ -256,17 +258,15 @@ impl SecretFs {
         };
         let sighted = sighted.map_err(|it| denied(&Denial::refused(it)))?;
         let rendered = self.rendered_in_time(Whom::Caller(caller), now.clone(), file.clone()).await;
-        let rendered = rendered
-            .map_err(|(_, error)| unhurried(|| self.fail(&now, opening, &file, error)))?
-            .map_err(|denial| denied(&denial))?;
-        if !unhurried(|| sighted.is_still()) {
+        let rendered = rendered.map_err(|(_, error)| failed(error))?.map_err(|denial| denied(&denial))?;
+        if !asking::in_time(limit, sighted.is_still()).await.map_err(failed)? {
             return Err(Errno::IO);
         }
         let Wanted { place, snapshot: current, .. } = rendered;
         let snapshot = self.hand_over(id, &file, &place, current.clone()).await?;
         let stale = (!Arc::ptr_eq(&snapshot, &current)).then(|| OLDER.to_owned());
         // It may be another than what the verdict was about.
-        let judged = unhurried(|| now.judge_shown(&caller, &file, &snapshot, place.view.shows_real()));
+        let judged = now.judge_sighted(&sighted, &file, &snapshot, place.view.shows_real());
         let grant = judged.map_err(|denial| {
             self.nodes().closed(id);
             denied(&denial)

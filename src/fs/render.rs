@@ -202,10 +202,11 @@ impl SecretFs {
             Ok(template) => template.clone(),
             // Who could not read the file learns nothing about its template.
             Err(error) => {
-                return whom.judged(&now, file, &[]).map_or_else(|it| Ok(Err(it)), |_| Err(error.clone()));
+                let judged = whom.judged(&now, file, &[]).await;
+                return judged.map_or_else(|denial| Ok(Err(denial)), |_| Err(error.clone()));
             }
         };
-        let grant = match whom.judged(&now, file, template.keys()) {
+        let grant = match whom.judged(&now, file, template.keys()).await {
             Ok(grant) => grant,
             Err(denial) => return Ok(Err(denial)),
         };
@@ -324,8 +325,8 @@ impl SecretFs {
 
 impl Job {
     /// Whether it may have another file too.
-    pub(super) fn judge(&self, file: &File, template: &Template) -> Judged {
-        self.whom.judged(&self.now, file, template.keys())
+    pub(super) async fn judge(&self, file: &File, template: &Template) -> Judged {
+        self.whom.judged(&self.now, file, template.keys()).await
     }
 }
 

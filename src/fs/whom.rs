@@ -1,9 +1,9 @@
 //! For whom a file is rendered, and what policy says of that. Uses the broker and `sys`.
 
-use super::Generation;
 use super::snapshot::Snapshot;
 use super::tree::File;
-use crate::caller::{Caller, Facts, Identity, Refusal};
+use super::{Generation, asking};
+use crate::caller::{Caller, Facts, Identity, Inquiry, Refusal};
 use crate::metrics;
 use crate::policy::{Access, Action, Decision, Denial, Door, Grant};
 use crate::secret::SecretKey;
@@ -29,10 +29,9 @@ impl Whom {
         }
     }
 
-    /// May wait: not from a thread that serves.
-    pub(super) fn judged(self, now: &Generation, file: &File, keys: &[SecretKey]) -> Judged {
+    pub(super) async fn judged(self, now: &Generation, file: &File, keys: &[SecretKey]) -> Judged {
         match self {
-            Self::Caller(caller) => now.judge(&caller, file, keys),
+            Self::Caller(caller) => now.judge(&caller, file, keys).await,
             Self::Nobody { shows_real } => now.judge_nobody(file, keys, shows_real),
         }
     }
@@ -44,20 +43,20 @@ fn nobody() -> Caller {
 }
 
 /// A caller as it was when its request came.
-pub(super) struct Sighted {
+pub(super) struct Sighted<'a> {
     identity: Identity,
-    facts: Facts,
+    wanted: Inquiry<'a>,
 }
 
-impl Sighted {
+impl Sighted<'_> {
     pub(super) fn identity(&self) -> &Identity {
         &self.identity
     }
 
     /// Nothing that was judged by has changed while time passed. The kernel lets nothing change
     /// but what somebody else can do to a process.
-    pub(super) fn is_still(&self) -> bool {
-        let is_still = identity::still(&self.identity, self.facts).is_ok();
+    pub(super) async fn is_still(&self) -> bool {
+        let is_still = asking::still(&self.identity, self.wanted).await.is_ok();
         if !is_still {
             metrics::get().identity_changed.inc();
             tracing::error!(pid = self.identity.caller.pid, "the caller changed while its request was held");
@@ -67,34 +66,32 @@ impl Sighted {
 }
 
 impl Generation {
-    /// May wait: not from a thread that serves.
-    pub(super) fn sight(&self, caller: &Caller, file: &File) -> Result<Sighted, Refusal> {
-        let facts = self.facts_of_opener(caller, file);
-        Ok(Sighted { identity: identity::gather(caller, facts)?, facts })
+    pub(super) async fn sight<'a>(&'a self, caller: &Caller, file: &'a File) -> Result<Sighted<'a>, Refusal> {
+        let wanted = self.inquiry_of_opener(caller, file);
+        Ok(Sighted { identity: asking::gather(caller, wanted).await?, wanted })
     }
 
-    /// The verdict about a caller whose request is held. May wait: not from a thread that serves.
-    pub(super) fn judge(&self, caller: &Caller, file: &File, keys: &[SecretKey]) -> Judged {
-        let facts = self.facts(caller, file);
-        self.judged(by_ref(&identity::gather(caller, facts)), file, keys)
+    /// The verdict about a caller whose request is held.
+    pub(super) async fn judge(&self, caller: &Caller, file: &File, keys: &[SecretKey]) -> Judged {
+        self.judged(by_ref(&asking::gather(caller, self.inquiry(caller, file)).await), file, keys)
     }
 
     /// The same, if it can be had at once.
     pub(super) fn judge_at_once(&self, caller: &Caller, file: &File, keys: &[SecretKey]) -> Option<Judged> {
-        let known = identity::gather_at_once(caller, self.facts(caller, file)).transpose()?;
+        let known = identity::gather_at_once(caller, self.inquiry(caller, file)).transpose()?;
         Some(self.judged(by_ref(&known), file, keys))
     }
 
-    /// Whether the caller may have these very bytes, whatever the template is by now. May wait.
-    pub(super) fn judge_shown(
+    /// Whether the caller may have these very bytes, whatever the template is by now.
+    pub(super) async fn judge_shown(
         &self,
         caller: &Caller,
         file: &File,
         snapshot: &Snapshot,
         shows_real: bool,
     ) -> Judged {
-        let facts = self.facts(caller, file);
-        self.judged_shown(identity::gather(caller, facts), file, snapshot, shows_real)
+        let known = asking::gather(caller, self.inquiry(caller, file)).await;
+        self.judged_shown(known, file, snapshot, shows_real)
     }
 
     /// The same, if it can be had at once.
@@ -105,9 +102,20 @@ impl Generation {
         snapshot: &Snapshot,
         shows_real: bool,
     ) -> Option<Judged> {
-        let facts = self.facts_of_opener(caller, file);
-        let known = identity::gather_at_once(caller, facts).transpose()?;
+        let wanted = self.inquiry_of_opener(caller, file);
+        let known = identity::gather_at_once(caller, wanted).transpose()?;
         Some(self.judged_shown(known, file, snapshot, shows_real))
+    }
+
+    /// The same of whom was seen already.
+    pub(super) fn judge_sighted(
+        &self,
+        sighted: &Sighted<'_>,
+        file: &File,
+        snapshot: &Snapshot,
+        shows_real: bool,
+    ) -> Judged {
+        self.judged_shown(Ok(sighted.identity.clone()), file, snapshot, shows_real)
     }
 
     /// What nobody knows the secrets of is given to nobody, where there are rules on secrets.
@@ -148,10 +156,11 @@ impl Generation {
 
     /// What is to be found out of a caller: if anything is, then also what the log wants to know, so
     /// that a LOOKUP and its OPEN ask for the same.
-    pub(super) fn facts(&self, caller: &Caller, file: &File) -> Facts {
-        match self.broker.facts(caller, Some(&file.as_asked(&self.layout))) {
-            Facts::NONE => Facts::NONE,
-            facts => facts | self.broker.audit().facts(),
+    pub(super) fn inquiry<'a>(&'a self, caller: &Caller, file: &'a File) -> Inquiry<'a> {
+        let wanted = self.broker.inquiry(caller, Some(&file.as_asked(&self.layout)));
+        match wanted.facts {
+            Facts::NONE => wanted,
+            _ => wanted.and(self.broker.audit().facts()),
         }
     }
 }

@@ -12,7 +12,7 @@ use super::whom::{Judged, Sighted};
 use super::{Generation, request};
 use crate::audit::Event;
 use crate::broker::{Class, Error};
-use crate::caller::{Caller, Facts, Identity, Refusal};
+use crate::caller::{Caller, Facts, Identity, Inquiry, Refusal};
 use crate::policy::{Denial, Grant, RuleId, Verdict};
 use crate::secret::SecretKey;
 use crate::sys::identity;
@@ -50,12 +50,12 @@ impl Opening {
 impl Generation {
     /// `None`: who it is cannot be had at once.
     pub(super) fn opener(&self, opening: Opening, file: &File) -> Option<Opener> {
-        let who = identity::gather_at_once(&opening.caller, self.facts_of_opener(&opening.caller, file));
+        let who = identity::gather_at_once(&opening.caller, self.inquiry_of_opener(&opening.caller, file));
         Some(Opener { opening, who: who.transpose()? })
     }
 
-    pub(super) fn facts_of_opener(&self, caller: &Caller, file: &File) -> Facts {
-        self.facts(caller, file) | Facts::CREDENTIALS | self.broker.audit().facts()
+    pub(super) fn inquiry_of_opener<'a>(&'a self, caller: &Caller, file: &'a File) -> Inquiry<'a> {
+        self.inquiry(caller, file).and(Facts::CREDENTIALS | self.broker.audit().facts())
     }
 
     pub(super) fn judge_opener(&self, opener: &Opener, file: &File, keys: &[SecretKey]) -> Judged {

@@ -68,6 +68,15 @@ impl Who {
         self.tests().fold(Facts::NONE, |facts, test| facts | test.facts())
     }
 
+    pub(super) fn hashed(&self) -> Vec<&PathBuf> {
+        let of = |test| match test {
+            &Test::Exe { ref path, sha256: Some(_) } => vec![path],
+            Test::Role { who, .. } => who.hashed(),
+            _ => Vec::new(),
+        };
+        self.tests().flat_map(of).collect()
+    }
+
     /// What is unknown of this caller that has a say, as rules call it.
     pub(super) fn unknown(&self, asker: &Asker<'_>) -> BTreeSet<&'static str> {
         self.0

@@ -13,7 +13,7 @@ mod tests;
 mod verb;
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub use decision::{Decision, Denial, Grant, RuleId};
 pub use lint::{Shadowed, shadowed, shadowed_on_secrets};
@@ -24,11 +24,11 @@ pub use pattern::Pattern;
 pub use rule::{Naming, Origin, Place, Rule, Rules, SecretRule};
 pub use verb::{Action, Actions, Door, Verdict};
 
-use crate::caller::{Caller, Facts, Identity, Refusal};
+use crate::caller::{Caller, Facts, Identity, Inquiry, Refusal};
 use crate::secret::SecretKey;
 use matcher::Asker;
 use names::{Goes, InMount};
-use rule::{By, first};
+use rule::{By, first, hashed};
 
 /// What is asked for.
 pub struct Access<'a> {
@@ -57,6 +57,7 @@ pub struct Policy {
     secrets: Vec<SecretRule>,
     names: Names,
     facts: Facts,
+    hashed: Vec<PathBuf>,
 }
 
 impl Policy {
@@ -68,7 +69,8 @@ impl Policy {
     pub fn new(secrets: Vec<SecretRule>, names: Names) -> Self {
         let facts = secrets.iter().fold(Facts::NONE, |facts, it| facts | it.rule.who.facts());
         let facts = if secrets.is_empty() { facts } else { facts | Facts::CREDENTIALS };
-        Self { secrets, names, facts }
+        let hashed = hashed(secrets.iter().map(|it| &it.rule));
+        Self { secrets, names, facts, hashed }
     }
 
     /// The rules on secrets, in their order.
@@ -77,7 +79,12 @@ impl Policy {
     }
 
     /// What a judgement of this caller over this file can hang on. Nothing else need be found out.
-    pub fn facts(&self, caller: &Caller, file: Option<&FileRef<'_>>) -> Facts {
+    pub fn inquiry<'a>(&'a self, caller: &Caller, file: Option<&FileRef<'a>>) -> Inquiry<'a> {
+        let of_file = file.and_then(|file| file.rules).map_or(&[][..], Rules::hashed);
+        Inquiry { facts: self.facts(caller, file), hashed: [&self.hashed, of_file] }
+    }
+
+    fn facts(&self, caller: &Caller, file: Option<&FileRef<'_>>) -> Facts {
         let Some(file) = file else { return self.facts };
         let by_rules = file.rules.map_or(Facts::NONE, |rules| rules.facts() | Facts::CREDENTIALS);
         let by_mode = match file.has_mode_decide() && file.ownership.hangs_on_groups(caller) {

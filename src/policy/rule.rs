@@ -1,6 +1,7 @@
 //! One rule, the list of a file, and how a list is gone through: from the top, and the first that
 //! fits decides. Uses the words only.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
@@ -39,6 +40,7 @@ pub struct Rule {
 pub struct Rules {
     list: Vec<Rule>,
     facts: Facts,
+    hashed: Vec<PathBuf>,
 }
 
 /// A rule of which secrets may go where.
@@ -123,7 +125,8 @@ impl Rule {
 impl Rules {
     pub fn new(list: Vec<Rule>) -> Self {
         let facts = list.iter().fold(Facts::NONE, |facts, rule| facts | rule.who.facts());
-        Self { list, facts }
+        let hashed = hashed(list.iter());
+        Self { list, facts, hashed }
     }
 
     pub fn list(&self) -> &[Rule] {
@@ -132,6 +135,10 @@ impl Rules {
 
     pub(super) fn facts(&self) -> Facts {
         self.facts
+    }
+
+    pub(super) fn hashed(&self) -> &[PathBuf] {
+        &self.hashed
     }
 
     /// The first that allows: with it, nobody may who is not allowed to.
@@ -176,6 +183,12 @@ impl SecretRule {
             (Some(true), true) => Naming::Here,
         }
     }
+}
+
+/// The programs whose digest these rules ask for.
+pub(super) fn hashed<'a>(rules: impl Iterator<Item = &'a Rule>) -> Vec<PathBuf> {
+    let programs: BTreeSet<&PathBuf> = rules.flat_map(|rule| rule.who.hashed()).collect();
+    programs.into_iter().cloned().collect()
 }
 
 /// What a list has led to: the rule that decides, or none. A rule that may or may not fit is taken

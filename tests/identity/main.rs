@@ -6,6 +6,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod digests;
 mod foreign;
 mod groups;
 mod handed;

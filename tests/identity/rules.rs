@@ -12,14 +12,14 @@ fn config(access: &str) -> String {
 }
 
 /// A process that reads what it has open once more whenever it is told to.
-struct Keeper {
+pub(crate) struct Keeper {
     child: Child,
     tell: ChildStdin,
     said: BufReader<ChildStdout>,
 }
 
 impl Keeper {
-    fn of(daemon: &Daemon, how: &str, uid: u32) -> Self {
+    pub(crate) fn of(daemon: &Daemon, how: &str, uid: u32) -> Self {
         let mut command = Command::new(placed(daemon.folder(), "reader"));
         command.args([how, daemon.path("f").to_str().unwrap()]).uid(uid).gid(uid);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
@@ -35,7 +35,7 @@ impl Keeper {
         line.trim_end().to_owned()
     }
 
-    fn again(&mut self) -> String {
+    pub(crate) fn again(&mut self) -> String {
         self.tell.write_all(b"again\n").unwrap();
         self.hear()
     }

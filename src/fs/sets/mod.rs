@@ -132,7 +132,7 @@ impl SecretFs {
 
     /// The set as it is now.
     async fn newest_moment(&self, job: &Job, set: &SetId) -> Result<Arc<Moment>, Error> {
-        let (grant, keys) = self.references(job, set);
+        let (grant, keys) = self.references(job, set).await;
         let newest = self.sets.newest(set);
         let mut newest = newest.lock().await;
         if let Some(moment) = newest.upgrade()
@@ -147,7 +147,7 @@ impl SecretFs {
     }
 
     /// All that the files of a set refer to, as far as the caller may read them.
-    fn references(&self, job: &Job, set: &SetId) -> (Grant, Vec<SecretKey>) {
+    async fn references(&self, job: &Job, set: &SetId) -> (Grant, Vec<SecretKey>) {
         let name = match set {
             SetId::Of(key) => return (job.grant.clone(), vec![key.clone()]),
             SetId::Named(name) => name,
@@ -158,7 +158,7 @@ impl SecretFs {
             let loaded = file.source.ready().unwrap_or_else(|| unhurried(|| file.source.load()));
             // What is wrong with a template is told to who opens its file.
             let Ok(template) = &loaded.template else { continue };
-            if let Ok(own) = job.judge(file, template) {
+            if let Ok(own) = job.judge(file, template).await {
                 grant = grant.and(&own);
                 keys.extend(template.keys().iter().cloned());
             }

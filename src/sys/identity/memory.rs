@@ -3,16 +3,18 @@
 //! its credentials and its control group are the same, and its program is. Whoever could be taken
 //! for what it was so short a time ago, could have opened the file then.
 
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use super::exe::Program;
+use super::pidfd::Pidfd;
 use super::{Credentials, Sight, threads};
-use crate::caller::{Caller, Exe, Facts, Identity, Level};
+use crate::caller::{Caller, Exe, Facts, Identity, Inquiry, Level};
 
 struct Known {
     at: Instant,
     facts: Facts,
+    pidfd: Arc<Pidfd>,
     credentials: Credentials,
     identity: Identity,
 }
@@ -22,27 +24,32 @@ const PLACES: usize = 64;
 static KNOWN: [Mutex<Option<Known>>; PLACES] = [const { Mutex::new(None) }; PLACES];
 
 /// For facts that are dear to find out; the others are asked for.
-pub(super) fn keep(identity: &Identity, facts: Facts, credentials: &Credentials) {
+pub(super) fn keep(identity: &Identity, facts: Facts, pidfd: &Arc<Pidfd>, credentials: &Credentials) {
     if facts == Facts::CREDENTIALS || identity.level < Level::L3 {
         return;
     }
     let facts = facts | Facts::CREDENTIALS;
-    let (at, credentials) = (Instant::now(), credentials.clone());
-    *place(identity.caller.pid) = Some(Known { at, facts, credentials, identity: identity.clone() });
+    let (at, pidfd, credentials) = (Instant::now(), pidfd.clone(), credentials.clone());
+    *place(identity.caller.pid) = Some(Known { at, facts, pidfd, credentials, identity: identity.clone() });
 }
 
-pub(super) fn recall(sight: &Sight, caller: &Caller, facts: Facts) -> Option<Identity> {
+/// No more than is wanted, so that who compares it with what it finds out anew finds the same.
+pub(super) fn recall(sight: &Sight, caller: &Caller, wanted: &Inquiry<'_>) -> Option<Identity> {
     if sight.level < Level::L3 {
         return None;
     }
     let is_it = |known: &mut Known| known.identity.caller == *caller;
     let known = place(caller.pid).take_if(is_it)?;
-    let (_, info) = threads::ask(caller.pid)?;
+    let (pidfd, info) = threads::ask(caller.pid)?;
+    let exe = known.identity.exe.as_ref();
+    let has_digest = exe.is_none_or(|exe| exe.sha256.is_some() || !wanted.hashes(&exe.path));
     let stands = known.at.elapsed() < MOMENT
-        && known.facts.has(facts)
+        && known.facts.has(wanted.facts)
+        && has_digest
+        && Arc::ptr_eq(&pidfd, &known.pidfd)
         && known.credentials == Credentials::from(info)
-        && (!facts.has(Facts::EXE) || known.identity.exe.as_ref().is_none_or(|exe| runs(caller.pid, exe)));
-    stands.then_some(known.identity)
+        && (!wanted.facts.has(Facts::EXE) || exe.is_none_or(|exe| runs(caller.pid, exe)));
+    stands.then(|| known.identity.restricted_to(wanted))
 }
 
 pub(super) fn forget(thread: u32) {

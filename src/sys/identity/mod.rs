@@ -3,6 +3,7 @@
 //! one request to the next. Uses the words and `/proc`; never waits, but for a digest.
 
 mod cgroup;
+mod crowds;
 mod digest;
 mod exe;
 mod memory;
@@ -13,33 +14,43 @@ mod stat;
 mod status;
 mod threads;
 
+use std::fs::File;
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::sync::Arc;
 
-use crate::caller::{Caller, Exe, Fact, Facts, Identity, Level, Namespace, ProcessId, Refusal};
+use crate::caller::{Caller, Fact, Facts, Identity, Inquiry, Level, Namespace, ProcessId, Refusal, UserUnit};
 use exe::Program;
 use pidfd::Pidfd;
 pub use sight::{Sight, sight};
 use stat::Stat;
 use status::Status;
 
-/// Finds out these facts. May read a program for its digest: not from a thread that serves.
-pub fn gather(caller: &Caller, facts: Facts) -> Result<Identity, Refusal> {
-    let digest = |program: &Program| Some(digest::of(&program.file, &program.stat));
-    gather_with(sight(), caller, facts, &digest)
-        .map(|it| it.expect("a digest is computed where it is not known"))
+/// Finds this out. May read a program for its digest, or long lists: not from a thread that serves.
+pub fn gather<'a>(caller: &Caller, wanted: impl Into<Inquiry<'a>>) -> Result<Identity, Refusal> {
+    let gathered = gather_with(sight(), caller, &wanted.into(), Pace::Patient);
+    gathered.map(|it| it.expect("who is patient is told"))
 }
 
 /// The same, if it can be had without waiting.
-pub fn gather_at_once(caller: &Caller, facts: Facts) -> Result<Option<Identity>, Refusal> {
-    gather_with(sight(), caller, facts, &|program| digest::known(&program.stat))
+pub fn gather_at_once<'a>(
+    caller: &Caller,
+    wanted: impl Into<Inquiry<'a>>,
+) -> Result<Option<Identity>, Refusal> {
+    gather_with(sight(), caller, &wanted.into(), Pace::AtOnce)
 }
 
-/// Whether the caller is still what it was: for who has let time pass.
-pub fn still(identity: &Identity, facts: Facts) -> Result<(), Refusal> {
+/// Whether the caller is still what it was: for who has let time pass, and may wait.
+pub fn still<'a>(identity: &Identity, wanted: impl Into<Inquiry<'a>>) -> Result<(), Refusal> {
     memory::forget(identity.caller.pid);
-    let now = gather(&identity.caller, facts)?;
+    let now = gather(&identity.caller, wanted)?;
     if now == *identity { Ok(()) } else { Err(Refusal::Changed) }
+}
+
+/// Of a program on this machine, as rules with `sha256` see it. `None`: it can have none. Reads it.
+pub fn digest_of(program: &Path) -> Option<[u8; 32]> {
+    let file = File::open(program).ok()?.into();
+    digest::of(&file, &Stat::of(file.as_fd()).ok()?)
 }
 
 /// How well this kernel lets us tell processes apart.
@@ -57,25 +68,34 @@ pub fn unit_of(groups: &str) -> Option<String> {
 
 const OF_CGROUP: Facts = Facts::CGROUP.and(Facts::UNIT).and(Facts::USER_UNIT).and(Facts::CONTAINER);
 
+#[derive(Clone, Copy, PartialEq)]
+enum Pace {
+    AtOnce,
+    Patient,
+}
+
+/// `None`: it would have to be waited for.
 fn gather_with(
     sight: &Sight,
     caller: &Caller,
-    facts: Facts,
-    digest: &dyn Fn(&Program) -> Option<Option<digest::Sum>>,
+    wanted: &Inquiry<'_>,
+    pace: Pace,
 ) -> Result<Option<Identity>, Refusal> {
     if caller.pid == 0 {
         return Err(Refusal::ForeignPidNamespace);
     }
+    let facts = wanted.facts;
     let unknown = Identity { level: sight.level, ..Identity::of(*caller) };
     if facts == Facts::NONE {
         return Ok(Some(unknown));
     }
-    if let Some(identity) = memory::recall(sight, caller, facts) {
+    if let Some(identity) = memory::recall(sight, caller, wanted) {
         return Ok(Some(identity));
     }
-    let held = Held::new(sight, caller, facts);
+    let Some(held) = Held::new(sight, caller, facts, pace) else { return Ok(None) };
     held.check(caller)?;
     let cgroup = if facts.touches(OF_CGROUP) && sight.has_proc { held.cgroup() } else { None };
+    let wants_namespace = facts.touches(Facts::EXE | Facts::USER_UNIT) && sight.has_proc;
     let mut identity = Identity {
         process: if facts.has(Facts::PROCESS) && sight.has_proc { held.process() } else { None },
         pidfd: if facts.has(Facts::PROCESS) { held.number() } else { None },
@@ -84,20 +104,28 @@ fn gather_with(
         unit: known(&cgroup, cgroup::unit),
         user_unit: known(&cgroup, cgroup::user_unit),
         container: known(&cgroup, cgroup::container),
+        userns: if wants_namespace { held.user_namespace() } else { Namespace::Unknown },
         traced: held.status.as_ref().is_some_and(|status| status.is_traced),
         cgroup,
         ..unknown
     };
-    if facts.has(Facts::EXE) && sight.has_proc {
-        identity.userns = held.user_namespace();
-        let Some(exe) = held.exe(facts, digest) else { return Ok(None) };
-        // Who cannot be asked whether it is traced, may be.
-        identity.exe = exe.filter(|_| held.status.is_some());
+    if !is_in_its_own(&identity) {
+        identity.user_unit = Fact::Unknown;
     }
-    if let Some(credentials) = &held.credentials {
-        memory::keep(&identity, facts, credentials);
+    if facts.has(Facts::EXE) && sight.has_proc && !held.add_exe(&mut identity, wanted, pace) {
+        return Ok(None);
+    }
+    let identity = identity.restricted_to(wanted);
+    if let (Some(pidfd), Some(credentials)) = (&held.pidfd, &held.credentials) {
+        memory::keep(&identity, facts, pidfd, credentials);
     }
     Ok(Some(identity))
+}
+
+/// Whether its unit is of its own user's manager, and it is one that we know by that name.
+fn is_in_its_own(identity: &Identity) -> bool {
+    let is_own = |unit: &UserUnit| unit.uid == identity.caller.uid && identity.userns == Namespace::Own;
+    identity.user_unit.known().is_none_or(is_own)
 }
 
 fn known<T>(cgroup: &Option<String>, part: impl Fn(&str) -> Fact<T>) -> Fact<T> {
@@ -124,7 +152,8 @@ struct Credentials {
 }
 
 impl<'a> Held<'a> {
-    fn new(sight: &'a Sight, caller: &Caller, facts: Facts) -> Self {
+    /// `None`: it would have to be waited for.
+    fn new(sight: &'a Sight, caller: &Caller, facts: Facts, pace: Pace) -> Option<Self> {
         let thread = caller.pid;
         let (pidfd, info) = match sight.level {
             Level::L1 => (None, None),
@@ -132,9 +161,20 @@ impl<'a> Held<'a> {
             Level::L3 => threads::ask(thread).unzip(),
         };
         let wants_status = info.is_none() || facts.touches(Facts::GROUPS | Facts::EXE);
-        let status = if wants_status && sight.has_proc { Status::of(thread) } else { None };
+        let status = match pace {
+            _ if !wants_status || !sight.has_proc => None,
+            Pace::Patient => Status::of(thread),
+            Pace::AtOnce if crowds::has(caller.uid) => return None,
+            Pace::AtOnce => match Status::at_once(thread) {
+                Some(None) => {
+                    crowds::add(caller.uid);
+                    return None;
+                }
+                status => status.flatten(),
+            },
+        };
         let credentials = info.map(Credentials::from).or_else(|| status.as_ref().map(Credentials::from));
-        Self { sight, thread, pidfd, credentials, status }
+        Some(Self { sight, thread, pidfd, credentials, status })
     }
 
     /// That the request is the thread's own. Where `/proc` hides the thread from us and the kernel
@@ -187,18 +227,21 @@ impl<'a> Held<'a> {
         }
     }
 
-    /// `None`: its digest would have to be waited for.
-    fn exe(
-        &self,
-        facts: Facts,
-        digest: &dyn Fn(&Program) -> Option<Option<digest::Sum>>,
-    ) -> Option<Option<Exe>> {
-        let Some(program) = Program::of(self.thread) else { return Some(None) };
-        let mut exe = program.exe();
-        if facts.has(Facts::DIGEST) && exe.is_fit {
-            exe.sha256 = digest(&program)?;
+    /// No: its digest would have to be waited for.
+    fn add_exe(&self, identity: &mut Identity, wanted: &Inquiry<'_>, pace: Pace) -> bool {
+        // Who cannot be asked whether it is traced, may be.
+        let Some(program) = Program::of(self.thread).filter(|_| self.status.is_some()) else { return true };
+        identity.exe = Some(program.exe());
+        if !identity.true_exe().is_some_and(|exe| wanted.hashes(&exe.path)) {
+            return true;
         }
-        Some(Some(exe))
+        let sum = match (digest::known(&program.stat), pace) {
+            (Some(sum), _) => sum,
+            (None, Pace::AtOnce) => return false,
+            (None, Pace::Patient) => digest::of(&program.file, &program.stat),
+        };
+        identity.exe.iter_mut().for_each(|exe| exe.sha256 = sum);
+        true
     }
 
     /// Its path, if the kernel's number for the group says the same.

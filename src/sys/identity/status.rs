@@ -13,9 +13,20 @@ pub(super) struct Status {
     pub is_of_kernel: bool,
 }
 
+/// Of who is in fewer than a thousand groups.
+const USUAL: usize = 8 << 10;
+
 impl Status {
     pub(super) fn of(thread: u32) -> Option<Self> {
         Self::parse(&proc::read(thread, "status")?)
+    }
+
+    /// `Some(None)`: it takes its time, as the thread is in that many groups.
+    pub(super) fn at_once(thread: u32) -> Option<Option<Self>> {
+        match proc::read_up_to(thread, "status", USUAL)? {
+            Some(text) => Self::parse(&text).map(Some),
+            None => Some(None),
+        }
     }
 
     /// In one pass: it has many lines, and is read at each open.

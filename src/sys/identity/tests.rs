@@ -1,5 +1,7 @@
 //! What is found out of processes that are there, at each level.
 
+use std::path::PathBuf;
+
 use super::*;
 
 const ALL: Facts = OF_CGROUP.and(Facts::PROCESS).and(Facts::GROUPS).and(Facts::DIGEST);
@@ -9,16 +11,21 @@ fn own_thread() -> Caller {
     Caller { uid: nix::unistd::geteuid().as_raw(), gid: nix::unistd::getegid().as_raw(), pid }
 }
 
+fn with_digest_of(programs: &[PathBuf], facts: Facts) -> Inquiry<'_> {
+    Inquiry { facts, hashed: [programs, &[]] }
+}
+
 /// As an older kernel would let us see it.
 fn gathered(level: Level, caller: &Caller, facts: Facts) -> Result<Identity, Refusal> {
     let sight = Sight { level, ..Sight::find() };
-    let digest = |program: &Program| Some(digest::of(&program.file, &program.stat));
-    gather_with(&sight, caller, facts, &digest).map(Option::unwrap)
+    let own = [std::env::current_exe().unwrap()];
+    gather_with(&sight, caller, &with_digest_of(&own, facts), Pace::Patient).map(Option::unwrap)
 }
 
 #[test]
 fn all_levels_say_the_same_of_this_process() {
-    let best = gather(&own_thread(), ALL).unwrap();
+    let own = [std::env::current_exe().unwrap()];
+    let best = gather(&own_thread(), with_digest_of(&own, ALL)).unwrap();
     for level in [Level::L1, Level::L2, Level::L3] {
         let it = gathered(level, &own_thread(), ALL).unwrap();
         assert_eq!(it.pidfd.is_some(), level > Level::L1, "{level}");
@@ -54,7 +61,7 @@ fn only_what_is_wanted_is_found_out() {
     let unknown = Identity { level: level(), ..Identity::of(own_thread()) };
     assert_eq!(gather(&own_thread(), Facts::NONE).unwrap(), unknown);
     let it = gather(&own_thread(), Facts::UNIT).unwrap();
-    assert!(it.cgroup.is_some() && it.exe.is_none() && it.process.is_none());
+    assert!(it.unit != Fact::Unknown && it.cgroup.is_none() && it.exe.is_none() && it.process.is_none());
     let it = gather(&own_thread(), Facts::EXE).unwrap();
     assert!(it.exe.is_some_and(|exe| exe.sha256.is_none()) && it.cgroup.is_none());
 }
@@ -88,43 +95,107 @@ fn who_changes_is_not_still_the_same() {
 }
 
 #[test]
-fn a_digest_is_waited_for_once() {
+fn a_digest_is_waited_for_once_and_of_no_program_that_nobody_names() {
     let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
     let caller = Caller { pid: child.id(), ..own_thread() };
-    let running = |_: &()| Program::of(child.id()).is_some_and(|it| it.exe().path.ends_with("sleep"));
-    while !running(&()) {
-        std::thread::yield_now();
-    }
-    let first = gather_at_once(&caller, Facts::DIGEST).unwrap();
-    let sum = gather(&caller, Facts::DIGEST).unwrap().exe.unwrap().sha256;
-    let then = gather_at_once(&caller, Facts::DIGEST).unwrap();
+    let path = || Program::of(child.id()).map(|it| it.exe().path).filter(|it| it.ends_with("sleep"));
+    let path = [std::iter::from_fn(|| Some(path())).flatten().next().unwrap()];
+    let state = Program::of(child.id()).unwrap().stat;
+    let sum_of = |it: Option<Identity>| it.unwrap().exe.unwrap().sha256;
+    let unnamed = sum_of(gather(&caller, with_digest_of(&["/bin/other".into()], Facts::DIGEST)).ok());
+    let is_untouched = digest::known(&state).is_none();
+    let wanted = with_digest_of(&path, Facts::DIGEST);
+    let first = gather_at_once(&caller, wanted).unwrap();
+    let sum = sum_of(gather(&caller, wanted).ok());
+    let then = sum_of(gather_at_once(&caller, wanted).unwrap());
     child.kill().unwrap();
     child.wait().unwrap();
+    assert!(unnamed.is_none() && is_untouched);
     assert!(first.is_none() && sum.is_some());
-    assert_eq!(then.unwrap().exe.unwrap().sha256, sum);
+    assert_eq!(then, sum);
+    assert_eq!(digest_of(&path[0]), sum);
+}
+
+/// Its own user: what is found out of it is remembered.
+#[test]
+fn who_is_in_thousands_of_groups_is_not_asked_at_once() {
+    let in_groups = |count: u32, uid: u32| {
+        let asked = move || {
+            let groups: Vec<u32> = (100_000..100_000 + count).collect();
+            // SAFETY: the list is as long as is said; all change this thread alone, which ends soon.
+            let outcome = unsafe {
+                libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr())
+                    + libc::syscall(libc::SYS_setfsuid, uid).min(0)
+            };
+            assert_eq!(outcome, 0);
+            let caller = Caller { uid, ..own_thread() };
+            let known = |it: Option<Identity>| it.and_then(|it| it.groups).map(|groups| groups.len());
+            let at_once = known(gather_at_once(&caller, Facts::GROUPS).unwrap());
+            (
+                at_once,
+                known(gather(&caller, Facts::GROUPS).ok()),
+                gather_at_once(&caller, Facts::UNIT).unwrap().is_some(),
+            )
+        };
+        std::thread::spawn(asked).join().unwrap()
+    };
+    assert_eq!(in_groups(300, 4_712), (Some(300), Some(300), true), "the control");
+    assert_eq!(in_groups(5_000, 4_712), (None, Some(5_000), true));
+    assert_eq!(in_groups(300, 4_712), (None, Some(300), true), "for a while");
+    assert_eq!(in_groups(300, 4_713), (Some(300), Some(300), true), "nobody else is");
 }
 
 #[test]
 fn an_open_after_its_lookup_need_not_find_out_again_but_anything_else_must() {
+    let caller = own_thread();
     let seen = |identity: &Identity| identity.real_uid;
-    let lookup = gather(&own_thread(), ALL).unwrap();
+    let lookup = gather(&caller, ALL).unwrap();
+    let all_anew = || seen(&gather(&caller, ALL).unwrap());
+    let (pidfd, credentials) = held(&caller);
     // What nobody could find out twice tells where it comes from.
-    memory::keep(&Identity { real_uid: Some(4_711), ..lookup.clone() }, ALL, &held(&own_thread()));
-    let open = gather(&own_thread(), Facts::UNIT | Facts::CREDENTIALS).unwrap();
+    let marked = Identity { real_uid: Some(4_711), ..lookup.clone() };
+    let keep = |facts| memory::keep(&marked, facts, &pidfd, &credentials);
+    keep(ALL);
+    let open = gather(&caller, Facts::UNIT | Facts::CREDENTIALS).unwrap();
     assert_eq!(seen(&open), Some(4_711), "the control");
-    assert_eq!(gather(&own_thread(), ALL).unwrap(), lookup, "once");
-    memory::keep(&Identity { real_uid: Some(4_711), ..lookup.clone() }, Facts::UNIT, &held(&own_thread()));
-    assert_eq!(seen(&gather(&own_thread(), ALL).unwrap()), lookup.real_uid, "more than was known");
-    let moved = Credentials { cgroup: Some(u64::MAX), ..held(&own_thread()) };
-    memory::keep(&Identity { real_uid: Some(4_711), ..lookup.clone() }, ALL, &moved);
-    assert_eq!(seen(&gather(&own_thread(), ALL).unwrap()), lookup.real_uid, "in another control group");
-    memory::keep(&Identity { real_uid: Some(4_711), ..lookup.clone() }, ALL, &held(&own_thread()));
+    assert_eq!(gather(&caller, ALL).unwrap(), lookup, "once");
+    keep(Facts::UNIT);
+    assert_eq!(all_anew(), lookup.real_uid, "more than was known");
+    let moved = Credentials { cgroup: Some(u64::MAX), ..credentials.clone() };
+    memory::keep(&marked, ALL, &pidfd, &moved);
+    assert_eq!(all_anew(), lookup.real_uid, "in another control group");
+    memory::keep(&marked, ALL, &Arc::new(Pidfd::of(caller.pid).unwrap()), &credentials);
+    assert_eq!(all_anew(), lookup.real_uid, "of a thread that was there before");
+    keep(ALL);
     std::thread::sleep(std::time::Duration::from_millis(20));
-    assert_eq!(seen(&gather(&own_thread(), ALL).unwrap()), lookup.real_uid, "a moment later");
-    memory::keep(&Identity { real_uid: Some(4_711), ..lookup.clone() }, ALL, &held(&own_thread()));
+    assert_eq!(all_anew(), lookup.real_uid, "a moment later");
+    keep(ALL);
     assert_eq!(still(&lookup, ALL), Ok(()), "who asks whether it is still so, asks the kernel");
 }
 
-fn held(caller: &Caller) -> Credentials {
-    Held::new(sight(), caller, Facts::CREDENTIALS).credentials.unwrap()
+/// Else who asks twice, and the second time for less, would be told that the caller has changed.
+#[test]
+fn what_is_known_from_before_is_no_more_than_is_asked_for() {
+    let few = Facts::UNIT | Facts::CREDENTIALS;
+    gather(&own_thread(), ALL).unwrap();
+    let recalled = gather(&own_thread(), few).unwrap();
+    assert_eq!((recalled.exe.is_some(), recalled.process.is_some()), (false, false));
+    assert_eq!(still(&recalled, few), Ok(()));
+}
+
+#[test]
+fn a_user_s_unit_is_only_his_own() {
+    let of = |uid, userns| Identity {
+        user_unit: Fact::Is(UserUnit { uid, name: "app.service".to_owned() }),
+        userns,
+        ..Identity::of(Caller { uid: 7, gid: 7, pid: 7 })
+    };
+    assert!(is_in_its_own(&of(7, Namespace::Own)));
+    assert!(!is_in_its_own(&of(8, Namespace::Own)), "a setuid program in another's manager");
+    assert!(!is_in_its_own(&of(7, Namespace::Foreign)) && !is_in_its_own(&of(7, Namespace::Unknown)));
+}
+
+fn held(caller: &Caller) -> (Arc<Pidfd>, Credentials) {
+    let held = Held::new(sight(), caller, Facts::CREDENTIALS, Pace::Patient).unwrap();
+    (held.pidfd.clone().unwrap(), held.credentials.clone().unwrap())
 }
