@@ -1,6 +1,7 @@
 //! The figures we hold ourselves to, side by side in one run: `benches/run [NAME]…`.
 //! Absolute times mean nothing on another machine; what stands beside them does.
 
+mod audit;
 #[path = "../../tests/common/mod.rs"]
 mod common;
 mod exec;
@@ -25,9 +26,10 @@ struct Figure {
     is_long: bool,
 }
 
-const FIGURES: [Figure; 11] = [
+const FIGURES: [Figure; 12] = [
     Figure { name: "reads", fill_in: reads::warm, is_long: false },
     Figure { name: "identity", fill_in: identity::identity, is_long: false },
+    Figure { name: "audit", fill_in: audit::audit, is_long: false },
     Figure { name: "cold", fill_in: reads::cold, is_long: false },
     Figure { name: "exec", fill_in: exec::exec, is_long: false },
     Figure { name: "scale", fill_in: scale::scale, is_long: false },

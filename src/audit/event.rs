@@ -41,6 +41,9 @@ pub struct Event {
     /// From the request to this line.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub micros: Option<u64>,
+    /// Where the key came from with which the store was opened for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub opened: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
     #[serde(flatten)]
@@ -69,6 +72,12 @@ pub enum Kind {
     Key,
     /// A namespace was made or removed.
     Namespace,
+    /// A store was made, copied, or moved as a whole.
+    Init,
+    Backup,
+    Restore,
+    Repair,
+    Migrate,
     Start,
     Stop,
     Policy,
@@ -160,6 +169,10 @@ impl Event {
     pub fn outcome(self, outcome: &str, since: Instant) -> Self {
         let micros = u64::try_from(since.elapsed().as_micros()).ok();
         Self { outcome: Some(outcome.to_owned()), micros, ..self }
+    }
+
+    pub fn opened(self, opened: Option<&str>) -> Self {
+        Self { opened: opened.map(str::to_owned), ..self }
     }
 
     pub fn detail(self, detail: impl Into<String>) -> Self {

@@ -72,9 +72,15 @@ impl LogFile {
         Ok(Self { id: id(&meta), file })
     }
 
-    /// Whether the path still leads to it.
-    pub(super) fn is_at(&self, path: &Path) -> bool {
-        path.symlink_metadata().is_ok_and(|meta| id(&meta) == self.id)
+    /// Whether the path still leads to it, and nobody else can write to it.
+    pub(super) fn is_at(&self, path: &Path) -> Result<bool, AuditError> {
+        match path.symlink_metadata() {
+            Ok(meta) if id(&meta) == self.id => match unfit(&meta) {
+                Some(what) => Err(AuditError::Unfit { path: path.to_owned(), what }),
+                None => Ok(true),
+            },
+            _ => Ok(false),
+        }
     }
 
     /// From here on no other process of ours writes to it, until [`Self::unlock`].

@@ -74,7 +74,7 @@ impl Log {
             };
             open.lock(&self.path)?;
             // Another process may just have begun a new file.
-            if open.is_at(&self.path) {
+            if open.is_at(&self.path)? {
                 self.open = Some(open);
                 return Ok(());
             }

@@ -50,6 +50,8 @@ const CHECKPOINT: Duration = Duration::from_secs(60);
 pub struct Audit {
     config: AuditConfig,
     seed: Seed,
+    /// Where the key of the store came from.
+    opened: Option<String>,
     queue: Arc<Queue>,
     /// Guards what is written to; held for one write.
     sinks: Mutex<Sinks>,
@@ -89,12 +91,22 @@ impl Audit {
         let journal = config.is_to_journald().then(Journal::new).and_then(Result::ok);
         let sinks = Mutex::new(Sinks { log: None, journal, missed: 0, refused: 0, clock });
         let (queue, is_dirty, trouble) = Default::default();
-        Self { config, seed, queue, sinks, is_dirty, trouble }
+        Self { config, seed, opened: None, queue, sinks, is_dirty, trouble }
     }
 
     /// The same keys, as another config says.
     pub fn under(&self, config: AuditConfig) -> Self {
-        Self::new(config, self.seed.clone())
+        Self::new(config, self.seed.clone()).opened_by(self.opened.clone())
+    }
+
+    /// Over a store whose key came from there.
+    pub fn opened_by(mut self, opened: Option<String>) -> Self {
+        self.opened = opened;
+        self
+    }
+
+    pub fn opened(&self) -> Option<&str> {
+        self.opened.as_deref()
     }
 
     /// Whether anything is written down at all.

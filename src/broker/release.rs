@@ -41,7 +41,8 @@ impl Broker {
 
     /// What the daemon does itself. That goes on even if it cannot be written down.
     pub fn note(&self, kind: Kind, detail: impl Into<String>) {
-        if let Err(error) = self.audit.record(&Event::new(kind, Who::ourselves()).detail(detail)) {
+        let own = Event::new(kind, Who::ourselves()).opened(self.audit.opened());
+        if let Err(error) = self.audit.record(&own.detail(detail)) {
             tracing::error!(%error, "audit_blocked: nobody gets anything until it can be written down");
         }
     }
@@ -126,6 +127,6 @@ impl<'a> Asked<'a> {
         let who = identity::gather(self.caller, self.broker.audit.facts());
         let who = who.unwrap_or_else(|_| Identity::of(*self.caller));
         let access = Access { door: self.door, action: Action::Read, file: None, keys: self.keys };
-        self.broker.event(&who, &access, verdict, rule)
+        self.broker.event(&who, &access, verdict, rule).opened(self.broker.audit.opened())
     }
 }

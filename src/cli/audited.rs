@@ -1,7 +1,9 @@
 //! What commands do to a store is written down, with who did it, before it is there. May use every
 //! layer.
 
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::report::Failure;
 use super::session;
@@ -9,6 +11,7 @@ use crate::audit::{Audit, AuditError, Event, Kind, Named, Seed, Who};
 use crate::caller::Identity;
 use crate::config::AuditConfig;
 use crate::daemon::assemble::STORE;
+use crate::policy::Door;
 use crate::secret::{Namespace, SecretBytes};
 use crate::store::{Deed, Store, StoreError, What, Witness};
 use crate::sys::identity;
@@ -25,7 +28,42 @@ pub fn watched(store: Store, config: &AuditConfig) -> Result<Store, StoreError> 
 /// The log that is sealed with a key of this store.
 pub fn of(store: &Store, config: &AuditConfig) -> Result<Audit, StoreError> {
     let seed = store.audit_seed()?;
-    Ok(Audit::new(config.clone(), Seed::from(move || Some(SecretBytes::copy_of(seed.expose())))))
+    let seed = Seed::from(move || Some(SecretBytes::copy_of(seed.expose())));
+    Ok(Audit::new(config.clone(), seed).opened_by(store.key_source().map(str::to_owned)))
+}
+
+/// A secret's values are about to be used by a command: to be shown, or as it says.
+pub fn used(
+    store: &Store,
+    config: &AuditConfig,
+    namespace: &Namespace,
+    secret: Named,
+    since: Instant,
+    detail: Option<&str>,
+) -> Result<(), Failure> {
+    if !config.is_on() {
+        return Ok(());
+    }
+    let audit = of(store, config)?;
+    let event = Event::new(Kind::Read, ourselves(&audit)).opened(audit.opened()).outcome("ok", since);
+    let door = Some(Door::Command.name().to_owned());
+    let (namespace, detail) = (Some(namespace.to_string()), detail.map(str::to_owned));
+    record(&audit, Event { secrets: vec![secret], door, namespace, detail, ..event })
+}
+
+/// Something is done with a store as a whole. If it cannot be written down, it is not to be done.
+pub fn whole(store: &Store, config: &AuditConfig, kind: Kind, detail: &str) -> Result<(), Failure> {
+    if !config.is_on() {
+        return Ok(());
+    }
+    let audit = of(store, config)?;
+    let event = Event::new(kind, ourselves(&audit)).opened(audit.opened()).detail(detail);
+    record(&audit, Event { outcome: Some("ok".to_owned()), ..event })
+}
+
+/// The same, with what it is about by its whole path.
+pub fn whole_at(store: &Store, config: &AuditConfig, kind: Kind, at: &Path) -> Result<(), Failure> {
+    whole(store, config, kind, &std::path::absolute(at).unwrap_or(at.to_owned()).to_string_lossy())
 }
 
 /// Something is about to be shown to who called us.
@@ -58,7 +96,7 @@ impl Scribe {
             namespace: Some(namespace.to_string()),
             secrets: deeds.iter().filter_map(|it| Some(named(it.name.as_ref()?, it.version))).collect(),
             outcome: Some("ok".to_owned()),
-            ..Event::new(kind(deeds[0].what), who.clone())
+            ..Event::new(kind(deeds[0].what), who.clone()).opened(self.audit.opened())
         };
         kinds.map(event).collect()
     }

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use super::init::backends;
 use super::progress::Progress;
 use super::report::{Failure, warn};
-use super::{Common, config, exit, open, output, store};
+use super::{Common, audited, config, exit, open, output, store};
+use crate::audit::Kind;
+use crate::config::Config;
 use crate::store::{Access, BackendKind, Restored, Store, StoreError};
 
 #[derive(clap::Args)]
@@ -27,7 +29,7 @@ pub struct RestoreArgs {
 }
 
 pub fn back_up(args: &BackupArgs, common: &Common) -> Result<u8, Failure> {
-    let config = config::load(common)?.store;
+    let Config { store: config, audit, .. } = config::load(common)?;
     let store = open::open_store(common, &config, Access::Read)?;
     if std::path::absolute(&args.file).is_ok_and(|file| file.starts_with(store.dir())) {
         let problem = format!("{} lies inside the store, and would be lost with it", args.file.display());
@@ -37,6 +39,7 @@ pub fn back_up(args: &BackupArgs, common: &Common) -> Result<u8, Failure> {
         let problem = format!("there is no folder {}", folder.display());
         return Err(Failure::new(exit::NO_INPUT, problem).hint("make it, or name a file elsewhere"));
     }
+    audited::whole_at(&store, &audit, Kind::Backup, &args.file)?;
     let count = store.describe_namespaces()?.iter().map(|it| it.secrets).sum::<u64>();
     let progress = Progress::of(count as usize, "backing up", common);
     let found = store.back_up(&args.file, &mut |count| (0..count).for_each(|_| progress.step()))?;
@@ -64,7 +67,7 @@ pub fn restore(args: &RestoreArgs, common: &Common) -> Result<u8, Failure> {
         let problem = format!("there is no file {}", args.file.display());
         return Err(Failure::new(exit::NO_INPUT, problem));
     }
-    let config = config::load(common)?.store;
+    let Config { store: config, audit, .. } = config::load(common)?;
     let dir = args.to.clone().unwrap_or_else(|| open::store_path(common, &config));
     let sources = open::key_sources(common, &config);
     let restored = match Store::restore(&args.file, &dir, args.backend, &sources) {
@@ -76,6 +79,10 @@ pub fn restore(args: &RestoreArgs, common: &Common) -> Result<u8, Failure> {
         outcome => outcome?,
     };
     let Restored { id, backend, found } = restored;
+    if audit.is_on() {
+        // Not before: the log is sealed with a key of this store. A passphrase is asked for once more.
+        audited::whole_at(&Store::open(&dir, Access::Read, &sources)?, &audit, Kind::Restore, &args.file)?;
+    }
     let dir = shown(&dir);
     if common.json {
         let (namespaces, secrets, versions) = (found.namespaces, found.secrets, found.versions);

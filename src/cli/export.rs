@@ -8,7 +8,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::report::Failure;
-use super::{Common, exit, open, output};
+use super::{Common, audited, config, exit, open, output};
+use crate::audit::Kind;
 use crate::secret::SecretType;
 use crate::store::{Access, SecretInfo};
 
@@ -58,6 +59,8 @@ pub struct Entry {
 pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
     let (store, namespace) = open::here(common, Access::Read)?;
     open::check_namespace(&store, &namespace)?;
+    let what = format!("a manifest of namespace {namespace}");
+    audited::whole(&store, &config::load(common)?.audit, Kind::Export, &what)?;
     let all = store.list(&namespace)?;
     let count = all.len();
     let secrets = all.into_iter().map(|info| (info.name.clone(), Entry::from(info))).collect();

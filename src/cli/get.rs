@@ -6,9 +6,7 @@ use serde::Serialize;
 
 use super::report::{Failure, note};
 use super::{Common, audited, config, exit, named, open, output, session};
-use crate::audit::{Event, Kind};
 use crate::clock::{Clock, SystemClock};
-use crate::policy::Door;
 use crate::secret::{Absent, FieldName, SecretBytes};
 use crate::store::{Access, SecretInfo};
 
@@ -36,15 +34,8 @@ pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
         _ => return Err(several(&named.info.name, found.fields.keys())),
     };
     let value = found.fields.get(&field).ok_or_else(|| named::no_field(&named.info, field.as_str()))?;
-    let config = config::load(common)?.audit;
-    if config.is_on() {
-        let audit = audited::of(&store, &config)?;
-        let event = Event::new(Kind::Read, audited::ourselves(&audit)).outcome("ok", since);
-        let secrets = vec![audited::named(&named.info.name, Some(found.version))];
-        let door = Some(Door::Command.name().to_owned());
-        let namespace = Some(namespace.to_string());
-        audited::record(&audit, Event { secrets, door, namespace, ..event })?;
-    }
+    let secret = audited::named(&named.info.name, Some(found.version));
+    audited::used(&store, &config::load(common)?.audit, &namespace, secret, since, None)?;
     session::count(&found.uses);
     let is_masked = output::to_terminal() && !args.reveal;
     if common.json {

@@ -7,8 +7,9 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use super::key::kernel;
 use super::report::{Failure, warn};
-use super::{Common, config, exit, open, output, unseen};
-use crate::config::StoreBackend;
+use super::{Common, audited, config, exit, open, output, unseen};
+use crate::audit::Kind;
+use crate::config::{Config, StoreBackend};
 use crate::store::{BackendKind, KeyError, KeySources, MasterKey, Store, StoreError, StoreId, Stretch};
 use crate::sys::keyring::Keyring;
 
@@ -34,7 +35,7 @@ pub fn backends() -> impl TypedValueParser<Value = BackendKind> {
 }
 
 pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
-    let config = config::load(common)?.store;
+    let Config { store: config, audit, .. } = config::load(common)?;
     let dir = open::store_path(common, &config);
     let id = StoreId::generate()?;
     let key = match args.passphrase {
@@ -47,10 +48,13 @@ pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
         StoreBackend::File => BackendKind::File,
     }));
     let store = make(&dir, chosen, id, &key).inspect_err(|_| key.discard())?;
+    // Not before: the log is sealed with a key of this store.
+    let written = audited::whole_at(&store, &audit, Kind::Init, &dir);
     // The store is there whether or not the kernel takes the key.
     let loaded = args.keyring.map(|keyring| Ok((keyring, key.key.load(keyring, &id, None)?))).transpose();
     let (kernel, refused) = loaded.map_or_else(|error: KeyError| (None, Some(error)), |it| (it, None));
     tell(&store, &id, &key, kernel.as_ref(), common.json)?;
+    written?;
     if let Some(error) = refused {
         return Err(error.into());
     }

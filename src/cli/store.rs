@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::report::{Failure, warn};
-use super::{Common, config, exit, init, open, output};
+use super::{Common, audited, config, exit, init, open, output};
+use crate::audit::Kind;
+use crate::config::{AuditConfig, Config};
 use crate::store::{Access, BackendKind, Damage, Inspection, Migration, Store};
 
 #[derive(clap::Args)]
@@ -41,14 +43,14 @@ pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
 }
 
 /// Whatever it is like.
-fn damaged(common: &Common) -> Result<Store, Failure> {
-    let config = config::load(common)?.store;
+fn damaged(common: &Common) -> Result<(Store, AuditConfig), Failure> {
+    let Config { store: config, audit, .. } = config::load(common)?;
     let (dir, sources) = (open::store_path(common, &config), open::key_sources(common, &config));
-    Ok(Store::open_damaged(&dir, &sources)?)
+    Ok((Store::open_damaged(&dir, &sources)?, audit))
 }
 
 fn verify(common: &Common) -> Result<u8, Failure> {
-    let found = damaged(common)?.inspect()?;
+    let found = damaged(common)?.0.inspect()?;
     if common.json {
         output::print_json(&found)?;
     } else {
@@ -67,7 +69,13 @@ fn verify(common: &Common) -> Result<u8, Failure> {
 }
 
 fn repair(to: &Path, common: &Common) -> Result<u8, Failure> {
-    let found = damaged(common)?.save_into(to, &open::stamp())?;
+    let (store, audit) = damaged(common)?;
+    match store.audit_seed() {
+        Ok(_) => audited::whole_at(&store, &audit, Kind::Repair, to)?,
+        Err(error) if audit.is_on() => warn(format!("the audit has no key, and is not told: {error}")),
+        Err(_) => {}
+    }
+    let found = store.save_into(to, &open::stamp())?;
     let dir = std::path::absolute(to).unwrap_or(to.to_owned()).display().to_string();
     if common.json {
         #[derive(Serialize)]
@@ -91,6 +99,7 @@ fn repair(to: &Path, common: &Common) -> Result<u8, Failure> {
 
 fn migrate(to: BackendKind, common: &Common) -> Result<u8, Failure> {
     let (store, _) = open::here(common, Access::Write)?;
+    audited::whole(&store, &config::load(common)?.audit, Kind::Migrate, &format!("to {}", to.as_str()))?;
     let Migration { moved, kept } = store.migrate(to)?;
     let kept = kept.map(|dir| dir.display().to_string());
     if common.json {

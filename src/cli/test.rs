@@ -1,9 +1,11 @@
 //! `secretfs test`: whether a secret does what it is for, by its type. Never a value.
 
+use std::time::Instant;
+
 use serde::Serialize;
 
 use super::report::Failure;
-use super::{Common, exit, named, open, output};
+use super::{Common, audited, config, exit, named, open, output};
 use crate::clock::{Clock, SystemClock};
 use crate::secret::{Absent, Namespace, SecretBytes, SecretName};
 use crate::store::{Access, Change, Edit, NewVersion, Store, StoreError};
@@ -36,6 +38,7 @@ struct Tested<'a> {
 }
 
 pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
+    let since = Instant::now();
     let access = if args.refresh { Access::Write } else { Access::Read };
     let (store, namespace) = open::here(common, access)?;
     let name = named::whole(&args.name)?;
@@ -49,6 +52,9 @@ pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
         Failure::new(exit::NO_INPUT, format!("`{name}`: {absent}"))
             .hint(format!("secretfs versions {name} shows what there is"))
     })?;
+    let secret = audited::named(&info.name, Some(found.version));
+    let what = Some("tried where it is for");
+    audited::used(&store, &config::load(common)?.audit, &namespace, secret, since, what)?;
     let trial = trial::of(found.kind, &found.fields, Reach { refresh: args.refresh }, now);
     let new_version = match trial.fresh.is_empty() {
         true => None,

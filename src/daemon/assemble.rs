@@ -158,7 +158,7 @@ fn assemble(
     let env = kept(ENV).unwrap_or_else(|| Arc::new(EnvProvider::new(clock.now())));
     let kind = config.providers.get(default).unwrap_or(&ProviderConfig::Store);
     let is_elsewhere = *kind != ProviderConfig::Store && !choice.store_path(&config.store).exists();
-    let mut seed = Seed::Beside;
+    let (mut seed, mut key_source) = (Seed::Beside, None);
     let (local, salt) = match (kept(STORE), before) {
         (Some(store), Some(before)) => (Some(store), before.broker.salt_key()),
         _ if is_elsewhere => (None, random_key()?),
@@ -178,6 +178,7 @@ fn assemble(
                 }
                 let salt = SecretBytes::copy_of(store.salt_key().expose());
                 let keyed = store.clone();
+                key_source = store.key_source().map(str::to_owned);
                 seed = Seed::from(move || keyed.audit_seed().ok());
                 let local: Arc<dyn Provider> = Arc::new(LocalStore::new(store, namespace, clock));
                 (Some(local), salt)
@@ -209,7 +210,7 @@ fn assemble(
             true => before.broker.audit().clone(),
             false => Arc::new(before.broker.audit().under(config.audit.clone())),
         },
-        _ => Arc::new(Audit::new(config.audit.clone(), seed)),
+        _ => Arc::new(Audit::new(config.audit.clone(), seed).opened_by(key_source)),
     };
     Ok(Broker::new(policy, resolver.mapping(mapped), salt, environment).audited(audit))
 }

@@ -36,7 +36,7 @@ impl MasterKey {
     pub fn of_store(dir: &Path, sources: &KeySources) -> Result<(StoreId, Self), StoreError> {
         let (layout, root) = root_of(dir)?;
         let store = StoreId(root.store);
-        Ok((store, sources.find(layout.dir(), &store, &root.key)?))
+        Ok((store, sources.find(layout.dir(), &store, &root.key)?.key))
     }
 }
 

@@ -70,6 +70,12 @@ pub struct KeySources {
     pub ask: Option<Ask>,
 }
 
+/// A master key, and where it was found.
+pub(super) struct Found {
+    pub(super) key: MasterKey,
+    pub(super) source: String,
+}
+
 impl KeySources {
     /// What this process was given.
     pub fn of_process(file: Option<PathBuf>, environment: EnvKey) -> Self {
@@ -101,24 +107,24 @@ impl KeySources {
 
     /// Goes through the sources. A key for another store is passed over; a source that cannot be
     /// trusted ends the search, since its owner believes that it protects the store.
-    pub(super) fn find(&self, dir: &Path, store: &StoreId, wanted: &Id) -> Result<MasterKey, KeyError> {
+    pub(super) fn find(&self, dir: &Path, store: &StoreId, wanted: &Id) -> Result<Found, KeyError> {
         let mut skipped = Vec::new();
         let mut consider = |key: MasterKey, source: String| {
             let fits = keyring::id_of(&key.0) == *wanted;
             if !fits {
                 skipped.push(format!("{source}: it is not the key of this store"));
             }
-            fits.then_some(key)
+            fits.then_some(Found { key, source })
         };
         if let Some(file) = &self.file
-            && let Some(key) = consider(key_file::read(file, Trust::Owner)?, file.display().to_string())
+            && let Some(found) = consider(key_file::read(file, Trust::Owner)?, file.display().to_string())
         {
-            return Ok(key);
+            return Ok(found);
         }
         if let Some(text) = &self.environment.0
-            && let Some(key) = consider(parse_text(text)?, VARIABLE.to_owned())
+            && let Some(found) = consider(parse_text(text)?, VARIABLE.to_owned())
         {
-            return Ok(key);
+            return Ok(found);
         }
         let credential = self.credentials.as_ref().map(|folder| folder.join(CREDENTIAL));
         let default = self.default_file(store);
@@ -126,18 +132,21 @@ impl KeySources {
         let files = [(credential, Trust::Manager), (default.clone(), Trust::Owner), (next, Trust::Owner)];
         for (file, trust) in files {
             if let Some(file) = file.filter(|file| file.symlink_metadata().is_ok())
-                && let Some(key) = consider(key_file::read(&file, trust)?, file.display().to_string())
+                && let Some(found) = consider(key_file::read(&file, trust)?, file.display().to_string())
             {
-                return Ok(key);
+                return Ok(found);
             }
         }
         if self.kernel
             && let Some(key) = kernel::find(store, wanted, &mut skipped)
         {
-            return Ok(key);
+            return Ok(Found { key, source: "the kernel's keyring".to_owned() });
         }
         match Stretch::of_store(dir, wanted)? {
-            Some(stretch) => self.ask.as_ref().ok_or(KeyError::NobodyToAsk)?.for_key(&stretch),
+            Some(stretch) => {
+                let key = self.ask.as_ref().ok_or(KeyError::NobodyToAsk)?.for_key(&stretch)?;
+                Ok(Found { key, source: "a passphrase".to_owned() })
+            }
             None => Err(KeyError::NoneFits { skipped, default }),
         }
     }

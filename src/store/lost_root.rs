@@ -35,7 +35,17 @@ impl Store {
         let salt = SecretBytes::copy_of(masters.salt.expose());
         let opened = RwLock::new(Arc::new(Opened::new(backend, layout.clone(), 0, masters)?));
         let tallies = Tallies::default();
-        Ok(Self { layout, access: Access::Read, sources: None, id, salt, opened, tallies, witness: None })
+        Ok(Self {
+            layout,
+            access: Access::Read,
+            sources: None,
+            key_source: None,
+            id,
+            salt,
+            opened,
+            tallies,
+            witness: None,
+        })
     }
 
     /// As `read`; with a damaged root, of what is there without it, and why that is not to be relied on.

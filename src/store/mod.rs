@@ -120,6 +120,8 @@ pub struct Store {
     access: Access,
     /// Where another master key would come from, if it is changed while the store is open.
     sources: Option<KeySources>,
+    /// Where that one came from with which it was opened.
+    key_source: Option<String>,
     /// As it was opened.
     id: StoreId,
     salt: SecretBytes,
@@ -146,7 +148,8 @@ impl Store {
         let salt = SecretBytes::copy_of(masters.salt.expose());
         let opened = RwLock::new(Arc::new(Opened::new(rows, layout.clone(), 0, masters)?));
         let tallies = Tallies::default();
-        Ok(Self { layout, access: Access::Write, sources: None, id, salt, opened, tallies, witness: None })
+        let (access, sources, key_source, witness) = (Access::Write, None, None, None);
+        Ok(Self { layout, access, sources, key_source, id, salt, opened, tallies, witness })
     }
 
     /// Opens the store that is there with the first key that fits it.
@@ -162,7 +165,8 @@ impl Store {
         let layout = Layout::open(dir)?;
         let backend = layout.backend().open(&layout.rows(), access)?;
         let root = backend.read()?.root()?;
-        let masters = Masters::derive(&sources.find(layout.dir(), &StoreId(root.store), &root.key)?.0);
+        let found = sources.find(layout.dir(), &StoreId(root.store), &root.key)?;
+        let (masters, key_source) = (Masters::derive(&found.key.0), Some(found.source));
         older::update(&layout, &*backend, &masters)?;
         masters.check_root(&backend.read()?.root()?)?;
         let salt = SecretBytes::copy_of(masters.salt.expose());
@@ -170,7 +174,7 @@ impl Store {
         // Whoever serves others from it later does not stop to ask.
         let sources = Some(KeySources { ask: None, ..sources.clone() });
         let (id, tallies) = (StoreId(root.store), Tallies::default());
-        Ok(Self { layout, access, sources, id, salt, opened, tallies, witness: None })
+        Ok(Self { layout, access, sources, key_source, id, salt, opened, tallies, witness: None })
     }
 
     /// The folder, as an absolute path.
@@ -190,6 +194,11 @@ impl Store {
     /// A key of its own for whoever needs repeatable salts.
     pub fn salt_key(&self) -> &SecretBytes {
         &self.salt
+    }
+
+    /// Where its key was found, if it had to be looked for.
+    pub fn key_source(&self) -> Option<&str> {
+        self.key_source.as_deref()
     }
 
     /// What the keys of an audit log are made from: the same for as long as there is the store,

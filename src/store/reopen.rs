@@ -67,7 +67,7 @@ impl Store {
             default: None,
         };
         let sources = self.sources.as_ref().filter(|_| root.store == self.id.0).ok_or_else(none)?;
-        Ok(Masters::derive(&sources.find(self.layout.dir(), &StoreId(root.store), &root.key)?.0))
+        Ok(Masters::derive(&sources.find(self.layout.dir(), &StoreId(root.store), &root.key)?.key.0))
     }
 
     /// Sets right what the sequence says, unless a writer is at work or nobody can write here.

@@ -3,7 +3,9 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod disk;
 mod hung;
+mod journal;
 mod lines;
 mod order;
 mod slow_disk;

@@ -1,12 +1,16 @@
 //! `secretfs key load` and `unload`: the master key in a keyring of the kernel. Uses `store`.
 
+use std::path::Path;
+
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use jiff::Timestamp;
 
+use crate::audit::Kind;
 use crate::cli::report::Failure;
-use crate::cli::{Common, config, exit, open, output, when};
+use crate::cli::{Common, audited, config, exit, open, output, when};
 use crate::clock::{Clock, SystemClock};
-use crate::store::{self, MasterKey};
+use crate::config::{AuditConfig, Config};
+use crate::store::{self, Access, KeySources, MasterKey, Store};
 use crate::sys::keyring::Keyring;
 
 #[derive(clap::Args)]
@@ -31,17 +35,31 @@ pub fn keyrings() -> impl TypedValueParser<Value = Keyring> {
 pub(super) fn load(args: &Args, common: &Common) -> Result<(), Failure> {
     let now = SystemClock.now();
     let until = args.until.as_deref().map(|text| when::parse_future(text, now)).transpose()?;
-    let config = config::load(common)?.store;
+    let Config { store: config, audit, .. } = config::load(common)?;
     let (dir, sources) = (open::store_path(common, &config), open::key_sources(common, &config));
     let (store, key) = MasterKey::of_store(&dir, &sources)?;
     let lifetime = until.map(|until| std::time::Duration::try_from(until.duration_since(now)));
     let lifetime = lifetime.transpose().map_err(|error| Failure::new(exit::USAGE, error))?;
     let name = key.load(args.keyring, &store, lifetime)?;
+    // Not before: from here on nobody has to be asked for a passphrase a second time.
+    if let Err(failure) = tell(&dir, &sources, &audit, args.keyring) {
+        store::unload(&dir)?;
+        return Err(failure);
+    }
     if common.json {
         let keyring = args.keyring.as_str();
         return output::print_json(&serde_json::json!({"keyring": keyring, "name": name, "until": until}));
     }
     output::print(loaded(args.keyring, &name, until))
+}
+
+/// Writes down that the key is where it can be used.
+fn tell(dir: &Path, sources: &KeySources, audit: &AuditConfig, to: Keyring) -> Result<(), Failure> {
+    if !audit.is_on() {
+        return Ok(());
+    }
+    let opened = Store::open(dir, Access::Read, &KeySources { ask: None, ..sources.clone() })?;
+    audited::whole(&opened, audit, Kind::Key, &format!("loaded into the keyring {}", to.as_str()))
 }
 
 pub(super) fn unload(common: &Common) -> Result<(), Failure> {

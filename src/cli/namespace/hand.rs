@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::{User, geteuid};
 
+use crate::audit::Kind;
 use crate::cli::report::Failure;
-use crate::cli::{Common, exit, inside, open, output};
+use crate::cli::{Common, audited, config, exit, inside, open, output};
 use crate::secret::Namespace;
 use crate::store::{
     Access, BackendKind, Belongings, KeySources, MasterKey, Scrub, Store, StoreError, StoreId,
@@ -53,6 +54,8 @@ pub(super) fn run(args: &Args, namespace: &Namespace, common: &Common) -> Result
     }
     let to = Receiver::of(args)?;
     let (store, _) = open::here(common, Access::Write)?;
+    let what = format!("namespace {namespace} is handed to {}", to.user.name);
+    audited::whole(&store, &config::load(common)?.audit, Kind::Export, &what)?;
     let belongings = store.belongings(namespace)?;
     let backend = store.backend();
     let forked = child::fork(|link| {

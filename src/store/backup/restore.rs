@@ -54,7 +54,7 @@ fn fill(
     let (root, id) = (root.clone(), StoreId(root.store));
     // Here a passphrase finds what makes it a key.
     stretch.as_ref().map_or(Ok(()), |stretch| stretch.keep(layout))?;
-    let masters = Masters::derive(&sources.find(layout.dir(), &id, &root.key)?.0);
+    let masters = Masters::derive(&sources.find(layout.dir(), &id, &root.key)?.key.0);
     if !masters.is_older_root(&root) {
         masters.check_root(&root)?;
     }

@@ -166,12 +166,12 @@ fn sources_are_tried_in_order_and_keys_of_other_stores_are_named() {
         for name in ["given", CREDENTIAL, &format!("{store}.key")] {
             let _ = std::fs::remove_file(folder.join(name));
         }
-        found
+        found.map(|found| found.source)
     };
-    assert!(find(Some(HEX), None, &wrong, &wrong).is_ok());
-    assert!(find(Some(&wrong), Some(HEX), &wrong, &wrong).is_ok());
-    assert!(find(None, Some(&wrong), HEX, &wrong).is_ok());
-    assert!(find(None, None, &wrong, HEX).is_ok());
+    assert!(find(Some(HEX), None, &wrong, &wrong).is_ok_and(|source| source.ends_with("/given")));
+    assert!(find(Some(&wrong), Some(HEX), &wrong, &wrong).is_ok_and(|source| source == VARIABLE));
+    assert!(find(None, Some(&wrong), HEX, &wrong).is_ok_and(|source| source.ends_with(CREDENTIAL)));
+    assert!(find(None, None, &wrong, HEX).is_ok_and(|source| source.ends_with(&format!("{store}.key"))));
     let Err(error) = find(Some(&wrong), Some(&wrong), &wrong, &wrong) else { panic!("a wrong key fits") };
     let text = error.to_string();
     for source in ["given", VARIABLE, CREDENTIAL, &format!("{store}.key")] {
