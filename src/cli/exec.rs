@@ -4,6 +4,7 @@
 mod collect;
 mod cover;
 mod keep;
+mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -11,7 +12,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::inside::{self, Command};
+use super::inside::{self, Command, Watch};
 use super::named::Readings;
 use super::report::{self, Failure};
 use super::{Common, exit, log, source};
@@ -22,12 +23,13 @@ use crate::exec::mask::{self, Masks};
 use crate::exec::{self, Environment, EnvironmentError, Rules};
 use crate::fs::SecretFs;
 use crate::nearest::nearest;
-use crate::secret::{Namespace, SecretBytes};
+use crate::secret::{Namespace, Reference, SecretBytes};
 use crate::sys::signal::{self, Inherited};
 use crate::template::{Dialect, Format, Options, Template};
 use collect::collect;
 pub use collect::most_telling;
 use cover::{Cover, PLACE, layout, put_in_place};
+use watch::{Response, Watcher};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -52,6 +54,9 @@ pub struct Args {
     /// Put *** in place of the values, and of their Base64, hex, URL and JSON forms, in what the command prints
     #[arg(long)]
     mask: bool,
+    /// When a value changes, end the command and start it with the new ones, or send it a signal (reload: SIGHUP)
+    #[arg(long, value_name = "restart|reload|signal:NAME", num_args = 0..=1, require_equals = true, default_missing_value = "restart")]
+    watch: Option<Response>,
     /// Allow deploy-time secrets: the namespace `deploy` and .env.deploy files
     #[arg(long)]
     deploy: bool,
@@ -60,41 +65,74 @@ pub struct Args {
     command: Vec<OsString>,
 }
 
+impl Args {
+    fn rules(&self) -> Rules {
+        Rules { pristine: self.pristine, forced: self.force_env.iter().cloned().collect() }
+    }
+}
+
 pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
     let config = super::config::load(common)?;
     let request = Request::new(&config, args)?;
     refuse_deploy(common, &request, args)?;
-    if !request.covers.is_empty() {
-        return run_beside(args, common, &config, &request);
+    if !request.covers.is_empty() || args.mask || args.watch.is_some() {
+        return run_beside(args, common, &config, request);
     }
     log::start();
-    if args.mask {
-        return run_masked(args, common, &config, &request);
-    }
     let injected = match request.is_empty() {
         true => Injected::new(),
         false => collect(&broker(args, common, &config)?, &request)?,
     };
-    let environment = environment(injected, args)?;
+    let environment = environment(injected, &args.rules())?;
     signal::restore_pipe();
     let error = exec::replace(&args.command, &environment);
     Err(Failure::new(error.status(), error))
 }
 
-/// As the command's parent, through which its output goes.
-fn run_masked(args: &Args, common: &Common, config: &Config, request: &Request) -> Result<u8, Failure> {
-    exec::find(&args.command).map_err(|error| Failure::new(error.status(), error))?;
+/// As the command's parent: through it goes what is masked, it watches the values, and it serves
+/// the covered files from outside.
+fn run_beside(args: &Args, common: &Common, config: &Config, request: Request) -> Result<u8, Failure> {
+    let request = Arc::new(request);
+    match request.covers.is_empty() {
+        true => exec::find(&args.command).map_err(|error| Failure::new(error.status(), error))?,
+        false => inside::check(&args.command)?,
+    }
     let signals = Inherited::take().map_err(system)?;
-    let masks = Arc::new(Masks::default());
-    let injected = match request.is_empty() {
-        true => Injected::new(),
-        false => collect(&broker(args, common, config)?.heard_by(listener(&masks)), request)?,
-    };
-    let environment = environment(injected, args)?;
-    tell_too_short(&masks);
+    let masks = args.mask.then(Arc::<Masks>::default);
+    let broker = broker(args, common, config)?;
+    let broker = Arc::new(match &masks {
+        Some(masks) => broker.heard_by(listener(masks)),
+        None => broker,
+    });
+    // Before the values are collected, so that no change falls between.
+    let watch = watch(args, &broker, &request, &masks);
+    let environment = environment(collect(&broker, &request)?, &args.rules())?;
+    masks.iter().for_each(|masks| tell_too_short(masks));
+    // From here on we end only as the command does, so that what stands in is taken away.
     exec::hold_signals().map_err(system)?;
-    let words = &args.command;
-    inside::run_masked(Command { words, environment, signals, prepare: &|| Ok(()), masks: Some(masks) })
+    let _places = request.covers.iter().map(Cover::hold_place).collect::<Result<Vec<_>, _>>()?;
+    let prepare = || put_in_place(&request.covers);
+    let command =
+        Command { words: &args.command, environment, signals, prepare: &prepare, masks, watch: watch? };
+    if request.covers.is_empty() {
+        log::start();
+        return inside::run_beside(command);
+    }
+    let filesystem =
+        || SecretFs::new(broker, layout(&request.covers)).map_err(|error| Failure::new(exit::OS, error));
+    inside::run(&[PLACE.as_ref()], || Ok(vec![filesystem()?]), command)
+}
+
+fn watch(
+    args: &Args,
+    broker: &Arc<Broker>,
+    request: &Arc<Request>,
+    masks: &Option<Arc<Masks>>,
+) -> Result<Option<Watch<'static>>, Failure> {
+    let Some(response) = args.watch else { return Ok(None) };
+    let watcher = Watcher::new(broker.clone(), request.clone(), args.rules(), masks.clone(), response)?;
+    let restarts = response == Response::Restart;
+    Ok(Some(Watch { start: Box::new(|teller| watcher.start(teller)), restarts }))
 }
 
 /// Has the masks know each value that the command is given, now and later.
@@ -113,36 +151,13 @@ fn system(error: io::Error) -> Failure {
     Failure::new(exit::OS, error)
 }
 
-/// As the command's parent, which serves the covered files from outside.
-fn run_beside(args: &Args, common: &Common, config: &Config, request: &Request) -> Result<u8, Failure> {
-    inside::check(&args.command)?;
-    let signals = Inherited::take().map_err(system)?;
-    let masks = args.mask.then(Arc::<Masks>::default);
-    let broker = broker(args, common, config)?;
-    let broker = Arc::new(match &masks {
-        Some(masks) => broker.heard_by(listener(masks)),
-        None => broker,
-    });
-    let environment = environment(collect(&broker, request)?, args)?;
-    masks.iter().for_each(|masks| tell_too_short(masks));
-    // From here on we end only as the command does, so that what stands in is taken away.
-    exec::hold_signals().map_err(system)?;
-    let _places = request.covers.iter().map(Cover::hold_place).collect::<Result<Vec<_>, _>>()?;
-    let prepare = || put_in_place(&request.covers);
-    let filesystem =
-        || SecretFs::new(broker, layout(&request.covers)).map_err(|error| Failure::new(exit::OS, error));
-    let command = Command { words: &args.command, environment, signals, prepare: &prepare, masks };
-    inside::run(&[PLACE.as_ref()], || Ok(vec![filesystem()?]), command)
-}
-
 fn broker(args: &Args, common: &Common, config: &Config) -> Result<Broker, Failure> {
     let choice = Choice { deploys: args.deploy, ..common.choice() };
     Ok(assemble::broker(&choice, config, TemplateEnvironment::All)?)
 }
 
-fn environment(injected: Injected, args: &Args) -> Result<Environment, Failure> {
-    let rules = Rules { pristine: args.pristine, forced: args.force_env.iter().cloned().collect() };
-    Environment::build(std::env::vars_os(), &injected, &rules).map_err(cannot_inject)
+fn environment(injected: Injected, rules: &Rules) -> Result<Environment, Failure> {
+    Environment::build(std::env::vars_os(), &injected, rules).map_err(cannot_inject)
 }
 
 fn refuse_deploy(common: &Common, request: &Request, args: &Args) -> Result<(), Failure> {
@@ -201,6 +216,15 @@ impl Request {
             templates: files.map(|path| compile(path)).collect::<Result<_, _>>()?,
             covers: covers(profile, args)?,
         })
+    }
+
+    /// All that is read, in files too. A dot may be read in two ways.
+    fn references(&self) -> Vec<Reference> {
+        let variables = self.variables.iter().flat_map(|it| it.readings.references.iter().cloned());
+        let of =
+            |template: &Template| template.references().iter().map(|it| it.item.clone()).collect::<Vec<_>>();
+        let covered = self.covers.iter().filter_map(|cover| cover.compile().ok()).flat_map(|it| of(&it));
+        variables.chain(self.templates.iter().flat_map(of)).chain(covered).collect()
     }
 
     /// Nothing is to be looked up.

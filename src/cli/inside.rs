@@ -13,7 +13,7 @@ use super::report::Failure;
 use super::{exit, log};
 use crate::daemon::serve::Server;
 use crate::exec::mask::Masks;
-use crate::exec::{self, Ends, Environment, Relay};
+use crate::exec::{self, End, Ends, Environment, Relay, Teller};
 use crate::fs::SecretFs;
 use crate::fs::mountpoint;
 use crate::ledger::Ledger;
@@ -31,6 +31,21 @@ pub struct Command<'a> {
     pub prepare: &'a dyn Fn() -> Result<(), Failure>,
     /// What must not be seen in its output.
     pub masks: Option<Arc<Masks>>,
+    /// What tells of changes, beside the command once it is there.
+    pub watch: Option<Watch<'a>>,
+}
+
+/// Starts a thread that tells of changes; and whether the command may be started again for one.
+pub struct Watch<'a> {
+    pub start: Box<dyn FnOnce(Teller) -> Result<(), Failure> + 'a>,
+    pub restarts: bool,
+}
+
+/// What stands between the command and us, on our side.
+struct Beside<'a> {
+    relay: Relay,
+    teller: Teller,
+    watch: Option<Watch<'a>>,
 }
 
 /// Judges what can be judged before anything is made: a program and a device that are not there.
@@ -45,9 +60,9 @@ pub fn check(words: &[OsString]) -> Result<(), Failure> {
 pub fn run(
     mount_points: &[&Path],
     filesystems: impl FnOnce() -> Result<Vec<Arc<SecretFs>>, Failure>,
-    command: Command<'_>,
+    mut command: Command<'_>,
 ) -> Result<u8, Failure> {
-    let (relay, ends) = lay(&command)?;
+    let (beside, ends) = lay(&mut command)?;
     let forked = child::fork(|link| {
         let entered = enter(link, mount_points, &command);
         if let Err(failure) = entered.and_then(|()| become_command(link, &command, ends)) {
@@ -70,15 +85,15 @@ pub fn run(
         server.pool().serve(fs, &Ledger::none(), device, ended).map_err(system)?;
     }
     link.send(b"go").map_err(|_| gone())?;
-    let status = supervise(child, link, relay);
+    let status = supervise(child, link, beside);
     filesystems.iter().for_each(|fs| fs.flush());
     server.stop();
     status
 }
 
 /// Runs the command to its end where everybody is, as its parent.
-pub fn run_masked(command: Command<'_>) -> Result<u8, Failure> {
-    let (relay, ends) = lay(&command)?;
+pub fn run_beside(mut command: Command<'_>) -> Result<u8, Failure> {
+    let (beside, ends) = lay(&mut command)?;
     let forked = child::fork(|link| {
         if let Err(failure) = become_command(link, &command, ends) {
             let _ = link.send(&in_writing(&failure));
@@ -88,27 +103,38 @@ pub fn run_masked(command: Command<'_>) -> Result<u8, Failure> {
     drop(command);
     hardening::forbid_dumps().map_err(system)?;
     hardening::lock_memory();
-    supervise(child, link, relay)
+    supervise(child, link, beside)
 }
 
-fn lay(command: &Command<'_>) -> Result<(Option<Relay>, Option<Ends>), Failure> {
-    Ok(command.masks.as_ref().map(Relay::lay).transpose().map_err(system)?.unzip())
+fn lay<'a>(command: &mut Command<'a>) -> Result<(Option<Beside<'a>>, Option<Ends>), Failure> {
+    let watch = command.watch.take();
+    if command.masks.is_none() && watch.is_none() {
+        return Ok((None, None));
+    }
+    let restarts = watch.as_ref().is_some_and(|watch| watch.restarts);
+    let (relay, teller, ends) = Relay::lay(command.masks.as_ref(), restarts).map_err(system)?;
+    Ok((Some(Beside { relay, teller, watch }), Some(ends)))
 }
 
 /// Once the command has begun, until it ends.
-fn supervise(child: Pid, link: Link, relay: Option<Relay>) -> Result<u8, Failure> {
+fn supervise(child: Pid, link: Link, beside: Option<Beside<'_>>) -> Result<u8, Failure> {
     match link.receive().map_err(system)? {
         Some((word, _)) if exec::is_word(&word) => {}
         Some((report, _)) => return Err(read_back(&report)),
-        None if relay.is_some() => return Err(gone()),
+        None if beside.is_some() => return Err(gone()),
         None => {}
     }
     exec::leave_streams();
-    match relay {
-        Some(relay) => relay.supervise(link),
-        None => exec::supervise(child),
+    let Some(Beside { relay, teller, watch }) = beside else {
+        return exec::supervise(child).map_err(system);
+    };
+    if let Some(watch) = watch {
+        (watch.start)(teller)?;
     }
-    .map_err(system)
+    match relay.supervise(link).map_err(system)? {
+        End::Status(status) => Ok(status),
+        End::NotStarted(report) => Err(read_back(&report)),
+    }
 }
 
 fn system(error: io::Error) -> Failure {
@@ -118,14 +144,15 @@ fn system(error: io::Error) -> Failure {
 /// In the child: returns if it did not become the command; or once that has ended, if it became
 /// what stands between it and its parent.
 fn become_command(link: &Link, command: &Command<'_>, ends: Option<Ends>) -> Result<(), Failure> {
-    let replace = || {
+    let replace = |environment: Option<&Environment>| {
         command.signals.restore();
-        let error = exec::replace(command.words, &command.environment);
+        let error = exec::replace(command.words, environment.unwrap_or(&command.environment));
         Failure::new(error.status(), error)
     };
-    let Some(ends) = ends else { return Err(replace()) };
-    let attended =
-        exec::attend(link, ends, |plugged| in_writing(&plugged.map_or_else(system, |()| replace())));
+    let Some(ends) = ends else { return Err(replace(None)) };
+    let attended = exec::attend(link, ends, &|plugged, environment| {
+        in_writing(&plugged.map_or_else(system, |()| replace(environment.as_ref())))
+    });
     attended.map_err(system)
 }
 

@@ -162,7 +162,11 @@ fn run_inside(common: &Common, config: &Config, plans: &[Plan], words: &[OsStrin
     let at: Vec<&Path> = plans.iter().map(|plan| &*plan.at).collect();
     exec::hold_signals().map_err(system)?;
     let filesystems = || filesystems(common, config, plans);
-    inside::run(&at, filesystems, Command { words, environment, signals, prepare: &|| Ok(()), masks: None })
+    inside::run(
+        &at,
+        filesystems,
+        Command { words, environment, signals, prepare: &|| Ok(()), masks: None, watch: None },
+    )
 }
 
 /// Until a signal comes or all mounts were taken away.

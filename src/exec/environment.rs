@@ -102,6 +102,18 @@ impl Environment {
         Ok(Self(entries))
     }
 
+    /// As [`Environment::read`] takes it: for a process that starts the program for us.
+    pub fn bytes(&self) -> Zeroizing<Vec<u8>> {
+        let mut bytes = Zeroizing::new(Vec::with_capacity(self.size()));
+        self.0.iter().for_each(|entry| bytes.extend_from_slice(&entry.0));
+        bytes
+    }
+
+    pub fn read(bytes: &[u8]) -> Self {
+        let entries = bytes.split_inclusive(|&byte| byte == 0);
+        Self(entries.map(|entry| Entry(Zeroizing::new(entry.to_vec()))).collect())
+    }
+
     pub fn entries(&self) -> &[Entry] {
         &self.0
     }
@@ -181,6 +193,19 @@ mod tests {
     fn an_injected_value_replaces_an_inherited_one() {
         let built = build(&[("A", "old"), ("B", "kept")], &[("A", b"new"), ("C", b"")], &Rules::default());
         assert_eq!(built.unwrap(), ["B=kept", "A=new", "C="]);
+    }
+
+    #[test]
+    fn an_environment_survives_the_way() {
+        let values = BTreeMap::from([
+            ("A".to_owned(), SecretBytes::copy_of(b"a=\n\xff")),
+            ("B".to_owned(), SecretBytes::copy_of(b"")),
+        ]);
+        let built = Environment::build(std::iter::empty(), &values, &Rules::default()).unwrap();
+        let read = Environment::read(&built.bytes());
+        let words = |it: &Environment| it.0.iter().map(|entry| entry.0.to_vec()).collect::<Vec<_>>();
+        assert_eq!(words(&read), words(&built));
+        assert_eq!(words(&read), [b"A=a=\n\xff\0".to_vec(), b"B=\0".to_vec()]);
     }
 
     #[test]

@@ -19,7 +19,7 @@ use nix::unistd::{AccessFlags, access};
 pub use dotenv::{Assignment, DotenvError, parse as parse_dotenv};
 pub use environment::{Entry, Environment, EnvironmentError, Rules};
 pub use orders::is_word;
-pub use relay::Relay;
+pub use relay::{Change, End, Relay, Teller};
 pub use starter::{Ends, attend};
 pub use supervise::{hold_signals, leave_streams, supervise};
 

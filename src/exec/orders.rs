@@ -2,6 +2,7 @@
 //! Pure, but for the link itself. Uses sys.
 
 use std::io;
+use std::os::fd::BorrowedFd;
 
 use nix::sys::signal::Signal;
 
@@ -15,6 +16,12 @@ pub(super) enum Order {
     Front,
     /// It goes on without the terminal.
     Back,
+    /// It shall end, with all of its group where that is its own.
+    End(Signal),
+    /// A new one is started, with an environment that is read from the descriptor that comes with this.
+    Start {
+        has_keys: bool,
+    },
 }
 
 /// From the starter.
@@ -28,18 +35,29 @@ pub(super) enum Word {
 
 impl Order {
     pub(super) fn send(self, link: &Link) {
-        let bytes = match self {
+        // Who is gone has nothing to do any more; that is told by the end of the link.
+        let _ = link.send(&self.bytes());
+    }
+
+    pub(super) fn send_with(self, link: &Link, descriptor: BorrowedFd<'_>) -> io::Result<()> {
+        link.send_with(&self.bytes(), descriptor)
+    }
+
+    fn bytes(self) -> [u8; 2] {
+        match self {
             Self::Signal(signal) => [b's', signal as i32 as u8],
+            Self::End(signal) => [b'e', signal as i32 as u8],
             Self::Front => [b'f', 0],
             Self::Back => [b'b', 0],
-        };
-        // Who is gone has nothing to do any more; that is told by the end of the link.
-        let _ = link.send(&bytes);
+            Self::Start { has_keys } => [b'n', u8::from(has_keys)],
+        }
     }
 
     pub(super) fn read(bytes: &[u8]) -> Option<Self> {
         match *bytes {
             [b's', number] => Signal::try_from(i32::from(number)).ok().map(Self::Signal),
+            [b'e', number] => Signal::try_from(i32::from(number)).ok().map(Self::End),
+            [b'n', has_keys] => Some(Self::Start { has_keys: has_keys != 0 }),
             [b'f', 0] => Some(Self::Front),
             [b'b', 0] => Some(Self::Back),
             _ => None,

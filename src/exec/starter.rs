@@ -3,16 +3,20 @@
 //! Uses sys.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal, kill, killpg};
 use nix::sys::signalfd::SignalFd;
+use nix::sys::termios::Termios;
 use nix::unistd::{
     Pid, dup2_stderr, dup2_stdin, dup2_stdout, getpgrp, getpid, setpgid, tcgetpgrp, tcsetpgrp,
 };
 
+use zeroize::Zeroizing;
+
+use super::Environment;
 use super::orders::{Order, Word};
 use crate::sys::child::{self, News};
 use crate::sys::link::Link;
@@ -20,75 +24,103 @@ use crate::sys::{hardening, terminal};
 
 /// What a command gets as its streams.
 pub struct Ends {
-    pub(super) stdin: OwnedFd,
-    pub(super) stdout: OwnedFd,
-    pub(super) stderr: OwnedFd,
+    /// In, out and errors.
+    pub(super) streams: [OwnedFd; 3],
     /// One of them, if it shall be the command's own terminal.
     pub(super) terminal: Option<Front>,
+    /// The command may be started again.
+    pub(super) are_kept: bool,
 }
 
 /// A terminal of the command's own.
 pub(super) struct Front {
     pub(super) terminal: OwnedFd,
+    /// As each command finds it.
+    pub(super) modes: Termios,
     /// Keys are for the command from the beginning.
     pub(super) has_keys: bool,
 }
 
+/// Becomes the command; returns only if that failed, with what the parent is to tell. Gets word
+/// whether the command has its streams, and an environment if it is not the first.
+pub(super) type Become<'a> = &'a dyn Fn(io::Result<()>, Option<Environment>) -> Vec<u8>;
+
 /// Starts the command and looks after it until it has ended and the parent has gone.
-/// `become_command` gets word whether the command has its streams; it returns only if it failed,
-/// with what the parent is to tell.
-pub fn attend(link: &Link, ends: Ends, become_command: impl Fn(io::Result<()>) -> Vec<u8>) -> io::Result<()> {
+pub fn attend(link: &Link, ends: Ends, become_command: Become<'_>) -> io::Result<()> {
     hardening::forbid_dumps()?;
     if let Some(front) = &ends.terminal {
         terminal::lead_session(front.terminal.as_fd())?;
     }
-    let (command, started) = child::fork(|started| {
-        let _ = started.send(&become_command(ends.plug_in()));
-    })?;
-    if let Some((report, _)) = started.receive()? {
-        return link.send(&report);
-    }
-    drop(started);
-    let terminal = ends.leave(link)?;
+    let has_keys = ends.terminal.as_ref().is_some_and(|front| front.has_keys);
+    let Some(command) = ends.start(link, become_command, has_keys, None)? else { return Ok(()) };
+    let nothing = File::options().read(true).write(true).open("/dev/null")?;
+    dup2_stdin(&nothing)?;
+    dup2_stdout(&nothing)?;
+    dup2_stderr(&nothing)?;
+    let ends = ends.leave(link)?;
     Word::Started.send(link)?;
-    Starter { link, command: Some(command), terminal, is_stopped: false }.run()
+    Starter { link, become_command, command: Some(command), ends, is_stopped: false }.run()
 }
 
 impl Ends {
+    /// `None`: it could not be started, and the parent knows why.
+    fn start(
+        &self,
+        link: &Link,
+        become_command: Become<'_>,
+        has_keys: bool,
+        environment: Option<Environment>,
+    ) -> io::Result<Option<Pid>> {
+        let (command, started) = child::fork(|started| {
+            let _ = started.send(&become_command(self.plug_in(has_keys), environment));
+        })?;
+        match started.receive()? {
+            Some((report, _)) => link.send(&report).map(|()| None),
+            None => Ok(Some(command)),
+        }
+    }
+
     /// In the command itself.
-    fn plug_in(&self) -> io::Result<()> {
+    fn plug_in(&self, has_keys: bool) -> io::Result<()> {
         if let Some(front) = &self.terminal {
             let own = getpid();
             setpgid(own, own)?;
-            if front.has_keys {
+            let _ = terminal::set_modes(front.terminal.as_fd(), &front.modes);
+            if has_keys {
                 tcsetpgrp(&front.terminal, own)?;
             }
         }
-        dup2_stdin(&self.stdin)?;
-        dup2_stdout(&self.stdout)?;
-        Ok(dup2_stderr(&self.stderr)?)
+        let [stdin, stdout, stderr] = &self.streams;
+        dup2_stdin(stdin)?;
+        dup2_stdout(stdout)?;
+        Ok(dup2_stderr(stderr)?)
     }
 
-    /// Leaves the streams to the command, and all else to the parent: who waits for the end of one
-    /// waits for these alone. Answers with the terminal.
-    fn leave(mut self, link: &Link) -> io::Result<Option<OwnedFd>> {
-        let nothing = File::options().read(true).write(true).open("/dev/null")?;
-        dup2_stdin(&nothing)?;
-        dup2_stdout(&nothing)?;
-        dup2_stderr(&nothing)?;
-        let terminal = self.terminal.take().map(|front| front.terminal);
-        let needed = terminal.iter().map(AsRawFd::as_raw_fd).chain([link.as_fd().as_raw_fd()]);
-        child::close_all_but(&needed.chain(0..=2).collect::<Vec<_>>())?;
-        std::mem::forget((self, nothing));
-        Ok(terminal)
+    /// Leaves the streams to the command, unless it may be started again, and all else to the
+    /// parent: who waits for the end of one waits for these alone.
+    fn leave(mut self, link: &Link) -> io::Result<Self> {
+        if !self.are_kept {
+            self.streams = [(); 3]
+                .map(|()| File::open("/dev/null").map(OwnedFd::from))
+                .into_iter()
+                .collect::<io::Result<Vec<_>>>()?
+                .try_into()
+                .expect("three");
+        }
+        let terminal = self.terminal.iter().map(|front| front.terminal.as_raw_fd());
+        let needed = self.streams.iter().map(AsRawFd::as_raw_fd).chain(terminal);
+        let needed = needed.chain([link.as_fd().as_raw_fd()]).chain(0..=2);
+        child::close_all_but(&needed.collect::<Vec<_>>())?;
+        Ok(self)
     }
 }
 
 struct Starter<'a> {
     link: &'a Link,
+    become_command: Become<'a>,
     /// Until it has ended.
     command: Option<Pid>,
-    terminal: Option<OwnedFd>,
+    ends: Ends,
     is_stopped: bool,
 }
 
@@ -108,7 +140,7 @@ impl Starter<'_> {
             }
             if ready[0].any() == Some(true) {
                 match self.link.receive()? {
-                    Some((order, _)) => self.obey(Order::read(&order)),
+                    Some((order, with)) => self.obey(Order::read(&order), with)?,
                     None => break,
                 }
             }
@@ -138,47 +170,64 @@ impl Starter<'_> {
         Ok(())
     }
 
-    fn obey(&mut self, order: Option<Order>) {
-        let Some(command) = self.command else { return };
-        match order {
-            Some(Order::Signal(signal)) => {
-                let _ = kill(command, signal);
+    fn obey(&mut self, order: Option<Order>, with: Option<OwnedFd>) -> io::Result<()> {
+        match (order, self.command) {
+            (Some(Order::Start { has_keys }), None) => {
+                let mut bytes = Zeroizing::default();
+                File::from(with.ok_or(io::ErrorKind::InvalidData)?).read_to_end(&mut bytes)?;
+                let environment = Some(Environment::read(&bytes));
+                self.is_stopped = false;
+                self.command = self.ends.start(self.link, self.become_command, has_keys, environment)?;
+                if self.command.is_some() {
+                    Word::Started.send(self.link)?;
+                }
             }
-            Some(Order::Front) => {
+            (Some(Order::Signal(signal)), Some(command)) => drop(kill(command, signal)),
+            (Some(Order::End(signal)), Some(command)) => {
+                self.send(command, signal);
+                self.send(command, Signal::SIGCONT);
+            }
+            (Some(Order::Front), Some(command)) => {
                 self.set_front(command);
                 self.go_on(command);
             }
-            Some(Order::Back) => {
+            (Some(Order::Back), Some(command)) => {
                 self.set_back(command);
                 self.go_on(command);
             }
-            None => {}
+            _ => {}
         }
+        Ok(())
+    }
+
+    /// To its whole group, where that is its own.
+    fn send(&self, command: Pid, signal: Signal) {
+        let _ = match self.ends.terminal {
+            Some(_) => killpg(command, signal),
+            None => kill(command, signal),
+        };
     }
 
     /// A shell in there gives the terminal to its jobs by itself: it is not taken from these.
     fn set_front(&self, command: Pid) {
-        let Some(terminal) = &self.terminal else { return };
+        let Some(Front { terminal, .. }) = &self.ends.terminal else { return };
         if self.is_stopped || tcgetpgrp(terminal) == Ok(getpgrp()) {
             let _ = tcsetpgrp(terminal, command);
         }
     }
 
     fn set_back(&self, command: Pid) {
-        let Some(terminal) = &self.terminal else { return };
+        let Some(Front { terminal, .. }) = &self.ends.terminal else { return };
         if tcgetpgrp(terminal) == Ok(command) {
             let _ = tcsetpgrp(terminal, getpgrp());
         }
     }
 
-    /// Its whole group, where that is its own; else the shell has continued the group, and the
-    /// command alone may have left it.
+    /// Where the group is not its own, the shell has continued that, and the command alone may
+    /// have left it.
     fn go_on(&mut self, command: Pid) {
         if self.is_stopped {
-            let _ = match self.terminal {
-                Some(_) => killpg(command, Signal::SIGCONT),
-                None => kill(command, Signal::SIGCONT),
-            };
+            self.send(command, Signal::SIGCONT);
         }
     }
 }

@@ -20,26 +20,28 @@ struct Missing(Vec<String>);
 /// What the command's environment gets. Covered files are rendered too, so that they are known to
 /// be complete. One runtime without threads: the store answers in this one.
 pub(super) fn collect(broker: &Broker, request: &Request) -> Result<Injected, Failure> {
-    session::wait(async {
-        let (mut missing, mut uses) = (Missing::default(), Vec::new());
-        let mut profile = look_up(broker, &request.variables, &mut missing, &mut uses).await?;
-        let variables = profile.split_off(profile.len().min(request.of_profile));
-        let mut rendered = Vec::new();
-        for template in &request.templates {
-            if let Some(rendering) = render(broker, template, &mut missing).await? {
-                let read = exec::parse_dotenv(rendering.bytes.expose());
-                let read = read.map_err(|error| unreadable(template, &error))?;
-                rendered.extend(read.into_iter().map(|it| (it.name, it.value)));
-                uses.extend(rendering.uses);
-            }
+    session::wait(collect_now(broker, request))
+}
+
+pub(super) async fn collect_now(broker: &Broker, request: &Request) -> Result<Injected, Failure> {
+    let (mut missing, mut uses) = (Missing::default(), Vec::new());
+    let mut profile = look_up(broker, &request.variables, &mut missing, &mut uses).await?;
+    let variables = profile.split_off(profile.len().min(request.of_profile));
+    let mut rendered = Vec::new();
+    for template in &request.templates {
+        if let Some(rendering) = render(broker, template, &mut missing).await? {
+            let read = exec::parse_dotenv(rendering.bytes.expose());
+            let read = read.map_err(|error| unreadable(template, &error))?;
+            rendered.extend(read.into_iter().map(|it| (it.name, it.value)));
+            uses.extend(rendering.uses);
         }
-        for cover in &request.covers {
-            render(broker, &*cover.compile()?, &mut missing).await?;
-        }
-        missing.none()?;
-        session::count(&Uses::distinct(uses.into_iter()));
-        Ok(profile.into_iter().chain(rendered).chain(variables).collect())
-    })
+    }
+    for cover in &request.covers {
+        render(broker, &*cover.compile()?, &mut missing).await?;
+    }
+    missing.none()?;
+    session::count(&Uses::distinct(uses.into_iter()));
+    Ok(profile.into_iter().chain(rendered).chain(variables).collect())
 }
 
 /// The values in their order, all of one moment.

@@ -11,6 +11,7 @@ use nix::unistd::{isatty, pipe2};
 use zeroize::Zeroizing;
 
 use super::Relay;
+use super::change::{Changes, Teller};
 use super::keys::Keys;
 use super::stream::{PIECE, Stream};
 use crate::exec::mask::{Filter, Masks};
@@ -18,33 +19,44 @@ use crate::exec::starter::{Ends, Front};
 use crate::sys::terminal::{self, Pair};
 
 impl Relay {
-    /// Lays what the command's output goes through. In the parent, streams are to be left to that
-    /// ([`super::super::leave_streams`]) once the command has its ends.
-    pub fn lay(masks: &Arc<Masks>) -> io::Result<(Self, Ends)> {
+    /// Lays what the command's output goes through, if something is masked in it. In the parent,
+    /// streams are to be left to that ([`super::super::leave_streams`]) once the command has its ends.
+    pub fn lay(masks: Option<&Arc<Masks>>, is_restartable: bool) -> io::Result<(Self, Teller, Ends)> {
         let (stdin, stdout, stderr) = (stdin(), stdout(), stderr());
+        let (changes, teller) = Changes::new()?;
         let mut relay = Self {
             streams: Vec::new(),
             sized: Vec::new(),
             window: None,
             keys: None,
+            changes,
             piece: Zeroizing::new(vec![0; PIECE]),
         };
-        let first = relay.way(stdout.as_fd(), masks)?;
-        let second = match is_same(stdout.as_fd(), stderr.as_fd()) {
-            // What comes in one order goes on in it, and no value is cut in two between them.
-            true => first.try_clone()?,
-            false => relay.way(stderr.as_fd(), masks)?,
+        let (first, second) = match masks {
+            None => (stdout.as_fd().try_clone_to_owned()?, stderr.as_fd().try_clone_to_owned()?),
+            Some(masks) => relay.ways(stdout.as_fd(), stderr.as_fd(), masks)?,
         };
-        let mut ends = Ends {
-            stdin: stdin.as_fd().try_clone_to_owned()?,
-            stdout: first,
-            stderr: second,
-            terminal: None,
-        };
+        let streams = [stdin.as_fd().try_clone_to_owned()?, first, second];
+        let mut ends = Ends { streams, terminal: None, are_kept: is_restartable };
         if isatty(&stdin).unwrap_or(false) && terminal::is_ours(stdin.as_fd()) {
             relay.connect_keys(&mut ends)?;
         }
-        Ok((relay, ends))
+        Ok((relay, teller, ends))
+    }
+
+    fn ways(
+        &mut self,
+        stdout: BorrowedFd<'_>,
+        stderr: BorrowedFd<'_>,
+        masks: &Arc<Masks>,
+    ) -> io::Result<(OwnedFd, OwnedFd)> {
+        let first = self.way(stdout, masks)?;
+        let second = match is_same(stdout, stderr) {
+            // What comes in one order goes on in it, and no value is cut in two between them.
+            true => first.try_clone()?,
+            false => self.way(stderr, masks)?,
+        };
+        Ok((first, second))
     }
 
     /// The command's end of a new way to there.
@@ -67,13 +79,14 @@ impl Relay {
     /// If the command's output goes to a terminal of its own, its keys come from there.
     fn connect_keys(&mut self, ends: &mut Ends) -> io::Result<()> {
         let Some(ours) = self.sized.first() else { return Ok(()) };
-        let theirs = if isatty(&ends.stdout)? { &ends.stdout } else { &ends.stderr };
+        let [stdin, stdout, stderr] = &mut ends.streams;
+        let theirs = if isatty(&*stdout)? { stdout } else { stderr };
         // As ours is, and from now on ours passes all on.
-        terminal::set_modes(theirs.as_fd(), &terminal::modes(ends.stdin.as_fd())?)?;
-        let keys = Keys::new(ends.stdin.try_clone()?, ours.as_fd())?;
-        let front = Front { terminal: theirs.try_clone()?, has_keys: keys.is_in_front() };
-        ends.stdin = theirs.try_clone()?;
-        ends.terminal = Some(front);
+        let modes = terminal::modes(stdin.as_fd())?;
+        terminal::set_modes(theirs.as_fd(), &modes)?;
+        let keys = Keys::new(stdin.try_clone()?, ours.as_fd())?;
+        ends.terminal = Some(Front { terminal: theirs.try_clone()?, modes, has_keys: keys.is_in_front() });
+        *stdin = theirs.try_clone()?;
         self.keys = Some(keys);
         Ok(())
     }

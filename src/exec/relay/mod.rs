@@ -1,27 +1,35 @@
 //! The parent of a command whose output is masked: what it writes goes through here, keys and
 //! signals go on to it, and it ends as it would end alone. Uses sys.
 
+mod change;
 mod keys;
 mod lay;
 mod stream;
 mod wait;
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use nix::fcntl::OFlag;
 use nix::sys::signal::{SigSet, Signal};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::signalfd::{SfdFlags, SignalFd, siginfo};
+use nix::unistd::pipe2;
 use zeroize::Zeroizing;
 
+use super::Environment;
 use super::orders::{Order, Word};
 use super::supervise::{SIGNALS, is_hangup_for_us};
 use crate::sys::child;
 use crate::sys::link::Link;
-use crate::sys::signal::{self, Came};
+use crate::sys::signal;
 use crate::sys::{hardening, terminal};
+use change::Changes;
 use keys::Keys;
 use stream::Stream;
+
+pub use change::{Change, Teller};
 
 pub struct Relay {
     streams: Vec<Stream>,
@@ -31,7 +39,16 @@ pub struct Relay {
     window: Option<OwnedFd>,
     /// If the command has a terminal of its own.
     keys: Option<Keys>,
+    changes: Changes,
     piece: Zeroizing<Vec<u8>>,
+}
+
+/// How a command came to its end.
+pub enum End {
+    /// With this status, as a shell says it.
+    Status(u8),
+    /// It could not be started again; who was to become it says why.
+    NotStarted(Vec<u8>),
 }
 
 /// After the command's end: when so long nothing came, what it left behind keeps its output open.
@@ -40,35 +57,59 @@ const QUIET: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(1);
 
 impl Relay {
-    /// Until the command has ended and its output is passed on: its status, as a shell says it.
-    /// Signals must be held back ([`super::hold_signals`]).
-    pub fn supervise(mut self, link: Link) -> io::Result<u8> {
+    /// Until the command has ended and its output is passed on. Signals must be held back
+    /// ([`super::hold_signals`]).
+    pub fn supervise(mut self, link: Link) -> io::Result<End> {
         let signals = SignalFd::with_flags(&SigSet::from_iter(SIGNALS), SfdFlags::SFD_CLOEXEC)?;
         if let Some(keys) = &mut self.keys {
             keys.take();
         }
-        let status = loop {
-            let [has_signal, has_word] = self.step([signals.as_fd(), link.as_fd()], None)?.others;
+        let end = loop {
+            let woken = self.changes.woken().try_clone_to_owned()?;
+            let patience = self.changes.patience();
+            let others = self.step([signals.as_fd(), link.as_fd(), woken.as_fd()], patience)?.others;
+            let [has_signal, has_word, has_change] = others;
             if has_signal && let Some(info) = signals.read_signal()? {
-                let number = info.ssi_signo.cast_signed();
-                let by_terminal = info.ssi_code == libc::SI_KERNEL;
-                if let Ok(signal) = Signal::try_from(number) {
-                    self.heed(Came { signal, by_terminal }, &link);
-                }
+                self.heed(&info, &link);
             }
-            if has_word {
-                match link.receive()?.map(|(word, _)| Word::read(&word)) {
-                    Some(Some(Word::Ended(status))) => break status,
-                    Some(Some(Word::Stopped)) => self.stop_with_it(&link),
-                    Some(_) => {}
-                    None => return Err(io::Error::other("the process that starts the command has gone")),
-                }
+            if has_change {
+                self.changes.heed(&link);
+            }
+            self.changes.press(&link);
+            if has_word && let Some(end) = self.heed_word(&link)? {
+                break end;
             }
         };
         // The starter has the command's terminal: that ends with it.
         drop(link);
         self.finish()?;
-        Ok(status)
+        Ok(end)
+    }
+
+    /// Answers when all is over.
+    fn heed_word(&mut self, link: &Link) -> io::Result<Option<End>> {
+        let Some((word, _)) = link.receive()? else {
+            return Err(io::Error::other("the process that starts the command has gone"));
+        };
+        match Word::read(&word) {
+            None => return Ok(Some(End::NotStarted(word))),
+            Some(Word::Started) => {}
+            Some(Word::Stopped) => self.stop_with_it(link),
+            Some(Word::Ended(status)) => match self.changes.next() {
+                Some(environment) => self.start_again(&environment, link)?,
+                None => return Ok(Some(End::Status(status))),
+            },
+        }
+        Ok(None)
+    }
+
+    fn start_again(&mut self, environment: &Environment, link: &Link) -> io::Result<()> {
+        let (theirs, ours) = pipe2(OFlag::O_CLOEXEC)?;
+        let has_keys = self.keys.as_ref().is_some_and(Keys::has_them);
+        Order::Start { has_keys }.send_with(link, theirs.as_fd())?;
+        drop(theirs);
+        // A pipe is never swapped, and the starter waits for nothing else.
+        File::from(ours).write_all(&environment.bytes())
     }
 
     /// The filter is told that it has ended only when it has: half a value may be in it.
@@ -108,8 +149,10 @@ impl Relay {
         self.streams.iter().all(Stream::is_over)
     }
 
-    fn heed(&mut self, came: Came, link: &Link) {
-        match came.signal {
+    fn heed(&mut self, info: &siginfo, link: &Link) {
+        let Ok(signal) = Signal::try_from(info.ssi_signo.cast_signed()) else { return };
+        let by_terminal = info.ssi_code == libc::SI_KERNEL;
+        match signal {
             // Of orphans, as PID 1.
             Signal::SIGCHLD => while child::reap().is_some() {},
             Signal::SIGWINCH => {
@@ -118,7 +161,7 @@ impl Relay {
             }
             Signal::SIGCONT if self.keys.is_some() => self.continue_it(link),
             // What a key made, its whole group has got already, unless it has a terminal of its own.
-            signal if self.keys.is_some() || !came.by_terminal || is_hangup_for_us(signal) => {
+            _ if self.keys.is_some() || !by_terminal || is_hangup_for_us(signal) => {
                 Order::Signal(signal).send(link);
             }
             _ => {}
