@@ -22,6 +22,7 @@ use crate::policy::{Access, Decision, FileRef, Grant, Policy};
 use crate::provider::{Provider, Pulse, unhurried};
 use crate::resolver::{Basis, Resolved, Resolver};
 use crate::secret::{Reference, SecretBytes, SecretKey, Uses};
+use crate::sys::weakness;
 use crate::template::{Inputs, Reader, Rendered, Template};
 
 pub use command::{Found, Lack};
@@ -167,6 +168,7 @@ impl Broker {
             match self.render_once(template, reader, &resolved)? {
                 Rendered::Done(bytes) => {
                     self.tell(template.references().iter().map(|it| &it.item), &resolved);
+                    weakness::tell(bytes.expose());
                     return Ok(Rendering::new(bytes, template, resolved));
                 }
                 // Each round adds at least one of the template's keys, so this ends.

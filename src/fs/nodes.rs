@@ -19,7 +19,7 @@ pub use content::{Content, Place, View};
 pub use steps::Step;
 use steps::Steps;
 pub use sweep::Sweep;
-use sweep::{PAGES_AGE, SNAPSHOT_AGE, Visits};
+use sweep::{PAGES_AGE, Visits, snapshot_age};
 
 /// How a node is named to the kernel. Never used for anything else while the mount lives.
 pub type NodeId = u64;
@@ -231,7 +231,7 @@ impl Nodes {
         node.content = Content::Filled(place.clone(), snapshot.clone());
         node.record = kept::keep(&self.ledger, id, &node.content);
         node.last_use = now;
-        self.plan(id, now + SNAPSHOT_AGE);
+        self.plan(id, now + snapshot_age());
     }
 
     /// Gives the kernel a node with this snapshot, by a LOOKUP of this thread: the one that was

@@ -14,14 +14,17 @@ pub enum Weakness {
     Talkative = 4,
     /// Templates may take what they want.
     Unbounded = 8,
+    /// What nobody uses is wiped after a second instead of a minute: not weak, but soon enough to see.
+    Hasty = 16,
 }
 
 const VARIABLE: &str = "SECRETFS_TEST_WEAKNESS";
-const NAMES: [(&str, Weakness); 4] = [
+const NAMES: [(&str, Weakness); 5] = [
     ("unwiped", Weakness::Unwiped),
     ("open", Weakness::Open),
     ("talkative", Weakness::Talkative),
     ("unbounded", Weakness::Unbounded),
+    ("hasty", Weakness::Hasty),
 ];
 
 static ASKED: AtomicU8 = AtomicU8::new(0);
@@ -39,4 +42,14 @@ pub fn heed() {
 
 pub fn has(weakness: Weakness) -> bool {
     cfg!(debug_assertions) && ASKED.load(Ordering::Relaxed) & weakness as u8 != 0
+}
+
+/// Tells what nobody may hear, where a test has asked for that.
+pub fn tell(bytes: &[u8]) {
+    #[cfg(debug_assertions)]
+    if has(Weakness::Talkative) {
+        tracing::debug!(rendering = %String::from_utf8_lossy(bytes));
+    }
+    #[cfg(not(debug_assertions))]
+    let _ = bytes;
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::{Content, NodeId, Nodes, Place};
 use crate::fs::snapshot::Snapshot;
+use crate::sys::weakness::{self, Weakness};
 
 /// Which nodes are looked at next, and when.
 pub(super) type Visits = BinaryHeap<Reverse<(Instant, NodeId)>>;
@@ -23,7 +24,11 @@ pub struct Sweep {
 }
 
 pub(super) const PAGES_AGE: Duration = Duration::from_secs(1);
-pub(super) const SNAPSHOT_AGE: Duration = Duration::from_secs(60);
+
+/// After its last use.
+pub(super) fn snapshot_age() -> Duration {
+    Duration::from_secs(if weakness::has(Weakness::Hasty) { 1 } else { 60 })
+}
 
 impl Nodes {
     /// Once a second: forgets old steps, finds pages to drop, wipes what nobody used for a minute.
@@ -51,7 +56,7 @@ impl Nodes {
             node.has_pages = false;
             sweep.drop_pages.push(id);
         }
-        if now >= last_use + SNAPSHOT_AGE {
+        if now >= last_use + snapshot_age() {
             self.wipe(id, sweep);
         }
         // A node that was made a moment ago may be on its way to the kernel.
@@ -62,7 +67,7 @@ impl Nodes {
             Some(node) if node.has_pages || (!node.is_held() && node.handles == 0 && !node.is_filled()) => {
                 self.plan(id, last_use + PAGES_AGE);
             }
-            Some(node) if node.is_filled() => self.plan(id, last_use + SNAPSHOT_AGE),
+            Some(node) if node.is_filled() => self.plan(id, last_use + snapshot_age()),
             _ => {}
         }
     }
