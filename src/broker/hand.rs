@@ -1,10 +1,14 @@
 //! One value for who asks for nothing else: judged, looked up, written down, and only then given.
 
-use std::time::Instant;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
-use super::{Broker, Error, Found, Lack};
+use tokio::time::timeout;
+
+use super::{Broker, Class, Error, Found, Lack};
+use crate::audit::{Event, Kind, Who};
 use crate::caller::Identity;
-use crate::policy::{Access, Action, Decision, Door, FileRef, Grant};
+use crate::policy::{Access, Action, Decision, Door, FileRef, Grant, Verdict};
 use crate::secret::{Reference, SecretKey};
 
 /// What somebody known asks for, and by which way.
@@ -14,6 +18,9 @@ pub struct Wish<'a> {
     pub file: FileRef<'a>,
     /// Of what was written, one at least; one of them at most has a value.
     pub readings: &'a [Reference],
+    pub within: Duration,
+    /// In bytes.
+    pub at_most: usize,
 }
 
 impl Broker {
@@ -31,14 +38,41 @@ impl Broker {
                 return Err(Error::Denied(denial));
             }
         };
-        let outcome = self.values_of(&grant, &keys, wish.readings).await.map(|found| the_one(wish, found));
+        let values = timeout(wish.within, self.values_of(&grant, &keys, wish.readings));
+        let values = values.await.unwrap_or(Err(Error::Timeout(wish.within)));
+        let outcome = values.map(|found| the_one(wish, found).and_then(|found| small_enough(wish, found)));
         let event = match &outcome {
             Ok(Ok((key, found))) => event.showing([(*key, found.version)]).outcome("ok", since),
-            Ok(Err(_)) => event.outcome("no_key", since),
+            Ok(Err(_)) => event.outcome(Class::NoKey.name(), since),
             Err(error) => event.outcome(error.class().name(), since),
         };
         self.record(event)?;
         Ok(outcome?.map(|(_, found)| found))
+    }
+
+    /// Writes down that somebody was sent away before there was anything to judge.
+    pub fn turn_away(&self, who: &Identity, door: Door, asked: &Path, why: &str) {
+        let event = Event {
+            door: Some(door.name().to_owned()),
+            file: Some(asked.to_string_lossy().into_owned()),
+            verdict: Some(Verdict::Deny.name().to_owned()),
+            outcome: Some(Class::Denied.name().to_owned()),
+            ..Event::new(Kind::Read, Who::from(who)).detail(why)
+        };
+        if let Err(error) = self.record(event) {
+            tracing::error!(%error, "who was sent away could not be written down");
+        }
+    }
+}
+
+fn small_enough<T>(wish: &Wish<'_>, (of, found): (T, Found)) -> Result<(T, Found), Lack> {
+    match found.value.len() {
+        length if length > wish.at_most => Err(Lack {
+            problem: format!("{length} bytes are more than the {} that can be given", wish.at_most),
+            hint: Some("let it be read from a file of a mount".to_owned()),
+            unknown: None,
+        }),
+        _ => Ok((of, found)),
     }
 }
 

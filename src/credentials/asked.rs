@@ -11,12 +11,18 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{UnixAddr, getpeername, getsockopt, sockopt};
 use nix::unistd::geteuid;
 
-use crate::caller::{Caller, Exe, Fact, Facts, Identity};
+use crate::caller::{Caller, Fact, Facts, Identity, Inquiry};
 use crate::sys::identity;
 
 /// What a service manager asks for on behalf of a unit.
 pub struct Asked {
     pub who: Identity,
+    pub unit: String,
+    pub name: String,
+}
+
+/// What somebody says.
+pub struct Claim {
     pub unit: String,
     pub name: String,
 }
@@ -45,32 +51,43 @@ const MANAGER: &str = "/proc/1/exe";
 const TELLING: Facts = Facts::CREDENTIALS.and(Facts::UNIT).and(Facts::USER_UNIT).and(Facts::EXE);
 
 impl Asked {
-    /// `more` says what has to be known besides of who asks for this name. May read a program for
-    /// its digest.
-    pub fn by(socket: &impl AsFd, more: &dyn Fn(&Caller, &str) -> Facts) -> Result<Self, Stranger> {
-        let (unit, name) = address(socket).ok_or(Stranger::Address)?;
-        let peer = getsockopt(&socket.as_fd(), sockopt::PeerCredentials).map_err(|_| Stranger::Gone)?;
+    /// Holds what is claimed against what the kernel says. `wanted` is to be known besides. May read
+    /// a program for its digest.
+    pub fn confirm(
+        socket: &impl AsFd,
+        caller: &Caller,
+        Claim { unit, name }: Claim,
+        wanted: Inquiry<'_>,
+    ) -> Result<Self, Stranger> {
         let held = getsockopt(&socket.as_fd(), sockopt::PeerPidfd).ok();
-        let caller = Caller { uid: peer.uid(), gid: peer.gid(), pid: peer.pid().cast_unsigned() };
         if caller.uid != geteuid().as_raw() {
             return Err(Stranger::Uid(caller.uid));
         }
-        let who = identity::gather(&caller, TELLING | more(&caller, &name));
+        let who = identity::gather(caller, wanted.and(TELLING));
         let who = who.map_err(|refusal| Stranger::Refused(refusal.name()))?;
-        // Whose number this is now, need not be who connected.
+        // Whose number this is now, need not be who connected. (Before Linux 6.5 nothing tells.)
         if held.is_some_and(|pidfd| has_ended(&pidfd)) {
             return Err(Stranger::Gone);
         }
         confirm_unit(&who, &unit)?;
-        confirm_program(who.true_exe())?;
+        confirm_program(&who)?;
         Ok(Self { who, unit, name })
     }
 }
 
-/// Unit and credential: `@HEX/unit/UNIT/NAME`, of which the manager makes the address.
-fn address(socket: &impl AsFd) -> Option<(String, String)> {
-    let address: UnixAddr = getpeername(socket.as_fd().as_raw_fd()).ok()?;
-    parse(address.as_abstract()?)
+/// Who has connected, as the kernel noted it then.
+pub(super) fn caller(socket: &impl AsFd) -> Option<Caller> {
+    let peer = getsockopt(&socket.as_fd(), sockopt::PeerCredentials).ok()?;
+    Some(Caller { uid: peer.uid(), gid: peer.gid(), pid: peer.pid().cast_unsigned() })
+}
+
+impl Claim {
+    /// `@HEX/unit/UNIT/NAME`, of which the manager makes its address.
+    pub fn of(socket: &impl AsFd) -> Option<Self> {
+        let address: UnixAddr = getpeername(socket.as_fd().as_raw_fd()).ok()?;
+        let (unit, name) = parse(address.as_abstract()?)?;
+        Some(Self { unit, name })
+    }
 }
 
 fn parse(address: &[u8]) -> Option<(String, String)> {
@@ -103,11 +120,14 @@ fn confirm_unit(who: &Identity, claimed: &str) -> Result<(), Stranger> {
     }
 }
 
-/// A process of the unit that runs a program of its own is not the manager. Without
-/// CAP_SYS_PTRACE the program of a process with more rights than ours is not known.
-fn confirm_program(exe: Option<&Exe>) -> Result<(), Stranger> {
-    let (Some(exe), Ok(manager)) = (exe, fs::metadata(MANAGER)) else { return Ok(()) };
-    let is_manager = (exe.dev, exe.ino) == (manager.dev(), manager.ino());
+/// A process of the unit that runs a program of its own is not the manager. Where programs are hidden
+/// from us, the unit is all that is known.
+fn confirm_program(who: &Identity) -> Result<(), Stranger> {
+    if identity::sight().hides_programs().is_some() {
+        return Ok(());
+    }
+    let Some(exe) = &who.exe else { return Err(Stranger::Program("an unknown program".to_owned())) };
+    let is_manager = fs::metadata(MANAGER).is_ok_and(|it| (it.dev(), it.ino()) == (exe.dev, exe.ino));
     match is_manager || fs::read_link(MANAGER).is_ok_and(|path| is_executor(&exe.path, &path)) {
         true => Ok(()),
         false => Err(Stranger::Program(exe.path.display().to_string())),

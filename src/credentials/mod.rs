@@ -19,11 +19,11 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{sleep, timeout};
 
-pub use asked::{Asked, Stranger};
+pub use asked::{Asked, Claim, Stranger};
 pub use refusal::Refused;
 
 use crate::broker::{Broker, Found, Wish};
-use crate::caller::Caller;
+use crate::caller::Identity;
 use crate::clock::{Clock, SystemClock};
 use crate::policy::{Door, FileRef, Ownership, Rules};
 use crate::provider::unhurried;
@@ -63,6 +63,8 @@ const OWNERSHIP: Ownership = Ownership { uid: 0, gid: 0, mode: 0o400 };
 
 /// Connections at once: more wait.
 const CONNECTIONS: usize = 64;
+/// For what was perhaps meant.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// As for a file.
 const DEADLINE: Duration = Duration::from_secs(5);
 /// Without descriptors a listener would spin.
@@ -153,10 +155,16 @@ async fn converse(
     mut ending: watch::Receiver<Ending>,
     place: OwnedSemaphorePermit,
 ) {
+    let (broker, credentials) = daemon.current();
+    let asked = match unhurried(|| who_asks(&stream, &broker, &credentials)) {
+        Ok(asked) => asked,
+        // No service manager, which might take the end for an answer.
+        Err(refused) => return refused.log(),
+    };
     let Ok(copy) = stream.as_fd().try_clone_to_owned() else { return fail(&mut stream).await };
     let held = unhurried(|| daemon.hold(&copy));
     let outcome = tokio::select! {
-        outcome = timeout(DEADLINE, answer(&stream, &*daemon)) => outcome.unwrap_or(Err(Refused::Late(DEADLINE))),
+        outcome = answer(&asked, &broker, &credentials) => outcome,
         _ = ending.wait_for(|it| *it == Ending::Now) => Err(Refused::Ending),
     };
     // Who takes its time to read keeps nobody else waiting.
@@ -177,27 +185,38 @@ async fn converse(
     held.release();
 }
 
-async fn answer(stream: &UnixStream, daemon: &dyn Daemon) -> Result<Found, Refused> {
-    let (broker, credentials) = daemon.current();
-    let facts = |caller: &Caller, name: &str| {
-        let file = credentials.names.get(name).map(|it| it.file(&credentials.socket, name));
-        broker.inquiry(caller, file.as_ref()).facts | broker.audit().facts()
-    };
-    let asked = unhurried(|| Asked::by(stream, &facts))?;
+fn who_asks(stream: &UnixStream, broker: &Broker, credentials: &Credentials) -> Result<Asked, Refused> {
+    let caller = asked::caller(stream).ok_or(Stranger::Gone)?;
+    let asked = Claim::of(stream).ok_or(Stranger::Address).and_then(|claim| {
+        let name = claim.name.clone();
+        let file = credentials.names.get(&name).map(|it| it.file(&credentials.socket, &name));
+        let wanted = broker.inquiry(&caller, file.as_ref()).and(broker.audit().facts());
+        Asked::confirm(stream, &caller, claim, wanted)
+    });
+    asked.map_err(|stranger| {
+        let who = Identity::of(caller);
+        broker.turn_away(&who, Door::Systemd, &credentials.socket, &stranger.to_string());
+        stranger.into()
+    })
+}
+
+async fn answer(asked: &Asked, broker: &Broker, credentials: &Credentials) -> Result<Found, Refused> {
     let Some(credential) = credentials.names.get(&asked.name) else {
+        let file = credentials.socket.join(&asked.name);
+        broker.turn_away(&asked.who, Door::Systemd, &file, "no credential of that name");
         return Err(Refused::unknown(asked, credentials.names.keys()));
     };
     let file = credential.file(&credentials.socket, &asked.name);
-    let wish = Wish { who: &asked.who, door: Door::Systemd, file, readings: &credential.readings };
-    let outcome = broker.hand(&wish).await;
-    let found = match outcome {
-        Ok(Ok(found)) => found,
-        Ok(Err(lack)) => return Err(Refused::lacking(&asked, broker.explain_lack(lack).await)),
-        Err(error) => return Err(Refused::failed(&asked, error)),
-    };
-    match found.value.len() {
-        length if length > MOST => Err(Refused::large(&asked, length)),
-        _ => Ok(found),
+    let readings = &credential.readings;
+    let wish = Wish { who: &asked.who, door: Door::Systemd, file, readings, within: DEADLINE, at_most: MOST };
+    match broker.hand(&wish).await {
+        Ok(Ok(found)) => Ok(found),
+        Ok(Err(lack)) => {
+            let plain = lack.clone();
+            let explained = timeout(PATIENCE, broker.explain_lack(lack)).await;
+            Err(Refused::lacking(asked, explained.unwrap_or(plain)))
+        }
+        Err(error) => Err(Refused::failed(asked, error)),
     }
 }
 

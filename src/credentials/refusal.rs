@@ -1,9 +1,6 @@
 //! Why a credential is not given, and what to do about it: for the log, since its asker can only be
 //! told that there is none. Uses the broker's errors.
 
-use std::time::Duration;
-
-use super::MOST;
 use super::asked::{Asked, Stranger};
 use crate::broker::{Error, Lack};
 use crate::nearest::nearest;
@@ -12,18 +9,17 @@ use crate::nearest::nearest;
 #[derive(Debug)]
 pub enum Refused {
     Stranger(Stranger),
-    Late(Duration),
     Ending,
     Asked { unit: String, name: String, problem: String, hint: Option<String> },
 }
 
 impl Refused {
-    pub(super) fn unknown<'a>(asked: Asked, known: impl Iterator<Item = &'a String> + Clone) -> Self {
+    pub(super) fn unknown<'a>(asked: &Asked, known: impl Iterator<Item = &'a String> + Clone) -> Self {
         let hint = match nearest(&asked.name, known.map(String::as_str)) {
             Some(near) => format!("did you mean `{near}`?"),
             None => format!("name its secret: `credentials: {{names: {{{}: SECRET}}}}`", asked.name),
         };
-        Self::of(&asked, "the config names no such credential".to_owned(), Some(hint))
+        Self::of(asked, "the config names no such credential".to_owned(), Some(hint))
     }
 
     pub(super) fn lacking(asked: &Asked, lack: Lack) -> Self {
@@ -40,11 +36,6 @@ impl Refused {
         Self::of(asked, error.to_string(), hint)
     }
 
-    pub(super) fn large(asked: &Asked, length: usize) -> Self {
-        let problem = format!("{length} bytes are more than the {MOST} that systemd takes");
-        Self::of(asked, problem, Some("let the unit read a file of a mount".to_owned()))
-    }
-
     fn of(asked: &Asked, problem: String, hint: Option<String>) -> Self {
         Self::Asked { unit: asked.unit.clone(), name: asked.name.clone(), problem, hint }
     }
@@ -53,7 +44,6 @@ impl Refused {
     pub(super) fn log(&self) {
         match self {
             Self::Stranger(stranger) => tracing::warn!("credential_refused: {stranger}"),
-            Self::Late(limit) => tracing::warn!("credential_refused: no answer within {limit:?}"),
             Self::Ending => tracing::warn!("credential_refused: the daemon ends; start the unit again"),
             Self::Asked { unit, name, problem, hint } => {
                 let hint = hint.as_ref().map(|hint| format!(" (try: {hint})")).unwrap_or_default();

@@ -172,7 +172,7 @@ fn nobody_else_gets_a_unit_s_credential() {
     boot(&app, "systemctl start web.service impostor.service");
     assert_eq!(app.machine.output_of("web"), format!("[{PASSWORD}]"), "the control: the unit itself");
     let told = app.machine.output_of("told");
-    assert_eq!(told, "web.service 0 too much\n- 0 too much\nimpostor.service 1001 Permission denied\n");
+    assert_eq!(told, "web.service 0 \n- 0 \nimpostor.service 1001 Permission denied\n");
     expect_refusal(&app, "asked for as web.service by a process of impostor.service");
     expect_refusal(&app, "says neither unit nor credential");
 }
@@ -181,7 +181,7 @@ fn nobody_else_gets_a_unit_s_credential() {
 /// short enough to be taken for a value.
 #[test]
 fn who_reads_late_gets_the_whole_answer() {
-    let config = "credentials:\n  names:\n    db.password: long\n";
+    let config = "credentials:\n  names:\n    db.password: {secret: long, access: [{deny: {unit: refused.service}}]}\n";
     let mut app = app(config, &[]);
     stdout_of(&app.store.run_with(&["set", "long"], "x".repeat(700_000)));
     let folder = app.machine.folder().display().to_string();
@@ -191,10 +191,10 @@ fn who_reads_late_gets_the_whole_answer() {
             .replace("told.output", &format!("{unit}.output"))
     };
     app.machine = app.machine.unit("whole.service", &late("whole", "whole.service"));
-    app.machine = app.machine.unit("refused.service", &late("refused", "web.service"));
+    app.machine = app.machine.unit("refused.service", &late("refused", "refused.service"));
     boot(&app, "systemctl start whole.service refused.service");
     assert_eq!(app.machine.output_of("whole"), "whole.service 0 700000\n");
-    assert_eq!(app.machine.output_of("refused"), "web.service 0 too much\n");
+    assert_eq!(app.machine.output_of("refused"), "refused.service 0 too much\n");
 }
 
 #[test]
@@ -202,15 +202,19 @@ fn who_is_given_a_credential_is_written_down_and_a_placeholder_is_no_value() {
     let config = "audit: {file: FOLDER/audit.log}\n\
                   policy:\n  - secrets: db\n    placeholder: {unit: other.service}\n\
                   credentials:\n  names:\n    password: db.password\n    none: nothing\n";
-    let app = app("", &[("web", "password"), ("other", "password"), ("missing", "none")]);
+    let units = [("web", "password"), ("other", "password"), ("missing", "none"), ("typo", "pasword")];
+    let mut app = app("", &units);
     let folder = app.machine.folder().display().to_string();
     let mut file = OpenOptions::new().append(true).open(format!("{folder}/config.yaml")).expect("the config");
     file.write_all(config.replace("FOLDER", &folder).as_bytes()).expect("more of it");
+    app.machine = app.machine.unit("impostor.service", &impostor(&folder, &["web.service 0"]));
     boot(
         &app,
         "systemctl start web.service
          systemctl start other.service
-         fails systemctl start missing.service",
+         fails systemctl start missing.service
+         fails systemctl start typo.service
+         systemctl start impostor.service",
     );
     assert_eq!(app.machine.output_of("web"), format!("[{PASSWORD}]"));
     let other = app.machine.output_of("other");
@@ -229,7 +233,13 @@ fn who_is_given_a_credential_is_written_down_and_a_placeholder_is_no_value() {
         .collect();
     assert_eq!(
         seen,
-        ["web.service real ok", "other.service placeholder ok", "missing.service real no_key"],
+        [
+            "web.service real ok",
+            "other.service placeholder ok",
+            "missing.service real no_key",
+            "typo.service denied denied",
+            "- denied denied"
+        ],
         "{log}"
     );
     assert!(!log.contains("s3cret"), "{log}");

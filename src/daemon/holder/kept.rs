@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use super::super::message::{DEVICE, LEDGER};
+use super::super::message::{DEVICE, LEDGER, WAITING};
 use crate::fs::mountpoint;
 use crate::ledger::Ledger;
 use crate::sys::ready;
@@ -22,7 +22,7 @@ impl Kept {
         Self { held: held.into_iter().collect(), version: 0 }
     }
 
-    /// Changes with what is kept.
+    /// Changes with what is kept for long.
     pub fn version(&self) -> u64 {
         self.version
     }
@@ -40,14 +40,14 @@ impl Kept {
             tell(ready::forget(&name));
         }
         tell(ready::keep(&name, descriptor.as_fd()));
+        self.version += u64::from(is_for_the_next(&name));
         self.held.insert(name, descriptor);
-        self.version += 1;
     }
 
     pub fn forget(&mut self, name: &str) {
         if self.held.remove(name).is_some() {
             tell(ready::forget(name));
-            self.version += 1;
+            self.version += u64::from(is_for_the_next(name));
         }
     }
 
@@ -102,6 +102,12 @@ impl Kept {
     fn devices(&self) -> impl Iterator<Item = &str> {
         self.held.keys().map(String::as_str).filter(|name| name.starts_with(DEVICE))
     }
+}
+
+/// Whether a worker that gets ready has to know of it. Who serves meanwhile answers by itself whoever
+/// waits for a credential.
+fn is_for_the_next(name: &str) -> bool {
+    !name.starts_with(WAITING)
 }
 
 /// The name under which the descriptor of a mount is kept; a manager takes no colons.
