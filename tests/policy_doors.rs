@@ -53,3 +53,46 @@ fn a_covered_file_of_exec_is_no_file_of_a_mount() {
         assert_eq!(by_exec(&policy, ".env"), ["placehol"; 2], "{policy}");
     }
 }
+
+/// Who opens the store with its key is not asked; and no door gives out values but those.
+#[test]
+fn who_has_the_key_needs_no_rule() {
+    let store = TestStore::new();
+    store.set("b", "bbb");
+    fs::write(store.folder().join("secretfs.yaml"), "policy: [{secrets: b, deny: anyone}]\n").unwrap();
+    fs::write(store.folder().join("b.tpl"), "<< secrets.b >>").unwrap();
+    let run = |args: &[&str]| store.run(&[&args[..1], &["--config", "secretfs.yaml"], &args[1..]].concat());
+    assert_eq!(run(&["exec", "--env", "B=b", "--", "true"]).status.code(), Some(77), "the control");
+    assert_eq!(stdout_of(&run(&["get", "b"])).trim_end(), "bbb");
+    assert_eq!(stdout_of(&run(&["render", "b.tpl"])).trim_end(), "bbb");
+}
+
+/// A door that nobody comes through, and what nobody asks for.
+#[test]
+fn what_is_not_asked_of_rules_is_told() {
+    let store = TestStore::new();
+    fs::create_dir(store.folder().join("templates")).unwrap();
+    fs::write(store.folder().join("templates/f.env.tpl"), "a=<< secrets.a >>\n").unwrap();
+    let program = "/usr/bin/true";
+    let real = fs::canonicalize(program).unwrap().display().to_string();
+    let check = |policy: &str| {
+        let yaml = format!("policy: [{policy}]\nmounts: [{{at: mnt, templates: templates}}]\n");
+        fs::write(store.folder().join("secretfs.yaml"), yaml).unwrap();
+        let output = store.run(&["check", "--offline"]);
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let wrong =
+        format!("{{secrets: a, allow: {{uid: 0, exe: {{path: {real}, sha256: {}}}}}}}", "0".repeat(64));
+    for (policy, note) in [
+        ("{secrets: a, allow: {door: api}}", "nobody comes through the door `api` yet"),
+        ("{secrets: a, deny: {uid: 1}, actions: [rotate, delete]}", "about no reading"),
+        ("{secrets: nosuch, deny: anyone}", "nothing refers to a secret like `nosuch`"),
+        ("{secrets: a, allow: {uid: 0, exe: /usr/bin/mawk}}", "does what a script says"),
+        (&wrong, "has another sha256 than that"),
+    ] {
+        let said = check(policy);
+        assert!(said.contains(note), "{policy}: {said}");
+    }
+    let said = check("{secrets: \"a*\", allow: {uid: 0, door: mount}}");
+    assert!(said.contains("0 notes"), "the control: {said}");
+}

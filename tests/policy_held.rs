@@ -126,3 +126,32 @@ fn a_new_worker_knows_which_secrets_an_open_file_has() {
     reload(ONLY_ROOT);
     assert_eq!(read_on(cut), DENIED);
 }
+
+/// The text names secrets and providers.
+#[test]
+fn who_is_denied_is_not_told_why_but_by_what_the_log_knows_it() {
+    let served = daemon("[]");
+    served.template("two.tpl", "<< secrets.nothing >>\n");
+    let yaml = config(&format!("[{{secrets: nothing, deny: {{uid: {STRANGER}}}}}]"));
+    served.config(&yaml);
+    stdout_of(&served.run(&["reload", "--socket", "run/control.sock"]));
+    assert_eq!(read_by(0, None, &served.path("two")), Err(Some(libc::ENOKEY)));
+    let bound = Bound::of(&served, "two");
+    let reason_for = |uid: u32, path: &Path| {
+        let mut ask = Command::new(common::tool("setpriv"));
+        ask.args([
+            format!("--reuid={uid}"),
+            "--clear-groups".to_owned(),
+            common::tool("getfattr").display().to_string(),
+        ]);
+        ask.args(["--only-values", "--absolute-names", "-n", "user.secretfs.error"]).arg(path);
+        stdout_of(&ask.output().unwrap())
+    };
+    assert!(reason_for(0, &bound.0).contains("nothing"), "the control");
+    let told = reason_for(STRANGER, &bound.0);
+    let mark =
+        told.strip_prefix("denied ").filter(|mark| mark.len() == 8).unwrap_or_else(|| panic!("{told}"));
+    assert_eq!(read_by(STRANGER, None, &served.path("two")), DENIED);
+    assert_eq!(reason_for(STRANGER, &served.path("two")), told, "by path, too");
+    served.await_log(&format!("denial=\"{mark}\""), 1);
+}

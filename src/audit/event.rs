@@ -35,6 +35,9 @@ pub struct Event {
     /// What came of it: `ok`, or the class of the failure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<String>,
+    /// By what a denied caller can name it to who may see this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub denial: Option<String>,
     /// Which values are older than they should be, and why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stale: Option<String>,

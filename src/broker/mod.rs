@@ -281,12 +281,22 @@ impl Broker {
         }
     }
 
+    /// A short name for a text, which tells nothing of it.
+    pub fn mark(&self, text: &str) -> String {
+        let mut mac = self.keyed();
+        mac.update(text.as_bytes());
+        mac.finalize().into_bytes()[..4].iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    fn keyed(&self) -> Hmac<Sha256> {
+        KeyInit::new_from_slice(self.salt_key.expose()).expect("any length is a key")
+    }
+
     /// A salt for hashes in the output: the same as long as template and versions are the same.
     fn salt(&self, template: &Template, resolved: &Resolved) -> [u8; 32] {
         let mut versions: Vec<_> = resolved.answers.iter().collect();
         versions.sort_by_key(|(key, _)| *key);
-        let mut mac =
-            <Hmac<Sha256> as KeyInit>::new_from_slice(self.salt_key.expose()).expect("any length is a key");
+        let mut mac = self.keyed();
         mac.update(template.name().as_bytes());
         for (key, answer) in versions {
             let version = answer.as_ref().map_or(0, |found| found.version);

@@ -18,6 +18,7 @@ use crate::config::{Account, Config, FileOptions};
 use crate::daemon::apart::Own;
 use crate::daemon::assemble;
 use crate::daemon::plan::{self, Plan, PlanError, Unknown};
+use crate::daemon::rules;
 use crate::daemon::serve::Server;
 use crate::exec::{self, Rules};
 use crate::fs::SecretFs;
@@ -76,6 +77,7 @@ pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
     signal::survive_broken_pipe();
     let server = Server::start(log::start_serving()).map_err(system)?;
     server.warn();
+    rules::warn(&config);
     let filesystems = filesystems(common, &config, &plans)?;
     let mut made = Made { way, mounts: Vec::new() };
     let outcome = make(&plans, &filesystems, &server, &tell, &mut made).map(|()| {

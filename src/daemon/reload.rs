@@ -243,6 +243,7 @@ impl Reloader {
             current.broker.audit().start();
         }
         current.broker.note(Kind::Policy, changes.join("; "));
+        rules::warn(&current.config);
         self.replace(&before, current);
         self.mounts.keep(texts);
         Ok(Summary { generation, changes })
@@ -280,10 +281,10 @@ impl Reloader {
     /// That of before if values come from the same places: what it has fetched is still good.
     fn broker(&self, before: &Current, config: &Config) -> Result<Arc<Broker>, AssembleError> {
         if config.has_same_values(&before.config) {
-            return Ok(match config.has_same_policy(&before.config) {
-                true => before.broker.clone(),
-                false => Arc::new(before.broker.under(rules::policy(config)?)),
-            });
+            let policy = rules::policy(config)?;
+            let is_same =
+                config.has_same_policy(&before.config) && policy.is_about_the_same(before.broker.policy());
+            return Ok(if is_same { before.broker.clone() } else { Arc::new(before.broker.under(policy)) });
         }
         let allowed = Environment::Only(config.env_allowed.clone());
         let before = assemble::Before { config: &before.config, broker: &before.broker };
@@ -340,8 +341,11 @@ impl Next<'_> {
             .map(|(mounted, change)| format!("changed {}: {} files", mounted.at.display(), change.files()));
         let values = (!self.config.has_same_values(&before.config))
             .then(|| "values come from other places".to_owned());
-        let rules =
-            (!self.config.has_same_policy(&before.config)).then(|| "other rules on secrets".to_owned());
+        let rules = match self.config.has_same_policy(&before.config) {
+            false => Some("other rules on secrets".to_owned()),
+            true if self.broker.policy().is_about_the_same(before.broker.policy()) => None,
+            true => Some("users or groups that rules name are others".to_owned()),
+        };
         let control = (self.config.control != before.config.control)
             .then(|| "the control socket: as it was, until the next start".to_owned());
         let credentials = self.told_credentials(before);

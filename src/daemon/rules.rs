@@ -12,6 +12,7 @@ use crate::control::socket;
 use crate::credentials::{Credential, Credentials};
 use crate::nearest::nearest;
 use crate::policy::{self, Condition, Names, Policy, Rule, Rules, SecretRule, Test, Who};
+use crate::sys::identity;
 
 /// Where the providers are that need no settings.
 const STORE: &str = super::assemble::STORE;
@@ -53,6 +54,17 @@ pub fn credentials(config: &Config) -> Result<Credentials, ConfigError> {
     });
     let names = names.collect::<Result<_, ConfigError>>()?;
     Ok(Credentials { socket: socket.unwrap_or_default(), names })
+}
+
+/// Says which rules can fit nobody, with what this daemon may see.
+pub fn warn(config: &Config) {
+    let Some(hidden) = identity::sight().hides_programs() else { return };
+    let has_program = |Matcher(all): &&Matcher| all.iter().any(|it| matches!(it, Wanted::Exe(_)));
+    for list in config.matchers().iter().filter(|list| list.matchers.iter().any(|it| has_program(&it))) {
+        let place: Vec<_> = list.path.iter().map(String::as_str).collect();
+        let rule = config.origin(&place, "a rule on programs".to_owned());
+        tracing::warn!(%rule, "{hidden}");
+    }
 }
 
 /// Everything that names somebody whom this machine does not know.

@@ -209,17 +209,18 @@ impl Filesystem for Adapter {
         }
     }
 
-    fn getxattr(&self, _: &Request, node: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
+    fn getxattr(&self, request: &Request, node: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
         let value = match name.to_str() {
-            Some(REASON) => self.fs.reason(node.0),
+            Some(REASON) => self.fs.reason(&self.begin(request), node.0),
             Some(STALE) => self.fs.staleness(node.0),
             _ => Err(Errno::NODATA),
         };
         answer_xattr(value.map(String::into_bytes), size, reply);
     }
 
-    fn listxattr(&self, _: &Request, node: INodeNo, size: u32, reply: ReplyXattr) {
-        let there = [(REASON, self.fs.reason(node.0)), (STALE, self.fs.staleness(node.0))];
+    fn listxattr(&self, request: &Request, node: INodeNo, size: u32, reply: ReplyXattr) {
+        let reason = self.fs.reason(&self.begin(request), node.0);
+        let there = [(REASON, reason), (STALE, self.fs.staleness(node.0))];
         let names = there.iter().filter(|(_, text)| text.is_ok()).map(|(name, _)| format!("{name}\0"));
         answer_xattr(Ok(names.collect::<String>().into_bytes()), size, reply);
     }

@@ -20,6 +20,7 @@ pub mod mounts;
 pub mod nodes;
 mod open;
 mod reading;
+mod reasons;
 pub mod render;
 mod request;
 pub mod session;
@@ -58,6 +59,7 @@ use loading::Loading;
 use nodes::{Content, FIRST_NODE, NodeId, Nodes, Place, View};
 pub use reading::Told;
 use reading::Watching;
+pub use reasons::{REASON, STALE};
 use render::Flights;
 use sets::Sets;
 use snapshot::Snapshot;
@@ -114,11 +116,6 @@ pub struct Attr {
     /// Whether the kernel may keep it until it is told otherwise.
     pub lasts: bool,
 }
-
-/// The extended attribute that holds the reason for an errno.
-pub const REASON: &str = "user.secretfs.error";
-/// The extended attribute of a file with old values, whose provider does not answer.
-pub const STALE: &str = "user.secretfs.stale";
 
 impl SecretFs {
     pub fn new(broker: Arc<Broker>, layout: Layout) -> Result<Arc<Self>, tree::TreeError> {
@@ -270,8 +267,24 @@ impl SecretFs {
             }
             Content::Filled(place, _) | Content::Wiped(place, _) => place.clone(),
         };
+        drop(nodes);
+        if let Some(attr) = self.denied_attr(&caller, id, &place) {
+            return Reply::Now(attr);
+        }
         let this = self.clone();
         Reply::Later(Box::pin(async move { this.follow(caller, id, place).await }))
+    }
+
+    /// Who is denied a file has nothing rendered or fetched, not even for its size.
+    fn denied_attr(&self, caller: &Caller, id: NodeId, place: &Place) -> Option<Result<Attr, Errno>> {
+        let now = self.now();
+        let file = now.file(place.file).ok()?;
+        now.judge_at_once(caller, &file, &written::known_keys(&file))?.err()?;
+        let nodes = self.nodes();
+        Some(Ok(match &nodes.get(id)?.content {
+            Content::Filled(_, snapshot) => Attr { lasts: false, ..filled(id, snapshot) },
+            _ => empty(id, &file),
+        }))
     }
 
     /// SEEK_DATA and SEEK_HOLE: the whole file is data, with a hole at its end (lseek(2)).
@@ -316,31 +329,6 @@ impl SecretFs {
         // What would have to be waited for, the open says.
         let readable = || now.judge_at_once(caller, &file, keys).is_none_or(|it| it.is_ok());
         if bits & libc::R_OK == 0 || readable() { Ok(()) } else { Err(Errno::ACCES) }
-    }
-
-    /// The text of [`REASON`]: why the caller's last open of this node failed. Never a value; who
-    /// is denied learns no more than that.
-    pub fn reason(&self, id: u64) -> Result<String, Errno> {
-        let nodes = self.nodes();
-        match nodes.get(id).map(|node| &node.content) {
-            Some(Content::Bare(_)) => Ok("denied".to_owned()),
-            Some(Content::Failed(_, failure)) => Ok(failure.error.to_string()),
-            // Whatever it holds: nobody is given it.
-            Some(Content::Filled(..)) => {
-                drop(nodes);
-                self.now().broker.audit().trouble().ok_or(Errno::NODATA)
-            }
-            _ => Err(Errno::NODATA),
-        }
-    }
-
-    /// The text of [`STALE`]: which provider has not confirmed its values, and for how long.
-    pub fn staleness(&self, id: u64) -> Result<String, Errno> {
-        let snapshot = match self.nodes().get(id).map(|node| &node.content) {
-            Some(Content::Filled(_, snapshot)) => snapshot.clone(),
-            _ => return Err(Errno::NODATA),
-        };
-        snapshot.ask(|basis| self.now().broker.staleness(basis)).ok_or(Errno::NODATA)
     }
 
     fn nodes(&self) -> MutexGuard<'_, Nodes> {

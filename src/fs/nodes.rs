@@ -207,7 +207,8 @@ impl Nodes {
     /// Lets a node that nobody has open follow its file.
     pub fn adopt(&mut self, id: NodeId, place: &Place, snapshot: &Arc<Snapshot>) -> bool {
         match self.nodes.get(&id) {
-            Some(node) if node.handles == 0 && !matches!(node.content, Content::Bare(_)) => {
+            // Meanwhile it may have become another's.
+            Some(node) if node.handles == 0 && node.content.is_at(place) => {
                 self.fill(id, place, snapshot);
                 true
             }

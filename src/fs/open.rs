@@ -19,7 +19,7 @@ use super::whom::Whom;
 use super::written::{Opener, Opening, known_keys};
 use super::{Generation, Reply, SecretFs, asking, request, tree, view_of};
 use crate::audit::{self, Audit};
-use crate::broker::Error;
+use crate::broker::{Class, Error};
 use crate::caller::Caller;
 use crate::metrics;
 use crate::policy::{Denial, Grant};
@@ -133,8 +133,7 @@ impl SecretFs {
             Content::Failed(place, failure) if just_looked => {
                 let (file, errno, class) = (place.file, failure.errno, failure.error.class());
                 drop(nodes);
-                self.now().write_failure(opening, file, class);
-                return Some(Err(errno));
+                return Some(Err(self.open_failed(opening, file, errno, class)));
             }
             Content::Bare(file) if just_looked => {
                 let file = *file;
@@ -185,6 +184,20 @@ impl SecretFs {
             Ok(_) => {}
         }
         Some(Err(Errno::ACCES))
+    }
+
+    /// OPEN of a file that could not be rendered, perhaps before it was known who asks.
+    fn open_failed(&self, opening: Opening, file: tree::FileId, errno: Errno, class: Class) -> Errno {
+        let now = self.now();
+        if let Ok(file) = now.file(file)
+            && let Some(opener) = now.opener(opening, &file)
+            && let Err(denial) = now.judge_opener(&opener, &file, &known_keys(&file))
+        {
+            now.write_denied(&opener, &file, &denial);
+            return Errno::ACCES;
+        }
+        now.write_failure(opening, file, class);
+        errno
     }
 
     /// Whether this snapshot is what an OPEN is to see: the current one, or that of its process.

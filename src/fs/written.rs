@@ -84,15 +84,23 @@ impl Generation {
 
     /// Writes down that the opener is denied the file. It is, even if that cannot be written.
     pub(super) fn write_denied(&self, opener: &Opener, file: &File, denial: &Denial) {
+        let caller = &opener.opening.caller;
         if self.broker.audit().is_on() {
             let event = self.event(opener, file, &known_keys(file), Verdict::Deny, &denial.rule);
+            let event = Event { denial: Some(self.mark_of(caller, file, denial)), ..event };
             self.write_anyway(opener, event.outcome("denied", opener.opening.since));
         }
         // Costs nothing where nobody wants to know.
         if tracing::enabled!(Level::INFO) {
             let (path, reason) = (file.path.display(), &denial.reason);
-            request::span(&opener.opening.caller).in_scope(|| tracing::info!(file = %path, reason, "denied"));
+            let denial = self.mark_of(caller, file, denial);
+            request::span(caller).in_scope(|| tracing::info!(file = %path, denial, reason, "denied"));
         }
+    }
+
+    /// By what the denied caller can name his denial to who may see the log.
+    pub(super) fn mark_of(&self, caller: &Caller, file: &File, denial: &Denial) -> String {
+        self.broker.mark(&format!("{} {} {}", file.id, caller.uid, denial.rule))
     }
 
     /// Writes down that an open has failed, and with what.

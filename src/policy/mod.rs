@@ -73,6 +73,17 @@ impl Policy {
         Self { secrets, names, facts, hashed }
     }
 
+    /// Whether the same rules are about the same callers: names may stand for others by now.
+    pub fn is_about_the_same(&self, other: &Self) -> bool {
+        let who = |policy: &Self| policy.secrets.iter().map(|it| it.rule.who.clone()).collect::<Vec<_>>();
+        who(self) == who(other)
+    }
+
+    /// Whether the pattern is, or may be, about this secret.
+    pub fn is_about(&self, pattern: &Pattern, key: &SecretKey) -> bool {
+        self.names.of(key).is_any_of(std::slice::from_ref(pattern)) != Some(false)
+    }
+
     /// The rules on secrets, in their order.
     pub fn rules(&self) -> &[SecretRule] {
         &self.secrets

@@ -67,9 +67,11 @@ fn fits(pattern: &[u8], text: &[u8]) -> bool {
             }
             _ => {
                 let Some((star_at, star_read)) = star else { return false };
-                star = Some((star_at, star_read + 1));
+                // A whole character, or a later `?` would take the rest of it.
+                let next = star_read + width(text[star_read]);
+                star = Some((star_at, next));
                 at = star_at + 1;
-                read = star_read + 1;
+                read = next;
             }
         }
     }
@@ -123,6 +125,7 @@ mod tests {
             ("stripe/*", "a/stripe/b"),
             ("a", "A"),
             ("a?c", "ac"),
+            ("*??a*", "€ab"),
             ("a?c", "a--c"),
             ("a*b", "a-b-"),
             ("?", ""),
@@ -155,7 +158,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_is_as_in_the_book(pattern in "[a*?ä]{1,8}", text in "[abä]{0,10}") {
+        fn it_is_as_in_the_book(pattern in "[a*?ä€😀]{1,8}", text in "[abä€😀]{0,10}") {
             prop_assume!(!pattern.contains("**"));
             let chars = |text: &str| text.chars().collect::<Vec<_>>();
             prop_assert_eq!(fits(&pattern, &text), by_the_book(&chars(&pattern), &chars(&text)));

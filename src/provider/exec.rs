@@ -44,14 +44,21 @@ pub struct ExecProvider {
     met: Mutex<HashMap<String, (u64, Timestamp)>>,
 }
 
+/// Not taken for an option, and no other name of what has one already: a rule is about one name.
+fn is_plain(path: &str) -> bool {
+    let is_roundabout = path.contains('/') && path.split('/').any(|part| matches!(part, "." | ".."));
+    let is_doubled = path.match_indices("//").any(|(at, _)| !path[..at].ends_with(':'));
+    !is_roundabout && !is_doubled && !path.starts_with('-') && !path.contains('\0')
+}
+
 impl ExecProvider {
     pub fn new(program: Program, version_key: SecretBytes) -> Self {
         Self { program, version_key, met: Mutex::default() }
     }
 
     async fn ask(&self, key: &SecretKey) -> Result<Answer, ProviderError> {
-        // A program knows no versions, and takes what begins with a dash for an option.
-        if key.version.is_some() || key.path.starts_with('-') || key.path.contains('\0') {
+        // A program knows no versions.
+        if key.version.is_some() || !is_plain(&key.path) {
             return Ok(Err(Absent::Missing));
         }
         let ended = program::run(&mut self.command(&key.path), LARGEST).await;
@@ -190,5 +197,20 @@ impl Provider for ExecProvider {
         _since: u64,
     ) -> BoxFuture<'a, Result<Option<AsOf>, ProviderError>> {
         Box::pin(async { Ok(None) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_has_one_name() {
+        for plain in ["kv/x", "a", "a..b/c", ".env", "op://a/b", "/etc/x"] {
+            assert!(is_plain(plain), "{plain}");
+        }
+        for other in ["kv//x", "./kv/x", "kv/./x", "kv/../x", "-kv", "a\0"] {
+            assert!(!is_plain(other), "{other}");
+        }
     }
 }

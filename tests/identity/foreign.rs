@@ -132,8 +132,9 @@ fn case_16_where_processes_are_hidden_no_rule_on_programs_allows_anybody() {
     let denied = "read: errno EACCES\n";
     assert_eq!(said, format!("read: {VALUE}\n{denied}{denied}"), "{stderr}");
     assert!(stderr.contains("hidepid"), "{stderr}");
+    assert_eq!(stderr.matches("a rule on programs").count(), 2, "{stderr}");
     let (said, stderr) = read("");
     let allowed = format!("read: {VALUE}\n");
     assert_eq!(said, allowed.repeat(3), "the control: with CAP_SYS_PTRACE\n{stderr}");
-    assert!(!stderr.contains("hidepid"), "{stderr}");
+    assert!(!stderr.contains("hidepid") && !stderr.contains("a rule on programs"), "{stderr}");
 }

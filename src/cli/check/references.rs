@@ -66,6 +66,12 @@ pub(super) fn of_daemon(config: &Config) -> Result<Vec<Variable>, Failure> {
         .collect()
 }
 
+/// All secrets that the config itself names: for profiles, for what is waited for, for credentials.
+pub(super) fn named(config: &Config) -> Result<Vec<SecretKey>, Failure> {
+    let all = variables(config)?.into_iter().chain(of_daemon(config)?);
+    Ok(all.flat_map(|it| it.readings.references).map(|reference| reference.key).collect())
+}
+
 struct Doors<'a> {
     common: &'a Common,
     config: &'a Config,

@@ -8,14 +8,19 @@ use std::path::Path;
 use super::finding::{Finding, Kind, Place};
 use super::report::Report;
 use crate::cli::policy::wanted::Served;
-use crate::config::{Config, Exe, Matcher, Wanted};
+use crate::config::{AccessRule, Config, Exe, Matcher, Wanted};
 use crate::daemon::rules;
-use crate::policy::{Door, Pattern, Shadowed, Verdict, shadowed, shadowed_on_secrets};
+use crate::policy::{Action, Door, Pattern, Shadowed, Verdict, shadowed, shadowed_on_secrets};
+use crate::secret::SecretKey;
+use crate::sys::identity;
 
 /// Programs that do what a script says: a rule for one is a rule for every script.
-const INTERPRETERS: [&str; 26] = [
-    "ash", "awk", "bash", "bun", "busybox", "csh", "dash", "deno", "dotnet", "env", "fish", "gawk", "guile",
-    "java", "ksh", "lua", "mono", "node", "nodejs", "perl", "php", "python", "ruby", "sh", "tclsh", "zsh",
+const INTERPRETERS: [&str; 53] = [
+    "ash", "awk", "bash", "bun", "busybox", "csh", "dash", "deno", "dotnet", "ed", "emacs", "env", "expect",
+    "find", "fish", "gawk", "gdb", "git", "guile", "java", "julia", "ksh", "ld.so", "less", "lua", "luajit",
+    "make", "mawk", "mksh", "mono", "nano", "nice", "node", "nodejs", "nohup", "nvim", "perl", "php", "pwsh",
+    "python", "rpm", "rsync", "ruby", "sed", "sh", "ssh", "sudo", "tar", "tclsh", "vi", "vim", "xargs",
+    "zsh",
 ];
 
 pub(super) fn judge(config: &Config, report: &mut Report) {
@@ -30,10 +35,33 @@ pub(super) fn judge(config: &Config, report: &mut Report) {
         }
     }
     linter.doors(report);
+    linter.unasked(report);
     if is_known {
         linter.order(report);
         linter.files(report);
     }
+}
+
+/// Patterns on secrets that fit none of these: what was meant is free.
+pub(super) fn judge_names(config: &Config, keys: &[SecretKey], report: &mut Report) {
+    let Ok(policy) = rules::policy(config) else { return };
+    let linter = Linter { config };
+    for (index, rule) in config.policy.iter().enumerate() {
+        for (value, pattern) in rule.secrets.iter().enumerate() {
+            if !keys.iter().any(|key| policy.is_about(pattern, key)) {
+                let at = ["policy".to_owned(), index.to_string(), "secrets".to_owned(), value.to_string()];
+                report.add(linter.note(&at, format!("nothing refers to a secret like `{pattern}`")));
+            }
+        }
+    }
+}
+
+fn numbered<'a>(
+    place: Vec<String>,
+    rules: impl Iterator<Item = &'a AccessRule>,
+) -> Vec<(Vec<String>, &'a AccessRule)> {
+    let at = |(index, rule): (usize, _)| ([&place[..], &[index.to_string()]].concat(), rule);
+    rules.enumerate().map(at).collect()
 }
 
 /// Whether all whom the rules name are there.
@@ -91,13 +119,36 @@ impl Linter<'_> {
         }
     }
 
-    fn program(&self, place: &[String], Exe { path, .. }: &Exe, report: &mut Report) {
+    fn program(&self, place: &[String], Exe { path, sha256 }: &Exe, report: &mut Report) {
         if is_interpreter(path) {
             report
                 .add(self.note(place, "this program does what a script says: the rule is for every script"));
         }
-        if let Some(problem) = unfit(path) {
+        let problem = unfit(path).or_else(|| {
+            let wanted = sha256.as_ref()?;
+            match identity::digest_of(path) {
+                None => Some("can have no digest: it is too large, or its filesystem is served".to_owned()),
+                Some(found) => (found != *wanted).then(|| "has another sha256 than that".to_owned()),
+            }
+        });
+        if let Some(problem) = problem {
             report.add(self.note(place, format!("{}: {problem}", path.display())));
+        }
+    }
+
+    /// What rules may say, and nobody asks them today.
+    fn unasked(&self, report: &mut Report) {
+        let files = self.config.access_lists().into_iter();
+        let files = files.flat_map(|(place, list)| numbered(place, list.iter()));
+        let secrets = numbered(vec!["policy".to_owned()], self.config.policy.iter().map(|it| &it.access));
+        for (place, rule) in files.chain(secrets) {
+            if !rule.actions.has(Action::Read) {
+                report.add(self.note(&place, "about no reading: nothing else is asked of rules yet"));
+            }
+            let is_of_api = |Matcher(all): &Matcher| all.contains(&Wanted::Door(vec![Door::Api]));
+            if rule.who.iter().all(is_of_api) {
+                report.add(self.note(&place, "nobody comes through the door `api` yet"));
+            }
         }
     }
 
@@ -177,7 +228,7 @@ fn contradiction(matcher: &Matcher) -> Option<String> {
 fn is_interpreter(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let stem = name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.' || c == '-');
-    INTERPRETERS.contains(&stem) || name.starts_with("ld-linux")
+    INTERPRETERS.contains(&stem) || name == "ld.so" || (name.starts_with("ld-") && name.contains(".so"))
 }
 
 /// Why the rule cannot fit, as this machine is now.
@@ -193,6 +244,20 @@ fn unfit(path: &Path) -> Option<String> {
         () if meta.mode() & 0o022 != 0 => {
             Some("can be written by others than root, so it is taken for nobody's program".to_owned())
         }
-        () => None,
+        () => {
+            let open = path.ancestors().skip(1).find(|folder| is_open(folder))?;
+            Some(format!(
+                "lies below {}, where others than root can put another in its place",
+                open.display()
+            ))
+        }
     }
+}
+
+/// Whether others than root can replace what is in this folder (inode(7)).
+fn is_open(folder: &Path) -> bool {
+    let is_sticky = |mode: u32| mode & libc::S_ISVTX != 0;
+    folder
+        .metadata()
+        .is_ok_and(|meta| meta.uid() != 0 || (meta.mode() & 0o022 != 0 && !is_sticky(meta.mode())))
 }

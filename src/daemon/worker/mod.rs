@@ -131,6 +131,7 @@ impl Worker {
         tracing::info!(level = identity::level().name(), "readers are told apart");
         let (path, choice) = (setup.config.to_owned(), setup.choice);
         let first = begin(&path, &choice, &before)?;
+        rules::warn(&first.config);
         let (past, is_careful) = (before.past, before.is_deadly);
         let waiting = std::mem::take(&mut before.waiting);
         Ok(Self { link, server, path, choice, first, past, waiting, is_careful })

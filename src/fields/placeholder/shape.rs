@@ -148,10 +148,67 @@ fn time(text: &str) -> Option<String> {
     }
 }
 
+const SCHEMES: [&str; 50] = [
+    "amqp",
+    "bolt",
+    "cassandra",
+    "gs",
+    "mssql",
+    "oracle",
+    "sqlite",
+    "amqps",
+    "clickhouse",
+    "data",
+    "file",
+    "ftp",
+    "ftps",
+    "git",
+    "git+ssh",
+    "grpc",
+    "http",
+    "https",
+    "imap",
+    "imaps",
+    "jdbc",
+    "kafka",
+    "ldap",
+    "ldaps",
+    "mailto",
+    "mariadb",
+    "mongodb",
+    "mongodb+srv",
+    "mqtt",
+    "mqtts",
+    "mysql",
+    "nats",
+    "otpauth",
+    "postgres",
+    "postgresql",
+    "redis",
+    "rediss",
+    "rsync",
+    "s3",
+    "sftp",
+    "smtp",
+    "smtps",
+    "socks5",
+    "sqlserver",
+    "ssh",
+    "tcp",
+    "udp",
+    "unix",
+    "ws",
+    "wss",
+];
+
 /// The scheme stays, and which parts there are.
 fn url(text: &str) -> Option<String> {
     Url::parse(text.as_bytes())?;
     let (scheme, rest) = text.split_once(':')?;
+    // What nobody knows for a scheme may be a part of the value.
+    if !SCHEMES.contains(&scheme.to_ascii_lowercase().as_str()) {
+        return None;
+    }
     let Some(rest) = rest.strip_prefix("//") else { return Some(format!("{scheme}:{WORD}")) };
     let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
     let (user, hosts) = authority.rsplit_once('@').map_or((None, authority), |(user, it)| (Some(user), it));

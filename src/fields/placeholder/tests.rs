@@ -43,6 +43,7 @@ fn what_a_value_looks_like_stays() {
         ),
         ("postgres://db.corp/", "postgres://placeholder.invalid/"),
         ("sqlite:///var/db", "sqlite:///placeholder"),
+        ("correcthorse://battery/staple", "placeholderplaceholderplaceholde"),
         ("redis://:pw@h1:1,h2:2", "redis://placeholder:placeholder@placeholder.invalid:9"),
         ("ann@corp.example", "placeholder@placeholder.invalid"),
         ("10.1.2.3", "192.0.2.1"),

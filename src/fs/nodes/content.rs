@@ -93,6 +93,13 @@ impl Content {
         }
     }
 
+    pub(super) fn is_at(&self, place: &Place) -> bool {
+        match self {
+            Self::Bare(_) => false,
+            Self::Failed(own, _) | Self::Filled(own, _) | Self::Wiped(own, _) => own == place,
+        }
+    }
+
     pub(super) fn holds(&self, snapshot: &Arc<Snapshot>) -> bool {
         matches!(self, Self::Filled(_, held) if Arc::ptr_eq(held, snapshot))
     }
