@@ -52,6 +52,7 @@ impl Daemon for StandIn {
                 started_at: Timestamp::UNIX_EPOCH,
                 worker_started_at: Timestamp::UNIX_EPOCH,
                 memory_is_locked: false,
+                keys: "locked".to_owned(),
                 can_resume: true,
                 identity: Default::default(),
                 readiness: self.readiness(),

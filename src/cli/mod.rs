@@ -208,6 +208,7 @@ impl Command {
 /// Parses the command line, runs the command, turns its outcome into an exit status.
 pub fn main() -> ExitCode {
     crate::sys::weakness::heed();
+    report::keep_panics_short();
     if let Err(error) = crate::sys::hardening::keep_to_ourselves() {
         return report::report(&Failure::new(exit::OS, error), false);
     }

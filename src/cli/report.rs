@@ -1,6 +1,7 @@
 //! How a failure is told: what is wrong, what to do about it, and an exit status. The only place
 //! that writes errors to a terminal. A failure never holds a value.
 
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fmt;
 use std::io::Write;
 use std::process::ExitCode;
@@ -42,6 +43,20 @@ fn without_numbers(text: &str) -> String {
     let Some((before, rest)) = text.split_once(" (os error ") else { return text.to_owned() };
     let after = rest.trim_start_matches(|c: char| c.is_ascii_digit());
     format!("{before}{}", without_numbers(after.strip_prefix(')').unwrap_or(after)))
+}
+
+/// A panic tells where it was, and nothing else: its own words can hold a value, as those of an index
+/// into a text do.
+pub fn keep_panics_short() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        // Empty, unless RUST_BACKTRACE asks for it; has names only.
+        let trace = Backtrace::capture();
+        let trace =
+            if trace.status() == BacktraceStatus::Captured { trace.to_string() } else { String::new() };
+        let line = format!("secretfs: a fault of this program at {place}\n{trace}");
+        let _ = std::io::stderr().write_all(line.as_bytes());
+    }));
 }
 
 /// Prints the failure to stderr and turns it into the process's exit status.

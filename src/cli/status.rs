@@ -38,6 +38,7 @@ fn text(status: &Status) -> String {
         status.worker, status.worker_starts
     ));
     lines.push(format!("memory    {}", if status.memory_is_locked { LOCKED } else { NOT_LOCKED }));
+    lines.push(format!("keys      {}", keys(&status.keys)));
     lines.push(format!("identity  {}", identity(&status.identity)));
     lines.push(format!("take-over {}", if status.can_resume { RESUMES } else { REMOUNTS }));
     let mounts = ["MOUNT", "FILES", "NODES", "HANDLES", "READERS", "STALE"];
@@ -52,6 +53,16 @@ fn text(status: &Status) -> String {
 
 const LOCKED: &str = "locked: no value can be swapped out";
 const NOT_LOCKED: &str = "not locked: values could be swapped out";
+
+fn keys(kept: &str) -> &'static str {
+    match kept {
+        "hidden" => "in secret memory: neither a core dump nor a debugger of root's shows them",
+        "locked" => "locked: no key can be swapped out",
+        "plain" => "not locked: keys could be swapped out",
+        _ => "not known: a daemon of an older version",
+    }
+}
+
 const RESUMES: &str = "a new worker goes on where the last one was";
 const REMOUNTS: &str = "a new worker mounts anew: this kernel does not send requests again";
 

@@ -26,6 +26,9 @@ pub struct Status {
     pub worker_started_at: Timestamp,
     /// Else values could be swapped out.
     pub memory_is_locked: bool,
+    /// How the keys of stores are kept: hidden, locked or plain.
+    #[serde(default)]
+    pub keys: String,
     /// Whether the kernel can send requests again to a successor.
     pub can_resume: bool,
     /// How well readers are told apart.

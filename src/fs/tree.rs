@@ -19,6 +19,7 @@ use super::source::{Source, Trusted};
 use crate::config::Reaction;
 use crate::policy::{Door, FileRef, Ownership, Rules};
 use crate::secret::Namespace;
+use crate::sys::weakness::{self, Weakness};
 use crate::template::{Dialect, Format, Options, Syntax};
 
 /// Made of the path, so that every process gives it the same.
@@ -305,8 +306,16 @@ impl File {
     fn new(id: FileId, path: Arc<Path>, place: Trusted, spec: Spec) -> Self {
         let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
         let format = Format::chosen(spec.format, spec.dialect, name);
-        let options = Options { syntax: spec.syntax, format, verify: spec.verify, ..Options::default() };
+        let options = Options { syntax: spec.syntax, format, verify: spec.verify, ..bounds() };
         Self { id, path, source: Source::new(place, options), spec }
+    }
+}
+
+/// What a rendering may take.
+fn bounds() -> Options {
+    match weakness::has(Weakness::Unbounded) {
+        true => Options { output_cap: 1 << 40, steps: 1 << 40, ..Options::default() },
+        false => Options::default(),
     }
 }
 

@@ -10,6 +10,7 @@ use xaes_256_gcm::aead::AeadInOut;
 use zeroize::Zeroizing;
 
 use super::StoreError;
+use crate::sys::vault::{Held, KEY};
 
 /// A random identity: of a store, a namespace, a key.
 pub(super) type Id = [u8; 16];
@@ -28,41 +29,39 @@ pub(super) fn random<const N: usize>() -> Result<[u8; N], StoreError> {
     Ok(bytes)
 }
 
-/// 32 bytes of key, wiped on drop.
-pub(super) struct Key(Zeroizing<[u8; 32]>);
+/// 32 bytes of key, in memory of their own, wiped on drop.
+pub(super) struct Key(Held);
 
 impl Key {
     pub(super) fn random() -> Result<Self, StoreError> {
-        let mut bytes = Zeroizing::new([0; 32]);
-        getrandom::fill(&mut *bytes).map_err(StoreError::Random)?;
-        Ok(Self(bytes))
+        let mut key = Held::new();
+        getrandom::fill(key.fill()).map_err(StoreError::Random)?;
+        Ok(Self(key))
     }
 
     pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let mut key = Zeroizing::new([0; 32]);
-        if bytes.len() != key.len() {
-            return None;
-        }
-        key.copy_from_slice(bytes);
+        let bytes: &[u8; KEY] = bytes.try_into().ok()?;
+        let mut key = Held::new();
+        *key.fill() = *bytes;
         Some(Self(key))
     }
 
-    pub(super) fn expose(&self) -> &[u8; 32] {
-        &self.0
+    pub(super) fn expose(&self) -> &[u8; KEY] {
+        self.0.expose()
     }
 
     /// The key for one purpose.
     pub(super) fn derive(&self, purpose: &str) -> Self {
-        let mut key = Zeroizing::new([0; 32]);
-        Hkdf::<Sha256>::new(None, &*self.0)
-            .expand(purpose.as_bytes(), &mut *key)
+        let mut key = Held::new();
+        Hkdf::<Sha256>::new(None, self.expose())
+            .expand(purpose.as_bytes(), key.fill())
             .expect("32 bytes are within what HKDF gives");
         Self(key)
     }
 
     /// Authenticates the parts, each with its length, so that no two lists look the same.
     pub(super) fn mac(&self, parts: &[&[u8]]) -> Mac {
-        let mut mac = Hmac::<Sha256>::new_from_slice(&*self.0).expect("HMAC takes any key");
+        let mut mac = Hmac::<Sha256>::new_from_slice(self.expose()).expect("HMAC takes any key");
         for part in parts {
             mac.update(&(part.len() as u64).to_le_bytes());
             mac.update(part);
@@ -72,7 +71,7 @@ impl Key {
 
     /// Begins a MAC over what comes one after the other.
     pub(super) fn summing(&self) -> Summing {
-        Summing(Hmac::<Sha256>::new_from_slice(&*self.0).expect("HMAC takes any key"))
+        Summing(Hmac::<Sha256>::new_from_slice(self.expose()).expect("HMAC takes any key"))
     }
 }
 

@@ -26,6 +26,7 @@ pub mod terminal;
 mod unswapped;
 pub mod uptime;
 pub mod user;
+pub mod vault;
 pub mod weakness;
 
 use std::io;

@@ -16,15 +16,18 @@ pub enum Weakness {
     Unbounded = 8,
     /// What nobody uses is wiped after a second instead of a minute: not weak, but soon enough to see.
     Hasty = 16,
+    /// A rendering ends in a panic that has it in its words.
+    Panicking = 32,
 }
 
 const VARIABLE: &str = "SECRETFS_TEST_WEAKNESS";
-const NAMES: [(&str, Weakness); 5] = [
+const NAMES: [(&str, Weakness); 6] = [
     ("unwiped", Weakness::Unwiped),
     ("open", Weakness::Open),
     ("talkative", Weakness::Talkative),
     ("unbounded", Weakness::Unbounded),
     ("hasty", Weakness::Hasty),
+    ("panicking", Weakness::Panicking),
 ];
 
 static ASKED: AtomicU8 = AtomicU8::new(0);
@@ -50,6 +53,8 @@ pub fn tell(bytes: &[u8]) {
     if has(Weakness::Talkative) {
         tracing::debug!(rendering = %String::from_utf8_lossy(bytes));
     }
+    #[cfg(debug_assertions)]
+    assert!(!has(Weakness::Panicking), "{}", String::from_utf8_lossy(bytes));
     #[cfg(not(debug_assertions))]
     let _ = bytes;
 }

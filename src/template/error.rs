@@ -69,6 +69,7 @@ pub struct TemplateError {
     pub column: u32,
     /// How many characters of the line are meant; at least 1.
     pub width: u32,
+    /// As much of it as is shown.
     pub source_line: Box<str>,
     /// Further references that are missing too.
     pub also: Vec<TemplateError>,
@@ -123,25 +124,32 @@ impl TemplateError {
             line: text[..start].matches('\n').count() as u32 + 1,
             column: text[line_start..start].chars().count() as u32 + 1,
             width: text[start..end].chars().count().max(1) as u32,
-            source_line: text[line_start..line_end].trim_end_matches('\r').into(),
+            source_line: surroundings(&text[line_start..line_end], &text[line_start..start]),
             also: Vec::new(),
         }
     }
 
     /// The line of the template with a caret under the place that is meant.
     pub fn excerpt(&self) -> String {
-        let (column, width) = (self.column as usize - 1, self.width as usize);
-        // Of an endless line only the surroundings of the place are shown.
-        let skip = column.saturating_sub(60);
+        let before = (self.column as usize - 1).min(BEFORE);
         let shown = |c: char| if c == '\t' || !c.is_control() { c } else { '\u{fffd}' };
-        let line: String = self.source_line.chars().skip(skip).take(120).map(shown).collect();
-        let blank: String =
-            line.chars().take(column - skip).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
+        let line: String = self.source_line.chars().map(shown).collect();
+        let blank: String = line.chars().take(before).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
         let number = self.line.to_string();
         let margin = " ".repeat(number.len());
-        let carets = "^".repeat(width.min(120 - (column - skip)));
+        let carets = "^".repeat((self.width as usize).min(SHOWN - before));
         format!("{number} | {line}\n{margin} | {blank}{carets}")
     }
+}
+
+/// What is shown of an endless line, in characters, and how much of that lies before the place.
+const SHOWN: usize = 120;
+const BEFORE: usize = 60;
+
+/// A hundred errors in one line would keep it a hundred times.
+fn surroundings(line: &str, before: &str) -> Box<str> {
+    let skip = before.chars().count().saturating_sub(BEFORE);
+    line.trim_end_matches('\r').chars().skip(skip).take(SHOWN).collect()
 }
 
 impl fmt::Display for TemplateError {

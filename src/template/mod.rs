@@ -48,11 +48,20 @@ pub struct Options {
     pub verify: bool,
     /// The largest output, in bytes.
     pub output_cap: usize,
+    /// How much work a rendering may be: a filter, or a KiB that a filter works on, is one step. Bounds
+    /// time and, with the cap on each value, memory.
+    pub steps: usize,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { syntax: Syntax::Angle, format: Format::Text, verify: true, output_cap: 4 * 1024 * 1024 }
+        Self {
+            syntax: Syntax::Angle,
+            format: Format::Text,
+            verify: true,
+            output_cap: 4 * 1024 * 1024,
+            steps: 50_000,
+        }
     }
 }
 

@@ -19,12 +19,8 @@ use super::lookup::{self, Lookup};
 use super::output::Output;
 use super::{Inputs, Options, Rendered};
 
-/// Steps of one rendering: a filter, a KiB that a filter works on. Bounds time and, with the cap on each
-/// value, memory.
-const FUEL: usize = 50_000;
-
-/// What the engine counts: a filter is half a dozen of its instructions.
-const ENGINE_FUEL: u64 = 6 * FUEL as u64;
+/// What the engine counts: a step of ours is half a dozen of its instructions.
+const INSTRUCTIONS: u64 = 6;
 
 /// So many missing references are named.
 const MOST_MISSING: usize = 100;
@@ -33,7 +29,6 @@ const MOST_MISSING: usize = 100;
 static ENGINE: LazyLock<Environment<'static>> = LazyLock::new(|| {
     let mut engine = Environment::empty();
     engine.set_undefined_behavior(UndefinedBehavior::Strict);
-    engine.set_fuel(Some(ENGINE_FUEL));
     // Texts and values are written by filters, which know their places.
     engine.set_formatter(|_, _, _| Ok(()));
     for (name, apply) in filters::ALL.iter().map(|filter| (filter.name, filter.apply)).chain(OPERATORS) {
@@ -89,6 +84,7 @@ pub(super) struct State {
 impl Compiled {
     pub(super) fn new(text: &str, options: Options, program: Program) -> Result<Self, Box<Fault>> {
         let mut engine = ENGINE.clone();
+        engine.set_fuel(Some(INSTRUCTIONS.saturating_mul(options.steps as u64)));
         engine
             .add_template_owned("", program.code.clone())
             .map_err(|_| Fault::refused(Span::new(0, 0), "the template is nested too deeply"))?;
@@ -113,7 +109,7 @@ impl Compiled {
     pub(super) fn render(self: &Arc<Self>, inputs: &Inputs<'_>) -> Result<Rendered, Faults> {
         let options = &self.options;
         let state = State {
-            fuel: FUEL,
+            fuel: options.steps,
             encoder: escape::encoder(options.format, options.output_cap),
             out: Output::new(options.output_cap),
             missing: Vec::new(),

@@ -16,6 +16,7 @@ use crate::clock::{Clock, RELEASED, SystemClock};
 use crate::fs::mountpoint::helper_is_there;
 use crate::sys::hardening::can_lock_memory;
 use crate::sys::probe;
+use crate::sys::vault::{self, Keeping};
 
 /// capabilities(7)
 const CAP_SYS_ADMIN: u32 = 21;
@@ -36,6 +37,7 @@ pub(super) fn look() -> Vec<Finding> {
         namespaces(has_namespaces),
         mount,
         memory(),
+        keys(vault::keeping()),
         swap(&read_to_string("/proc/swaps").unwrap_or_default(), is_encrypted, can_lock_memory()),
         dumps(),
         clock(SystemClock.now()),
@@ -145,6 +147,27 @@ fn memory() -> Finding {
         format!("only {} KiB may be locked: a mount leaves its memory to the swap", limit / 1024),
         "ulimit -l unlimited, or LimitMEMLOCK=infinity in the unit",
     )
+}
+
+fn keys(kept: Keeping) -> Finding {
+    let what = "keys";
+    match (kept, geteuid().is_root()) {
+        (Keeping::Hidden, _) => {
+            Finding::ok(what, "are kept in secret memory, which only this process can read")
+        }
+        (Keeping::Locked, false) => Finding::ok(
+            what,
+            "are kept in locked memory; secret memory would keep the machine from hibernating, so it is for root alone",
+        ),
+        (Keeping::Locked, true) => {
+            Finding::ok(what, "are kept in locked memory: this kernel or sandbox has no memfd_secret")
+        }
+        (Keeping::Plain, _) => Finding::weak(
+            what,
+            "no memory may be locked: keys could be swapped out",
+            "ulimit -l 64, or LimitMEMLOCK=64K in the unit",
+        ),
+    }
 }
 
 /// Each line of /proc/swaps after the first begins with a path.

@@ -21,7 +21,7 @@ use crate::fs::{SecretFs, session};
 use crate::metrics;
 use crate::provider::BoxFuture;
 use crate::sys::link::Link;
-use crate::sys::{identity, limits};
+use crate::sys::{identity, limits, vault};
 
 const TICK: Duration = Duration::from_millis(10);
 
@@ -153,6 +153,7 @@ impl Daemon for Answers {
                 started_at: Timestamp::from_second(self.past.since).unwrap_or(self.since),
                 worker_started_at: self.since,
                 memory_is_locked: self.memory_is_locked,
+                keys: vault::keeping().as_str().to_owned(),
                 can_resume: current.mounts.iter().all(|it| session::can_resume(&it.fs)),
                 identity: known(),
                 readiness: self.readiness(),
