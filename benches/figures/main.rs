@@ -8,6 +8,7 @@ mod exec;
 mod hung;
 mod identity;
 mod idle;
+mod mask;
 mod measure;
 mod reads;
 mod scale;
@@ -26,12 +27,13 @@ struct Figure {
     is_long: bool,
 }
 
-const FIGURES: [Figure; 12] = [
+const FIGURES: [Figure; 13] = [
     Figure { name: "reads", fill_in: reads::warm, is_long: false },
     Figure { name: "identity", fill_in: identity::identity, is_long: false },
     Figure { name: "audit", fill_in: audit::audit, is_long: false },
     Figure { name: "cold", fill_in: reads::cold, is_long: false },
     Figure { name: "exec", fill_in: exec::exec, is_long: false },
+    Figure { name: "mask", fill_in: mask::mask, is_long: false },
     Figure { name: "scale", fill_in: scale::scale, is_long: false },
     Figure { name: "hung", fill_in: hung::hung, is_long: false },
     Figure { name: "crowd", fill_in: hung::crowd, is_long: false },

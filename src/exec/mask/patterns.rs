@@ -64,10 +64,11 @@ impl Patterns {
 
     /// The first place from here on where a pattern may begin.
     pub(super) fn next(&self, text: &[u8], from: usize) -> usize {
+        if self.sorted.is_empty() {
+            return text.len();
+        }
         let rest = &text[from..];
-        let place = rest.windows(LEAST).position(|window| self.beginnings.has(window));
-        match place {
-            _ if self.sorted.is_empty() => text.len(),
+        match rest.windows(LEAST).position(|window| self.beginnings.has(window)) {
             Some(place) => from + place,
             // In the last bytes one may begin whose next bytes are not there yet.
             None => text.len() - rest.len().min(LEAST - 1),

@@ -2,7 +2,8 @@
 //! in a thread of its own, and done by the relay between two pieces of output. Uses sys.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
@@ -37,7 +38,7 @@ impl Teller {
 
 pub(super) struct Changes {
     changes: Receiver<Change>,
-    woken: OwnedFd,
+    woken: Arc<OwnedFd>,
     pending: Option<Restart>,
 }
 
@@ -59,16 +60,16 @@ impl Changes {
     pub(super) fn new() -> io::Result<(Self, Teller)> {
         let (sender, changes) = channel();
         let (woken, wake) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
-        Ok((Self { changes, woken, pending: None }, Teller { changes: sender, wake }))
+        Ok((Self { changes, woken: Arc::new(woken), pending: None }, Teller { changes: sender, wake }))
     }
 
     /// Something to read here: [`Changes::heed`].
-    pub(super) fn woken(&self) -> BorrowedFd<'_> {
-        self.woken.as_fd()
+    pub(super) fn woken(&self) -> Arc<OwnedFd> {
+        self.woken.clone()
     }
 
     pub(super) fn heed(&mut self, link: &Link) {
-        while read(&self.woken, &mut [0; 16]).is_ok_and(|length| length > 0) {}
+        while read(&*self.woken, &mut [0; 16]).is_ok_and(|length| length > 0) {}
         while let Ok(change) = self.changes.try_recv() {
             match (change, &mut self.pending) {
                 (Change::Signal(signal), _) => Order::Signal(signal).send(link),

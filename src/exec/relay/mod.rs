@@ -64,8 +64,8 @@ impl Relay {
         if let Some(keys) = &mut self.keys {
             keys.take();
         }
+        let woken = self.changes.woken();
         let end = loop {
-            let woken = self.changes.woken().try_clone_to_owned()?;
             let patience = self.changes.patience();
             let others = self.step([signals.as_fd(), link.as_fd(), woken.as_fd()], patience)?.others;
             let [has_signal, has_word, has_change] = others;
