@@ -2,6 +2,8 @@
 //! at once in each mount; or something in it is wrong, and the old one stays in full. Uses every layer
 //! below.
 
+mod error;
+
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, TryLockError};
 use std::thread;
@@ -13,6 +15,8 @@ use super::lacking::Lost;
 use super::load::{LoadError, Texts};
 use super::plan::{self, Plan, PlanError};
 use super::rules;
+pub use error::ReloadError;
+
 use jiff::Timestamp;
 
 use crate::audit::Kind;
@@ -77,25 +81,6 @@ pub struct Last {
     pub at: Timestamp,
     /// Why the old config stays.
     pub problem: Option<String>,
-}
-
-/// Why the old config stays.
-#[derive(Debug, thiserror::Error)]
-pub enum ReloadError {
-    #[error(transparent)]
-    Load(#[from] LoadError),
-    #[error(transparent)]
-    Plan(#[from] PlanError),
-    #[error(transparent)]
-    Assemble(#[from] AssembleError),
-    #[error(transparent)]
-    Tree(#[from] TreeError),
-    #[error(transparent)]
-    Mount(#[from] MountError),
-    #[error("a reload is under way")]
-    Busy,
-    #[error(transparent)]
-    System(#[from] std::io::Error),
 }
 
 /// How long one that is under way is waited for.
@@ -366,28 +351,6 @@ impl Next<'_> {
         match is_other_socket {
             true => Some("the socket for credentials: as it was, until the next start".to_owned()),
             false => (old != new).then(|| format!("changed {} credentials", new.names.len())),
-        }
-    }
-}
-
-impl ReloadError {
-    /// For a log, and for who has not asked: nothing of the config's text is shown.
-    pub fn in_brief(&self) -> String {
-        match self {
-            Self::Load(error) => error.in_brief(),
-            Self::Plan(PlanError::Config(error)) => error.in_brief(),
-            Self::Assemble(AssembleError::Rules(error)) => error.in_brief(),
-            error => error.to_string(),
-        }
-    }
-
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Self::Load(error) => error.hint(),
-            Self::Plan(PlanError::Config(error)) => error.hint.clone(),
-            Self::Assemble(AssembleError::Store(error)) => error.hint(),
-            Self::Assemble(AssembleError::Rules(error)) => error.hint.clone(),
-            _ => None,
         }
     }
 }
