@@ -129,7 +129,7 @@ pub struct Named {
 /// What the log says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OfLog {
-    /// Bytes of an unfinished line, or lines that went elsewhere.
+    /// Bytes of an unfinished line, lines that went elsewhere, or denials that this line stands for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub count: Option<u64>,
     /// The SHA-256 of the unfinished line.

@@ -2,9 +2,10 @@
 //! nothing can be changed, moved or taken out unseen. Uses `sys`, `metrics`, `config` and the words.
 //!
 //! `event` is what is written, `chain` its seal and `verify` the check of it; `log` writes to the
-//! disk through `file`, `journal` to journald, `history` reads back.
+//! disk through `file`, `journal` to journald, `history` reads back; `denials` are counted.
 
 mod chain;
+mod denials;
 mod error;
 mod event;
 mod file;
@@ -36,6 +37,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::AuditConfig;
 use crate::metrics;
 use chain::Ratchet;
+use denials::Denials;
 use event::OfLog;
 use journal::Journal;
 use log::Log;
@@ -53,6 +55,8 @@ pub struct Audit {
     /// Where the key of the store came from.
     opened: Option<String>,
     queue: Arc<Queue>,
+    /// Guards who was denied what; held for no write.
+    denials: Mutex<Denials>,
     /// Guards what is written to; held for one write.
     sinks: Mutex<Sinks>,
     /// Whether something is not on the disk for good.
@@ -90,8 +94,8 @@ impl Audit {
     pub(crate) fn with_clock(config: AuditConfig, seed: Seed, clock: Box<dyn Clock>) -> Self {
         let journal = config.is_to_journald().then(Journal::new).and_then(Result::ok);
         let sinks = Mutex::new(Sinks { log: None, journal, missed: 0, refused: 0, clock });
-        let (queue, is_dirty, trouble) = Default::default();
-        Self { config, seed, opened: None, queue, sinks, is_dirty, trouble }
+        let (queue, denials, is_dirty, trouble) = Default::default();
+        Self { config, seed, opened: None, queue, denials, sinks, is_dirty, trouble }
     }
 
     /// The same keys, as another config says.
@@ -124,7 +128,8 @@ impl Audit {
     }
 
     /// Writes it down. If it fails, nothing may be given away; if nothing has to be written down,
-    /// it does not fail. Where [`Self::start`] was called, it ends within the budget.
+    /// it does not fail. Where [`Self::start`] was called, it ends within the budget. Who is denied
+    /// the same once more is counted, and written down later.
     pub fn record(&self, event: &Event) -> Result<(), AuditError> {
         self.record_by(By::Another, event)
     }
@@ -139,12 +144,15 @@ impl Audit {
         if !self.is_on() {
             return Ok(());
         }
-        let (waiting, file) = (Waiting::new(event), self.config.file.as_deref());
-        if cfg!(debug_assertions) && std::env::var_os("SECRETFS_TEST_AUDIT_AFTER").is_some() {
-            self.queue.leave(waiting);
+        let due = self.denials().take(event, Instant::now());
+        if due.is_empty() {
             return Ok(());
         }
-        let outcome = self.queue.pass(waiting, by, file, |batch| self.write(batch));
+        if cfg!(debug_assertions) && std::env::var_os("SECRETFS_TEST_AUDIT_AFTER").is_some() {
+            self.queue.leave(Waiting::new(event));
+            return Ok(());
+        }
+        let outcome = self.pass(&due, by);
         let word = if outcome.is_ok() { "ok" } else { "failed" };
         metrics::get().audit_events.of([word]).inc();
         match outcome {
@@ -154,6 +162,26 @@ impl Audit {
             }
             outcome => outcome.inspect_err(|error| self.tell_trouble(Some(error))),
         }
+    }
+
+    /// Has them written, and waits for the last one.
+    fn pass(&self, events: &[Event], by: By) -> Result<(), AuditError> {
+        let Some((last, before)) = events.split_last() else { return Ok(()) };
+        before.iter().for_each(|event| self.queue.push(Waiting::new(event)));
+        let file = self.config.file.as_deref();
+        self.queue.pass(Waiting::new(last), by, file, |batch| self.write(batch))
+    }
+
+    /// Has written down who was denied something again and again.
+    fn tell_denials(&self) {
+        let due = self.denials().take_due(Instant::now());
+        if let Err(error) = self.pass(&due, By::Another) {
+            tracing::error!(%error, "denials could not be written down");
+        }
+    }
+
+    fn denials(&self) -> MutexGuard<'_, Denials> {
+        self.denials.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn write(&self, batch: &[Waiting]) -> Result<(), AuditError> {
@@ -227,10 +255,12 @@ impl Audit {
     /// Threads of its own sync each second, and write for who must not be held up by a disk, for as
     /// long as somebody has this.
     pub fn start(self: &Arc<Self>) {
+        if self.is_on() {
+            self.keep_synced();
+        }
         if self.config.file.is_none() {
             return;
         }
-        self.keep_synced();
         let (this, queue) = (Arc::downgrade(self), self.queue.clone());
         let write = move |batch: &[Waiting]| match this.upgrade() {
             Some(audit) => audit.write(batch),
@@ -252,6 +282,7 @@ impl Audit {
         let work = move || {
             let (mut told, mut last) = (Instant::now(), None);
             while let Some(audit) = this.upgrade() {
+                audit.tell_denials();
                 if let Err(error) = audit.sync() {
                     tracing::error!(%error, "audit_unsynced: what a power cut would take is not known");
                 }
@@ -277,6 +308,8 @@ impl Audit {
 impl Drop for Audit {
     fn drop(&mut self) {
         if self.is_on() {
+            let left = self.denials().take_all();
+            let _ = self.pass(&left, By::Itself);
             let _ = self.sync();
         }
     }

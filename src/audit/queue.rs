@@ -98,6 +98,11 @@ impl Queue {
         self.write(state, write)
     }
 
+    /// Has it written together with what comes next. Nobody waits for it.
+    pub(super) fn push(&self, one: Waiting) {
+        self.state().waiting.push(one);
+    }
+
     /// Writes what others want to have written. Comes back now and then, and if nobody wants that.
     pub(super) fn help(&self, time: Duration, write: impl FnOnce(&[Waiting]) -> Result<(), AuditError>) {
         let mut state = self.state();

@@ -1,6 +1,7 @@
 //! The log as a whole: what is written can be checked, nothing of it can be changed unseen, and what
 //! happens to its file is noticed.
 
+mod denials;
 mod memory;
 
 use std::fs;

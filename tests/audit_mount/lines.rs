@@ -76,6 +76,46 @@ fn who_is_given_a_file_and_who_is_not() {
     assert!(stdout_of(&daemon.run(&["audit", "verify"])).contains("as they were written"));
 }
 
+/// Nobody washes out of the log what others have done.
+#[test]
+fn who_is_denied_again_and_again_is_counted() {
+    let daemon = daemon(&format!("{{allow: {{uid: {USER}}}}}"));
+    let denied = || lines(&daemon, &["--verdict", "denied"]);
+    let open = || File::open(daemon.path("f")).unwrap_err().raw_os_error();
+    for _ in 0..200 {
+        assert_eq!(open(), Some(libc::EACCES));
+    }
+    assert_eq!(denied().len(), 1, "the first one at once");
+    // What is given is a line each.
+    for _ in 0..3 {
+        assert!(cat(&daemon, USER, "f").status.success());
+    }
+    assert_eq!(lines(&daemon, &["--verdict", "real", "--uid", &USER.to_string()]).len(), 3);
+    let told = eventually("they are told of", || Some(denied()).filter(|it| it.len() > 1));
+    assert_eq!((told.len(), &told[1]["count"]), (2, &serde_json::json!(199)), "{told:#?}");
+    says(&told[1], &[("uid", 0.into()), ("outcome", "denied".into())]);
+    // What is left is told before the daemon goes.
+    (0..7).for_each(|_| assert_eq!(open(), Some(libc::EACCES)));
+    let mut daemon = daemon;
+    daemon.stop();
+    let told = lines(&daemon, &["--verdict", "denied"]);
+    assert_eq!((told.len(), &told[2]["count"]), (3, &serde_json::json!(7)), "{told:#?}");
+    assert!(daemon.run(&["audit", "verify"]).status.success());
+}
+
+#[test]
+fn our_own_probe_has_no_line() {
+    let daemon = daemon("");
+    for _ in 0..3 {
+        std::fs::read(daemon.path(".secretfs-probe")).unwrap();
+    }
+    assert!(cat(&daemon, USER, "f").status.success());
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    let read = lines(&daemon, &["--event", "read"]);
+    let files: Vec<_> = read.iter().map(|it| it["file"].as_str().unwrap_or_default()).collect();
+    assert_eq!(files, [daemon.path("f").to_str().unwrap()]);
+}
+
 #[test]
 fn an_open_that_fails_says_with_what() {
     let daemon = daemon("");

@@ -15,10 +15,17 @@ pub(super) fn line(record: &Record) -> String {
         secrets(event),
         event.rule.as_ref().map(|rule| format!("({rule})")).unwrap_or_default(),
         event.detail.clone().unwrap_or_default(),
+        times(event),
     ];
     let parts: Vec<_> =
         parts.iter().map(|part| output::visible(part)).filter(|part| !part.is_empty()).collect();
     parts.join("  ").replace('\n', " ")
+}
+
+/// How many accesses the line stands for.
+fn times(event: &Event) -> String {
+    let count = event.log.count.filter(|_| event.verdict.is_some());
+    count.map(|count| format!("{count} times")).unwrap_or_default()
 }
 
 fn result(event: &Event) -> String {

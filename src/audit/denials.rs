@@ -1,0 +1,147 @@
+//! Who is denied the same again and again has one line at once, and then one each ten seconds that
+//! counts: nobody can wash out of the log what others have done. Pure; uses `event`.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use super::event::{Event, Kind};
+
+/// So long it is only counted.
+pub(super) const WINDOW: Duration = Duration::from_secs(10);
+/// What is told apart of one user; all that is more is counted as one.
+const OF_ONE: usize = 32;
+/// The same of all users.
+const OF_ALL: usize = 1024;
+
+#[derive(Default)]
+pub(super) struct Denials {
+    known: HashMap<Key, Counted>,
+    of_users: HashMap<u32, usize>,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Key {
+    Of { uid: u32, door: Option<String>, file: Option<String>, rule: Option<String> },
+    OfUser(u32),
+    OfAll,
+}
+
+struct Counted {
+    since: Instant,
+    /// Those that have no line yet.
+    count: u64,
+    /// The newest of them.
+    last: Option<Event>,
+}
+
+impl Denials {
+    /// What is to be written now: this, what was counted before it, or nothing yet.
+    pub(super) fn take(&mut self, event: &Event, now: Instant) -> Vec<Event> {
+        if !event.is_denial() {
+            let mut due = self.due(|key, _| key.is_ended_by(event));
+            due.push(event.clone());
+            return due;
+        }
+        let key = self.key(event);
+        let Some(counted) = self.known.get_mut(&key) else {
+            *self.of_users.entry(event.who.uid).or_default() += 1;
+            self.known.insert(key.clone(), Counted { since: now, count: 0, last: None });
+            return vec![key.shown(event.clone())];
+        };
+        counted.count += 1;
+        counted.last = Some(key.shown(event.clone()));
+        if now.duration_since(counted.since) < WINDOW {
+            return Vec::new();
+        }
+        counted.since = now;
+        counted.told().into_iter().collect()
+    }
+
+    /// What has been counted for long enough. Who was quiet meanwhile is forgotten.
+    pub(super) fn take_due(&mut self, now: Instant) -> Vec<Event> {
+        let is_over = |counted: &Counted| now.duration_since(counted.since) >= WINDOW;
+        let quiet = self.known.iter().filter(|(_, it)| it.count == 0 && is_over(it));
+        for key in quiet.map(|(key, _)| key.clone()).collect::<Vec<_>>() {
+            self.known.remove(&key);
+        }
+        let due = self.due(|_, counted| is_over(counted));
+        self.known.values_mut().filter(|it| is_over(it)).for_each(|it| it.since = now);
+        self.of_users.clear();
+        for key in self.known.keys() {
+            if let Key::Of { uid, .. } = key {
+                *self.of_users.entry(*uid).or_default() += 1;
+            }
+        }
+        due
+    }
+
+    /// All that was counted.
+    pub(super) fn take_all(&mut self) -> Vec<Event> {
+        self.due(|_, _| true)
+    }
+
+    fn due(&mut self, is_wanted: impl Fn(&Key, &Counted) -> bool) -> Vec<Event> {
+        let wanted = self.known.iter_mut().filter(|(key, counted)| is_wanted(key, counted));
+        wanted.flat_map(|(_, counted)| counted.told()).collect()
+    }
+
+    fn key(&self, event: &Event) -> Key {
+        let uid = event.who.uid;
+        let (door, file, rule) = (event.door.clone(), event.file.clone(), event.rule.clone());
+        let key = Key::Of { uid, door, file, rule };
+        let of_user = Key::OfUser(uid);
+        match () {
+            () if self.known.contains_key(&key) => key,
+            () if self.known.len() >= OF_ALL && !self.known.contains_key(&of_user) => Key::OfAll,
+            () if self.of_users.get(&uid).is_some_and(|count| *count >= OF_ONE) => of_user,
+            () => key,
+        }
+    }
+}
+
+impl Key {
+    /// Whether what was counted should stand before this.
+    fn is_ended_by(&self, event: &Event) -> bool {
+        match self {
+            _ if event.kind != Kind::Read => true,
+            Self::Of { uid, door, file, .. } => {
+                *uid == event.who.uid && *door == event.door && *file == event.file
+            }
+            Self::OfUser(_) | Self::OfAll => false,
+        }
+    }
+
+    /// What is counted together has in common what is said of it.
+    fn shown(&self, event: Event) -> Event {
+        let several = |detail: &str| Event {
+            file: None,
+            rule: None,
+            secrets: Vec::new(),
+            detail: Some(detail.to_owned()),
+            ..event.clone()
+        };
+        match self {
+            Self::Of { .. } => event,
+            Self::OfUser(_) => several("several files"),
+            Self::OfAll => several("several files of several users"),
+        }
+    }
+}
+
+impl Counted {
+    /// One line for all of them, if there are any.
+    fn told(&mut self) -> Option<Event> {
+        let mut event = self.last.take()?;
+        event.log.count = Some(std::mem::take(&mut self.count)).filter(|count| *count > 1);
+        Some(event)
+    }
+}
+
+impl Event {
+    /// Nothing was given for it, as the rules say.
+    fn is_denial(&self) -> bool {
+        let is = |text: &Option<String>, wanted: &str| text.as_deref() == Some(wanted);
+        // Who is cut off had the file: each of them is told apart.
+        self.kind == Kind::Read && is(&self.verdict, "denied") && !is(&self.outcome, "cut")
+    }
+}
