@@ -17,7 +17,7 @@ pub(super) type Hash = [u8; 32];
 const LINES: u64 = 1_000;
 const SECONDS: i64 = 15 * 60;
 /// Further than any log goes: who says so has made it up.
-const LATEST: u64 = 1 << 24;
+pub(super) const LATEST: u64 = 1 << 24;
 
 /// What ends a line: `,"mac":"`, the digits, `"}`.
 const MAC: &[u8] = br#","mac":""#;
@@ -34,9 +34,11 @@ pub struct Head {
 }
 
 /// The key of one epoch. Those before cannot be found from it.
+#[derive(Clone)]
 pub(super) struct Ratchet {
     pub(super) id: String,
-    key: Zeroizing<Hash>,
+    /// Where it is, so that no copy stays behind when it moves.
+    key: Zeroizing<Vec<u8>>,
     pub(super) epoch: u64,
 }
 
@@ -78,7 +80,7 @@ impl Head {
     pub(super) fn next_epoch(&self, time: Timestamp) -> u64 {
         let quarter = |time: Timestamp| time.as_second().div_euclid(SECONDS);
         let is_full = self.seq > 0 && self.seq.is_multiple_of(LINES);
-        self.epoch + u64::from(is_full || quarter(time) != quarter(self.time))
+        self.epoch.saturating_add(u64::from(is_full || quarter(time) != quarter(self.time)))
     }
 }
 
@@ -89,7 +91,7 @@ impl Ratchet {
             mac.update(purpose);
             mac.finalize().into_bytes()
         };
-        Self { id: hex(&of(b"id")[..4]), key: Zeroizing::new(of(b"epoch 0").into()), epoch: 0 }
+        Self { id: hex(&of(b"id")[..4]), key: Zeroizing::new(of(b"epoch 0").to_vec()), epoch: 0 }
     }
 
     /// Goes on to an epoch, and forgets those before. False if it is behind, or nowhere.
@@ -99,21 +101,34 @@ impl Ratchet {
         }
         while self.epoch < epoch {
             let next = Sha256::new().chain_update(b"ratchet").chain_update(self.key.as_slice()).finalize();
-            *self.key = next.into();
+            self.key.copy_from_slice(&next);
             self.epoch += 1;
         }
         true
     }
 
     fn mac(&self, text: &[u8]) -> Hash {
-        let mut mac = Hmac::<Sha256>::new_from_slice(&*self.key).expect("HMAC takes any key");
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.key).expect("HMAC takes any key");
         mac.update(text);
         mac.finalize().into_bytes().into()
     }
 
+    /// This key in the epoch of a line, if it has sealed that. What somebody has made up moves
+    /// nothing on, and costs no more of these steps than there are.
+    pub(super) fn of(&self, line: &[u8], record: &Record, steps: &mut u64) -> Option<Self> {
+        let further = record.epoch.checked_sub(self.epoch)?;
+        // Each line moves it on by one at most.
+        if self.id != record.key || record.epoch > record.seq || further > *steps {
+            return None;
+        }
+        *steps -= further;
+        let mut there = self.clone();
+        (there.forward(record.epoch) && there.has_sealed(line, record)).then_some(there)
+    }
+
     /// Makes the next line, with the break that ends it. `None`: this key cannot follow that head.
     pub(super) fn seal(&mut self, head: &Head, at: Moment, body: &str) -> Option<(Vec<u8>, Head)> {
-        let (seq, epoch) = (head.seq + 1, head.next_epoch(at.time));
+        let (seq, epoch) = (head.seq.checked_add(1)?, head.next_epoch(at.time));
         if !self.forward(epoch) {
             return None;
         }
@@ -160,6 +175,20 @@ impl Record {
     pub(super) fn head(&self, line: &[u8]) -> Head {
         Head { seq: self.seq, hash: hash(line), epoch: self.epoch, time: self.time }
     }
+}
+
+/// Whether that is what crashes leave of lines: their beginnings, and never the end of one.
+pub(super) fn is_cut(bytes: &[u8]) -> bool {
+    const START: &[u8] = br#"{"seq":"#;
+    let is_beginning = |piece: &[u8]| {
+        // A power cut may leave zeros where nothing was written.
+        let zeros = piece.iter().rev().take_while(|byte| **byte == 0).count();
+        let piece = &piece[..piece.len() - zeros];
+        let length = piece.len().min(START.len());
+        let has_end = piece.ends_with(AFTER) && piece.windows(MAC.len()).any(|window| window == MAC);
+        piece[..length] == START[..length] && !has_end
+    };
+    bytes.split(|byte| *byte == b'\n').all(is_beginning)
 }
 
 pub(super) fn hash(bytes: &[u8]) -> Hash {

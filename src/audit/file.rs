@@ -10,11 +10,9 @@ use std::time::{Duration, Instant};
 
 use nix::unistd::geteuid;
 
-use super::chain::{Hash, Head, Record, hash};
+use super::chain::{Hash, Head, LATEST, Ratchet, Record, hash, is_cut};
 use super::error::AuditError;
 
-/// How long it is waited for another process that writes.
-const BUDGET: Duration = Duration::from_millis(250);
 const PAUSE: Duration = Duration::from_micros(200);
 /// More than any line takes.
 const LONGEST: u64 = 8 << 20;
@@ -26,25 +24,30 @@ pub(super) struct LogFile {
 }
 
 /// How a file ends.
+#[derive(Default)]
 pub(super) struct Tail {
-    pub(super) last: Option<Last>,
-    /// What follows the last record, with no break at its end.
+    /// The last record that our key has sealed, and the key as of then.
+    pub(super) ours: Option<(Head, Ratchet)>,
+    /// The last record, if it is another.
+    pub(super) strange: Option<Strange>,
+    /// What follows the last record.
     pub(super) torn: Option<Torn>,
-    /// Whether only the break after the last record is missing.
+    /// Whether the break after what is there is missing.
     pub(super) is_open: bool,
 }
 
-pub(super) struct Last {
+/// A record that is not ours.
+pub(super) struct Strange {
     pub(super) head: Head,
-    pub(super) record: Record,
-    pub(super) line: Vec<u8>,
+    /// It does not even say so.
+    pub(super) is_of_another: bool,
 }
 
 pub(super) struct Torn {
     pub(super) bytes: u64,
     pub(super) hash: Hash,
-    /// Whether a line ends there.
-    pub(super) is_ended: bool,
+    /// Whether a crash can have left it.
+    pub(super) is_cut: bool,
 }
 
 impl LogFile {
@@ -84,8 +87,8 @@ impl LogFile {
     }
 
     /// From here on no other process of ours writes to it, until [`Self::unlock`].
-    pub(super) fn lock(&self, path: &Path) -> Result<(), AuditError> {
-        let end = Instant::now() + BUDGET;
+    pub(super) fn lock(&self, path: &Path, patience: Duration) -> Result<(), AuditError> {
+        let end = Instant::now() + patience;
         loop {
             match self.file.try_lock() {
                 Ok(()) => return Ok(()),
@@ -123,53 +126,105 @@ impl LogFile {
         Err(error)
     }
 
-    /// Reads its last record.
-    pub(super) fn tail(&self) -> io::Result<Tail> {
+    /// Reads back to the last record that this key has sealed.
+    pub(super) fn tail(&self, key: &Ratchet) -> io::Result<Tail> {
         let size = self.size()?;
-        let mut room = 64 << 10;
+        let (mut room, mut steps) = (64 << 10, LATEST);
         loop {
             let from = size.saturating_sub(room);
-            let mut bytes = vec![0; (size - from) as usize];
-            self.file.read_exact_at(&mut bytes, from)?;
-            let tail = Tail::of(&bytes, from == 0);
-            if tail.last.is_some() || from == 0 || room >= LONGEST {
+            let bytes = self.bytes(from, size)?;
+            let ours = |line: &[u8], record: &Record| key.of(line, record, &mut steps);
+            let tail = Tail::of(&bytes, from == 0, &key.id, ours);
+            if tail.ours.is_some() || from == 0 || room >= LONGEST {
                 return Ok(tail);
             }
             room *= 8;
         }
     }
+
+    /// The first record, whoever has made it.
+    pub(super) fn first(&self) -> io::Result<Option<u64>> {
+        let bytes = self.bytes(0, self.size()?.min(LONGEST))?;
+        let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        Ok(Record::parse(line).map(|record| record.seq))
+    }
+
+    /// The same of the last one.
+    pub(super) fn last(&self) -> io::Result<Option<u64>> {
+        let size = self.size()?;
+        let bytes = self.bytes(size.saturating_sub(LONGEST), size)?;
+        Ok(bytes.split(|byte| *byte == b'\n').rev().find_map(Record::parse).map(|record| record.seq))
+    }
+
+    /// Whether a line with this hash ends there.
+    pub(super) fn has_line(&self, end: u64, wanted: &Hash) -> io::Result<bool> {
+        let mut room = 1 << 10;
+        while self.size()? >= end {
+            let from = end.saturating_sub(room);
+            let bytes = self.bytes(from, end)?;
+            let Some(text) = bytes.strip_suffix(b"\n") else { return Ok(false) };
+            match text.iter().rposition(|byte| *byte == b'\n') {
+                Some(at) => return Ok(hash(&text[at + 1..]) == *wanted),
+                None if from == 0 => return Ok(hash(text) == *wanted),
+                None if room >= LONGEST => break,
+                None => room *= 8,
+            }
+        }
+        Ok(false)
+    }
+
+    fn bytes(&self, from: u64, to: u64) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; (to - from) as usize];
+        self.file.read_exact_at(&mut bytes, from)?;
+        Ok(bytes)
+    }
 }
 
 impl Tail {
     /// Of bytes that go to the end; whole lines only, unless they are all.
-    fn of(bytes: &[u8], is_all: bool) -> Self {
-        let mut end = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-        let mut last = None;
-        while end > 0 && last.is_none() {
-            let begin = bytes[..end - 1].iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-            let line = &bytes[begin..end - 1];
-            let record = if begin > 0 || is_all { Record::parse(line) } else { None };
-            match record {
-                Some(record) => last = Some(Last { head: record.head(line), record, line: line.to_vec() }),
-                None => end = begin,
+    fn of(
+        bytes: &[u8],
+        is_all: bool,
+        id: &str,
+        mut ours: impl FnMut(&[u8], &Record) -> Option<Ratchet>,
+    ) -> Self {
+        let is_open = bytes.last().is_some_and(|byte| *byte != b'\n');
+        let mut tail = Self { is_open, ..Self::default() };
+        // Up to here it is known.
+        let mut end = bytes.len() - usize::from(!is_open && !bytes.is_empty());
+        let mut record_end = None;
+        loop {
+            let begin = bytes[..end].iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+            let line = &bytes[begin..end];
+            let is_whole = begin > 0 || is_all;
+            if let Some(record) = Record::parse(line).filter(|_| is_whole) {
+                record_end.get_or_insert(end);
+                let head = record.head(line);
+                match ours(line, &record) {
+                    Some(key) => tail.ours = Some((head, key)),
+                    None => {
+                        let is_of_another = record.key != id;
+                        tail.strange.get_or_insert(Strange { head, is_of_another });
+                    }
+                }
             }
+            if tail.ours.is_some() || begin == 0 {
+                break;
+            }
+            end = begin - 1;
         }
-        let after = &bytes[end..];
-        if let Some(record) = Record::parse(after) {
-            let last = Last { head: record.head(after), record, line: after.to_vec() };
-            return Self { last: Some(last), torn: None, is_open: true };
-        }
+        let after = &bytes[record_end.map_or(0, |end| (end + 1).min(bytes.len()))..];
         let text = after.strip_suffix(b"\n").unwrap_or(after);
-        let torn = (!after.is_empty()).then(|| Torn {
+        tail.torn = (!after.is_empty()).then(|| Torn {
             bytes: text.len() as u64,
             hash: hash(text),
-            is_ended: text.len() < after.len(),
+            is_cut: is_open && is_cut(text),
         });
-        Self { last, torn, is_open: false }
+        tail
     }
 }
 
-fn id(meta: &Metadata) -> (u64, u64) {
+pub(super) fn id(meta: &Metadata) -> (u64, u64) {
     (meta.dev(), meta.ino())
 }
 

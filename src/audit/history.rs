@@ -4,12 +4,17 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use super::chain::{Head, Record};
-use super::file::LogFile;
+use super::chain::Record;
+use super::file::{LogFile, id};
 use crate::policy::Pattern;
+
+/// How long a reader waits for who writes.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The file that was full so many files ago.
 pub(super) fn full(path: &Path, number: u32) -> PathBuf {
@@ -18,11 +23,10 @@ pub(super) fn full(path: &Path, number: u32) -> PathBuf {
     name.into()
 }
 
-/// Where the chain stood when this file was full.
-pub(super) fn last_of(path: &Path) -> Option<Head> {
+/// One of the full files, if it is there.
+pub(super) fn open(path: &Path) -> Option<LogFile> {
     let is_there = path.symlink_metadata().is_ok_and(|meta| meta.is_file());
-    let file = is_there.then(|| LogFile::open(path).ok())??;
-    Some(file.tail().ok()?.last?.head)
+    is_there.then(|| LogFile::open(path).ok())?
 }
 
 /// All files of the log that are there, oldest first.
@@ -36,8 +40,8 @@ pub fn files(path: &Path) -> Vec<PathBuf> {
 
 /// Hands each line on, with its break.
 pub fn read(path: &Path, mut take: impl FnMut(&[u8])) -> io::Result<()> {
-    for file in files(path) {
-        let mut reader = BufReader::new(File::open(file)?);
+    for file in open_all(path)? {
+        let mut reader = BufReader::new(file);
         let mut line = Vec::new();
         while reader.read_until(b'\n', &mut line)? > 0 {
             take(&line);
@@ -45,6 +49,21 @@ pub fn read(path: &Path, mut take: impl FnMut(&[u8])) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// All of them as of one moment: who begins a new file has the lock of the one before.
+fn open_all(path: &Path) -> io::Result<Vec<File>> {
+    let open = || files(path).into_iter().map(File::open).collect();
+    let end = Instant::now() + PATIENCE;
+    while Instant::now() < end && path.is_file() {
+        let newest = File::open(path)?;
+        let is_newest = || Some(id(&newest.metadata().ok()?) == id(&path.metadata().ok()?));
+        if newest.try_lock_shared().is_ok() && is_newest() == Some(true) {
+            return open();
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    open()
 }
 
 /// What a record has to be. All of it has to hold.

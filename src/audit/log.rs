@@ -1,15 +1,16 @@
 //! The log on the disk, over all its files: goes on where it stands, whoever has written last, and
 //! begins a new file when one is full. Uses `file` and `chain`.
 
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+use std::{fs, io};
 
 use jiff::Timestamp;
 
-use super::chain::{Head, Moment, Ratchet, Record, hex};
+use super::chain::{Head, Moment, Ratchet, hex};
 use super::error::AuditError;
 use super::event::{Event, Kind, OfLog};
-use super::file::{LogFile, Tail, Torn};
+use super::file::{LogFile, Tail};
 use super::history;
 use crate::sys::uptime::Uptime;
 
@@ -19,8 +20,13 @@ pub(super) struct Log {
     size: u64,
     /// How many full ones are kept.
     keep: u32,
+    /// How long it is waited for another process that writes.
+    patience: Duration,
+    /// Of the epoch of the last line that we have written.
     ratchet: Ratchet,
     open: Option<LogFile>,
+    /// Full files that are not on the disk for good.
+    full: Vec<fs::File>,
     /// Where the chain stands, and where it ends in which file.
     stands: Option<(Head, End)>,
 }
@@ -32,15 +38,29 @@ struct End {
     at: u64,
 }
 
+#[cfg(test)]
+thread_local! {
+    /// What another process does while a file is begun.
+    pub(super) static BETWEEN: std::cell::Cell<Option<Box<dyn FnOnce()>>> = const { std::cell::Cell::new(None) };
+}
+
 /// Lines that are about to be written.
 struct Batch {
     lines: Vec<u8>,
     head: Head,
+    ratchet: Ratchet,
 }
+
+const LOST: &str = "what was last written is not there any more";
+const STRANGE: &str = "the last record is not of this key";
+const CHANGED: &str = "a line was changed";
+/// Of another key's numbers, none is taken that leaves no room.
+const HIGHEST: u64 = 1 << 62;
 
 impl Log {
     pub(super) fn new(path: &Path, size: u64, keep: u32, ratchet: Ratchet) -> Self {
-        Self { path: path.to_owned(), size, keep, ratchet, open: None, stands: None }
+        let (path, patience) = (path.to_owned(), Duration::ZERO);
+        Self { path, size, keep, patience, ratchet, open: None, full: Vec::new(), stands: None }
     }
 
     /// Where the chain stands, as far as this process has seen it.
@@ -49,7 +69,13 @@ impl Log {
     }
 
     /// Writes these, in one `write`, and answers their lines.
-    pub(super) fn write(&mut self, bodies: &[&str], at: Moment) -> Result<Vec<u8>, AuditError> {
+    pub(super) fn write(
+        &mut self,
+        bodies: &[&str],
+        at: Moment,
+        patience: Duration,
+    ) -> Result<Vec<u8>, AuditError> {
+        self.patience = patience;
         self.lock()?;
         let outcome = self.write_locked(bodies, at);
         match &self.open {
@@ -60,9 +86,11 @@ impl Log {
         outcome
     }
 
-    /// A descriptor of the file that is written to, to have it synced elsewhere.
-    pub(super) fn descriptor(&self) -> Option<fs::File> {
-        self.open.as_ref().and_then(|open| open.file.try_clone().ok())
+    /// Descriptors of what was written to, to have it synced elsewhere.
+    pub(super) fn descriptors(&mut self) -> Vec<fs::File> {
+        let mut files = std::mem::take(&mut self.full);
+        files.extend(self.open.as_ref().and_then(|open| open.file.try_clone().ok()));
+        files
     }
 
     /// The file that the path leads to, locked.
@@ -72,7 +100,7 @@ impl Log {
                 Some(open) => open,
                 None => LogFile::open(&self.path)?,
             };
-            open.lock(&self.path)?;
+            open.lock(&self.path, self.patience)?;
             // Another process may just have begun a new file.
             if open.is_at(&self.path)? {
                 self.open = Some(open);
@@ -87,8 +115,14 @@ impl Log {
         // What is unfinished is closed where it is.
         if self.end()?.at >= self.size && batch.lines.is_empty() {
             let dropped = self.begin_next_file()?;
-            let log = OfLog { dropped, ..OfLog::default() };
-            self.seal(&mut batch, at, &Event::of_log(Kind::LogBegun, "the one before is full", log).body())?;
+            // Another process may have been the first to find the new one.
+            match self.end()?.at {
+                0 => {
+                    let log = OfLog { dropped, ..OfLog::default() };
+                    self.say(&mut batch, at, Kind::LogBegun, "the one before is full", log)?;
+                }
+                _ => batch = self.begin(at)?,
+            }
         }
         let own = batch.lines.len();
         for body in bodies {
@@ -97,7 +131,7 @@ impl Log {
         let end = self.end()?;
         self.opened()?.append(&batch.lines, end.at).map_err(AuditError::io(&self.path))?;
         let end = End { at: end.at + batch.lines.len() as u64, ..end };
-        self.stands = Some((batch.head, end));
+        (self.stands, self.ratchet) = (Some((batch.head, end)), batch.ratchet);
         Ok(batch.lines.split_off(own))
     }
 
@@ -112,74 +146,120 @@ impl Log {
     }
 
     /// Where to go on, with what has to be said of it first.
-    fn begin(&mut self, at: Moment) -> Result<Batch, AuditError> {
+    fn begin(&self, at: Moment) -> Result<Batch, AuditError> {
         let end = self.end()?;
-        if let Some((head, known)) = &self.stands
-            && *known == end
-        {
-            return Ok(Batch { lines: Vec::new(), head: head.clone() });
+        match &self.stands {
+            Some((head, known)) if *known == end && self.is_last(head, end) => {
+                Ok(Batch { lines: Vec::new(), head: head.clone(), ratchet: self.ratchet.clone() })
+            }
+            _ => self.go_on(at),
         }
-        let tail = self.opened()?.tail().map_err(AuditError::io(&self.path))?;
-        let known = self.stands.take().map(|(head, _)| head);
-        self.go_on(known, tail, at)
     }
 
-    fn go_on(&mut self, known: Option<Head>, tail: Tail, at: Moment) -> Result<Batch, AuditError> {
-        let (there, is_ours) = match &tail.last {
-            Some(last) => (Some(last.head.clone()), self.has_sealed(&last.line, &last.record)),
-            None => (history::last_of(&history::full(&self.path, 1)), true),
-        };
-        let is_later = |head: &Head| known.as_ref().is_none_or(|known| head.seq >= known.seq);
-        let (head, lost) = match (there.filter(|head| is_ours && is_later(head)), &known, &tail.last) {
-            (Some(head), ..) => (head, None),
-            (None, Some(known), _) => (known.clone(), Some("what was last written is not there any more")),
-            (None, None, Some(last)) => (last.head.clone(), Some("the last record is not of this key")),
-            (None, None, None) => (Head::none(at.time), None),
-        };
-        let mut batch = Batch { lines: Vec::new(), head };
+    /// Another line can be as long.
+    fn is_last(&self, head: &Head, end: End) -> bool {
+        self.open.as_ref().is_some_and(|open| open.has_line(end.at, &head.hash).unwrap_or(false))
+    }
+
+    /// From what is there.
+    fn go_on(&self, at: Moment) -> Result<Batch, AuditError> {
+        let mut tail = self.opened()?.tail(&self.ratchet).map_err(AuditError::io(&self.path))?;
+        let is_empty = tail.ours.is_none() && tail.strange.is_none() && tail.torn.is_none();
+        let (mut batch, mut lost) = self.place(&mut tail, at);
         if tail.is_open {
             batch.lines.push(b'\n');
         }
-        if let Some(Torn { bytes, hash, is_ended }) = tail.torn {
-            if !is_ended {
-                batch.lines.push(b'\n');
+        match tail.torn {
+            Some(torn) if torn.is_cut => {
+                let log = OfLog { count: Some(torn.bytes), torn: Some(hex(&torn.hash)), ..OfLog::default() };
+                self.say(&mut batch, at, Kind::LogRecovered, "an unfinished line was closed", log)?;
             }
-            let log = OfLog { count: Some(bytes), torn: Some(hex(&hash)), ..OfLog::default() };
-            let event = Event::of_log(Kind::LogRecovered, "an unfinished line was closed", log);
-            self.seal(&mut batch, at, &event.body())?;
-        } else if let Some(why) = lost {
-            self.seal(&mut batch, at, &Event::of_log(Kind::LogLost, why, OfLog::default()).body())?;
-        } else if tail.last.is_none() {
-            self.seal(
-                &mut batch,
-                at,
-                &Event::of_log(Kind::LogBegun, "a file begins", OfLog::default()).body(),
-            )?;
+            // A crash ends no line.
+            Some(_) => {
+                batch.head.seq = batch.head.seq.saturating_add(1);
+                lost = lost.or(Some(CHANGED));
+            }
+            None => {}
+        }
+        match lost {
+            Some(why) => self.say(&mut batch, at, Kind::LogLost, why, OfLog::default())?,
+            None if is_empty => {
+                self.say(&mut batch, at, Kind::LogBegun, "a file begins", OfLog::default())?
+            }
+            None => {}
         }
         Ok(batch)
     }
 
-    fn has_sealed(&mut self, line: &[u8], record: &Record) -> bool {
-        self.ratchet.id == record.key
-            && self.ratchet.forward(record.epoch)
-            && self.ratchet.has_sealed(line, record)
+    /// Where the chain stands, and what is wrong with it. Nothing says so that our key has not
+    /// sealed; but the first line after those of another key names the last of them.
+    fn place(&self, tail: &mut Tail, at: Moment) -> (Batch, Option<&'static str>) {
+        let is_lost = self.stands.as_ref().is_some_and(|(head, end)| !self.has_still(head, *end));
+        if tail.ours.is_none() && !is_lost {
+            let before = history::open(&history::full(&self.path, 1));
+            tail.ours = before.and_then(|file| file.tail(&self.ratchet).ok()?.ours);
+        }
+        let known = self.head();
+        let is_later = |head: &Head| known.is_none_or(|known| head.seq >= known.seq);
+        let (head, ratchet, lost) = match (known, tail.ours.take().filter(|(head, _)| is_later(head))) {
+            // The number that is left out says that something is missing.
+            (Some(known), Some((head, ratchet))) if is_lost => {
+                let head = Head { seq: head.seq.saturating_add(1), hash: known.hash, ..head };
+                (head, ratchet, Some(LOST))
+            }
+            (_, Some((head, ratchet))) => (head, ratchet, None),
+            (Some(known), None) => (known.clone(), self.ratchet.clone(), Some(LOST)),
+            (None, None) => (Head::none(at.time), self.ratchet.clone(), None),
+        };
+        let mut batch = Batch { lines: Vec::new(), head, ratchet };
+        let Some(strange) = &tail.strange else { return (batch, lost) };
+        if strange.is_of_another && (batch.head.seq..HIGHEST).contains(&strange.head.seq) {
+            (batch.head.seq, batch.head.hash) = (strange.head.seq, strange.head.hash);
+        }
+        (batch, lost.or(Some(STRANGE)))
     }
 
-    fn seal(&mut self, batch: &mut Batch, at: Moment, body: &str) -> Result<(), AuditError> {
-        let sealed = self.ratchet.seal(&batch.head, at, body);
+    /// Whether the last line that we have written is still where it was, in whichever file; or its
+    /// file was let go since.
+    fn has_still(&self, head: &Head, end: End) -> bool {
+        let has_it = |file: &LogFile| file.has_line(end.at, &head.hash).unwrap_or(false);
+        let is_let_go = |file: LogFile| file.first().is_ok_and(|first| first > Some(head.seq));
+        let mut full = history::files(&self.path);
+        full.retain(|path| *path != self.path);
+        self.open.as_ref().is_some_and(has_it)
+            || full.iter().rev().filter_map(|path| history::open(path)).any(|file| has_it(&file))
+            || history::open(&history::full(&self.path, self.keep)).is_some_and(is_let_go)
+    }
+
+    fn say(
+        &self,
+        batch: &mut Batch,
+        at: Moment,
+        kind: Kind,
+        detail: &str,
+        log: OfLog,
+    ) -> Result<(), AuditError> {
+        self.seal(batch, at, &Event::of_log(kind, detail, log).body())
+    }
+
+    fn seal(&self, batch: &mut Batch, at: Moment, body: &str) -> Result<(), AuditError> {
+        let sealed = batch.ratchet.seal(&batch.head, at, body);
         let (line, head) = sealed.ok_or_else(|| AuditError::Later(self.path.clone()))?;
         batch.lines.extend_from_slice(&line);
         batch.head = head;
         Ok(())
     }
 
-    /// The files before move up by one, and the oldest goes. Answers its last number.
+    /// The files before move up by one, and those go that are too many. Answers their last number.
     fn begin_next_file(&mut self) -> Result<Option<u64>, AuditError> {
         let failed = AuditError::io(&self.path);
-        let oldest = history::full(&self.path, self.keep);
-        let dropped = history::last_of(&oldest).map(|head| head.seq);
-        if dropped.is_some() {
-            fs::remove_file(&oldest).map_err(&failed)?;
+        let oldest = history::open(&history::full(&self.path, self.keep));
+        let dropped = oldest.and_then(|file| file.last().ok()?);
+        for number in self.keep.. {
+            match fs::remove_file(history::full(&self.path, number)) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => break,
+                removed => removed.map_err(&failed)?,
+            }
         }
         for number in (1..self.keep).rev() {
             let from = history::full(&self.path, number);
@@ -187,15 +267,19 @@ impl Log {
                 fs::rename(from, history::full(&self.path, number + 1)).map_err(&failed)?;
             }
         }
-        if let Some(open) = &self.open {
-            open.file.sync_data().map_err(&failed)?;
-        }
         fs::rename(&self.path, history::full(&self.path, 1)).map_err(&failed)?;
+        #[cfg(test)]
+        if let Some(meanwhile) = BETWEEN.take() {
+            meanwhile();
+        }
+        drop(failed);
+        // Its lock is held until we have that of the next one.
         let before = self.open.take();
-        let next = LogFile::open(&self.path)?;
-        next.lock(&self.path)?;
-        drop(before);
-        self.open = Some(next);
+        self.lock()?;
+        self.full.extend(before.map(|before| before.file));
+        if let Some(full) = self.full.last() {
+            let _ = full.unlock();
+        }
         Ok(dropped)
     }
 }

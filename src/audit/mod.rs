@@ -43,6 +43,9 @@ use journal::Journal;
 use log::Log;
 use queue::{By, Queue, Waiting};
 
+/// How long it is waited for another process that writes: by who serves, and by a command.
+const HURRIED: Duration = Duration::from_millis(450);
+const PATIENT: Duration = Duration::from_secs(5);
 /// What is written so often to the disk for good.
 const SYNC: Duration = Duration::from_secs(1);
 /// How often it is told elsewhere where the chain stands.
@@ -69,6 +72,8 @@ struct Sinks {
     /// Of those that are wanted.
     log: Option<Result<Log, AuditError>>,
     journal: Option<Journal>,
+    /// How long it is waited for another process.
+    patience: Duration,
     /// What the file has missed, and journald has.
     missed: u64,
     /// What no place took.
@@ -93,7 +98,7 @@ impl Audit {
 
     pub(crate) fn with_clock(config: AuditConfig, seed: Seed, clock: Box<dyn Clock>) -> Self {
         let journal = config.is_to_journald().then(Journal::new).and_then(Result::ok);
-        let sinks = Mutex::new(Sinks { log: None, journal, missed: 0, refused: 0, clock });
+        let sinks = Mutex::new(Sinks { log: None, journal, patience: PATIENT, missed: 0, refused: 0, clock });
         let (queue, denials, is_dirty, trouble) = Default::default();
         Self { config, seed, opened: None, queue, denials, sinks, is_dirty, trouble }
     }
@@ -186,6 +191,7 @@ impl Audit {
 
     fn write(&self, batch: &[Waiting]) -> Result<(), AuditError> {
         let mut sinks = self.sinks();
+        sinks.patience = if self.queue.has_helper() { HURRIED } else { PATIENT };
         sinks.refused += self.queue.take_left();
         let outcome = sinks.write(&self.config, &self.seed, batch);
         drop(sinks);
@@ -232,14 +238,12 @@ impl Audit {
         if !self.is_dirty.swap(false, Ordering::AcqRel) {
             return Ok(());
         }
-        let descriptor = match &self.sinks().log {
-            Some(Ok(log)) => log.descriptor(),
-            _ => None,
+        let files = match &mut self.sinks().log {
+            Some(Ok(log)) => log.descriptors(),
+            _ => Vec::new(),
         };
-        match (descriptor, &self.config.file) {
-            (Some(file), Some(path)) => file.sync_data().map_err(AuditError::io(path)),
-            _ => Ok(()),
-        }
+        let Some(path) = &self.config.file else { return Ok(()) };
+        files.iter().try_for_each(|file| file.sync_data().map_err(AuditError::io(path)))
     }
 
     /// Says in another place where the chain stands.
@@ -354,7 +358,8 @@ impl Sinks {
         let missed: Vec<_> = all.into_iter().filter(|(count, _)| *count > 0).map(missed).collect();
         let batch = batch.iter().map(|it| it.body.as_str());
         let bodies: Vec<&str> = missed.iter().map(String::as_str).chain(batch).collect();
-        let lines = self.log(path, config, seed)?.write(&bodies, at)?;
+        let patience = self.patience;
+        let lines = self.log(path, config, seed)?.write(&bodies, at, patience)?;
         (self.missed, self.refused) = (0, 0);
         Ok(lines)
     }

@@ -125,6 +125,10 @@ impl Queue {
         });
     }
 
+    pub(super) fn has_helper(&self) -> bool {
+        self.state().has_helper
+    }
+
     /// How many have gone unwritten since it was asked last.
     pub(super) fn take_left(&self) -> u64 {
         std::mem::take(&mut self.state().left)

@@ -3,6 +3,7 @@
 
 mod denials;
 mod memory;
+mod tampering;
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};

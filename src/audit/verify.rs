@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::chain::{Hash, Head, Ratchet, Record, hash, hex};
+use super::chain::{Head, Ratchet, Record, hash, hex, is_cut};
 use super::event::Kind;
 use crate::secret::SecretBytes;
 
@@ -12,15 +12,24 @@ use crate::secret::SecretBytes;
 pub struct Verifier {
     keys: Option<Keys>,
     head: Option<Head>,
+    /// That of the line before.
+    key: Option<String>,
     /// The number of the line.
     line: u64,
     records: u64,
     /// Bytes that are no record: the line after them may say why.
-    pending: Option<(u64, u64, Hash)>,
+    pending: Option<Pending>,
     first: Option<u64>,
     dropped: u64,
     witnesses: BTreeMap<u64, String>,
     findings: Vec<Finding>,
+}
+
+/// Lines that are no records, one after the other.
+struct Pending {
+    /// The number of the first one.
+    line: u64,
+    text: Vec<u8>,
 }
 
 /// The keys that may have sealed it.
@@ -96,6 +105,7 @@ impl Verifier {
         Self {
             keys: seeds.map(|seeds| Keys(seeds.into_iter().map(key).collect())),
             head: None,
+            key: None,
             line: 0,
             records: 0,
             pending: None,
@@ -120,22 +130,30 @@ impl Verifier {
         };
         match Record::parse(text).filter(|_| is_ended) {
             Some(record) => self.take_record(text, &record),
-            None => {
-                self.close_pending();
-                self.pending = Some((self.line, text.len() as u64, hash(text)));
-                if !is_ended {
-                    self.pending = None;
-                    self.find(Trouble::Torn { bytes: text.len() as u64 });
-                }
-            }
+            None => self.take_torn(text, is_ended),
         }
+    }
+
+    fn take_torn(&mut self, text: &[u8], is_ended: bool) {
+        let before = self.pending.take().map(|before| (before.line, [&*before.text, b"\n"].concat()));
+        let is_record = before.is_none() && Record::parse(text).is_some();
+        let (line, mut whole) = before.unwrap_or((self.line, Vec::new()));
+        whole.extend_from_slice(text);
+        if is_ended {
+            self.pending = Some(Pending { line, text: whole });
+            return;
+        }
+        let bytes = whole.len() as u64;
+        let is_harmless = is_record || is_cut(&whole);
+        let trouble = if is_harmless { Trouble::Torn { bytes } } else { Trouble::NoRecord };
+        self.findings.push(Finding { line, trouble });
     }
 
     fn take_record(&mut self, line: &[u8], record: &Record) {
         self.records += 1;
         let is_authentic = self.check_seal(line, record);
         self.check_torn(record, is_authentic);
-        self.check_place(record);
+        self.check_place(record, is_authentic);
         let head = record.head(line);
         let witness = self.witnesses.remove(&record.seq);
         if witness.is_some_and(|seen| seen != hex(&head.hash)) {
@@ -165,18 +183,24 @@ impl Verifier {
         let said = (record.event.kind == Kind::LogRecovered).then(|| log.torn.clone()).flatten();
         match (self.pending.take(), said) {
             (None, None) => {}
-            (Some((line, bytes, hash)), Some(said))
-                if is_authentic && said == hex(&hash) && log.count == Some(bytes) =>
+            (Some(Pending { line, text }), Some(said))
+                if is_authentic && said == hex(&hash(&text)) && is_cut(&text) =>
             {
+                let bytes = text.len() as u64;
                 self.findings.push(Finding { line, trouble: Trouble::Torn { bytes } });
             }
-            (Some((line, ..)), _) => self.findings.push(Finding { line, trouble: Trouble::NoRecord }),
+            (Some(Pending { line, .. }), _) => {
+                self.findings.push(Finding { line, trouble: Trouble::NoRecord })
+            }
             (None, Some(_)) => self.find(Trouble::Untorn),
         }
     }
 
-    fn check_place(&mut self, record: &Record) {
+    fn check_place(&mut self, record: &Record, is_authentic: bool) {
         let seq = record.seq;
+        // Each key has epochs of its own.
+        let is_of_another =
+            is_authentic && self.key.replace(record.key.clone()).as_ref() != Some(&record.key);
         let Some(head) = &self.head else { return };
         let trouble = if seq <= head.seq {
             Trouble::Displaced { seq, after: head.seq }
@@ -184,7 +208,7 @@ impl Verifier {
             Trouble::Missing { from: head.seq + 1, to: seq - 1 }
         } else if !record.follows(&head.hash) {
             Trouble::Unchained { seq }
-        } else if record.epoch != head.next_epoch(record.time) {
+        } else if !is_of_another && record.epoch != head.next_epoch(record.time) {
             Trouble::Epoch { seq }
         } else {
             return;
@@ -197,7 +221,7 @@ impl Verifier {
     }
 
     fn close_pending(&mut self) {
-        if let Some((line, ..)) = self.pending.take() {
+        if let Some(Pending { line, .. }) = self.pending.take() {
             self.findings.push(Finding { line, trouble: Trouble::NoRecord });
         }
     }
@@ -206,7 +230,7 @@ impl Verifier {
     pub fn finish(mut self) -> Report {
         self.close_pending();
         let first = self.first.unwrap_or(1);
-        if first > 1 && first > self.dropped + 1 {
+        if first > 1 && first > self.dropped.saturating_add(1) {
             let trouble = Trouble::Missing { from: self.dropped + 1, to: first - 1 };
             self.findings.insert(0, Finding { line: 1, trouble });
         }

@@ -61,8 +61,11 @@ pub(super) fn run(args: &Args, log: Option<&Path>, common: &Common) -> Result<u8
 }
 
 fn tell(told: &Told, is_open: bool) -> Result<(), Failure> {
-    let lines: String =
-        told.findings.iter().map(|it| format!("line {}: {}\n", it.line, it.problem)).collect();
+    let lines: String = told
+        .findings
+        .iter()
+        .map(|it| format!("line {}: {}\n", it.line, output::visible(&it.problem).replace('\n', " ")))
+        .collect();
     let count = output::counted(usize::try_from(told.records).unwrap_or(usize::MAX), "record");
     let verdict = if told.sound { "as they were written" } else { "NOT as they were written" };
     let head = told.last.zip(told.head.as_ref()).map(|(seq, hash)| format!("head {seq}:{hash}\n"));
