@@ -117,6 +117,7 @@ impl Key {
             file: None,
             rule: None,
             secrets: Vec::new(),
+            denial: None,
             detail: Some(detail.to_owned()),
             ..event.clone()
         };
