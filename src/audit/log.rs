@@ -116,12 +116,14 @@ impl Log {
         if self.end()?.at >= self.size && batch.lines.is_empty() {
             let dropped = self.begin_next_file()?;
             // Another process may have been the first to find the new one.
-            match self.end()?.at {
-                0 => {
-                    let log = OfLog { dropped, ..OfLog::default() };
-                    self.say(&mut batch, at, Kind::LogBegun, "the one before is full", log)?;
-                }
-                _ => batch = self.begin(at)?,
+            let is_first = self.end()?.at == 0;
+            if !is_first {
+                batch = self.begin(at)?;
+            }
+            // It does not know what we have let go.
+            if is_first || dropped.is_some() {
+                let log = OfLog { dropped, ..OfLog::default() };
+                self.say(&mut batch, at, Kind::LogBegun, "the one before is full", log)?;
             }
         }
         let own = batch.lines.len();

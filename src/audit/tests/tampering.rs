@@ -1,5 +1,7 @@
 //! What somebody without a key does to the log while nobody looks: it is found, and moves nothing.
 
+use std::cell::Cell;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::super::log::BETWEEN;
@@ -117,6 +119,24 @@ fn who_finds_the_new_file_begun_goes_on_in_it() {
     BETWEEN.set(Some(Box::new(move || write(&other, 100..102))));
     write(&audit, 3..20);
     assert!(BETWEEN.take().is_none(), "the control: a file was full");
+    assert_eq!(place.report().findings, []);
+}
+
+#[test]
+fn what_was_let_go_is_known_whoever_begins_the_next_file() {
+    let place = Place::new();
+    let log = || with_seed(&place, 7, 1, 4 << 10);
+    write(&log(), 0..40);
+    assert_eq!(files(&place.path()).len(), 2, "the control: some are gone");
+    let (other, is_full) = (log(), Rc::new(Cell::new(false)));
+    let seen = is_full.clone();
+    BETWEEN.set(Some(Box::new(move || {
+        write(&other, 100..102);
+        seen.set(true);
+    })));
+    // No further: the next file that begins would tell it, too.
+    (40..60).take_while(|_| !is_full.get()).for_each(|number| write(&log(), number..number + 1));
+    assert!(is_full.get(), "the control");
     assert_eq!(place.report().findings, []);
 }
 
