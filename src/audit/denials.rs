@@ -81,7 +81,8 @@ impl Denials {
     }
 
     fn due(&mut self, is_wanted: impl Fn(&Key, &Counted) -> bool) -> Vec<Event> {
-        let wanted = self.known.iter_mut().filter(|(key, counted)| is_wanted(key, counted));
+        let counted = self.known.iter_mut().filter(|(_, counted)| counted.last.is_some());
+        let wanted = counted.filter(|(key, counted)| is_wanted(key, counted));
         wanted.flat_map(|(_, counted)| counted.told()).collect()
     }
 

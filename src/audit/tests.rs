@@ -403,14 +403,3 @@ fn a_query_takes_what_fits_in_all() {
     );
     assert_eq!(count(Query { event: Some("log-begun".into()), ..Query::default() }), 1);
 }
-
-/// What a person can do with `cargo test --release -- --ignored --nocapture`.
-#[test]
-#[ignore = "a measurement"]
-fn how_many_in_a_second() {
-    let place = Place::new();
-    let audit = place.audit(1 << 30);
-    let start = Instant::now();
-    write(&audit, 0..100_000);
-    println!("{:.0} events per second, one after the other", 100_000.0 / start.elapsed().as_secs_f64());
-}

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::caller::{Caller, Facts};
 use crate::nearest::nearest;
-use crate::policy::{Access, Action, Decision, Door, Grant};
+use crate::policy::{Access, Action, Denial, Door, Grant};
 use crate::resolver::Resolved;
 use crate::secret::{Absent, FieldName, Reference, SecretBytes, SecretKey, SecretVersion, Uses};
 use crate::sys::identity;
@@ -57,14 +57,11 @@ impl Broker {
             Door::Command => Facts::NONE.into(),
             _ => self.inquiry(caller, None),
         };
-        let decision = match identity::gather(caller, wanted) {
-            Ok(who) => self.judge(&who, &Access { door, action: Action::Read, file: None, keys }),
-            Err(refusal) => Decision::refused(refusal),
+        let granted = match identity::gather(caller, wanted) {
+            Ok(who) => self.judge(&who, &Access { door, action: Action::Read, file: None, keys }).granted(),
+            Err(refusal) => Err(Denial::refused(refusal)),
         };
-        match decision {
-            Decision::Granted(grant) | Decision::Placeholder(grant) => Ok(grant),
-            Decision::Denied(denial) => Err(Error::Denied(denial)),
-        }
+        granted.map_err(Error::Denied)
     }
 
     /// The values of these references, in their order and as of one moment. For who gives them to

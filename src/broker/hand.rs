@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use super::{Broker, Class, Error, Found, Lack};
 use crate::audit::{Event, Kind, Who};
 use crate::caller::Identity;
-use crate::policy::{Access, Action, Decision, Door, FileRef, Grant, Verdict};
+use crate::policy::{Access, Action, Door, FileRef, Verdict};
 use crate::secret::{Reference, SecretKey};
 
 /// What somebody known asks for, and by which way.
@@ -31,10 +31,10 @@ impl Broker {
         let access = Access { door: wish.door, action: Action::Read, file: Some(wish.file), keys: &keys };
         let decision = self.judge(wish.who, &access);
         let event = self.event(wish.who, &access, decision.verdict(), decision.rule());
-        let grant: Grant = match decision {
-            Decision::Granted(grant) | Decision::Placeholder(grant) => grant,
-            Decision::Denied(denial) => {
-                self.record(event.outcome("denied", since))?;
+        let grant = match decision.granted() {
+            Ok(grant) => grant,
+            Err(denial) => {
+                self.record(event.outcome(Class::Denied.name(), since))?;
                 return Err(Error::Denied(denial));
             }
         };

@@ -5,7 +5,7 @@ use super::tree::File;
 use super::{Generation, asking};
 use crate::caller::{Caller, Facts, Identity, Inquiry, Refusal};
 use crate::metrics;
-use crate::policy::{Access, Action, Decision, Denial, Door, Grant};
+use crate::policy::{Access, Action, Denial, Door, Grant};
 use crate::secret::SecretKey;
 use crate::sys::identity;
 
@@ -138,15 +138,15 @@ impl Generation {
     /// What is kept for all who may have this view.
     pub(super) fn judge_nobody(&self, file: &File, keys: &[SecretKey], shows_real: bool) -> Judged {
         let access = Access { door: Door::Command, ..self.access(file, keys) };
-        let grant = granted(self.broker.judge(&Identity::of(nobody()), &access))?;
+        let grant = self.broker.judge(&Identity::of(nobody()), &access).granted()?;
         Ok(if shows_real { grant } else { grant.masked() })
     }
 
     pub(super) fn judged(&self, who: Result<&Identity, Refusal>, file: &File, keys: &[SecretKey]) -> Judged {
-        granted(match who {
-            Ok(who) => self.broker.judge(who, &self.access(file, keys)),
-            Err(refusal) => Decision::refused(refusal),
-        })
+        match who {
+            Ok(who) => self.broker.judge(who, &self.access(file, keys)).granted(),
+            Err(refusal) => Err(Denial::refused(refusal)),
+        }
     }
 
     pub(super) fn access<'a>(&'a self, file: &'a File, keys: &'a [SecretKey]) -> Access<'a> {
@@ -167,11 +167,4 @@ impl Generation {
 
 fn by_ref(who: &Result<Identity, Refusal>) -> Result<&Identity, Refusal> {
     who.as_ref().map_err(|refusal| *refusal)
-}
-
-fn granted(decision: Decision) -> Judged {
-    match decision {
-        Decision::Granted(grant) | Decision::Placeholder(grant) => Ok(grant),
-        Decision::Denied(denial) => Err(denial),
-    }
 }

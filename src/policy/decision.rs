@@ -66,6 +66,14 @@ impl Decision {
         }
     }
 
+    /// The grant, which knows by itself whether it shows real values.
+    pub fn granted(self) -> Result<Grant, Denial> {
+        match self {
+            Self::Granted(grant) | Self::Placeholder(grant) => Ok(grant),
+            Self::Denied(denial) => Err(denial),
+        }
+    }
+
     /// What a door has to know. A refused caller is not judged.
     pub fn refused(refusal: Refusal) -> Self {
         Self::Denied(Denial::refused(refusal))

@@ -18,7 +18,7 @@ use crate::exec::mask::Masks;
 use crate::exec::{Change, Rules, Teller};
 use crate::policy::Door;
 use crate::resolver::Basis;
-use crate::secret::{Reference, SecretKey};
+use crate::secret::SecretKey;
 
 /// What is done when a value has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,10 +158,9 @@ async fn look(broker: &Broker, request: &Request) -> Result<Seen, Error> {
     let grant = broker.grant(&session::caller(), Door::Exec, &keys)?;
     let resolved = broker.resolve(&grant, &keys).await?;
     let mut digest = Sha256::new();
-    for Reference { key, field } in &references {
-        let version = resolved.answers.get(key).and_then(|answer| answer.as_ref().ok());
-        let field = field.as_ref().map_or("value", |field| field.as_str());
-        match version.and_then(|version| version.fields.get(field)) {
+    for reference in &references {
+        let version = resolved.answers.get(&reference.key).and_then(|answer| answer.as_ref().ok());
+        match version.and_then(|version| version.fields.get(reference.field_name())) {
             // Its length first: values must not run into each other.
             Some(value) => {
                 digest.update((value.len() as u64).to_le_bytes());
