@@ -36,20 +36,20 @@ struct Counted {
 
 impl Denials {
     /// What is to be written now: this, what was counted before it, or nothing yet.
-    pub(super) fn take(&mut self, event: &Event, now: Instant) -> Vec<Event> {
+    pub(super) fn take(&mut self, event: Event, now: Instant) -> Vec<Event> {
         if !event.is_denial() {
-            let mut due = self.due(|key, _| key.is_ended_by(event));
-            due.push(event.clone());
+            let mut due = self.due(|key, _| key.is_ended_by(&event));
+            due.push(event);
             return due;
         }
-        let key = self.key(event);
+        let key = self.key(&event);
         let Some(counted) = self.known.get_mut(&key) else {
             *self.of_users.entry(event.who.uid).or_default() += 1;
             self.known.insert(key.clone(), Counted { since: now, count: 0, last: None });
-            return vec![key.shown(event.clone())];
+            return vec![key.shown(event)];
         };
         counted.count += 1;
-        counted.last = Some(key.shown(event.clone()));
+        counted.last = Some(key.shown(event));
         if now.duration_since(counted.since) < WINDOW {
             return Vec::new();
         }

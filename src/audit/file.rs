@@ -75,14 +75,14 @@ impl LogFile {
         Ok(Self { id: id(&meta), file })
     }
 
-    /// Whether the path still leads to it, and nobody else can write to it.
-    pub(super) fn is_at(&self, path: &Path) -> Result<bool, AuditError> {
+    /// Its size, if the path still leads to it. Nobody else can write to it, or nothing is.
+    pub(super) fn size_at(&self, path: &Path) -> Result<Option<u64>, AuditError> {
         match path.symlink_metadata() {
             Ok(meta) if id(&meta) == self.id => match unfit(&meta) {
                 Some(what) => Err(AuditError::Unfit { path: path.to_owned(), what }),
-                None => Ok(true),
+                None => Ok(Some(meta.len())),
             },
-            _ => Ok(false),
+            _ => Ok(None),
         }
     }
 
@@ -158,19 +158,18 @@ impl LogFile {
 
     /// Whether a line with this hash ends there.
     pub(super) fn has_line(&self, end: u64, wanted: &Hash) -> io::Result<bool> {
-        let mut room = 1 << 10;
-        while self.size()? >= end {
+        let mut room = 2 << 10;
+        loop {
             let from = end.saturating_sub(room);
             let bytes = self.bytes(from, end)?;
             let Some(text) = bytes.strip_suffix(b"\n") else { return Ok(false) };
             match text.iter().rposition(|byte| *byte == b'\n') {
                 Some(at) => return Ok(hash(&text[at + 1..]) == *wanted),
                 None if from == 0 => return Ok(hash(text) == *wanted),
-                None if room >= LONGEST => break,
+                None if room >= LONGEST => return Ok(false),
                 None => room *= 8,
             }
         }
-        Ok(false)
     }
 
     fn bytes(&self, from: u64, to: u64) -> io::Result<Vec<u8>> {

@@ -76,8 +76,8 @@ impl Log {
         patience: Duration,
     ) -> Result<Vec<u8>, AuditError> {
         self.patience = patience;
-        self.lock()?;
-        let outcome = self.write_locked(bodies, at);
+        let end = self.lock()?;
+        let outcome = self.write_locked(bodies, at, end);
         match &self.open {
             Some(open) if outcome.is_ok() => open.unlock(),
             // What is there is looked at anew.
@@ -93,8 +93,8 @@ impl Log {
         files
     }
 
-    /// The file that the path leads to, locked.
-    fn lock(&mut self) -> Result<(), AuditError> {
+    /// The file that the path leads to, locked, and where it ends.
+    fn lock(&mut self) -> Result<End, AuditError> {
         for _ in 0..8 {
             let open = match self.open.take() {
                 Some(open) => open,
@@ -102,23 +102,25 @@ impl Log {
             };
             open.lock(&self.path, self.patience)?;
             // Another process may just have begun a new file.
-            if open.is_at(&self.path)? {
+            if let Some(at) = open.size_at(&self.path)? {
+                let end = End { of: open.id, at };
                 self.open = Some(open);
-                return Ok(());
+                return Ok(end);
             }
         }
         Err(AuditError::Busy(self.path.clone()))
     }
 
-    fn write_locked(&mut self, bodies: &[&str], at: Moment) -> Result<Vec<u8>, AuditError> {
-        let mut batch = self.begin(at)?;
+    fn write_locked(&mut self, bodies: &[&str], at: Moment, mut end: End) -> Result<Vec<u8>, AuditError> {
+        let mut batch = self.begin(at, end)?;
         // What is unfinished is closed where it is.
-        if self.end()?.at >= self.size && batch.lines.is_empty() {
-            let dropped = self.begin_next_file()?;
+        if end.at >= self.size && batch.lines.is_empty() {
+            let dropped;
+            (dropped, end) = self.begin_next_file()?;
             // Another process may have been the first to find the new one.
-            let is_first = self.end()?.at == 0;
+            let is_first = end.at == 0;
             if !is_first {
-                batch = self.begin(at)?;
+                batch = self.begin(at, end)?;
             }
             // It does not know what we have let go.
             if is_first || dropped.is_some() {
@@ -130,7 +132,6 @@ impl Log {
         for body in bodies {
             self.seal(&mut batch, at, body)?;
         }
-        let end = self.end()?;
         self.opened()?.append(&batch.lines, end.at).map_err(AuditError::io(&self.path))?;
         let end = End { at: end.at + batch.lines.len() as u64, ..end };
         (self.stands, self.ratchet) = (Some((batch.head, end)), batch.ratchet);
@@ -141,15 +142,8 @@ impl Log {
         self.open.as_ref().ok_or_else(|| AuditError::Busy(self.path.clone()))
     }
 
-    fn end(&self) -> Result<End, AuditError> {
-        let open = self.opened()?;
-        let at = open.size().map_err(AuditError::io(&self.path))?;
-        Ok(End { of: open.id, at })
-    }
-
     /// Where to go on, with what has to be said of it first.
-    fn begin(&self, at: Moment) -> Result<Batch, AuditError> {
-        let end = self.end()?;
+    fn begin(&self, at: Moment, end: End) -> Result<Batch, AuditError> {
         match &self.stands {
             Some((head, known)) if *known == end && self.is_last(head, end) => {
                 Ok(Batch { lines: Vec::new(), head: head.clone(), ratchet: self.ratchet.clone() })
@@ -252,8 +246,9 @@ impl Log {
         Ok(())
     }
 
-    /// The files before move up by one, and those go that are too many. Answers their last number.
-    fn begin_next_file(&mut self) -> Result<Option<u64>, AuditError> {
+    /// The files before move up by one, and those go that are too many. Answers their last number, and
+    /// where the new one ends.
+    fn begin_next_file(&mut self) -> Result<(Option<u64>, End), AuditError> {
         let failed = AuditError::io(&self.path);
         let oldest = history::open(&history::full(&self.path, self.keep));
         let dropped = oldest.and_then(|file| file.last().ok()?);
@@ -277,12 +272,12 @@ impl Log {
         drop(failed);
         // Its lock is held until we have that of the next one.
         let before = self.open.take();
-        self.lock()?;
+        let end = self.lock()?;
         self.full.extend(before.map(|before| before.file));
         if let Some(full) = self.full.last() {
             let _ = full.unlock();
         }
-        Ok(dropped)
+        Ok((dropped, end))
     }
 }
 

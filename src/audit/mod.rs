@@ -84,7 +84,7 @@ struct Sinks {
 impl Audit {
     /// What an identity should tell, for the log.
     pub const FACTS: Facts =
-        Facts::PROCESS.and(Facts::EXE).and(Facts::UNIT).and(Facts::USER_UNIT).and(Facts::CONTAINER);
+        Facts::PROCESS.and(Facts::PROGRAM).and(Facts::UNIT).and(Facts::USER_UNIT).and(Facts::CONTAINER);
 
     /// Writes nothing down, and takes everything.
     pub fn none() -> Self {
@@ -135,29 +135,29 @@ impl Audit {
     /// Writes it down. If it fails, nothing may be given away; if nothing has to be written down,
     /// it does not fail. Where [`Self::start`] was called, it ends within the budget. Who is denied
     /// the same once more is counted, and written down later.
-    pub fn record(&self, event: &Event) -> Result<(), AuditError> {
+    pub fn record(&self, event: Event) -> Result<(), AuditError> {
         self.record_by(By::Another, event)
     }
 
     /// The same without another thread, which costs less. A disk that hangs holds it up: only for who
     /// is answered by somebody else then.
-    pub fn record_here(&self, event: &Event) -> Result<(), AuditError> {
+    pub fn record_here(&self, event: Event) -> Result<(), AuditError> {
         self.record_by(if self.config.is_required() { By::Itself } else { By::Another }, event)
     }
 
-    fn record_by(&self, by: By, event: &Event) -> Result<(), AuditError> {
+    fn record_by(&self, by: By, event: Event) -> Result<(), AuditError> {
         if !self.is_on() {
-            return Ok(());
-        }
-        let due = self.denials().take(event, Instant::now());
-        if due.is_empty() {
             return Ok(());
         }
         if cfg!(debug_assertions) && std::env::var_os("SECRETFS_TEST_AUDIT_AFTER").is_some() {
             self.queue.leave(Waiting::new(event));
             return Ok(());
         }
-        let outcome = self.pass(&due, by);
+        let due = self.denials().take(event, Instant::now());
+        if due.is_empty() {
+            return Ok(());
+        }
+        let outcome = self.pass(due, by);
         let word = if outcome.is_ok() { "ok" } else { "failed" };
         metrics::get().audit_events.of([word]).inc();
         match outcome {
@@ -170,9 +170,9 @@ impl Audit {
     }
 
     /// Has them written, and waits for the last one.
-    fn pass(&self, events: &[Event], by: By) -> Result<(), AuditError> {
-        let Some((last, before)) = events.split_last() else { return Ok(()) };
-        before.iter().for_each(|event| self.queue.push(Waiting::new(event)));
+    fn pass(&self, mut events: Vec<Event>, by: By) -> Result<(), AuditError> {
+        let Some(last) = events.pop() else { return Ok(()) };
+        events.into_iter().for_each(|event| self.queue.push(Waiting::new(event)));
         let file = self.config.file.as_deref();
         self.queue.pass(Waiting::new(last), by, file, |batch| self.write(batch))
     }
@@ -180,7 +180,7 @@ impl Audit {
     /// Has written down who was denied something again and again.
     fn tell_denials(&self) {
         let due = self.denials().take_due(Instant::now());
-        if let Err(error) = self.pass(&due, By::Another) {
+        if let Err(error) = self.pass(due, By::Another) {
             tracing::error!(%error, "denials could not be written down");
         }
     }
@@ -313,7 +313,7 @@ impl Drop for Audit {
     fn drop(&mut self) {
         if self.is_on() {
             let left = self.denials().take_all();
-            let _ = self.pass(&left, By::Itself);
+            let _ = self.pass(left, By::Itself);
             let _ = self.sync();
         }
     }

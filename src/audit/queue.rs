@@ -16,8 +16,10 @@ pub const BUDGET: Duration = Duration::from_millis(500);
 pub(super) struct Queue {
     /// Guards who waits; held for no write.
     state: Mutex<State>,
-    /// Somebody has written, or wants to be written by another.
-    news: Condvar,
+    /// Somebody has written.
+    written: Condvar,
+    /// The helper has something to write.
+    wanted: Condvar,
 }
 
 #[derive(Default)]
@@ -27,6 +29,9 @@ struct State {
     waiting: Vec<Waiting>,
     /// How many have gone before anybody had taken them along.
     left: u64,
+    /// Threads that wait until somebody has written: without them nobody is woken, which costs more
+    /// than the write.
+    crowd: usize,
     /// A thread of its own writes for who must not be held up.
     has_helper: bool,
 }
@@ -49,9 +54,9 @@ pub(super) enum By {
 }
 
 impl Waiting {
-    pub(super) fn new(event: &Event) -> Self {
+    pub(super) fn new(event: Event) -> Self {
         let body = Arc::new(event.body());
-        Self { event: Arc::new(event.clone()), body, outcome: Arc::default() }
+        Self { event: Arc::new(event), body, outcome: Arc::default() }
     }
 
     fn is(&self, other: &Self) -> bool {
@@ -83,7 +88,7 @@ impl Queue {
                 if by == By::Itself || !state.has_helper {
                     break;
                 }
-                self.news.notify_all();
+                self.wanted.notify_one();
             }
             let left = end.min(state.end().unwrap_or(end)).saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -93,7 +98,9 @@ impl Queue {
                 state.left += (before - state.waiting.len()) as u64;
                 return Err(AuditError::late(path));
             }
-            state = self.news.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            state.crowd += 1;
+            state = self.written.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            state.crowd -= 1;
         }
         self.write(state, write)
     }
@@ -108,7 +115,7 @@ impl Queue {
         let mut state = self.state();
         state.has_helper = true;
         if state.waiting.is_empty() || state.busy.is_some() {
-            state = self.news.wait_timeout(state, time).unwrap_or_else(PoisonError::into_inner).0;
+            state = self.wanted.wait_timeout(state, time).unwrap_or_else(PoisonError::into_inner).0;
         }
         if !state.waiting.is_empty() && state.busy.is_none() {
             let _ = self.write(state, write);
@@ -121,7 +128,7 @@ impl Queue {
         std::thread::spawn(move || {
             std::thread::sleep(BUDGET);
             this.state().waiting.push(one);
-            this.news.notify_all();
+            this.wanted.notify_one();
         });
     }
 
@@ -173,7 +180,15 @@ struct Turn<'a>(&'a Queue);
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        self.0.state().busy = None;
-        self.0.news.notify_all();
+        let mut state = self.0.state();
+        state.busy = None;
+        let (is_awaited, has_more) = (state.crowd > 0, !state.waiting.is_empty());
+        drop(state);
+        if is_awaited {
+            self.0.written.notify_all();
+        }
+        if has_more {
+            self.0.wanted.notify_one();
+        }
     }
 }

@@ -98,7 +98,7 @@ fn verify(lines: &[Vec<u8>], with_keys: bool) -> Report {
 }
 
 fn write(audit: &Audit, numbers: std::ops::Range<u64>) {
-    numbers.for_each(|number| audit.record(&event(number)).unwrap());
+    numbers.for_each(|number| audit.record(event(number)).unwrap());
 }
 
 #[test]
@@ -324,7 +324,7 @@ fn nothing_is_written_where_it_could_go_astray() {
     ];
     for (what, make) in unfit {
         make(&place.path(), &elsewhere);
-        let error = place.audit(1 << 30).record(&event(0)).unwrap_err();
+        let error = place.audit(1 << 30).record(event(0)).unwrap_err();
         assert!(error.to_string().contains(what), "{what}: {error}");
         let _ = fs::remove_file(place.path()).or_else(|_| fs::remove_dir(place.path()));
         let _ = fs::remove_file(&elsewhere);
@@ -332,9 +332,9 @@ fn nothing_is_written_where_it_could_go_astray() {
     // What was wrong is mended: the same one goes on.
     let audit = place.audit(1 << 30);
     symlink(&elsewhere, place.path()).unwrap();
-    assert!(audit.record(&event(0)).is_err());
+    assert!(audit.record(event(0)).is_err());
     fs::remove_file(place.path()).unwrap();
-    audit.record(&event(1)).unwrap();
+    audit.record(event(1)).unwrap();
     assert_eq!(place.report().findings, []);
 }
 
@@ -345,10 +345,10 @@ fn what_is_not_required_does_not_keep_anybody_from_reading() {
         required: Some(required),
         ..AuditConfig::default()
     };
-    assert!(Audit::new(config(false), Seed::from(|| Some(seed()))).record(&event(0)).is_ok());
-    let error = Audit::new(config(true), Seed::from(|| Some(seed()))).record(&event(0)).unwrap_err();
+    assert!(Audit::new(config(false), Seed::from(|| Some(seed()))).record(event(0)).is_ok());
+    let error = Audit::new(config(true), Seed::from(|| Some(seed()))).record(event(0)).unwrap_err();
     assert_eq!(error.hint().as_deref(), Some("mkdir -p -m 700 /nowhere/at/all"));
-    let locked = Audit::new(config(true), Seed::Locked).record(&event(0)).unwrap_err();
+    let locked = Audit::new(config(true), Seed::Locked).record(event(0)).unwrap_err();
     assert!(matches!(locked, AuditError::NoKey));
 }
 
@@ -371,7 +371,7 @@ fn a_log_without_a_store_has_a_key_beside_it() {
     let place = Place::new();
     let config = AuditConfig { file: Some(place.path()), ..AuditConfig::default() };
     for number in 0..2 {
-        Audit::new(config.clone(), Seed::Beside).record(&event(number)).unwrap();
+        Audit::new(config.clone(), Seed::Beside).record(event(number)).unwrap();
     }
     let key = place.dir.path().join("audit.log.key");
     assert_eq!(fs::metadata(key).unwrap().mode() & 0o777, 0o600);

@@ -16,11 +16,12 @@ impl Facts {
     /// Its process, with the start time.
     pub const PROCESS: Self = Self(1 << 1);
     pub const GROUPS: Self = Self(1 << 2);
-    /// The program, the user namespace and whether somebody traces it: one cannot be believed
-    /// without the others.
-    pub const EXE: Self = Self(1 << 3);
+    /// The program, for the log: it may be a mask.
+    pub const PROGRAM: Self = Self(1 << 3);
+    /// With the user namespace, and whether somebody traces it: it cannot be believed without.
+    pub const EXE: Self = Self(1 << 9 | 1 << 3);
     /// The program's SHA-256; goes with [`Self::EXE`].
-    pub const DIGEST: Self = Self(1 << 4 | 1 << 3);
+    pub const DIGEST: Self = Self(1 << 4 | Self::EXE.0);
     pub const CGROUP: Self = Self(1 << 5);
     /// The system unit.
     pub const UNIT: Self = Self(1 << 6);
@@ -89,6 +90,7 @@ mod tests {
     #[test]
     fn a_digest_needs_the_program() {
         assert!(Facts::DIGEST.has(Facts::EXE) && !Facts::EXE.has(Facts::DIGEST));
+        assert!(Facts::EXE.has(Facts::PROGRAM) && !Facts::PROGRAM.has(Facts::EXE));
         assert!(Facts::NONE.has(Facts::NONE) && !Facts::NONE.touches(Facts::EXE));
         let both = Facts::UNIT | Facts::GROUPS;
         assert!(both.touches(Facts::UNIT) && both.has(Facts::GROUPS) && !both.has(Facts::EXE | Facts::UNIT));

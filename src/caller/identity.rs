@@ -129,7 +129,11 @@ impl Identity {
             process: self.process.take_if(|_| has(Facts::PROCESS)),
             pidfd: self.pidfd.take_if(|_| has(Facts::PROCESS)),
             groups: self.groups.take_if(|_| has(Facts::GROUPS)),
-            exe: self.exe.take_if(|_| of_exe).map(|exe| Exe { sha256: sum, ..exe }),
+            exe: self.exe.take_if(|_| has(Facts::PROGRAM)).map(|exe| Exe {
+                sha256: sum,
+                is_fit: exe.is_fit && of_exe,
+                ..exe
+            }),
             unit: if has(Facts::UNIT) { self.unit } else { Fact::Unknown },
             user_unit: if has(Facts::USER_UNIT) { self.user_unit } else { Fact::Unknown },
             cgroup: self.cgroup.take_if(|_| has(Facts::CGROUP)),

@@ -68,7 +68,7 @@ pub fn whole_at(store: &Store, config: &AuditConfig, kind: Kind, at: &Path) -> R
 
 /// Something is about to be shown to who called us.
 pub fn record(audit: &Audit, event: Event) -> Result<(), Failure> {
-    audit.record(&event).map_err(Failure::from)
+    audit.record(event).map_err(Failure::from)
 }
 
 /// This process, and who has logged in to start it.
@@ -104,14 +104,14 @@ impl Scribe {
 
 impl Witness for Scribe {
     fn tell(&self, namespace: &Namespace, deeds: &[Deed]) -> Result<(), (String, Option<String>)> {
-        let told = self.events(namespace, deeds).iter().try_for_each(|event| self.audit.record(event));
+        let told = self.events(namespace, deeds).into_iter().try_for_each(|event| self.audit.record(event));
         told.map_err(|error| (error.to_string(), error.hint()))
     }
 
     fn take_back(&self, namespace: &Namespace, deeds: &[Deed]) {
         for event in self.events(namespace, deeds) {
             // That it failed is told anyway.
-            let _ = self.audit.record(&Event { outcome: Some("failed".to_owned()), ..event });
+            let _ = self.audit.record(Event { outcome: Some("failed".to_owned()), ..event });
         }
     }
 }

@@ -86,7 +86,11 @@ fn names(config: &Config) -> Names {
             None => first.push((kind, name)),
         }
     }
-    let mapped = config.sources.map.iter().map(|(name, target)| (name.to_string(), target.clone()));
+    let mapped = config
+        .sources
+        .map
+        .iter()
+        .map(|(name, target)| (name.to_string(), (target.key.provider.clone(), target.key.path.clone())));
     Names { default, same, mapped: mapped.collect() }
 }
 

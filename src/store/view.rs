@@ -242,7 +242,6 @@ fn open_version(
     }
     let is_active = wanted == header.active;
     Ok(Ok(Arc::new(SecretVersion {
-        turned_out: None,
         kind: record.kind.unwrap_or(header.kind),
         fields: record.fields,
         version: wanted,

@@ -78,6 +78,24 @@ fn case_10_a_forged_program_is_not_believed() {
     assert_eq!(forger.line(), format!("read: {VALUE}\n"), "the control: it can read");
 }
 
+/// What was found out of a thread is not believed of what it has become since.
+#[test]
+fn case_10_who_was_the_program_before_cannot_forge_it() {
+    let stage = Stage::with("    only: {mode: \"0444\", access: [{allow: {exe: PLACE/reader}}]}\n");
+    let (only, all) = (stage.file("only"), stage.file("all"));
+    let program = |name: &str| stage.program(name).display().to_string();
+    let forging = |file: &str| {
+        let (forge, reader) = (program("forge"), program("reader"));
+        Waiting::of(stage.command("reader", &["exec", &only, &forge, &reader, file]))
+    };
+    let mut forger = forging(&only);
+    assert_eq!(forger.line(), "read: \n");
+    assert_eq!(forger.exe(), stage.program("reader"), "the control: the same program again");
+    assert_eq!(forger.ends(), libc::EACCES);
+    assert_eq!(forging(&all).line(), format!("read: {VALUE}\n"), "the control: it can read");
+    assert_eq!(stage.run("reader", &["read", &only]), format!("read: {VALUE}\n"), "the control");
+}
+
 /// Within one user, whoever decides what a program loads or traces it, is that program.
 #[test]
 fn case_11_code_inside_of_a_program_is_that_program_and_the_table_says_so() {
@@ -105,7 +123,7 @@ fn promised(fact: &str) -> String {
 fn case_11_who_is_traced_is_nobody_s_program() {
     let stage = Stage::with("    only: {mode: \"0444\", access: [{allow: {exe: PLACE/reader}}]}\n");
     let by = |how: &str| said(&mut stage.command("reader", &[how, &stage.file("only")]));
-    assert_eq!(by("traced"), "traced: errno EACCES\n");
+    assert_eq!(by("traced"), format!("before: {VALUE}\ntraced: errno EACCES\n"), "from then on");
     assert_eq!(by("read"), format!("read: {VALUE}\n"), "the control");
     assert!(documented("11").contains("traced"), "the table says so");
 }

@@ -137,6 +137,7 @@ static void run_meanwhile(char *own) {
 static void traced(void) {
     pid_t child = fork();
     if (!child) {
+        say_file("before", file);
         ptrace(PTRACE_TRACEME, 0, 0, 0);
         say_file("traced", file);
         _exit(0);

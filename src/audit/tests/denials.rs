@@ -18,39 +18,39 @@ fn counts(events: &[Event]) -> Vec<(u32, Option<u64>)> {
 #[test]
 fn the_first_is_told_at_once_and_the_rest_counted() {
     let (mut denials, start) = (Denials::default(), Instant::now());
-    assert_eq!(counts(&denials.take(&denied(7, 1), start)), [(7, None)]);
-    (0..50).for_each(|_| assert!(denials.take(&denied(7, 1), start).is_empty()));
-    assert_eq!(counts(&denials.take(&denied(8, 1), start)), [(8, None)], "of another user");
-    assert_eq!(counts(&denials.take(&denied(7, 2), start)), [(7, None)], "of another file");
+    assert_eq!(counts(&denials.take(denied(7, 1), start)), [(7, None)]);
+    (0..50).for_each(|_| assert!(denials.take(denied(7, 1), start).is_empty()));
+    assert_eq!(counts(&denials.take(denied(8, 1), start)), [(8, None)], "of another user");
+    assert_eq!(counts(&denials.take(denied(7, 2), start)), [(7, None)], "of another file");
     assert!(denials.take_due(start + WINDOW / 2).is_empty());
     assert_eq!(counts(&denials.take_due(start + WINDOW)), [(7, Some(50))]);
-    assert!(denials.take(&denied(7, 1), start + WINDOW).is_empty(), "it goes on as a count");
-    assert_eq!(counts(&denials.take(&denied(7, 1), start + 2 * WINDOW)), [(7, Some(2))], "with no thread");
+    assert!(denials.take(denied(7, 1), start + WINDOW).is_empty(), "it goes on as a count");
+    assert_eq!(counts(&denials.take(denied(7, 1), start + 2 * WINDOW)), [(7, Some(2))], "with no thread");
     assert!(denials.take_due(start + 3 * WINDOW).is_empty());
-    assert_eq!(counts(&denials.take(&denied(7, 1), start + 3 * WINDOW)), [(7, None)], "forgotten by then");
+    assert_eq!(counts(&denials.take(denied(7, 1), start + 3 * WINDOW)), [(7, None)], "forgotten by then");
 }
 
 #[test]
 fn what_is_given_is_a_line_each_after_what_was_counted() {
     let (mut denials, now) = (Denials::default(), Instant::now());
-    (0..4).for_each(|_| drop(denials.take(&denied(1000, 1), now)));
+    (0..4).for_each(|_| drop(denials.take(denied(1000, 1), now)));
     let given = Event { door: Some("mount".into()), ..event(1) };
-    let told = denials.take(&given, now);
+    let told = denials.take(given.clone(), now);
     assert_eq!(counts(&told), [(1000, Some(3)), (1000, None)]);
     assert_eq!(told[1].verdict.as_deref(), Some("real"));
-    (0..9).for_each(|_| assert_eq!(denials.take(&given, now).len(), 1));
-    drop(denials.take(&denied(1000, 1), now));
+    (0..9).for_each(|_| assert_eq!(denials.take(given.clone(), now).len(), 1));
+    drop(denials.take(denied(1000, 1), now));
     let stop = Event::new(Kind::Stop, Who::default());
-    assert_eq!(counts(&denials.take(&stop, now)), [(1000, None), (0, None)], "all before the end");
+    assert_eq!(counts(&denials.take(stop, now)), [(1000, None), (0, None)], "all before the end");
 }
 
 #[test]
 fn who_asks_for_ever_new_files_is_counted_too() {
     let (mut denials, now) = (Denials::default(), Instant::now());
-    let told: usize = (0..5_000).map(|file| denials.take(&denied(7, file), now).len()).sum();
+    let told: usize = (0..5_000).map(|file| denials.take(denied(7, file), now).len()).sum();
     assert_eq!(told, 33, "32 files, and that there are more");
     assert_eq!(counts(&denials.take_due(now + WINDOW)), [(7, Some(4_967))]);
-    let told: usize = (0..50_000).map(|it| denials.take(&denied(100 + it, it.into()), now).len()).sum();
+    let told: usize = (0..50_000).map(|it| denials.take(denied(100 + it, it.into()), now).len()).sum();
     assert!(told < 1_100, "{told}");
     let later = now + WINDOW + Duration::from_secs(1);
     let all: u64 = denials.take_due(later).iter().map(|it| it.log.count.unwrap_or(1)).sum();
@@ -62,7 +62,7 @@ fn no_flood_of_denials_fills_the_log() {
     let place = Place::new();
     let audit = place.audit(64 << 10);
     write(&audit, 0..1);
-    (0..20_000).for_each(|number| audit.record(&denied(7, number % 100)).unwrap());
+    (0..20_000).for_each(|number| audit.record(denied(7, number % 100)).unwrap());
     drop(audit);
     let report = place.report();
     assert_eq!((report.first, report.findings.as_slice()), (Some(1), [].as_slice()), "nothing was let go");

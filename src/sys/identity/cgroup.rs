@@ -1,7 +1,32 @@
-//! Units and containers, by the path of a control group. Pure: whoever may make groups below its
-//! own can name them as it likes, so only the outermost parts count.
+//! Units and containers, by the path of a control group: whoever may make groups below its own can
+//! name them as it likes, so only the outermost parts count. And the paths of groups that are known.
+
+use std::collections::HashMap;
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use crate::caller::{Fact, UserUnit};
+
+/// By the kernel's number, which no other group ever has; those of the unified hierarchy are never
+/// renamed (cgroups(7)).
+static KNOWN: LazyLock<Mutex<HashMap<u64, String>>> = LazyLock::new(Mutex::default);
+const MOST: usize = 4_096;
+
+pub(super) fn recall(number: u64) -> Option<String> {
+    known_paths().get(&number).cloned()
+}
+
+/// Of a group of the unified hierarchy.
+pub(super) fn keep(number: u64, path: &str) {
+    let mut known = known_paths();
+    if known.len() >= MOST {
+        known.clear();
+    }
+    known.insert(number, path.to_owned());
+}
+
+fn known_paths() -> MutexGuard<'static, HashMap<u64, String>> {
+    KNOWN.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// The line of the unified hierarchy, or systemd's own where that one is not in use.
 pub(super) fn path(groups: &str) -> Option<&str> {

@@ -1,6 +1,6 @@
 //! All that may be known of a caller while its request is unanswered. Until then its thread can
-//! neither end nor run another program, and its number cannot be reused; so nothing is kept from
-//! one request to the next. Uses the words and `/proc`; never waits, but for a digest.
+//! neither end nor run another program, and its number cannot be reused. From one request to the
+//! next, only that is kept which its descriptors prove to be the same. Uses the words and `/proc`; never waits, but for a digest.
 
 mod cgroup;
 mod crowds;
@@ -20,11 +20,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::caller::{Caller, Fact, Facts, Identity, Inquiry, Level, Namespace, ProcessId, Refusal, UserUnit};
-use exe::Program;
-use pidfd::Pidfd;
 pub use sight::{Sight, sight};
 use stat::Stat;
 use status::Status;
+use threads::Thread;
 
 /// Finds this out. May read a program for its digest, or long lists: not from a thread that serves.
 pub fn gather<'a>(caller: &Caller, wanted: impl Into<Inquiry<'a>>) -> Result<Identity, Refusal> {
@@ -95,14 +94,17 @@ fn gather_with(
     let Some(held) = Held::new(sight, caller, facts, pace) else { return Ok(None) };
     held.check(caller)?;
     let cgroup = if facts.touches(OF_CGROUP) && sight.has_proc { held.cgroup() } else { None };
-    let wants_namespace = facts.touches(Facts::EXE | Facts::USER_UNIT) && sight.has_proc;
+    let user_unit = known(&cgroup, cgroup::user_unit);
+    // Nobody else's unit hangs on it.
+    let is_users = facts.has(Facts::USER_UNIT) && user_unit.known().is_some();
+    let wants_namespace = (facts.has(Facts::EXE) || is_users) && sight.has_proc;
     let mut identity = Identity {
         process: if facts.has(Facts::PROCESS) && sight.has_proc { held.process() } else { None },
-        pidfd: if facts.has(Facts::PROCESS) { held.number() } else { None },
+        pidfd: if facts.has(Facts::PROCESS) { held.thread.inode() } else { None },
         real_uid: held.credentials.as_ref().map(|it| it.real_uid),
         groups: held.status.as_ref().map(|status| status.groups.clone()),
         unit: known(&cgroup, cgroup::unit),
-        user_unit: known(&cgroup, cgroup::user_unit),
+        user_unit,
         container: known(&cgroup, cgroup::container),
         userns: if wants_namespace { held.user_namespace() } else { Namespace::Unknown },
         traced: held.status.as_ref().is_some_and(|status| status.is_traced),
@@ -112,12 +114,12 @@ fn gather_with(
     if !is_in_its_own(&identity) {
         identity.user_unit = Fact::Unknown;
     }
-    if facts.has(Facts::EXE) && sight.has_proc && !held.add_exe(&mut identity, wanted, pace) {
+    if facts.has(Facts::PROGRAM) && sight.has_proc && !held.add_exe(&mut identity, wanted, pace) {
         return Ok(None);
     }
     let identity = identity.restricted_to(wanted);
-    if let (Some(pidfd), Some(credentials)) = (&held.pidfd, &held.credentials) {
-        memory::keep(&identity, facts, pidfd, credentials);
+    if let Some(credentials) = &held.credentials {
+        memory::keep(&identity, facts, &held.thread, credentials);
     }
     Ok(Some(identity))
 }
@@ -135,8 +137,7 @@ fn known<T>(cgroup: &Option<String>, part: impl Fn(&str) -> Fact<T>) -> Fact<T> 
 /// A thread whose request is held, and what of it is always asked first.
 struct Held<'a> {
     sight: &'a Sight,
-    thread: u32,
-    pidfd: Option<Arc<Pidfd>>,
+    thread: Arc<Thread>,
     credentials: Option<Credentials>,
     status: Option<Status>,
 }
@@ -154,18 +155,17 @@ struct Credentials {
 impl<'a> Held<'a> {
     /// `None`: it would have to be waited for.
     fn new(sight: &'a Sight, caller: &Caller, facts: Facts, pace: Pace) -> Option<Self> {
-        let thread = caller.pid;
-        let (pidfd, info) = match sight.level {
-            Level::L1 => (None, None),
-            Level::L2 => (Pidfd::of(thread).map(Arc::new), None),
-            Level::L3 => threads::ask(thread).unzip(),
+        let (thread, info) = match sight.level {
+            Level::L3 => threads::ask(caller.pid).unzip(),
+            level => (Some(Arc::new(Thread::new(caller.pid, level))), None),
         };
-        let wants_status = info.is_none() || facts.touches(Facts::GROUPS | Facts::EXE);
+        let thread = thread.unwrap_or_else(|| Arc::new(Thread::new(caller.pid, Level::L1)));
+        let wants_status = info.is_none() || facts.touches(Facts::GROUPS) || facts.has(Facts::EXE);
         let status = match pace {
             _ if !wants_status || !sight.has_proc => None,
-            Pace::Patient => Status::of(thread),
+            Pace::Patient => Status::of(&thread),
             Pace::AtOnce if crowds::has(caller.uid) => return None,
-            Pace::AtOnce => match Status::at_once(thread) {
+            Pace::AtOnce => match Status::at_once(&thread) {
                 Some(None) => {
                     crowds::add(caller.uid);
                     return None;
@@ -174,7 +174,7 @@ impl<'a> Held<'a> {
             },
         };
         let credentials = info.map(Credentials::from).or_else(|| status.as_ref().map(Credentials::from));
-        Some(Self { sight, thread, pidfd, credentials, status })
+        Some(Self { sight, thread, credentials, status })
     }
 
     /// That the request is the thread's own. Where `/proc` hides the thread from us and the kernel
@@ -198,29 +198,18 @@ impl<'a> Held<'a> {
             (Some(status), _) => of_kernel(status),
             (None, Some(parent)) if self.sight.has_kernel_threads => {
                 let may_be = parent == sight::KTHREADD || credentials.process == sight::KTHREADD;
-                may_be && Status::of(self.thread).as_ref().is_none_or(of_kernel)
+                may_be && Status::of(&self.thread).as_ref().is_none_or(of_kernel)
             }
             (None, _) => false,
         }
     }
 
     fn process(&self) -> Option<ProcessId> {
-        let pid = self.credentials.as_ref()?.process;
-        let start = super::peer::start_of(&proc::read(pid, "stat")?)?;
-        Some(ProcessId { pid, start })
-    }
-
-    fn number(&self) -> Option<u64> {
-        Stat::of(self.pidfd.as_ref()?.descriptor().as_fd()).ok().map(|stat| stat.ino)
+        self.thread.process(self.credentials.as_ref()?.process)
     }
 
     fn user_namespace(&self) -> Namespace {
-        let asked = self.pidfd.as_ref().and_then(|it| it.user_namespace());
-        let its = match asked {
-            Some(namespace) => Stat::of(namespace.as_fd()).ok(),
-            None => sight::found(&format!("/proc/{}/ns/user", self.thread)),
-        };
-        match (its, &self.sight.user_namespace) {
+        match (Stat::of_link(self.thread.number, "ns/user").ok(), &self.sight.user_namespace) {
             (Some(its), Some(own)) if its.is_same_file(own) => Namespace::Own,
             (Some(_), Some(_)) => Namespace::Foreign,
             _ => Namespace::Unknown,
@@ -230,15 +219,18 @@ impl<'a> Held<'a> {
     /// No: its digest would have to be waited for.
     fn add_exe(&self, identity: &mut Identity, wanted: &Inquiry<'_>, pace: Pace) -> bool {
         // Who cannot be asked whether it is traced, may be.
-        let Some(program) = Program::of(self.thread).filter(|_| self.status.is_some()) else { return true };
-        identity.exe = Some(program.exe());
+        let can_be_asked = self.status.is_some() || !wanted.facts.has(Facts::EXE);
+        let Some(program) = self.thread.program().filter(|_| can_be_asked) else { return true };
+        identity.exe = Some(program.exe.clone());
         if !identity.true_exe().is_some_and(|exe| wanted.hashes(&exe.path)) {
             return true;
         }
         let sum = match (digest::known(&program.stat), pace) {
             (Some(sum), _) => sum,
             (None, Pace::AtOnce) => return false,
-            (None, Pace::Patient) => digest::of(&program.file, &program.stat),
+            (None, Pace::Patient) => {
+                program.open(self.thread.number).and_then(|file| digest::of(&file, &program.stat))
+            }
         };
         identity.exe.iter_mut().for_each(|exe| exe.sha256 = sum);
         true
@@ -246,11 +238,23 @@ impl<'a> Held<'a> {
 
     /// Its path, if the kernel's number for the group says the same.
     fn cgroup(&self) -> Option<String> {
-        let groups = proc::read(self.thread, "cgroup")?;
+        let number = self.credentials.as_ref().and_then(|it| it.cgroup);
+        let known = number.and_then(cgroup::recall);
+        // Those in the root may be told apart by another hierarchy.
+        if let Some(path) = known.as_ref().filter(|path| *path != "/") {
+            return Some(path.clone());
+        }
+        let groups = self.thread.cgroup()?;
         let path = cgroup::path(&groups)?;
         let is_unified = groups.lines().any(|line| line.strip_prefix("0::") == Some(path));
-        let is_confirmed = !is_unified || self.confirms(path) != Some(false);
-        is_confirmed.then(|| path.to_owned())
+        if !is_unified || known.as_deref() == Some(path) {
+            return Some(path.to_owned());
+        }
+        let is_confirmed = self.confirms(path);
+        if let (Some(number), Some(true)) = (number, is_confirmed) {
+            cgroup::keep(number, path);
+        }
+        (is_confirmed != Some(false)).then(|| path.to_owned())
     }
 
     /// `None`: there is no hierarchy to compare with.

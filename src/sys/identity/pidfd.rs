@@ -4,10 +4,7 @@
 use std::mem;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
-use libc::{
-    PIDFD_GET_INFO, PIDFD_GET_USER_NAMESPACE, PIDFD_INFO_CGROUPID, PIDFD_INFO_CREDS, PIDFD_INFO_PID,
-    PIDFD_THREAD, pidfd_info,
-};
+use libc::{PIDFD_GET_INFO, PIDFD_INFO_CGROUPID, PIDFD_INFO_CREDS, PIDFD_INFO_PID, PIDFD_THREAD, pidfd_info};
 
 pub(super) struct Pidfd(OwnedFd);
 
@@ -30,13 +27,6 @@ impl Pidfd {
         // is ours; the descriptor is open.
         let answer = unsafe { libc::ioctl(self.0.as_raw_fd(), PIDFD_GET_INFO, &raw mut info) };
         (answer == 0 && info.mask & WANTED == WANTED).then_some(info)
-    }
-
-    /// Its user namespace (6.11).
-    pub(super) fn user_namespace(&self) -> Option<OwnedFd> {
-        // SAFETY: the request takes no argument; it answers with a new descriptor, or -1.
-        let descriptor = unsafe { libc::ioctl(self.0.as_raw_fd(), PIDFD_GET_USER_NAMESPACE) };
-        (descriptor >= 0).then(|| super::super::own(descriptor))
     }
 
     pub(super) fn descriptor(&self) -> &OwnedFd {

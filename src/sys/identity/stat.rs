@@ -1,7 +1,8 @@
 //! What a file is, asked without waiting for whoever serves it: our readers may have mounted it.
 
+use std::ffi::{CStr, CString};
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
 use libc::{AT_EMPTY_PATH, AT_STATX_DONT_SYNC, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS};
 
@@ -19,12 +20,21 @@ pub(super) struct Stat {
 
 impl Stat {
     pub(super) fn of(descriptor: BorrowedFd<'_>) -> io::Result<Self> {
-        let flags = AT_EMPTY_PATH | AT_STATX_DONT_SYNC | AT_SYMLINK_NOFOLLOW;
+        Self::ask(descriptor.as_raw_fd(), c"", AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW)
+    }
+
+    /// What this link of `/proc` leads to, which is reached without a look-up.
+    pub(super) fn of_link(thread: u32, name: &str) -> io::Result<Self> {
+        let path = CString::new(format!("/proc/{thread}/{name}"))?;
+        Self::ask(libc::AT_FDCWD, &path, 0)
+    }
+
+    fn ask(folder: RawFd, path: &CStr, flags: i32) -> io::Result<Self> {
+        let flags = flags | AT_STATX_DONT_SYNC;
         // SAFETY: it consists of integers, for which zero is a value.
         let mut it: libc::statx = unsafe { std::mem::zeroed() };
-        let raw = descriptor.as_raw_fd();
-        // SAFETY: the path is an empty C string, and the kernel writes into what is ours.
-        let answer = unsafe { libc::statx(raw, c"".as_ptr(), flags, STATX_BASIC_STATS, &raw mut it) };
+        // SAFETY: the path is a C string, and the kernel writes into what is ours.
+        let answer = unsafe { libc::statx(folder, path.as_ptr(), flags, STATX_BASIC_STATS, &raw mut it) };
         if answer != 0 {
             return Err(io::Error::last_os_error());
         }

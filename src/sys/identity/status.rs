@@ -1,6 +1,6 @@
 //! What `/proc/PID/status` says of a thread (proc_pid_status(5)).
 
-use super::proc;
+use super::threads::Thread;
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Status {
@@ -17,13 +17,13 @@ pub(super) struct Status {
 const USUAL: usize = 8 << 10;
 
 impl Status {
-    pub(super) fn of(thread: u32) -> Option<Self> {
-        Self::parse(&proc::read(thread, "status")?)
+    pub(super) fn of(thread: &Thread) -> Option<Self> {
+        Self::parse(&thread.status(usize::MAX)??)
     }
 
     /// `Some(None)`: it takes its time, as the thread is in that many groups.
-    pub(super) fn at_once(thread: u32) -> Option<Option<Self>> {
-        match proc::read_up_to(thread, "status", USUAL)? {
+    pub(super) fn at_once(thread: &Thread) -> Option<Option<Self>> {
+        match thread.status(USUAL)? {
             Some(text) => Self::parse(&text).map(Some),
             None => Some(None),
         }
@@ -65,6 +65,7 @@ fn numbers(text: &str) -> impl Iterator<Item = u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::caller::Level;
 
     const TEXT: &str = "Name:\tTgid:\t7\nUmask:\t0022\nTgid:\t40\nPid:\t41\nTracerPid:\t0\n\
         Uid:\t1\t2\t3\t4\nGid:\t5\t6\t7\t8\nGroups:\t20 21 \nVmSize:\t    2892 kB\n";
@@ -94,7 +95,7 @@ mod tests {
 
     #[test]
     fn this_process_has_one() {
-        let own = Status::of(std::process::id()).unwrap();
+        let own = Status::of(&Thread::new(std::process::id(), Level::L1)).unwrap();
         assert_eq!(own.process, std::process::id());
         assert!(!own.is_of_kernel);
     }

@@ -98,9 +98,10 @@ fn who_changes_is_not_still_the_same() {
 fn a_digest_is_waited_for_once_and_of_no_program_that_nobody_names() {
     let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
     let caller = Caller { pid: child.id(), ..own_thread() };
-    let path = || Program::of(child.id()).map(|it| it.exe().path).filter(|it| it.ends_with("sleep"));
+    let held = Thread::new(child.id(), Level::L1);
+    let path = || held.program().map(|it| it.exe.path).filter(|it| it.ends_with("sleep"));
     let path = [std::iter::from_fn(|| Some(path())).flatten().next().unwrap()];
-    let state = Program::of(child.id()).unwrap().stat;
+    let state = held.program().unwrap().stat;
     let sum_of = |it: Option<Identity>| it.unwrap().exe.unwrap().sha256;
     let unnamed = sum_of(gather(&caller, with_digest_of(&["/bin/other".into()], Facts::DIGEST)).ok());
     let is_untouched = digest::known(&state).is_none();
@@ -114,6 +115,32 @@ fn a_digest_is_waited_for_once_and_of_no_program_that_nobody_names() {
     assert!(first.is_none() && sum.is_some());
     assert_eq!(then, sum);
     assert_eq!(digest_of(&path[0]), sum);
+}
+
+/// By its path alone nobody is told from who runs the same file under another name.
+#[test]
+fn a_program_with_two_names_goes_by_the_one_that_it_was_started_by() {
+    let folder = tempfile::tempdir().unwrap();
+    let [one, other] = ["one", "other"].map(|name| folder.path().join(name));
+    std::fs::copy("/bin/sh", &one).unwrap();
+    std::fs::hard_link(&one, &other).unwrap();
+    let script = format!("read go; exec {} -c 'read go; :'", other.display());
+    let mut shell = std::process::Command::new(&one);
+    let mut child = shell.args(["-c", &script]).stdin(std::process::Stdio::piped()).spawn().unwrap();
+    let held = Thread::new(child.id(), Level::L1);
+    let runs = |path: &PathBuf| held.program().is_some_and(|it| it.exe.path == *path && it.exe.is_fit);
+    let comes_to_run = |path| {
+        (0..500).any(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+            runs(path)
+        })
+    };
+    assert!(comes_to_run(&one));
+    std::io::Write::write_all(child.stdin.as_mut().unwrap(), b"go\n").unwrap();
+    assert!(comes_to_run(&other), "it is not remembered by what it was");
+    drop(child.stdin.take());
+    child.wait().unwrap();
+    assert!(held.program().is_none());
 }
 
 /// Its own user: what is found out of it is remembered.
@@ -151,10 +178,10 @@ fn an_open_after_its_lookup_need_not_find_out_again_but_anything_else_must() {
     let seen = |identity: &Identity| identity.real_uid;
     let lookup = gather(&caller, ALL).unwrap();
     let all_anew = || seen(&gather(&caller, ALL).unwrap());
-    let (pidfd, credentials) = held(&caller);
+    let (thread, credentials) = held(&caller);
     // What nobody could find out twice tells where it comes from.
     let marked = Identity { real_uid: Some(4_711), ..lookup.clone() };
-    let keep = |facts| memory::keep(&marked, facts, &pidfd, &credentials);
+    let keep = |facts| memory::keep(&marked, facts, &thread, &credentials);
     keep(ALL);
     let open = gather(&caller, Facts::UNIT | Facts::CREDENTIALS).unwrap();
     assert_eq!(seen(&open), Some(4_711), "the control");
@@ -162,9 +189,9 @@ fn an_open_after_its_lookup_need_not_find_out_again_but_anything_else_must() {
     keep(Facts::UNIT);
     assert_eq!(all_anew(), lookup.real_uid, "more than was known");
     let moved = Credentials { cgroup: Some(u64::MAX), ..credentials.clone() };
-    memory::keep(&marked, ALL, &pidfd, &moved);
+    memory::keep(&marked, ALL, &thread, &moved);
     assert_eq!(all_anew(), lookup.real_uid, "in another control group");
-    memory::keep(&marked, ALL, &Arc::new(Pidfd::of(caller.pid).unwrap()), &credentials);
+    memory::keep(&marked, ALL, &Arc::new(Thread::new(caller.pid, Level::L3)), &credentials);
     assert_eq!(all_anew(), lookup.real_uid, "of a thread that was there before");
     keep(ALL);
     std::thread::sleep(std::time::Duration::from_millis(20));
@@ -195,7 +222,7 @@ fn a_user_s_unit_is_only_his_own() {
     assert!(!is_in_its_own(&of(7, Namespace::Foreign)) && !is_in_its_own(&of(7, Namespace::Unknown)));
 }
 
-fn held(caller: &Caller) -> (Arc<Pidfd>, Credentials) {
+fn held(caller: &Caller) -> (Arc<Thread>, Credentials) {
     let held = Held::new(sight(), caller, Facts::CREDENTIALS, Pace::Patient).unwrap();
-    (held.pidfd.clone().unwrap(), held.credentials.clone().unwrap())
+    (held.thread.clone(), held.credentials.clone().unwrap())
 }
