@@ -36,6 +36,22 @@ pub(super) fn base64(value: &[u8]) -> impl Iterator<Item = Buffer> {
     })
 }
 
+/// Base32, made up to whole groups.
+pub(super) fn base32(value: &[u8]) -> Buffer {
+    let mut out = buffer(value.len().div_ceil(5) * 8);
+    for group in value.chunks(5) {
+        let mut bytes = Zeroizing::new([0; 8]);
+        bytes[3..3 + group.len()].copy_from_slice(group);
+        let bits = u64::from_be_bytes(*bytes);
+        let digits = (group.len() * 8).div_ceil(5);
+        let digit = |place| BASE32[(bits >> (35 - 5 * place) & 31) as usize];
+        out.extend((0..8).map(|place| if place < digits { digit(place) } else { b'=' }));
+    }
+    out
+}
+
+const BASE32: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+
 /// What stays in a URL beside letters and digits, and whether a blank becomes a plus sign.
 const KEPT: [(&[u8], bool); 8] = [
     (b"-._~", false),
@@ -66,13 +82,11 @@ pub(super) fn percent(value: &[u8]) -> impl Iterator<Item = Buffer> {
     })
 }
 
-/// What a writer of JSON escapes beyond what it must.
+/// What a writer of JSON escapes beyond what it must, but for what gets a backslash alone.
 #[derive(Clone, Copy)]
 struct Json {
     /// All but ASCII, as Python does.
     wide: bool,
-    /// `/`, as PHP does.
-    slash: bool,
     /// `<`, `>` and `&`, as Go does.
     html: bool,
     digits: &'static [u8; 16],
@@ -80,11 +94,10 @@ struct Json {
 
 /// The inside of a JSON string.
 pub(super) fn json(value: &[u8]) -> impl Iterator<Item = Buffer> {
-    let ways = (0..16).map(|bits: usize| Json {
+    let ways = (0..8).map(|bits: usize| Json {
         wide: bits & 1 != 0,
-        slash: bits & 2 != 0,
-        html: bits & 4 != 0,
-        digits: DIGITS[bits >> 3],
+        html: bits & 2 != 0,
+        digits: DIGITS[bits >> 2],
     });
     ways.map(move |way| {
         let mut out = buffer(value.len() * 6);
@@ -100,7 +113,6 @@ impl Json {
     fn put(self, char: char, out: &mut Buffer) {
         match char {
             '"' | '\\' => out.extend_from_slice(&[b'\\', char as u8]),
-            '/' if self.slash => out.extend_from_slice(b"\\/"),
             '\n' => out.extend_from_slice(b"\\n"),
             '\r' => out.extend_from_slice(b"\\r"),
             '\t' => out.extend_from_slice(b"\\t"),
@@ -123,12 +135,46 @@ impl Json {
     }
 }
 
-/// Between single quotes of SQL, YAML and a shell; and in XML and HTML.
+/// How strings are written that are no JSON: by Python and JavaScript, and by shells between `$'` and `'`.
+#[derive(Clone, Copy)]
+struct Escapes {
+    /// All but ASCII, byte by byte.
+    wide: bool,
+    put: fn(u8, &mut Buffer),
+}
+
+/// What of a string is not seen through the backslashes of quotes: bytes that become digits.
+pub(super) fn strings(value: &[u8]) -> impl Iterator<Item = Buffer> {
+    const PUTS: [fn(u8, &mut Buffer); 3] = [
+        |byte, out| out.extend_from_slice(&[&b"\\x"[..], &two_digits(byte, DIGITS[0])].concat()),
+        |byte, out| out.extend_from_slice(&[&b"\\x"[..], &two_digits(byte, DIGITS[1])].concat()),
+        |byte, out| {
+            out.extend_from_slice(&[b'\\', b'0' + (byte >> 6), b'0' + (byte >> 3 & 7), b'0' + (byte & 7)])
+        },
+    ];
+    let ways = PUTS.into_iter().flat_map(|put| [false, true].map(|wide| Escapes { wide, put }));
+    ways.map(move |way| {
+        let mut out = buffer(value.len() * 4);
+        for &byte in value {
+            match byte {
+                b'\n' => out.extend_from_slice(b"\\n"),
+                b'\r' => out.extend_from_slice(b"\\r"),
+                b'\t' => out.extend_from_slice(b"\\t"),
+                _ if byte < b' ' || byte == 0x7f || way.wide && !byte.is_ascii() => (way.put)(byte, &mut out),
+                _ => out.push(byte),
+            }
+        }
+        out
+    })
+}
+
+/// Between single quotes of SQL, YAML and a shell, a word of zsh; and in XML and HTML.
 pub(super) fn quoted(value: &[u8]) -> impl Iterator<Item = Buffer> {
     type Escape = fn(u8) -> Option<&'static [u8]>;
-    const WAYS: [Escape; 5] = [
+    const WAYS: [Escape; 6] = [
         |byte| (byte == b'\'').then_some(b"''"),
         |byte| (byte == b'\'').then_some(b"'\\''"),
+        |byte| (byte == b'\n').then_some(b"$'\\n'"),
         |byte| match byte {
             b'&' => Some(b"&amp;"),
             b'<' => Some(b"&lt;"),
@@ -173,18 +219,6 @@ pub(super) fn with_line_ends(value: &[u8], end: &[u8]) -> Buffer {
             out.extend_from_slice(end);
         }
         out.extend_from_slice(line.strip_suffix(b"\r").unwrap_or(line));
-    }
-    out
-}
-
-/// Lines of this length.
-pub(super) fn wrapped(text: &[u8], width: usize, end: &[u8]) -> Buffer {
-    let mut out = buffer(text.len() * 2);
-    for (number, line) in text.chunks(width).enumerate() {
-        if number > 0 {
-            out.extend_from_slice(end);
-        }
-        out.extend_from_slice(line);
     }
     out
 }

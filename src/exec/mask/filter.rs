@@ -1,10 +1,12 @@
 //! A stream of output with `***` in place of values, however it was cut into pieces. What may be
 //! the beginning of a value is held back until it is decided. Pure: who waits is told how much.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
+use super::gaps::colours;
 use super::patterns::Patterns;
 use super::{LEAST, MASK, Masks};
 
@@ -16,6 +18,8 @@ pub struct Filter {
     done: usize,
     /// The last that was passed on is a mask: what touches it goes into it.
     is_masking: bool,
+    /// How much of a value the end of it would be.
+    depth: usize,
 }
 
 /// What is held back.
@@ -29,7 +33,7 @@ pub enum Held {
 
 impl Filter {
     pub fn new(masks: Arc<Masks>) -> Self {
-        Self { masks, text: Zeroizing::default(), done: 0, is_masking: false }
+        Self { masks, text: Zeroizing::default(), done: 0, is_masking: false, depth: 0 }
     }
 
     /// The next piece of the stream; what is decided goes on to `out`.
@@ -56,25 +60,26 @@ impl Filter {
     }
 
     pub fn held(&self) -> Held {
-        match self.text.len() {
-            length if length <= self.done => Held::Nothing,
-            length if length < LEAST => Held::Little,
+        match self.depth {
+            _ if self.text.len() <= self.done => Held::Nothing,
+            depth if depth < LEAST => Held::Little,
             _ => Held::Much,
         }
     }
 
     /// Answers from where on the text is not decided.
     fn decide(&mut self, patterns: &Patterns, is_end: bool, out: &mut Vec<u8>) -> usize {
-        let mut at = 0;
+        let (mut at, mut colour) = (0, 0);
         loop {
-            at = patterns.next(&self.text, at);
+            at = patterns.next(&self.text, at, &mut colour);
             self.pass(at, out);
             if at == self.text.len() {
                 return at;
             }
             let found = patterns.at(&self.text[at..]);
-            self.mask(at + found.longest, out);
+            self.mask(at..at + found.longest, patterns.keep_colours, out);
             if found.is_undecided && !is_end {
+                self.depth = found.depth;
                 return at;
             }
             at += 1;
@@ -89,14 +94,19 @@ impl Filter {
         }
     }
 
-    /// All before it is passed on.
-    fn mask(&mut self, to: usize, out: &mut Vec<u8>) {
-        if to > self.done {
-            if !self.is_masking {
-                out.extend_from_slice(MASK);
-            }
-            self.done = to;
-            self.is_masking = true;
+    /// All before it is passed on. The colours in it stay, so that what follows has its own.
+    fn mask(&mut self, place: Range<usize>, keeps_colours: bool, out: &mut Vec<u8>) {
+        if place.end <= self.done {
+            return;
         }
+        if !self.is_masking {
+            out.extend_from_slice(MASK);
+        }
+        for colour in colours(&self.text[place.clone()]).take_while(|_| keeps_colours) {
+            let (start, end) = (place.start + colour.start, place.start + colour.end);
+            out.extend_from_slice(&self.text[start.max(self.done).min(end)..end]);
+        }
+        self.done = place.end;
+        self.is_masking = true;
     }
 }

@@ -1,9 +1,11 @@
 //! What must not be seen in a command's output: the values that it was given, in every form that
 //! is known of them, and the filter that puts `***` in their place. Pure.
 
+mod beginnings;
 mod encodings;
 mod filter;
 mod forms;
+mod gaps;
 mod patterns;
 
 use std::collections::BTreeSet;
@@ -31,9 +33,9 @@ pub struct Masks(Mutex<Known>);
 struct Known {
     /// Digests of the values, so that one which is given again and again costs its forms once.
     values: BTreeSet<[u8; 32]>,
-    patterns: BTreeSet<Pattern>,
-    /// Made of the patterns when somebody asks.
-    current: Option<Arc<Patterns>>,
+    patterns: Arc<Patterns>,
+    /// Since those were made.
+    added: Vec<Pattern>,
     too_short: BTreeSet<String>,
 }
 
@@ -47,8 +49,7 @@ impl Masks {
                 known.too_short.insert(name.to_owned());
             }
         } else if known.values.insert(Sha256::digest(value).into()) {
-            known.patterns.extend(Forms::of(value).into_iter().map(Pattern::new));
-            known.current = None;
+            known.added.extend(Forms::of(value));
         }
     }
 
@@ -59,8 +60,11 @@ impl Masks {
 
     fn patterns(&self) -> Arc<Patterns> {
         let mut known = self.known();
-        let Known { patterns, current, .. } = &mut *known;
-        current.get_or_insert_with(|| Arc::new(Patterns::new(patterns))).clone()
+        if !known.added.is_empty() {
+            let added = std::mem::take(&mut known.added);
+            known.patterns = Arc::new(known.patterns.with(added));
+        }
+        known.patterns.clone()
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {

@@ -1,114 +1,218 @@
 //! Many texts, sought in one pass: sorted, so that they are walked like a tree, behind a table of
 //! bits that passes over nearly everything that begins none of them. Pure.
 
-use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 
 use super::LEAST;
+use super::beginnings::Beginnings;
+use super::gaps::{ESCAPE, Gap, Manner, next_colour};
 use crate::secret::SecretBytes;
 
-/// A text that is sought. Ordered by its bytes.
+/// What a text that is sought consists of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Kind {
+    Text,
+    /// Digits of Base64 or Base32.
+    Base,
+    Hex,
+}
+
+impl Kind {
+    pub(super) const ALL: [Self; 3] = [Self::Text, Self::Base, Self::Hex];
+
+    fn manners(self) -> &'static [Manner] {
+        match self {
+            Self::Text => &[Manner::Text],
+            Self::Base => &[Manner::Base],
+            Self::Hex => &[Manner::Hex, Manner::Dump],
+        }
+    }
+}
+
+/// A text that is sought. Ordered by its kind and its bytes.
 #[derive(Clone)]
-pub(super) struct Pattern(Arc<SecretBytes>);
+pub(super) struct Pattern {
+    pub(super) kind: Kind,
+    bytes: Arc<SecretBytes>,
+}
 
 impl Pattern {
-    pub(super) fn new(bytes: SecretBytes) -> Self {
+    pub(super) fn new(kind: Kind, bytes: &[u8]) -> Self {
         debug_assert!(bytes.len() >= LEAST);
-        Self(Arc::new(bytes))
+        Self { kind, bytes: Arc::new(SecretBytes::copy_of(bytes)) }
     }
 
-    fn bytes(&self) -> &[u8] {
-        self.0.expose()
+    pub(super) fn bytes(&self) -> &[u8] {
+        self.bytes.expose()
     }
-}
 
-impl PartialEq for Pattern {
-    fn eq(&self, other: &Self) -> bool {
-        self.bytes() == other.bytes()
+    pub(super) fn order(&self) -> (Kind, &[u8]) {
+        (self.kind, self.bytes())
     }
 }
 
-impl Eq for Pattern {}
-
-impl PartialOrd for Pattern {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Pattern {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.bytes().cmp(other.bytes())
-    }
-}
-
+#[derive(Default)]
 pub(super) struct Patterns {
     sorted: Vec<Pattern>,
+    /// Where those of each kind are.
+    kinds: [Range<usize>; 3],
     beginnings: Beginnings,
+    /// None has one in it, so that each that is met is no part of a value.
+    pub(super) keep_colours: bool,
+}
+
+/// Patterns that agree with a text so far.
+#[derive(Clone, Default)]
+struct Branch {
+    those: Range<usize>,
+    /// So many of their bytes,
+    depth: usize,
+    /// in so many of its own.
+    place: usize,
+    /// After the last of them.
+    since: usize,
+    has_gap: bool,
+}
+
+/// So much may lie between two bytes, one gap after the other: it bounds what is held back.
+const MOST_GAPS: usize = 256;
+
+/// How far patterns agree with a text.
+enum End {
+    /// None is left that would be longer.
+    Over,
+    OutOfText,
+    /// The next byte is not that of all.
+    Apart,
 }
 
 /// What begins at a place of a text.
+#[derive(Clone, Copy, Default)]
 pub(super) struct Found {
-    /// The length of the longest pattern that stands there; 0 for none.
+    /// The length of the longest that stands there; 0 for nothing.
     pub(super) longest: usize,
     /// The text ends before it is known whether a longer one stands there.
     pub(super) is_undecided: bool,
+    /// How much of a pattern that would be by now.
+    pub(super) depth: usize,
+}
+
+impl Found {
+    /// One that stands there whole.
+    fn add(&mut self, text: &[u8], branch: &Branch, manner: Manner) {
+        let tail = if branch.has_gap { manner.tail(&text[branch.place..]) } else { Gap::None };
+        let more = if let Gap::Of(length) = tail { length } else { 0 };
+        self.longest = self.longest.max(branch.place + more);
+        if tail == Gap::Undecided {
+            self.is_undecided = true;
+            self.depth = self.depth.max(branch.depth);
+        }
+    }
 }
 
 impl Patterns {
-    pub(super) fn new(sorted: &BTreeSet<Pattern>) -> Self {
-        let sorted: Vec<Pattern> = sorted.iter().cloned().collect();
-        Self { beginnings: Beginnings::of(&sorted), sorted }
+    /// These, and those that were there before.
+    pub(super) fn with(&self, added: Vec<Pattern>) -> Self {
+        let mut sorted = [&self.sorted[..], &added].concat();
+        sorted.sort_by(|one, other| one.order().cmp(&other.order()));
+        sorted.dedup_by(|one, other| one.order() == other.order());
+        let end = |kind| sorted.partition_point(|it| it.kind <= kind);
+        let [texts, bases, all] = Kind::ALL.map(end);
+        Self {
+            kinds: [0..texts, texts..bases, bases..all],
+            beginnings: Beginnings::of(&sorted),
+            keep_colours: !sorted.iter().any(|it| it.bytes().contains(&ESCAPE)),
+            sorted,
+        }
     }
 
-    /// The first place from here on where a pattern may begin.
-    pub(super) fn next(&self, text: &[u8], from: usize) -> usize {
+    /// The first place from here on where a pattern may begin: before a colour, which may lie in its
+    /// first bytes, each may. `colour` is where the next one is, as far as that is known.
+    pub(super) fn next(&self, text: &[u8], from: usize, colour: &mut usize) -> usize {
         if self.sorted.is_empty() {
             return text.len();
         }
-        let rest = &text[from..];
-        match rest.windows(LEAST).position(|window| self.beginnings.has(window)) {
-            Some(place) => from + place,
-            // In the last bytes one may begin whose next bytes are not there yet.
-            None => text.len() - rest.len().min(LEAST - 1),
+        if *colour <= from {
+            *colour = next_colour(text, from + 1);
         }
+        let rest = &text[from..*colour];
+        // In the last bytes one may begin whose next bytes are not there yet.
+        from + self.beginnings.first_in(rest).unwrap_or(rest.len() - rest.len().min(LEAST - 1))
     }
 
     /// Which patterns the text begins with.
     pub(super) fn at(&self, text: &[u8]) -> Found {
-        let mut found = Found { longest: 0, is_undecided: false };
-        let (mut those, mut depth) = (0..self.sorted.len(), 0);
-        while !those.is_empty() {
-            // Of those that agree with the text so far, the shortest is the first.
-            let (first, last) = (self.sorted[those.start].bytes(), self.sorted[those.end - 1].bytes());
-            if first.len() == depth {
-                found.longest = depth;
-                those.start += 1;
-                continue;
-            }
-            // As far as the first and the last agree, all do.
-            let common = agreement(&first[depth..], &last[depth..]);
-            let agreed = agreement(&text[depth..], &first[depth..depth + common]);
-            depth += agreed;
-            if depth == text.len() {
-                found.is_undecided = first.len() > depth || those.len() > 1;
-                found.longest = if first.len() == depth { depth } else { found.longest };
-                break;
-            }
-            if agreed < common {
-                break;
-            }
-            if first.len() > depth {
-                those = self.with(those, depth, text[depth]);
-                depth += usize::from(!those.is_empty());
+        let mut found = Found::default();
+        for kind in Kind::ALL.into_iter().filter(|&kind| self.beginnings.may_begin(text, kind)) {
+            for &manner in kind.manners() {
+                self.walk(text, kind, manner, &mut found);
             }
         }
         found
     }
 
+    fn walk(&self, text: &[u8], kind: Kind, manner: Manner, found: &mut Found) {
+        let all = Branch { those: self.kinds[kind as usize].clone(), ..Branch::default() };
+        let mut next = Some(all);
+        // Where some patterns have a byte that may be a gap in others, both ways are gone.
+        let mut others = Vec::new();
+        while let Some(mut branch) = next.or_else(|| others.pop()) {
+            next = None;
+            match self.agree(text, &mut branch, manner, found) {
+                End::Over => continue,
+                End::OutOfText => {
+                    found.is_undecided = true;
+                    found.depth = found.depth.max(branch.depth);
+                    continue;
+                }
+                End::Apart => {}
+            }
+            let here = self.with_byte(branch.those.clone(), branch.depth, text[branch.place]);
+            match manner.gap(&text[..branch.place], &text[branch.place..], branch.depth) {
+                Gap::Of(length) if branch.depth > 0 && branch.place + length - branch.since <= MOST_GAPS => {
+                    others.push(Branch { place: branch.place + length, has_gap: true, ..branch.clone() });
+                }
+                Gap::Undecided if branch.depth > 0 => {
+                    found.is_undecided = true;
+                    found.depth = found.depth.max(branch.depth);
+                }
+                _ => {}
+            }
+            if !here.is_empty() {
+                next =
+                    Some(Branch { those: here, depth: branch.depth + 1, place: branch.place + 1, ..branch });
+            }
+        }
+    }
+
+    /// As far as all of them agree with the text.
+    fn agree(&self, text: &[u8], branch: &mut Branch, manner: Manner, found: &mut Found) -> End {
+        while !branch.those.is_empty() {
+            // Of those that agree with the text so far, the shortest is the first.
+            let those = &self.sorted[branch.those.clone()];
+            let (first, last) = (those[0].bytes(), those[those.len() - 1].bytes());
+            if first.len() == branch.depth {
+                found.add(text, branch, manner);
+                branch.those.start += 1;
+                continue;
+            }
+            // As far as the first and the last agree, all do.
+            let common = agreement(&first[branch.depth..], &last[branch.depth..]);
+            let agreed = agreement(&text[branch.place..], &first[branch.depth..branch.depth + common]);
+            branch.depth += agreed;
+            branch.place += agreed;
+            branch.since = if agreed > 0 { branch.place } else { branch.since };
+            if first.len() == branch.depth {
+                continue;
+            }
+            return if branch.place == text.len() { End::OutOfText } else { End::Apart };
+        }
+        End::Over
+    }
+
     /// Those that go on with this byte. All of them are longer than `depth`.
-    fn with(&self, those: Range<usize>, depth: usize, byte: u8) -> Range<usize> {
+    fn with_byte(&self, those: Range<usize>, depth: usize, byte: u8) -> Range<usize> {
         let at = |it: &Pattern| it.bytes()[depth];
         let sorted = &self.sorted[those.clone()];
         let start = sorted.partition_point(|it| at(it) < byte);
@@ -120,38 +224,4 @@ impl Patterns {
 /// How many bytes both begin with.
 fn agreement(one: &[u8], other: &[u8]) -> usize {
     one.iter().zip(other).take_while(|(one, other)| one == other).count()
-}
-
-/// With which bytes a pattern begins: surely not, or perhaps.
-struct Beginnings {
-    bits: Vec<u64>,
-    shift: u32,
-}
-
-/// Bits per pattern: about one of so many other texts is taken for a beginning.
-const SPARSENESS: usize = 64;
-const BITS: Range<usize> = 1 << 13..1 << 23;
-
-impl Beginnings {
-    fn of(patterns: &[Pattern]) -> Self {
-        let count = (patterns.len() * SPARSENESS).next_power_of_two().clamp(BITS.start, BITS.end);
-        let mut table = Self { bits: vec![0; count / 64], shift: 32 - count.ilog2() };
-        for pattern in patterns {
-            let (word, bit) = table.place(pattern.bytes());
-            table.bits[word] |= bit;
-        }
-        table
-    }
-
-    fn has(&self, window: &[u8]) -> bool {
-        let (word, bit) = self.place(window);
-        self.bits[word] & bit != 0
-    }
-
-    /// By Fibonacci hashing: the upper bits of the product depend on all of the bytes.
-    fn place(&self, bytes: &[u8]) -> (usize, u64) {
-        let bytes: [u8; LEAST] = bytes[..LEAST].try_into().expect("as long as that");
-        let place = u32::from_le_bytes(bytes).wrapping_mul(0x9E37_79B1) >> self.shift;
-        (place as usize / 64, 1 << (place % 64))
-    }
 }
