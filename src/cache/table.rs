@@ -12,6 +12,7 @@ use super::Need;
 use super::flight::Landing;
 use crate::config::Keeping;
 use crate::secret::{Absent, Answer, SecretKey, SecretVersion};
+use crate::sys::leftover;
 use crate::sys::uptime::Uptime;
 
 /// What a reader is told.
@@ -111,7 +112,7 @@ impl Table {
 
     /// The provider has answered.
     pub(super) fn land(&mut self, key: &SecretKey, answer: &Answer, now: Uptime) -> Told {
-        let print = print_of(answer);
+        let print = leftover::wiped(|| print_of(answer));
         let known = self.records.get(key).map(|record| (record.print == print, record.changed));
         let changed = match known {
             Some((true, changed)) => changed,

@@ -10,7 +10,7 @@ use tracing_appender::non_blocking::WorkerGuard;
 
 use crate::fs::{SecretFs, session};
 use crate::ledger::Ledger;
-use crate::sys::{allocator, hardening, identity, namespace};
+use crate::sys::{allocator, hardening, identity, leftover, namespace};
 
 /// Where filesystems are served.
 #[derive(Clone)]
@@ -94,5 +94,8 @@ impl Pool {
 }
 
 fn runtime() -> io::Result<Runtime> {
-    Builder::new_multi_thread().worker_threads(4).thread_name("secretfs-pool").enable_all().build()
+    let mut builder = Builder::new_multi_thread();
+    builder.worker_threads(4).thread_name("secretfs-pool").enable_all();
+    // Who waits has nothing in his hands.
+    builder.on_thread_park(leftover::wipe_stack).build()
 }

@@ -21,7 +21,7 @@ use crate::caller::Caller;
 use crate::metrics;
 use crate::policy::{Denial, Grant};
 use crate::provider::Pulse;
-use crate::sys::peer;
+use crate::sys::{leftover, peer};
 use crate::template::{Reader, Template};
 
 /// What a rendering gives to all who wait for it.
@@ -334,7 +334,8 @@ impl Job {
 fn work(task: impl Future<Output = ()> + Send + 'static) {
     tokio::task::spawn_blocking(move || {
         let mut task = Box::pin(task);
-        if task.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
+        let poll = || task.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        if leftover::wiped(poll).is_pending() {
             tokio::spawn(task);
         }
     });

@@ -17,6 +17,7 @@ use crate::policy::Ownership;
 use crate::readers::Edition;
 use crate::resolver::Basis;
 use crate::secret::{SecretBytes, SecretKey, Uses};
+use crate::sys::leftover;
 use crate::template::Template;
 
 pub struct Snapshot {
@@ -191,12 +192,12 @@ impl Snapshot {
             let versions = versions.0.iter().map(|(key, version)| (key.to_string(), *version)).collect();
             Arc::new(Edition { file, path: path.clone(), view, print, versions })
         };
-        self.edition.get_or_init(make).clone()
+        self.edition.get_or_init(|| leftover::wiped(make)).clone()
     }
 
     /// The same under one key only, which is always that of the filesystem's ledger.
     pub fn fingerprint(&self, key: &[u8; 32]) -> Fingerprint {
-        *self.print.get_or_init(|| {
+        let make = || {
             let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(key).expect("any length is a key");
             let Ownership { uid, gid, mode } = self.ownership;
             mac.update(
@@ -205,7 +206,8 @@ impl Snapshot {
             );
             mac.update(self.bytes.expose());
             Fingerprint(mac.finalize().into_bytes().into())
-        })
+        };
+        *self.print.get_or_init(|| leftover::wiped(make))
     }
 
     fn origin(&self) -> std::sync::MutexGuard<'_, Option<Origin>> {

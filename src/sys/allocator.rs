@@ -1,8 +1,10 @@
-//! The heap of the program: every block is wiped when it is freed, and nothing grows in place and
-//! leaves its old bytes behind. Values pass through libraries that know nothing of wiping.
+//! The heap of the program: every block is wiped when it is freed, with the registers through which
+//! it was filled, and nothing grows in place and leaves its old bytes behind. Values pass through
+//! libraries that know nothing of wiping.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 
+use super::leftover;
 use super::weakness::{self, Weakness};
 
 /// The system's allocator, with a wipe before each free. `realloc` keeps its default, which is
@@ -42,6 +44,7 @@ unsafe impl GlobalAlloc for Wiping {
             }
             System.dealloc(block, layout);
         }
+        leftover::wipe_registers();
     }
 }
 

@@ -10,6 +10,7 @@ pub mod hardening;
 pub mod identity;
 pub mod keyring;
 pub mod lease;
+pub mod leftover;
 pub mod limits;
 pub mod link;
 pub mod namespace;
