@@ -14,6 +14,7 @@ use tokio::time::timeout_at;
 use super::SecretFs;
 use super::nodes::Place;
 use super::snapshot::Snapshot;
+use super::tree::FileId;
 use crate::provider::{Pulse, unhurried};
 
 const PERIOD: Duration = Duration::from_secs(1);
@@ -220,14 +221,18 @@ impl SecretFs {
             sweep.doubted.iter().filter(|&&node| !kernel.knows(node)).for_each(|&node| self.let_go(node));
         }
         self.ledger().trim();
+        self.unload(&sweep.unused);
+    }
+
+    /// Nobody reads these: their templates can be compiled again.
+    fn unload(&self, files: &[FileId]) {
         let tree = self.now().tree.clone();
-        for (place, _) in &sweep.wiped {
-            // Nobody reads it: its template can be compiled again.
-            let is_idle = self.nodes().places_of(place.file).is_empty() && !self.has_readers(place.file);
-            if let Some(file) = tree.file(place.file).filter(|_| is_idle) {
-                file.source.unload();
-            }
-        }
+        let is_idle = |file: &&FileId| self.nodes().places_of(**file).is_empty() && !self.has_readers(**file);
+        files
+            .iter()
+            .filter(is_idle)
+            .filter_map(|file| tree.file(*file))
+            .for_each(|file| file.source.unload());
     }
 }
 

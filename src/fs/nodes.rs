@@ -256,7 +256,11 @@ impl Nodes {
             let now = Instant::now();
             node.lookups += 1;
             node.last_use = now;
+            let is_unwatched = node.visit.is_none();
             self.steps.looked(id, thread, now);
+            if is_unwatched {
+                self.plan(id, now + snapshot_age());
+            }
         }
     }
 
@@ -313,6 +317,8 @@ impl Nodes {
             {
                 return;
             }
+            // A sweep is to come by, for the template's sake.
+            Content::Failed(..) | Content::Bare(_) if node.last_use.elapsed() < snapshot_age() => return,
             Content::Wiped(place, _) if self.wiped.get(place) == Some(&id) => {
                 self.wiped.remove(place);
             }
@@ -370,5 +376,10 @@ impl Node {
 
     fn is_filled(&self) -> bool {
         matches!(self.content, Content::Filled(..))
+    }
+
+    /// Stays for a while after its last use.
+    fn ages(&self) -> bool {
+        matches!(self.content, Content::Filled(..) | Content::Failed(..) | Content::Bare(_))
     }
 }

@@ -54,16 +54,20 @@ unsafe impl GlobalAlloc for Wiping {
 /// leave holes. Before the first thread starts; glibc alone knows this (mallopt(3)).
 pub fn stay_small() {
     #[cfg(target_env = "gnu")]
-    // SAFETY: take two numbers each.
-    unsafe {
-        libc::mallopt(libc::M_ARENA_MAX, HEAPS);
-        libc::mallopt(libc::M_MMAP_THRESHOLD, MAPPED);
+    {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        // SAFETY: take two numbers each.
+        unsafe {
+            libc::mallopt(libc::M_ARENA_MAX, processors.clamp(2, MOST_HEAPS) as libc::c_int);
+            libc::mallopt(libc::M_MMAP_THRESHOLD, MAPPED);
+        }
     }
 }
 
-/// As many threads can allocate at the same moment.
+/// As many threads can allocate at the same moment, where there are as many processors. Each heap stays
+/// as large as it once was: what is locked cannot be given back piece by piece.
 #[cfg(target_env = "gnu")]
-const HEAPS: libc::c_int = 4;
+const MOST_HEAPS: usize = 4;
 /// In bytes; where glibc begins.
 #[cfg(target_env = "gnu")]
 const MAPPED: libc::c_int = 128 << 10;

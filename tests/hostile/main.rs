@@ -15,8 +15,6 @@ use grammar::{ANGLE, Dice, JINJA, template};
 
 const ANSWER: Duration = Duration::from_secs(2);
 const GROWTH: u64 = 32 << 20;
-/// Sixty templates of the largest size there is stay compiled, in case they can be rendered next time.
-const LARGE_GROWTH: u64 = 64 << 20;
 /// What the worker may have beyond what it begins with.
 const ROOM: u64 = 512 << 20;
 /// How a rendering is refused, or a template that is too large: never by its deadline.
@@ -85,17 +83,17 @@ impl Stage {
     }
 
     /// What is different from before.
-    fn harm(&self, most: u64) -> Result<(), String> {
+    fn harm(&self) -> Result<(), String> {
         if [self.daemon.pid(), self.daemon.worker_pid()] != self.processes {
             return Err(format!("another process: {}", self.daemon.stderr()));
         }
         let grown = || figure(self.processes[1], "VmRSS").saturating_sub(self.begun_with);
         let until = Instant::now() + Duration::from_secs(5);
         // What it gave away it keeps for a second.
-        while grown() > most && Instant::now() < until {
+        while grown() > GROWTH && Instant::now() < until {
             std::thread::sleep(Duration::from_millis(200));
         }
-        if grown() > most { Err(format!("grown by {} KiB", grown() / 1024)) } else { Ok(()) }
+        if grown() > GROWTH { Err(format!("grown by {} KiB", grown() / 1024)) } else { Ok(()) }
     }
 
     fn peak(&self) -> u64 {
@@ -127,7 +125,7 @@ fn a_daemon_refuses_what_wants_to_harm_it() {
         stage.read(name).unwrap_or_else(|wrong| panic!("{wrong}: {shown}"));
         assert!(fs::read(stage.daemon.path(name)).is_err(), "it was rendered: {shown}");
     }
-    stage.harm(LARGE_GROWTH).unwrap();
+    stage.harm().unwrap();
     println!("{} templates, at most {} MiB more for a moment", files.len(), stage.peak() >> 20);
     assert_eq!(stage.daemon.read("good.txt"), "value\n");
 }
@@ -137,7 +135,7 @@ fn without_bounds_a_template_takes_it_down() {
     let text = "{% for a in secrets.n | lines %}{{ secrets.large }}{% endfor %}".to_owned();
     let stage = Stage::new(&named([text]), Some(("SECRETFS_TEST_WEAKNESS", "hasty,unbounded")));
     let answer = stage.read("0.txt");
-    let harm = stage.harm(GROWTH);
+    let harm = stage.harm();
     assert!(answer.is_err() && harm.is_err(), "the control: {answer:?} {harm:?}");
     assert!(harm.unwrap_err().contains("another process"), "the control");
 }
@@ -157,7 +155,7 @@ fn no_template_of_the_grammar_harms_a_daemon() {
             stage.read(name).unwrap_or_else(told);
             rendered += usize::from(fs::metadata(stage.daemon.path(name)).is_ok_and(|meta| meta.size() > 0));
         }
-        stage.harm(GROWTH).unwrap_or_else(|harm| panic!("seed {seed}: {harm}"));
+        stage.harm().unwrap_or_else(|harm| panic!("seed {seed}: {harm}"));
         let peak = stage.peak() >> 20;
         println!("seed {seed}: {} templates, {rendered} rendered, at most {peak} MiB more", files.len());
         // Else this would try little more than the parser.

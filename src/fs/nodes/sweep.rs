@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::{Content, NodeId, Nodes, Place};
 use crate::fs::snapshot::Snapshot;
+use crate::fs::tree::FileId;
 use crate::sys::weakness::{self, Weakness};
 
 /// Which nodes are looked at next, and when.
@@ -21,6 +22,8 @@ pub struct Sweep {
     pub doubted: Vec<NodeId>,
     /// Freed at the end of the sweep, so that the wiping happens outside the lock.
     pub wiped: Vec<(Place, Arc<Snapshot>)>,
+    /// The files of all nodes that nobody has used for so long.
+    pub unused: Vec<FileId>,
 }
 
 pub(super) const PAGES_AGE: Duration = Duration::from_secs(1);
@@ -57,6 +60,7 @@ impl Nodes {
             sweep.drop_pages.push(id);
         }
         if now >= last_use + snapshot_age() {
+            sweep.unused.push(node.content.file());
             self.wipe(id, sweep);
         }
         // A node that was made a moment ago may be on its way to the kernel.
@@ -64,10 +68,12 @@ impl Nodes {
             self.drop_if_unused(id);
         }
         match self.nodes.get(&id) {
-            Some(node) if node.has_pages || (!node.is_held() && node.handles == 0 && !node.is_filled()) => {
+            Some(node) if node.has_pages || (!node.is_held() && node.handles == 0 && !node.ages()) => {
                 self.plan(id, last_use + PAGES_AGE);
             }
-            Some(node) if node.is_filled() => self.plan(id, last_use + snapshot_age()),
+            Some(node) if node.is_filled() || now < last_use + snapshot_age() => {
+                self.plan(id, last_use + snapshot_age());
+            }
             _ => {}
         }
     }
