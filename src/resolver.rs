@@ -367,6 +367,7 @@ impl Resolved {
 fn narrowed(version: &SecretVersion, field: &FieldName) -> Answer {
     let value = version.fields.get(field).ok_or(Absent::Missing)?;
     Ok(Arc::new(SecretVersion {
+        turned_out: version.turned_out.clone(),
         fields: BTreeMap::from([(FieldName::value(), SecretBytes::copy_of(value.expose()))]),
         uses: version.uses.clone(),
         ..*version

@@ -27,6 +27,7 @@ fn rendered(template: &str, value: &[u8]) -> Result<Vec<u8>, String> {
     let now = Timestamp::UNIX_EPOCH;
     let fields = BTreeMap::from([(FieldName::value(), SecretBytes::copy_of(value))]);
     let version = SecretVersion {
+        turned_out: None,
         kind: SecretType::Custom,
         fields,
         version: 1,

@@ -39,6 +39,7 @@ impl Says {
         let since = Timestamp::UNIX_EPOCH;
         let fields = BTreeMap::from([(FieldName::value(), SecretBytes::copy_of(self.value.as_bytes()))]);
         Ok(Arc::new(SecretVersion {
+            turned_out: None,
             kind: SecretType::Plain,
             fields,
             version: 1,

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::caller::{Caller, Facts};
+use crate::caller::{Caller, Facts, Identity, Refusal};
 use crate::nearest::nearest;
 use crate::policy::{Access, Action, Denial, Door, Grant};
 use crate::resolver::Resolved;
@@ -52,14 +52,28 @@ impl Lack {
 impl Broker {
     /// Yes, with its proof, for a command of this caller; perhaps for placeholders only.
     pub fn grant(&self, caller: &Caller, door: Door, keys: &[SecretKey]) -> Result<Grant, Error> {
+        self.granted(&self.sight(caller, door), door, keys)
+    }
+
+    /// What rules can hang on of who runs a command.
+    pub(super) fn sight(&self, caller: &Caller, door: Door) -> Result<Identity, Refusal> {
         // No rule is about who holds the key.
         let wanted = match door {
             Door::Command => Facts::NONE.into(),
             _ => self.inquiry(caller, None),
         };
-        let granted = match identity::gather(caller, wanted) {
-            Ok(who) => self.judge(&who, &Access { door, action: Action::Read, file: None, keys }).granted(),
-            Err(refusal) => Err(Denial::refused(refusal)),
+        identity::gather(caller, wanted)
+    }
+
+    pub(super) fn granted(
+        &self,
+        who: &Result<Identity, Refusal>,
+        door: Door,
+        keys: &[SecretKey],
+    ) -> Result<Grant, Error> {
+        let granted = match who {
+            Ok(who) => self.judge(who, &Access { door, action: Action::Read, file: None, keys }).granted(),
+            Err(refusal) => Err(Denial::refused(*refusal)),
         };
         granted.map_err(Error::Denied)
     }
@@ -84,6 +98,7 @@ impl Broker {
         references: &[Reference],
     ) -> Result<Vec<Result<Found, Lack>>, Error> {
         let resolved = shown(grant, self.resolver.resolve(grant, keys).await?);
+        self.check_behind(grant, &resolved)?;
         self.tell(references, &resolved);
         Ok(references.iter().map(|reference| value(reference, &resolved)).collect())
     }
@@ -103,6 +118,11 @@ impl Broker {
             .into_iter()
             .map(|error| with_nearest(error, &names))
             .collect())
+    }
+
+    /// Every name that a reference without a provider can mean, as far as the providers answer.
+    pub async fn names(&self) -> Vec<String> {
+        self.resolver.names().await
     }
 
     /// The same failure with "did you mean": lists names, so never on the path of an open.
@@ -126,7 +146,9 @@ impl Broker {
 
 fn value(reference: &Reference, resolved: &Resolved) -> Result<Found, Lack> {
     let key = &reference.key;
-    let version = match &resolved.answers[key] {
+    // What was found to be not meant is not asked for.
+    let answer = resolved.answers.get(key).map_or(Err(&Absent::Missing), |answer| answer.as_ref());
+    let version = match answer {
         Ok(version) => version,
         Err(Absent::Missing) if let Some(number) = key.version => {
             let problem = format!("there is no version {number} of `{}`", key.path);

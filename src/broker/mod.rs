@@ -4,6 +4,7 @@
 mod command;
 mod error;
 mod hand;
+mod meant;
 mod release;
 
 use std::collections::BTreeSet;
@@ -58,7 +59,7 @@ pub struct Rendering {
     pub newest: Option<Timestamp>,
     /// The secrets in it whose fields are of use only together.
     pub pairs: Vec<SecretKey>,
-    /// What its reader has to be allowed: all that the template names.
+    /// What its reader has to be allowed: all that the template names, and what its labels turned out to be.
     pub keys: Arc<[SecretKey]>,
     /// What it was made of.
     pub versions: Versions,
@@ -169,7 +170,9 @@ impl Broker {
                 Rendered::Done(bytes) => {
                     self.tell(template.references().iter().map(|it| &it.item), &resolved);
                     weakness::tell(bytes.expose());
-                    return Ok(Rendering::new(bytes, template, resolved));
+                    let behind = self.behind(&resolved).into_iter().map(|(_, it)| it);
+                    let keys = template.keys().iter().cloned().chain(behind).collect();
+                    return Ok(Rendering::new(bytes, keys, resolved));
                 }
                 // Each round adds at least one of the template's keys, so this ends.
                 Rendered::Needs(more) => keys.extend(more),
@@ -325,7 +328,7 @@ impl Drop for Landed {
 }
 
 impl Rendering {
-    fn new(bytes: SecretBytes, template: &Template, resolved: Resolved) -> Self {
+    fn new(bytes: SecretBytes, keys: Arc<[SecretKey]>, resolved: Resolved) -> Self {
         let found = || resolved.answers.iter().filter_map(|(key, answer)| Some((key, answer.as_ref().ok()?)));
         let newest = found().map(|(_, version)| version.updated_at).max();
         let pairs = found().filter(|(key, version)| version.kind.is_pair() && key.version.is_none());
@@ -333,7 +336,6 @@ impl Rendering {
         let mut versions: Vec<_> = found().map(|(key, it)| (key.clone(), it.version)).collect();
         versions.sort_unstable();
         let uses = Uses::distinct(found().filter_map(|(_, version)| version.uses.clone()));
-        let keys = template.keys().into();
         Self { bytes, newest, pairs, keys, versions: Versions(versions), uses, basis: resolved.basis }
     }
 }

@@ -47,19 +47,27 @@ impl Broker {
         }
     }
 
-    /// The values of these references, in their order and as of one moment, for who shall have them.
+    /// The values of these texts, by all their readings and in their order, as of one moment, for who shall
+    /// have them.
     pub async fn give(
         &self,
         caller: &Caller,
         door: Door,
-        references: &[Reference],
+        texts: &[&[Reference]],
     ) -> Result<Vec<Result<Found, Lack>>, Error> {
-        let keys: Vec<SecretKey> = references.iter().map(|reference| reference.key.clone()).collect();
+        let who = self.sight(caller, door);
+        let verdict = |key: &SecretKey| match self.granted(&who, door, std::slice::from_ref(key)) {
+            Ok(grant) if grant.shows_real() => Verdict::Real,
+            Ok(_) => Verdict::Placeholder,
+            Err(_) => Verdict::Deny,
+        };
+        let keys = self.meant(texts, verdict).await?;
         let asked = Asked::new(self, caller, door, &keys);
         let grant = asked.grant()?;
-        let outcome = self.values_of(&grant, &keys, references).await;
-        let found = outcome.iter().flatten().zip(&keys);
-        let found = found.filter_map(|(found, key)| Some((key, found.as_ref().ok()?.version)));
+        let references = texts.concat();
+        let outcome = self.values_of(&grant, &keys, &references).await;
+        let found = outcome.iter().flatten().zip(&references);
+        let found = found.filter_map(|(found, it)| Some((&it.key, found.as_ref().ok()?.version)));
         let found: Vec<_> = found.collect();
         let failed = outcome.as_ref().err().map(Error::class);
         let failed = failed.or_else(|| found.is_empty().then_some(Class::NoKey));
@@ -78,6 +86,10 @@ impl Broker {
         let asked = Asked::new(self, caller, door, template.keys());
         let grant = asked.grant()?;
         let outcome = self.render(&grant, template, Some(&reader)).await;
+        // What is behind its labels is known by now.
+        let keys = outcome.as_ref().map_or_else(|_| template.keys().into(), |it| it.keys.clone());
+        let asked = Asked { keys: &keys, ..asked };
+        let grant = if keys.len() > template.keys().len() { asked.narrowed(&grant)? } else { grant };
         let versions = outcome.iter().flat_map(|it| &it.versions.0).map(|(key, version)| (key, *version));
         let failed = outcome.as_ref().err().map(Error::class);
         asked.record(&grant, versions.collect(), failed)?;
@@ -100,7 +112,20 @@ impl<'a> Asked<'a> {
     }
 
     fn grant(&self) -> Result<Grant, Error> {
+        self.known(self.broker.grant(self.caller, self.door, self.keys))
+    }
+
+    /// The grant for what was given with an earlier one. There is nothing else to give in its place.
+    fn narrowed(&self, earlier: &Grant) -> Result<Grant, Error> {
         let granted = self.broker.grant(self.caller, self.door, self.keys);
+        self.known(granted.and_then(|it| match earlier.shows_real() && !it.shows_real() {
+            true => Err(Error::Denied(it.denied())),
+            false => Ok(it.and(earlier)),
+        }))
+    }
+
+    /// A denial is written down.
+    fn known(&self, granted: Result<Grant, Error>) -> Result<Grant, Error> {
         if let Err(Error::Denied(denial)) = &granted {
             let event = self.event(Verdict::Deny, &denial.rule).outcome("denied", self.since);
             self.broker.record(event)?;

@@ -253,9 +253,11 @@ fn print_of(answer: &Answer) -> [u8; 32] {
     match answer {
         Err(absent) => mac.update(absent.to_string().as_bytes()),
         Ok(version) => {
-            let SecretVersion { kind, fields, version, created_at, updated_at, expires_at, uses: _ } =
-                &**version;
-            mac.update(format!("{kind:?} {version} {created_at} {updated_at} {expires_at:?}").as_bytes());
+            let SecretVersion {
+                turned_out, kind, fields, version, created_at, updated_at, expires_at, ..
+            } = &**version;
+            let told = format!("{turned_out:?} {kind:?} {version} {created_at} {updated_at} {expires_at:?}");
+            mac.update(told.as_bytes());
             for (name, value) in fields {
                 mac.update(format!(" {name} {} ", value.len()).as_bytes());
                 mac.update(value.expose());

@@ -9,6 +9,7 @@ mod report;
 mod rules;
 mod settings;
 mod subject;
+mod used;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -57,9 +58,11 @@ pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
     let compiled: Vec<_> = compiled.collect();
     compiled.iter().for_each(|(subject, template)| note(&config, subject, template, &mut report));
     if is_whole && rules::are_known(&config) {
-        let named = references::named(&config)?;
-        let of_templates = compiled.iter().flat_map(|(_, template)| template.keys().iter().cloned());
-        rules::judge_names(&config, &of_templates.chain(named).collect::<Vec<_>>(), &mut report);
+        rules::judge_names(
+            &config,
+            &references::used(common, &config, &compiled, args.offline)?,
+            &mut report,
+        );
     }
     if !args.offline && rules::are_known(&config) {
         references::look_up(common, &config, &compiled, is_whole, &mut report)?;

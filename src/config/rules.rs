@@ -16,7 +16,7 @@ use super::scalar::Label;
 use super::word::{Given, Scalar, Word};
 use crate::nearest::nearest;
 use crate::policy::{Action, Actions, Door, Pattern, Verdict};
-use scalar::{CgroupPattern, GroupName, Id, ProgramPath, Sha256, UnitPattern, UserName};
+use scalar::{CgroupPattern, GroupName, Id, ProgramPath, SecretPattern, Sha256, UnitPattern, UserName};
 
 /// One thing, or a list that is not empty. What was left out is empty; what was left empty is a
 /// mistake, or a condition would be gone that somebody wanted.
@@ -46,7 +46,7 @@ pub(super) struct FileRule {
 #[serde(deny_unknown_fields, expecting = "a map with `secrets` and one of `allow`, `deny` and `placeholder`")]
 pub(super) struct PolicyRule {
     /// The secrets that it is about, by name: `*` is any text, `?` any character
-    secrets: Many<Word<Pattern>>,
+    secrets: Many<Word<SecretPattern>>,
     /// The files that it is about, by their path in a mount, or from the root (default: all, and what is no file)
     #[serde(default)]
     files: Many<Word<Pattern>>,
@@ -127,7 +127,7 @@ impl FileRule {
 impl PolicyRule {
     pub(super) fn judge(self) -> Result<SecretRule, String> {
         Ok(SecretRule {
-            secrets: words(self.secrets),
+            secrets: words(self.secrets).into_iter().map(|it| it.0).collect(),
             files: words(self.files),
             access: access(self.allow, self.deny, self.placeholder, self.actions)?,
         })

@@ -12,7 +12,9 @@ use super::credential::{CredentialMap, CredentialName, RawCredential};
 use super::provider::ProviderType;
 use super::raw::{Later, Root, Store, StoreMap};
 use super::reaction::{Argument, Signal, Unit};
-use super::rules::scalar::{CgroupPattern, GroupName, Id, ProgramPath, Sha256, UnitPattern, UserName};
+use super::rules::scalar::{
+    CgroupPattern, GroupName, Id, ProgramPath, SecretPattern, Sha256, UnitPattern, UserName,
+};
 use super::rules::{ANYONE, Exe, ExeMap, Many, MatcherMap, OneOfThem};
 use super::scalar::{
     Bytes, Count, FieldsForm, FilePath, KeySource, Label, Loopback, Mode, ReferenceText, Status, Variable,
@@ -86,6 +88,7 @@ looks! {
     Action: one_of(Action::ALL.map(Action::name));
     Door: one_of(Door::RULED.map(Door::name));
     Pattern: pattern(&format!("[^{NO_SIGNS}]"), "stripe/*");
+    SecretPattern: secret_pattern();
     CgroupPattern: pattern("[/*]", "/system.slice/*");
     UnitPattern: json_schema!({
         "type": "string",
@@ -114,6 +117,16 @@ fn pattern(begin: &str, example: &str) -> Schema {
     json_schema!({
         "type": ["string", "integer"], "minimum": 0, "pattern": fits,
         "not": {"type": "string", "pattern": r"\*\*"}, "examples": [example],
+    })
+}
+
+/// A pattern without a field and a version behind it; a label may have anything.
+fn secret_pattern() -> Schema {
+    let fits = format!("^((label=|type=)[^{NO_SIGNS}]+|[^#{NO_SIGNS}]+)$");
+    let refused = [r"\*\*", r"^[^=]*@[0-9]+$"].map(|it| json_schema!({"type": "string", "pattern": it}));
+    json_schema!({
+        "type": ["string", "integer"], "minimum": 0, "pattern": fits,
+        "not": {"anyOf": refused}, "examples": ["stripe/*"],
     })
 }
 

@@ -86,11 +86,7 @@ fn names(config: &Config) -> Names {
             None => first.push((kind, name)),
         }
     }
-    let mapped = config
-        .sources
-        .map
-        .iter()
-        .map(|(name, target)| (name.to_string(), (target.key.provider.clone(), target.key.path.clone())));
+    let mapped = config.sources.map.iter().map(|(name, target)| (name.to_string(), target.clone()));
     Names { default, same, mapped: mapped.collect() }
 }
 

@@ -84,6 +84,11 @@ impl Policy {
         self.names.of(key).is_any_of(std::slice::from_ref(pattern)) != Some(false)
     }
 
+    /// Whether it has a name that nobody knows before it is looked at: it is asked for by its label.
+    pub fn may_be_any(&self, key: &SecretKey) -> bool {
+        self.names.of(key).has_unknown
+    }
+
     /// The rules on secrets, in their order.
     pub fn rules(&self) -> &[SecretRule] {
         &self.secrets

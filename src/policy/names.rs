@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::pattern::Pattern;
-use crate::secret::{SecretKey, Selector};
+use crate::secret::{Reference, SecretKey, Selector};
 
 /// Where names lead to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,8 +15,8 @@ pub struct Names {
     pub default: String,
     /// Providers that are the same one, each by the name that stands for all of them.
     pub same: BTreeMap<String, String>,
-    /// The secrets that live elsewhere: their provider, if it is not the default one, and path.
-    pub mapped: BTreeMap<String, (Option<String>, String)>,
+    /// The secrets that live elsewhere: a whole one there, one field of it or one version.
+    pub mapped: BTreeMap<String, Reference>,
 }
 
 /// A secret on its way out.
@@ -28,8 +28,10 @@ pub(super) struct Goes<'a> {
 /// All names of one secret.
 pub(super) struct Called<'a> {
     names: Vec<Cow<'a, str>>,
+    /// Names of less than all of it, or of what may be other than it.
+    near: Vec<&'a str>,
     /// Whether it has a name beside these that nobody knows: it is asked for by its label.
-    has_unknown: bool,
+    pub(super) has_unknown: bool,
 }
 
 /// A file, by its path in the mount and from the root.
@@ -42,28 +44,35 @@ pub(super) struct InMount<'a> {
 impl Names {
     pub(super) fn of<'a>(&'a self, key: &'a SecretKey) -> Called<'a> {
         let mapped = key.provider.is_none().then(|| self.mapped.get(&key.path)).flatten();
-        let (provider, path) = match mapped {
-            Some((provider, path)) => (provider.as_deref(), path.as_str()),
-            None => (key.provider.as_deref(), key.path.as_str()),
-        };
-        let target = (self.one(provider.unwrap_or(&self.default)), path);
-        let is_same = |(to, at): &&(Option<String>, String)| {
-            (self.one(to.as_deref().unwrap_or(&self.default)), at.as_str()) == target
-        };
-        let mut names: Vec<Cow<'a, str>> = vec![key.path.as_str().into()];
-        if key.provider.is_some() {
-            names.clear();
+        let leads_to = mapped.map_or(key, |target| &target.key);
+        let (provider, path) = (self.provider_of(leads_to), leads_to.path.as_str());
+        let (field, version) = (mapped.and_then(|it| it.field.as_ref()), key.version.or(leads_to.version));
+        let mut names: Vec<Cow<'a, str>> = Vec::new();
+        if key.provider.is_none() {
+            names.push(key.path.as_str().into());
         }
-        names.extend(
-            self.mapped.iter().filter(|(_, to)| is_same(to)).map(|(name, _)| Cow::from(name.as_str())),
-        );
-        if target.0 == self.one(&self.default) && !self.mapped.contains_key(path) {
+        let mut near = Vec::new();
+        for (name, to) in &self.mapped {
+            if (self.provider_of(&to.key), to.key.path.as_str()) != (provider, path) {
+                continue;
+            }
+            match [is_all_of(&to.field, &field.cloned()), is_all_of(&to.key.version, &version)] {
+                [Some(true), Some(true)] => names.push(name.as_str().into()),
+                [Some(false), _] | [_, Some(false)] => {}
+                _ => near.push(name.as_str()),
+            }
+        }
+        if provider == self.one(&self.default) && !self.mapped.contains_key(path) {
             names.push(path.into());
         }
-        let twins = self.same.iter().filter(|(_, one)| *one == target.0).map(|(name, _)| name.as_str());
-        let providers = twins.chain([target.0]);
+        let twins = self.same.iter().filter(|(_, one)| *one == provider).map(|(name, _)| name.as_str());
+        let providers = twins.chain([provider]);
         names.extend(providers.map(|provider| Cow::from(format!("{provider}:{path}"))));
-        Called { names, has_unknown: Selector::of_path(path).is_some() }
+        Called { names, near, has_unknown: Selector::of_path(path).is_some() }
+    }
+
+    fn provider_of<'a>(&'a self, key: &'a SecretKey) -> &'a str {
+        self.one(key.provider.as_deref().unwrap_or(&self.default))
     }
 
     fn one<'a>(&'a self, provider: &'a str) -> &'a str {
@@ -74,11 +83,22 @@ impl Names {
 impl Called<'_> {
     pub(super) fn is_any_of(&self, patterns: &[Pattern]) -> Option<bool> {
         let fits = |pattern: &Pattern| self.names.iter().any(|name| pattern.fits(name));
-        match patterns.iter().any(fits) {
-            true => Some(true),
-            false if self.has_unknown => None,
-            false => Some(false),
+        let may_fit = |pattern: &Pattern| self.near.iter().any(|name| pattern.fits(name));
+        match () {
+            () if patterns.iter().any(fits) => Some(true),
+            () if self.has_unknown || patterns.iter().any(may_fit) => None,
+            () => Some(false),
         }
+    }
+}
+
+/// Whether what a name leads to (nothing said is all) holds all that is asked for. `None`: some of it,
+/// or perhaps.
+fn is_all_of<T: PartialEq>(named: &Option<T>, asked: &Option<T>) -> Option<bool> {
+    match (named, asked) {
+        (None, _) => Some(true),
+        (Some(named), Some(asked)) => Some(named == asked),
+        (Some(_), None) => None,
     }
 }
 
@@ -95,17 +115,21 @@ impl InMount<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::secret::Reference;
 
     fn names() -> Names {
         let mapped = [
-            ("stripe_key", (Some("vault".to_owned()), "kv/billing".to_owned())),
-            ("shadowed", (None, "db".to_owned())),
+            ("stripe_key", "vault:kv/billing"),
+            ("shadowed", "db"),
+            ("public", "store:tls#cert"),
+            ("shown", "tls#cert"),
+            ("private", "store:tls#key"),
+            ("old", "wifi@3"),
         ];
+        let to = |(name, to): (&str, &str)| (name.to_owned(), Reference::parse(to).unwrap());
         Names {
             default: "store".to_owned(),
             same: [("other".to_owned(), "store".to_owned())].into(),
-            mapped: mapped.map(|(name, to)| (name.to_owned(), to)).into(),
+            mapped: mapped.map(to).into(),
         }
     }
 
@@ -139,6 +163,31 @@ mod tests {
             ("db", "vault:db"),
         ] {
             assert_eq!(is(text, pattern), Some(false), "{text} {pattern}");
+        }
+    }
+
+    /// Who allows the certificate has not allowed the key; who denies the key has denied the whole.
+    #[test]
+    fn a_name_of_a_field_is_none_of_the_others() {
+        for (text, pattern, expected) in [
+            ("public", "public", Some(true)),
+            ("public", "shown", Some(true)),
+            ("public", "tls", Some(true)),
+            ("public", "store:tls", Some(true)),
+            ("public", "private", Some(false)),
+            ("private", "public", Some(false)),
+            ("tls", "tls", Some(true)),
+            ("tls", "public", None),
+            ("other:tls", "p*", None),
+            ("tls", "p*c", None),
+            ("tls", "q*", Some(false)),
+            ("old", "old", Some(true)),
+            ("old", "wifi", Some(true)),
+            ("wifi@3", "old", Some(true)),
+            ("wifi@4", "old", Some(false)),
+            ("wifi", "old", None),
+        ] {
+            assert_eq!(is(text, pattern), expected, "{text} {pattern}");
         }
     }
 

@@ -27,6 +27,7 @@ impl Constant for EnvProvider {
         let can_be = matches!(key.version, None | Some(1)) && !key.path.contains(['=', '\0']);
         let value = can_be.then(|| std::env::var_os(&key.path)).flatten().ok_or(Absent::Missing)?;
         Ok(Arc::new(SecretVersion {
+            turned_out: None,
             kind: SecretType::Plain,
             fields: BTreeMap::from([(FieldName::value(), SecretBytes::new(value.into_vec()))]),
             version: 1,

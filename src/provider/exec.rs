@@ -93,6 +93,7 @@ impl ExecProvider {
         let (version, since) = self.meet(path, self.version_of(&fields));
         let kind = if self.program.prints_json { SecretType::Custom } else { SecretType::Plain };
         Ok(Arc::new(SecretVersion {
+            turned_out: None,
             kind,
             fields,
             version,

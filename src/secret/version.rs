@@ -6,10 +6,12 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{FieldName, SecretBytes, SecretType, Uses};
+use super::{FieldName, SecretBytes, SecretName, SecretType, Uses};
 
 /// The fields of one immutable version, with what a template may ask about it.
 pub struct SecretVersion {
+    /// Which secret it turned out to be, where it was asked for by what it is like.
+    pub turned_out: Option<SecretName>,
     pub kind: SecretType,
     pub fields: BTreeMap<FieldName, SecretBytes>,
     pub version: u64,

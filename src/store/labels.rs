@@ -10,7 +10,7 @@ use super::index::FANOUT;
 use super::keyring::NamespaceKeys;
 use super::view::{Asked, View, open_row};
 use super::{Reading, Store, StoreError};
-use crate::secret::{Absent, Answer, Namespace, SecretName, SecretType, Selector};
+use crate::secret::{Absent, Answer, Namespace, SecretName, SecretType, SecretVersion, Selector};
 
 /// What a store is asked for.
 #[derive(Clone, Debug)]
@@ -52,6 +52,12 @@ impl Store {
     }
 }
 
+/// Says which secret it is.
+fn turned_out(mut found: Arc<SecretVersion>, name: &SecretName) -> Arc<SecretVersion> {
+    Arc::get_mut(&mut found).expect("it was made for this answer").turned_out = Some(name.clone());
+    found
+}
+
 /// The labels of the secrets below a node.
 pub(super) struct Labels(Box<[Labelled]>);
 
@@ -80,7 +86,7 @@ impl View<'_> {
             }
         }
         match (enabled.as_slice(), disabled) {
-            ([name], _) => self.answer(keys, name, None, asked),
+            ([name], _) => Ok(self.answer(keys, name, None, asked)?.map(|found| turned_out(found, name))),
             ([], 0) => Ok(Err(Absent::Missing)),
             ([], _) => Ok(Err(Absent::Revoked)),
             (several, _) => Ok(Err(Absent::Ambiguous(several.len()))),

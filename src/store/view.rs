@@ -242,6 +242,7 @@ fn open_version(
     }
     let is_active = wanted == header.active;
     Ok(Ok(Arc::new(SecretVersion {
+        turned_out: None,
         kind: record.kind.unwrap_or(header.kind),
         fields: record.fields,
         version: wanted,

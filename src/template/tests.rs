@@ -17,6 +17,7 @@ pub(super) fn version(fields: &[(&str, &[u8])]) -> Answer {
         fields.iter().map(|(name, value)| (FieldName::parse(name).unwrap(), SecretBytes::copy_of(value)));
     let at = Timestamp::from_second(1_700_000_000).unwrap();
     Ok(Arc::new(SecretVersion {
+        turned_out: None,
         kind: SecretType::Custom,
         fields: fields.collect::<BTreeMap<_, _>>(),
         version: 3,

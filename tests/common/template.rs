@@ -42,6 +42,7 @@ pub fn secret(fields: &[(&str, &[u8])]) -> Answer {
         |(name, value): &(&str, &[u8])| (FieldName::parse(name).unwrap(), SecretBytes::copy_of(value));
     let at = Timestamp::from_second(1_700_000_000).unwrap();
     Ok(Arc::new(SecretVersion {
+        turned_out: None,
         kind: SecretType::Custom,
         fields: fields.iter().map(field).collect::<BTreeMap<_, _>>(),
         version: 3,

@@ -298,6 +298,7 @@ impl Provider for Turning {
             let at = jiff::Timestamp::from_second(1_700_000_000 + number as i64).unwrap();
             let answer = || {
                 Ok(Arc::new(SecretVersion {
+                    turned_out: None,
                     kind: SecretType::Plain,
                     fields: BTreeMap::from([(
                         FieldName::value(),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::finding::{Finding, Kind, Place};
 use super::report::{Reference, Report};
 use super::subject::Subject;
+use super::used::{self, Used};
 use crate::broker::{Broker, Environment};
 use crate::cli::named::Readings;
 use crate::cli::report::Failure;
@@ -66,10 +67,31 @@ pub(super) fn of_daemon(config: &Config) -> Result<Vec<Variable>, Failure> {
         .collect()
 }
 
-/// All secrets that the config itself names: for profiles, for what is waited for, for credentials.
-pub(super) fn named(config: &Config) -> Result<Vec<SecretKey>, Failure> {
-    let all = variables(config)?.into_iter().chain(of_daemon(config)?);
-    Ok(all.flat_map(|it| it.readings.references).map(|reference| reference.key).collect())
+/// All secrets that templates and the config itself name: for profiles, for what is waited for, for
+/// credentials. Looks at what there is only if that has to be known.
+pub(super) fn used(
+    common: &Common,
+    config: &Config,
+    compiled: &[Compiled<'_>],
+    offline: bool,
+) -> Result<Used, Failure> {
+    let may_be_field = config.policy.iter().flat_map(|it| &it.secrets).any(used::may_be_field);
+    let known = match may_be_field && !offline {
+        true => names(common, config).ok(),
+        false => None,
+    };
+    let of = |(_, template): &Compiled<'_>| {
+        template.references().iter().map(|it| it.item.clone()).collect::<Vec<_>>()
+    };
+    let mut used = Used::new(compiled.iter().flat_map(of), known);
+    variables(config)?.into_iter().chain(of_daemon(config)?).for_each(|it| used.add(it.readings.references));
+    Ok(used)
+}
+
+fn names(common: &Common, config: &Config) -> Result<Vec<String>, Failure> {
+    let choice = Choice { deploys: true, ..common.choice() };
+    let broker = assemble::broker(&choice, config, Environment::All)?;
+    session::wait(async { Ok(broker.names().await) })
 }
 
 struct Doors<'a> {

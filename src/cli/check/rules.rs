@@ -7,11 +7,11 @@ use std::path::Path;
 
 use super::finding::{Finding, Kind, Place};
 use super::report::Report;
+use super::used::Used;
 use crate::cli::policy::wanted::Served;
 use crate::config::{AccessRule, Config, Exe, Matcher, Wanted};
 use crate::daemon::rules;
 use crate::policy::{Action, Door, Pattern, Shadowed, Verdict, shadowed, shadowed_on_secrets};
-use crate::secret::SecretKey;
 use crate::sys::identity;
 
 /// Programs that do what a script says: a rule for one is a rule for every script.
@@ -43,14 +43,16 @@ pub(super) fn judge(config: &Config, report: &mut Report) {
 }
 
 /// Patterns on secrets that fit none of these: what was meant is free.
-pub(super) fn judge_names(config: &Config, keys: &[SecretKey], report: &mut Report) {
+pub(super) fn judge_names(config: &Config, used: &Used, report: &mut Report) {
     let Ok(policy) = rules::policy(config) else { return };
     let linter = Linter { config };
     for (index, rule) in config.policy.iter().enumerate() {
         for (value, pattern) in rule.secrets.iter().enumerate() {
-            if !keys.iter().any(|key| policy.is_about(pattern, key)) {
-                let at = ["policy".to_owned(), index.to_string(), "secrets".to_owned(), value.to_string()];
-                report.add(linter.note(&at, format!("nothing refers to a secret like `{pattern}`")));
+            let at = ["policy".to_owned(), index.to_string(), "secrets".to_owned(), value.to_string()];
+            match used.judge(&policy, pattern) {
+                None => {}
+                Some((Kind::Note, message)) => report.add(linter.note(&at, message)),
+                Some((_, message)) => report.add(linter.fault(&at, message)),
             }
         }
     }

@@ -54,8 +54,8 @@ async fn look_up(
     if variables.is_empty() {
         return Ok(Vec::new());
     }
-    let references: Vec<_> = variables.iter().flat_map(|it| it.readings.references.clone()).collect();
-    let mut values = broker.give(&session::caller(), Door::Exec, &references).await?.into_iter();
+    let texts: Vec<_> = variables.iter().map(|it| &*it.readings.references).collect();
+    let mut values = broker.give(&session::caller(), Door::Exec, &texts).await?.into_iter();
     let mut found = Vec::with_capacity(variables.len());
     for Variable { name, readings } in variables {
         let outcomes = values.by_ref().take(readings.references.len()).collect();

@@ -73,7 +73,7 @@ fn note(rule: &Rule, naming: Naming) -> String {
     match (naming, closes) {
         (Naming::Elsewhere, true) => " (of other files: here it closes the secret)".to_owned(),
         (Naming::Elsewhere, false) => " (of other files)".to_owned(),
-        (Naming::Perhaps, _) => " (the label may mean such a name)".to_owned(),
+        (Naming::Perhaps, _) => " (it may be about it: a part of it, or what the label means)".to_owned(),
         _ => String::new(),
     }
 }

@@ -7,6 +7,7 @@ use crate::config::scalar::choice;
 use crate::config::word::Scalar;
 use crate::nearest::nearest;
 use crate::policy::{Action, Door, Pattern};
+use crate::secret::Selector;
 
 /// A user's or a group's number.
 pub(in crate::config) struct Id(pub(super) u32);
@@ -16,6 +17,8 @@ pub(in crate::config) struct ProgramPath(pub(super) PathBuf);
 pub(in crate::config) struct Sha256(pub(super) [u8; 32]);
 pub(in crate::config) struct UnitPattern(pub(super) Pattern);
 pub(in crate::config) struct CgroupPattern(pub(super) Pattern);
+/// On names of secrets.
+pub(in crate::config) struct SecretPattern(pub(super) Pattern);
 
 impl Scalar for Id {
     const EXPECTED: &'static str = "a number from 0 to 4294967295";
@@ -126,6 +129,36 @@ impl Scalar for CgroupPattern {
         match text.starts_with(['/', '*']) {
             true => Pattern::parse(text).map(Self),
             false => Err(format!("`{text}` is not {}", Self::EXPECTED)),
+        }
+    }
+}
+
+impl SecretPattern {
+    /// The secret's name without a field and version behind it, and what those are called.
+    fn whole(text: &str) -> Option<(&str, &'static str)> {
+        if Selector::of_path(text).is_some() {
+            return None;
+        }
+        let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        match (text.split_once('#'), text.rsplit_once('@')) {
+            (Some((whole, _)), _) => Some((whole, "field")),
+            (None, Some((whole, version))) if is_number(version) => Some((whole, "version")),
+            _ => None,
+        }
+    }
+}
+
+impl Scalar for SecretPattern {
+    const EXPECTED: &'static str = "a pattern on names of secrets, like stripe/*";
+
+    fn judge(text: &str) -> Result<Self, String> {
+        match Self::whole(text) {
+            Some(("", _)) => Err(format!("`{text}` names no secret")),
+            None => Pattern::parse(text).map(Self),
+            Some((whole, part)) => Err(format!(
+                "`{text}` names a {part}, and rules are about whole secrets: write `{whole}`, \
+                 or give the {part} a name of its own under `secrets:`"
+            )),
         }
     }
 }

@@ -27,7 +27,7 @@ pub fn placeholder(of: &SecretVersion) -> SecretVersion {
         SecretBytes::new(of_field(of.kind, name.as_str(), value.expose(), is_rsa))
     };
     let fields = of.fields.iter().map(|(name, value)| (name.clone(), harmless(name, value)));
-    SecretVersion { fields: fields.collect(), uses: None, ..*of }
+    SecretVersion { turned_out: of.turned_out.clone(), fields: fields.collect(), uses: None, ..*of }
 }
 
 fn of_field(kind: SecretType, field: &str, value: &[u8], is_rsa: bool) -> Vec<u8> {

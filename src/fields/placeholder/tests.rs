@@ -15,7 +15,16 @@ fn version(kind: SecretType, fields: &[(&str, &[u8])]) -> SecretVersion {
         fields.iter().map(|(name, value)| (FieldName::parse(name).unwrap(), SecretBytes::copy_of(value)));
     let at = Timestamp::from_second(1_700_000_000).unwrap();
     let fields = fields.collect::<BTreeMap<_, _>>();
-    SecretVersion { kind, fields, version: 3, created_at: at, updated_at: at, expires_at: None, uses: None }
+    SecretVersion {
+        turned_out: None,
+        kind,
+        fields,
+        version: 3,
+        created_at: at,
+        updated_at: at,
+        expires_at: None,
+        uses: None,
+    }
 }
 
 fn like(value: &str) -> String {
