@@ -98,6 +98,48 @@ fn a_signal_makes_a_reader_look_again() {
     );
 }
 
+/// An old node can be opened for as long as somebody keeps it open.
+#[test]
+fn who_is_given_old_content_has_no_command_run_again() {
+    let test = TestDaemon::new().secret("k", "one").template("f.tpl", "<< secrets.k >>\n");
+    let runs = test.folder().join("runs");
+    let command =
+        format!("{{on_change: {{command: [sh, -c, 'echo run >> {}'], debounce: 100ms}}}}", runs.display());
+    let daemon = test.config(&config(&format!("{{f: {command}}}"))).start();
+    let ran = || fs::read_to_string(&runs).unwrap_or_default().lines().count();
+    let keeper = Shell::start(&format!("exec 3< {}; read line <&3; echo $line", daemon.path("f").display()));
+    daemon.store().set("k", "two");
+    eventually("the command", || (ran() == 1).then_some(()));
+    let old = format!("read line < /proc/{}/fd/3; echo $line", keeper.0.id());
+    let again: Vec<_> = (0..4).map(|_| Shell::start(&old)).collect();
+    assert!(again.iter().all(|shell| shell.1 == "one\n"), "the control: it is the old one");
+    thread::sleep(Duration::from_secs(3));
+    assert_eq!(ran(), 1);
+    daemon.store().set("k", "three");
+    eventually("the command", || (ran() == 2).then_some(()));
+}
+
+/// A shell that says one line and stays.
+struct Shell(Child, String);
+
+impl Shell {
+    fn start(script: &str) -> Self {
+        let script = format!("{script}; while :; do sleep 0.1; done");
+        let mut child = Command::new("sh").args(["-c", &script]).stdout(Stdio::piped()).spawn().expect("sh");
+        let mut line = String::new();
+        let mut said = std::io::BufReader::new(child.stdout.take().expect("piped"));
+        std::io::BufRead::read_line(&mut said, &mut line).expect("it reads");
+        Self(child, line)
+    }
+}
+
+impl Drop for Shell {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// Beside files whose provider hangs, more than are judged at once, a file reacts as ever, and who
 /// asks for the readers is told of all that is known.
 #[test]

@@ -23,7 +23,7 @@ use crate::policy::{Access, Decision, FileRef, Grant, Policy};
 use crate::provider::{Provider, Pulse, unhurried};
 use crate::resolver::{Basis, Resolved, Resolver};
 use crate::secret::{Reference, SecretBytes, SecretKey, Uses};
-use crate::sys::weakness;
+use crate::sys::{leftover, weakness};
 use crate::template::{Inputs, Reader, Rendered, Template};
 
 pub use command::{Found, Lack};
@@ -268,7 +268,7 @@ impl Broker {
             std::env::var_os(name).map(OsStringExt::into_vec)
         };
         let inputs = Inputs { values: &resolved.answers, env: &env, reader, salt: &salt, nearest: &|_| None };
-        unhurried(|| work(&inputs))
+        unhurried(|| leftover::wiped(|| work(&inputs)))
     }
 
     fn check_environment(&self, template: &Template) -> Result<(), Error> {

@@ -11,7 +11,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{UnixAddr, getpeername, getsockopt, sockopt};
 use nix::unistd::geteuid;
 
-use crate::caller::{Caller, Fact, Facts, Identity, Inquiry};
+use crate::caller::{Caller, Fact, Facts, Identity, Inquiry, Namespace};
 use crate::sys::identity;
 
 /// What a service manager asks for on behalf of a unit.
@@ -126,7 +126,10 @@ fn confirm_program(who: &Identity) -> Result<(), Stranger> {
     if identity::sight().hides_programs().is_some() {
         return Ok(());
     }
-    let Some(exe) = &who.exe else { return Err(Stranger::Program("an unknown program".to_owned())) };
+    let is_believed = who.userns == Namespace::Own && !who.traced;
+    let Some(exe) = who.exe.as_ref().filter(|_| is_believed) else {
+        return Err(Stranger::Program("an unknown program".to_owned()));
+    };
     let is_manager = fs::metadata(MANAGER).is_ok_and(|it| (it.dev(), it.ino()) == (exe.dev, exe.ino));
     match is_manager || fs::read_link(MANAGER).is_ok_and(|path| is_executor(&exe.path, &path)) {
         true => Ok(()),

@@ -33,8 +33,8 @@ struct Given {
     place: Place,
     grant: Grant,
     snapshot: Arc<Snapshot>,
-    /// Why it is not the current one.
-    stale: Option<String>,
+    /// The current one, if this is an older one.
+    current: Option<Arc<Snapshot>>,
 }
 
 /// What the log says of a snapshot that somebody else has kept open.
@@ -160,7 +160,7 @@ impl SecretFs {
             return (!is_unseen).then(|| refuse(&mut self.nodes(), id, caller));
         }
         let pinned = self.nodes().pin(id, &snapshot);
-        pinned.then(|| self.give(&now, Given { opener, node: id, place, grant, snapshot, stale: None }))
+        pinned.then(|| self.give(&now, Given { opener, node: id, place, grant, snapshot, current: None }))
     }
 
     /// OPEN of the node of who may not read: says why, unless other rules are in force since its
@@ -220,10 +220,15 @@ impl SecretFs {
 
     /// The handle for a snapshot that the node has pinned, once it is written down who gets it.
     fn give(&self, now: &Generation, given: Given) -> Result<u64, Errno> {
-        let Given { opener, node, place, grant, snapshot, stale } = given;
+        let Given { opener, node, place, grant, snapshot, current } = given;
+        let stale = current.is_some().then(|| OLDER.to_owned());
         let file = now.file(place.file).inspect_err(|_| self.nodes().closed(node))?;
         match now.write_given(&opener, &file, &grant, &snapshot, stale) {
-            Ok(()) => Ok(self.handle(now, &opener.opening.caller, node, &place, snapshot)),
+            Ok(()) => {
+                let caller = &opener.opening.caller;
+                self.note_reader(now, caller, &place, (&snapshot, current.as_deref()));
+                Ok(self.handle(now, caller, node, &place, snapshot))
+            }
             Err(error) => {
                 self.nodes().closed(node);
                 Err(self.failed(&file, error).errno)
@@ -246,7 +251,6 @@ impl SecretFs {
         place: &Place,
         snapshot: Arc<Snapshot>,
     ) -> u64 {
-        self.note_reader(now, caller, place, &snapshot);
         let (uid, generation) = (caller.uid, AtomicU64::new(now.number));
         let (thread, shows_real) = (AtomicU32::new(caller.pid), place.view.shows_real());
         let cut = AtomicU64::new(0);
@@ -277,14 +281,14 @@ impl SecretFs {
         }
         let Wanted { place, snapshot: current, .. } = rendered;
         let snapshot = self.hand_over(id, &file, &place, current.clone()).await?;
-        let stale = (!Arc::ptr_eq(&snapshot, &current)).then(|| OLDER.to_owned());
+        let current = Some(current).filter(|current| !Arc::ptr_eq(&snapshot, current));
         // It may be another than what the verdict was about.
         let judged = now.judge_sighted(&sighted, &file, &snapshot, place.view.shows_real());
         let grant = judged.map_err(|denial| {
             self.nodes().closed(id);
             denied(&denial)
         })?;
-        unhurried(|| self.give(&now, Given { opener, node: id, place, grant, snapshot, stale }))
+        unhurried(|| self.give(&now, Given { opener, node: id, place, grant, snapshot, current }))
     }
 
     /// The snapshot that an opener of this node gets: the current one, unless somebody has the

@@ -77,12 +77,25 @@ impl SecretFs {
         }
     }
 
-    /// The caller gets this snapshot. To be called while its OPEN is unanswered.
-    pub(super) fn note_reader(&self, now: &Generation, caller: &Caller, place: &Place, snapshot: &Snapshot) {
-        if let Some(watching) = self.watching.get()
-            && let Some(file) = now.tree.file(place.file)
-        {
-            watching.readers.opened(caller, &self.edition(file, place, snapshot));
+    /// The caller gets this snapshot, and not the current one if that is given. To be called while its
+    /// OPEN is unanswered.
+    pub(super) fn note_reader(
+        &self,
+        now: &Generation,
+        caller: &Caller,
+        place: &Place,
+        (snapshot, current): (&Snapshot, Option<&Snapshot>),
+    ) {
+        let Some(watching) = self.watching.get() else { return };
+        let Some(file) = now.tree.file(place.file) else { return };
+        let edition = self.edition(file, place, snapshot);
+        match current.filter(|_| !file.is_told_itself()) {
+            // Who keeps it open could have as many read it as he likes.
+            Some(current) => {
+                let current = self.edition(file, place, current);
+                watching.readers.opened_older(caller, &edition, current.print);
+            }
+            None => watching.readers.opened(caller, &edition),
         }
     }
 

@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use nix::unistd::{getegid, geteuid};
 
 use super::source::{Source, Trusted};
-use crate::config::Reaction;
+use crate::config::{Action, Reaction};
 use crate::policy::{Door, FileRef, Ownership, Rules};
 use crate::secret::Namespace;
 use crate::sys::weakness::{self, Weakness};
@@ -277,6 +277,12 @@ fn number_of(path: &Path) -> u64 {
 }
 
 impl File {
+    /// What is done for its readers when it changes, is done to each of them.
+    pub(super) fn is_told_itself(&self) -> bool {
+        let reaction = self.spec.on_change.as_ref();
+        reaction.is_none_or(|reaction| matches!(reaction.action, Action::Signal(_)))
+    }
+
     /// For the mount's own user; says which process answers.
     fn probe(id: FileId) -> Self {
         let ownership = Ownership { uid: geteuid().as_raw(), gid: getegid().as_raw(), mode: 0o400 };

@@ -25,6 +25,7 @@ use sha2::Sha256;
 use super::{AsOf, Batch, BoxFuture, Provider, ProviderError, Pulse};
 use crate::config::Program;
 use crate::secret::{Absent, Answer, SecretBytes, SecretKey, SecretType, SecretVersion};
+use crate::sys::leftover;
 use crate::sys::program::{self, Ended};
 
 /// The most bytes that a program may print.
@@ -67,7 +68,9 @@ impl ExecProvider {
             Ended::With(status, _) if status.code() == Some(self.program.not_found_status.into()) => {
                 Ok(Err(Absent::Missing))
             }
-            Ended::With(status, printed) if status.success() => self.answer(&key.path, &printed).map(Ok),
+            Ended::With(status, printed) if status.success() => {
+                leftover::wiped(|| self.answer(&key.path, &printed)).map(Ok)
+            }
             Ended::With(status, _) => Err(self.failed(how_it_ended(status))),
         }
     }

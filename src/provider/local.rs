@@ -11,6 +11,7 @@ use super::{AsOf, Batch, BoxFuture, Provider, ProviderError, Pulse, unhurried};
 use crate::clock::Clock;
 use crate::secret::{Absent, Namespace, SecretKey, SecretName, Selector};
 use crate::store::{Question, Store, StoreError};
+use crate::sys::leftover;
 
 /// One namespace of the store.
 pub struct LocalStore {
@@ -51,7 +52,7 @@ impl LocalStore {
         question: impl FnOnce(&Store) -> Result<T, StoreError>,
     ) -> Result<T, ProviderError> {
         let _turn = self.turns.acquire().await;
-        Ok(unhurried(|| question(&self.store))?)
+        Ok(unhurried(|| leftover::wiped(|| question(&self.store)))?)
     }
 }
 

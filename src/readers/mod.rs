@@ -65,21 +65,39 @@ struct Note {
     edition: Arc<Edition>,
     /// Whoever starts later is another process.
     ticks: u64,
+    reacted_to: Option<Print>,
 }
 
 #[derive(Default)]
 struct Notes {
     /// The last one of each process and file.
     of: HashMap<(u32, u64), Note>,
+    /// How many are of one user.
+    of_users: HashMap<u32, usize>,
     dropped: u64,
 }
 
 /// Pairs of a process and a file that are kept at most, noted or found out.
 pub const MOST: usize = 10_000;
+/// As many of those that are noted are of one user at most.
+const OF_ONE: usize = MOST / 4;
 /// From a note to the look at it: many opens of one process cost one look.
 const SOON: Duration = Duration::from_millis(20);
 /// Between two looks at who still runs.
 const PERIOD: Duration = Duration::from_secs(1);
+
+impl Notes {
+    /// Whether this is known, or one more may be; then it is counted.
+    fn has_room(&mut self, uid: u32, key: &(u32, u64)) -> bool {
+        if self.of.contains_key(key) {
+            return true;
+        }
+        let of_user = self.of_users.entry(uid).or_default();
+        let has_room = *of_user < OF_ONE && self.of.len() < MOST;
+        *of_user += usize::from(has_room);
+        has_room
+    }
+}
 
 impl Readers {
     /// Keeps them in the ledger, too, and begins with those that a process before has left there.
@@ -106,15 +124,24 @@ impl Readers {
 
     /// The caller gets this. To be called while the request is unanswered; costs a system call.
     pub fn opened(&self, caller: &Caller, edition: &Arc<Edition>) {
+        self.note(caller, edition, None);
+    }
+
+    /// The same of content that had been replaced by then, and for which nobody has to react again.
+    pub fn opened_older(&self, caller: &Caller, edition: &Arc<Edition>, current: Print) {
+        self.note(caller, edition, Some(current));
+    }
+
+    fn note(&self, caller: &Caller, edition: &Arc<Edition>, reacted_to: Option<Print>) {
         let Some(pid) = running::group(caller) else { return };
         let ticks = running::ticks();
         let mut notes = self.notes();
         let key = (pid, edition.file);
-        if notes.of.len() >= MOST && !notes.of.contains_key(&key) {
+        if !notes.has_room(caller.uid, &key) {
             notes.dropped += 1;
             return;
         }
-        let note = Note { uid: caller.uid, gid: caller.gid, edition: edition.clone(), ticks };
+        let note = Note { uid: caller.uid, gid: caller.gid, edition: edition.clone(), ticks, reacted_to };
         notes.of.insert(key, note);
     }
 
@@ -157,6 +184,7 @@ impl Readers {
     fn find_out(&self) -> bool {
         let (found, dropped) = {
             let mut notes = self.notes();
+            notes.of_users.clear();
             (std::mem::take(&mut notes.of), std::mem::take(&mut notes.dropped))
         };
         metrics::get().readers_dropped.inc_by(dropped);
@@ -166,7 +194,8 @@ impl Readers {
             // A process that started after the open only has its number.
             let process = running::running(pid).filter(|process| process.start <= note.ticks);
             if let Some(process) = process {
-                table.insert(process, note.uid, note.gid, note.edition, Timestamp::now());
+                let Note { uid, gid, edition, reacted_to, .. } = note;
+                table.insert(Reading { process, uid, gid, edition, at: Timestamp::now(), reacted_to });
             }
         }
         is_any

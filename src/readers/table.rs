@@ -1,17 +1,14 @@
 //! The readers that are known, by process and file, and kept for the next process of ours.
 //! Uses `record`.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
-
-use jiff::Timestamp;
-
 use super::record::{self, Kept};
-use super::{Edition, MOST, Print, Reading};
+use super::{MOST, Print, Reading};
 use crate::ledger::{Ledger, Record};
 use crate::metrics;
 use crate::sys::peer::ProcessId;
 use crate::sys::running;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 pub(super) struct Table {
     processes: HashMap<u32, Process>,
@@ -45,25 +42,17 @@ impl Table {
         table
     }
 
-    pub(super) fn insert(
-        &mut self,
-        process: ProcessId,
-        uid: u32,
-        gid: u32,
-        edition: Arc<Edition>,
-        at: Timestamp,
-    ) {
-        let known = self.held(process, edition.file);
+    pub(super) fn insert(&mut self, reading: Reading) {
+        let known = self.held(reading.process, reading.edition.file);
         if let Some(held) = known
-            && held.reading.edition == edition
+            && held.reading.edition == reading.edition
         {
-            held.reading.at = at;
+            held.reading.at = reading.at;
             return;
         }
         if self.len() >= MOST {
             self.make_room();
         }
-        let reading = Reading { process, uid, gid, edition, at, reacted_to: None };
         let record = record::keep(&self.ledger, &reading);
         self.put(Held { reading, record });
     }
@@ -157,17 +146,15 @@ impl Table {
         }
     }
 
-    /// Lets the oldest go, if it does not help that others are gone.
+    /// Lets the oldest go of the users who have the most, if it does not help that others are gone.
     fn make_room(&mut self) {
         self.forget_gone();
         if self.len() < MOST {
             return;
         }
-        let mut all: Vec<_> = self.readings().map(|it| (it.at, it.process.pid, it.edition.file)).collect();
-        all.sort_unstable();
-        all.truncate(MOST / SHARE);
+        let all = self.in_excess();
         metrics::get().readers_dropped.inc_by(all.len() as u64);
-        for (_, pid, file) in all {
+        for (pid, file) in all {
             let Some(process) = self.processes.get_mut(&pid) else { continue };
             process.held.remove(&file);
             if process.held.is_empty() {
@@ -175,5 +162,17 @@ impl Table {
             }
             self.forget_file(file);
         }
+    }
+
+    /// Whom to let go: nobody drives another user's readers out.
+    fn in_excess(&self) -> Vec<(u32, u64)> {
+        let mut all: Vec<_> = self.readings().collect();
+        all.sort_unstable_by_key(|it| (it.uid, Reverse(it.at), it.process.pid, it.edition.file));
+        // Each with how many newer ones of its user there are.
+        let of_user = all.chunk_by(|one, other| one.uid == other.uid);
+        let mut ranked: Vec<_> = of_user.flat_map(|its| its.iter().enumerate()).collect();
+        ranked.sort_unstable_by_key(|(newer, it)| (Reverse(*newer), it.at));
+        ranked.truncate(MOST / SHARE);
+        ranked.into_iter().map(|(_, it)| (it.process.pid, it.edition.file)).collect()
     }
 }

@@ -157,6 +157,29 @@ fn another_process_of_ours_goes_on_with_them() {
 }
 
 #[test]
+fn nobody_drives_another_user_s_readers_out() {
+    let readers = Readers::start(&Ledger::none());
+    let (service, flood) = (Sleeper::start(), Sleeper::start());
+    let of = |uid, who: &Sleeper| Caller { uid, ..who.caller() };
+    readers.opened(&of(1, &service), &edition(0, 1));
+    readers.list();
+    for file in 1..MOST as u64 + 2_000 {
+        readers.opened(&of(2, &flood), &edition(file, 1));
+        if file % 1000 == 0 {
+            readers.list();
+        }
+    }
+    let left = readers.list();
+    assert!(left.iter().any(|it| it.uid == 1), "the oldest of all, and the only one of its user");
+    assert!(left.len() > MOST / 2 && !readers.has(1), "the control: others had to go");
+    readers.opened(&of(1, &service), &edition(1, 1));
+    (0..MOST as u64).for_each(|file| readers.opened(&of(2, &flood), &edition(file, 2)));
+    readers.opened(&of(1, &service), &edition(2, 1));
+    let of_service = readers.list().into_iter().filter(|it| it.uid == 1);
+    assert_eq!(of_service.count(), 3, "nor while it is only noted");
+}
+
+#[test]
 fn there_is_a_bound() {
     let readers = Readers::start(&Ledger::none());
     let a = Sleeper::start();

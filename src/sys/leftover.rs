@@ -8,7 +8,7 @@ use std::mem::MaybeUninit;
 use super::weakness::{self, Weakness};
 
 /// As deep as our calls go, in bytes.
-const DEPTH: usize = 64 << 10;
+const DEPTH: usize = 128 << 10;
 
 /// Does it, and wipes the stack on which it was done.
 pub fn wiped<T>(work: impl FnOnce() -> T) -> T {

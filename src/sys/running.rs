@@ -6,8 +6,9 @@ use std::fs;
 use nix::errno::Errno;
 use nix::sys::signal::kill;
 use nix::time::{ClockId, clock_gettime};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, geteuid};
 
+use super::identity;
 use super::peer::{self, ProcessId};
 use crate::caller::Caller;
 
@@ -48,11 +49,11 @@ pub fn is_taken(pid: u32) -> bool {
     pid.is_ok_and(|pid| kill(pid, None) != Err(Errno::ESRCH))
 }
 
-/// Whether the process, running or not, is in a control group of this name, at any depth.
+/// Whether the process, running or not, is of this unit of the manager that we would ask.
 pub fn is_of_unit(pid: u32, unit: &str) -> bool {
     let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
-    let path = groups.lines().find_map(|line| line.strip_prefix("0::"));
-    path.is_some_and(|path| path.split('/').any(|part| part.strip_prefix('_').unwrap_or(part) == unit))
+    let own = geteuid();
+    identity::is_of_unit(&groups, unit, (!own.is_root()).then_some(own.as_raw()))
 }
 
 /// The ticks that the starts of processes are counted in, rounded up: a process that was there

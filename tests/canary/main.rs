@@ -6,6 +6,7 @@
 mod common;
 mod disk;
 mod scan;
+mod short;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

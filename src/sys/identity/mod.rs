@@ -65,6 +65,18 @@ pub fn unit_of(groups: &str) -> Option<String> {
     }
 }
 
+/// Whether that is of this unit, of the system or of this user's manager. Whoever may make groups below
+/// his own can name them as he likes.
+pub fn is_of_unit(groups: &str, unit: &str, user: Option<u32>) -> bool {
+    let Some(path) = cgroup::path(groups) else { return false };
+    match user {
+        None => cgroup::unit(path).known().is_some_and(|it| it == unit),
+        Some(uid) => {
+            cgroup::user_unit(path).known().is_some_and(|it| (it.uid, it.name.as_str()) == (uid, unit))
+        }
+    }
+}
+
 const OF_CGROUP: Facts = Facts::CGROUP.and(Facts::UNIT).and(Facts::USER_UNIT).and(Facts::CONTAINER);
 
 #[derive(Clone, Copy, PartialEq)]

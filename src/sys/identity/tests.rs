@@ -211,6 +211,16 @@ fn what_is_known_from_before_is_no_more_than_is_asked_for() {
 }
 
 #[test]
+fn a_group_of_a_user_s_own_is_no_unit_of_the_system() {
+    let own = "0::/user.slice/user-1000.slice/user@1000.service/app.slice/app.service\n";
+    let systems = "0::/system.slice/app.service/below\n";
+    assert!(is_of_unit(systems, "app.service", None), "the control");
+    assert!(!is_of_unit(own, "app.service", None));
+    assert!(is_of_unit(own, "app.service", Some(1000)) && !is_of_unit(own, "app.service", Some(1001)));
+    assert!(!is_of_unit(systems, "app.service", Some(1000)));
+}
+
+#[test]
 fn a_user_s_unit_is_only_his_own() {
     let of = |uid, userns| Identity {
         user_unit: Fact::Is(UserUnit { uid, name: "app.service".to_owned() }),
