@@ -302,7 +302,7 @@ fn a_panic_tells_where_and_nothing_else() {
     let mut ear = Ear::new();
     let store = TestStore::new();
     store.set("v", VALUE);
-    fs::write(store.folder().join("t.tpl"), "A=<< secrets.v | b64encode >>").unwrap();
+    fs::write(store.folder().join("t.tpl"), "A=<< secrets.v | b64encode >> # panic").unwrap();
     for args in [&["render", "t.tpl"][..], &["exec", "--env-file", "t.tpl", "--", "true"]] {
         let mut command = store.command(args);
         command.env("SECRETFS_TEST_WEAKNESS", "panicking").env("RUST_BACKTRACE", "1");

@@ -155,6 +155,16 @@ fn readers_outlive_the_worker() {
     assert_eq!(stale.len(), 1);
 }
 
+/// The daemon looks at it again and again, by processes that may take their time on a busy machine.
+#[test]
+fn who_looks_whether_a_mount_answers_is_no_reader() {
+    let daemon = TestDaemon::new().secret("k", "one").template("f.tpl", "<< secrets.k >>\n").start();
+    let _looks = Holder::of(&daemon, ".secretfs-probe");
+    let reads = Holder::of(&daemon, "f");
+    let all = readers(&daemon, &[]);
+    assert!(all.len() == 1 && of(&all, reads.pid()).is_some(), "{all:?}");
+}
+
 #[test]
 fn a_read_through_a_thread_is_its_process() {
     let daemon = TestDaemon::new().secret("k", "one").template("f.tpl", "<< secrets.k >>\n").start();

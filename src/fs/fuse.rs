@@ -45,6 +45,12 @@ impl Adapter {
         Caller { uid: request.uid(), gid: request.gid(), pid: request.pid() }
     }
 
+    /// Whether one process after the other has ended when it was asked this, so that nobody is any more.
+    fn is_deadly(&self, request: &Request) -> bool {
+        let number = request.unique().0;
+        number & RESENT != 0 && self.fs.has_come_too_often(number & !RESENT)
+    }
+
     /// Replies at once, or from the pool.
     fn answer<T: Send + 'static>(
         &self,
@@ -73,6 +79,9 @@ impl Filesystem for Adapter {
     }
 
     fn lookup(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        if self.is_deadly(request) {
+            return reply.error(Errno::IO.into());
+        }
         let _pool = self.pool.enter();
         let timed = Timed::begin(Operation::Lookup);
         self.fs.lookup(self.begin(request), parent.0, name, move |outcome| {
@@ -89,6 +98,9 @@ impl Filesystem for Adapter {
     }
 
     fn getattr(&self, request: &Request, node: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
+        if self.is_deadly(request) {
+            return reply.error(Errno::IO.into());
+        }
         self.answer(self.fs.getattr(self.begin(request), node.0), move |outcome| {
             count(Operation::Getattr, &outcome);
             match outcome {
@@ -102,6 +114,9 @@ impl Filesystem for Adapter {
         let number = request.unique().0 & !RESENT;
         if request.unique().0 & RESENT != 0 {
             self.fs.resent(number);
+        }
+        if self.is_deadly(request) {
+            return reply.error(Errno::IO.into());
         }
         let timed = Timed::begin(Operation::Open);
         let (fs, own) = (self.fs.clone(), self.fs.clone());

@@ -30,6 +30,7 @@ impl SecretFs {
         {
             let _ = self.agreed.set(Agreed { agreement, _record: Some(kept.record) });
         }
+        self.returned.inherit(ledger);
         // Those that no handle needs are wiped when this ends.
         let snapshots: HashMap<u64, Arc<Snapshot>> = ledger
             .take(Kind::Snapshot)
@@ -91,6 +92,16 @@ impl SecretFs {
         if let Some(handle) = self.handles.unheard(request) {
             self.release(handle);
         }
+    }
+
+    /// The same of any request: whether so many processes have ended before they answered it that it
+    /// may be the cause.
+    pub fn has_come_too_often(&self, request: u64) -> bool {
+        let is_deadly = self.returned.count(self.ledger(), request);
+        if is_deadly {
+            tracing::error!(request, "deadly_request: one worker after the other has ended over it");
+        }
+        is_deadly
     }
 
     /// What is kept for the next process, and where.

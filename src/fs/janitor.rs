@@ -215,6 +215,7 @@ impl SecretFs {
         self.now().broker.sweep();
         let now = Instant::now();
         self.sets.sweep(now);
+        self.returned.forget_old();
         let sweep = self.nodes().sweep(now);
         if let Some(kernel) = self.kernel.get() {
             sweep.drop_pages.iter().for_each(|&node| kernel.forget_content(node));

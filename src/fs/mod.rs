@@ -23,6 +23,7 @@ mod reading;
 mod reasons;
 pub mod render;
 mod request;
+mod returned;
 pub mod session;
 mod sets;
 mod slices;
@@ -61,6 +62,7 @@ pub use reading::Told;
 use reading::Watching;
 pub use reasons::{REASON, STALE};
 use render::Flights;
+use returned::Returned;
 use sets::Sets;
 use snapshot::Snapshot;
 use tree::{Entry, File, Layout};
@@ -74,6 +76,7 @@ pub struct SecretFs {
     listings: Listings,
     flights: Flights,
     sets: Sets,
+    returned: Returned,
     loading: Loading,
     deadlines: Deadlines,
     /// Held while a node takes another snapshot.
@@ -126,6 +129,7 @@ impl SecretFs {
             listings: Listings::default(),
             flights: Flights::default(),
             sets: Sets::default(),
+            returned: Returned::default(),
             loading: Loading::default(),
             deadlines: Deadlines::start(),
             adopting: tokio::sync::Mutex::default(),

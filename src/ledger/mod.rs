@@ -31,6 +31,8 @@ pub enum Kind {
     Handle = 4,
     /// Who got what.
     Reader = 5,
+    /// How often a request has come back.
+    Returned = 6,
 }
 
 /// The records of one mount. A clone is another way to the same ones.
