@@ -2,6 +2,7 @@
 //! file still can, and made of nothing but that. Whoever sees one should see that it is one. Pure.
 
 mod json;
+mod quantity;
 mod shape;
 #[cfg(test)]
 mod tests;
@@ -16,6 +17,8 @@ const EC_KEY: &str = include_str!("ec.key.pem");
 const EC_SEC1: &str = include_str!("ec.sec1.pem");
 const EC_PUBLIC: &str = include_str!("ec.public.pem");
 const RSA_CERT: &str = include_str!("rsa.cert.pem");
+const RSA_KEY: &str = include_str!("rsa.key.pem");
+const RSA_PUBLIC: &str = include_str!("rsa.public.pem");
 const RSA_PKCS1: &str = include_str!("rsa.pkcs1.pem");
 const SSH_KEY: &str = include_str!("ssh.key");
 const SSH_PUBLIC: &str = include_str!("ssh.pub");
@@ -45,9 +48,15 @@ fn of_value(value: &[u8], is_rsa: bool) -> Vec<u8> {
     }
 }
 
+/// rsaEncryption, which a key says of itself, and a certificate of its key.
+const RSA: &[u8] = &[0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01];
+
 /// What is said of the key of a secret is true of its certificate.
 fn is_rsa(value: &[u8]) -> bool {
-    pem::blocks(value).is_some_and(|blocks| blocks.iter().any(|block| block.label == "RSA PRIVATE KEY"))
+    let is_rsa = |block: &pem::Block<'_>| {
+        block.label.starts_with("RSA ") || block.content.windows(RSA.len()).any(|it| it == RSA)
+    };
+    pem::blocks(value).is_some_and(|blocks| blocks.iter().any(is_rsa))
 }
 
 /// As many keys and certificates as there are; `None` if there is none.
@@ -62,8 +71,8 @@ fn of_label(label: &str, is_rsa: bool) -> Option<&'static str> {
         "RSA PRIVATE KEY" => Some(RSA_PKCS1),
         "EC PRIVATE KEY" => Some(EC_SEC1),
         "OPENSSH PRIVATE KEY" => Some(SSH_KEY),
-        label if label.ends_with("PRIVATE KEY") => Some(if is_rsa { RSA_PKCS1 } else { EC_KEY }),
-        label if label.ends_with("PUBLIC KEY") => Some(EC_PUBLIC),
+        label if label.ends_with("PRIVATE KEY") => Some(if is_rsa { RSA_KEY } else { EC_KEY }),
+        label if label.ends_with("PUBLIC KEY") => Some(if is_rsa { RSA_PUBLIC } else { EC_PUBLIC }),
         label if label.ends_with("CERTIFICATE") => Some(if is_rsa { RSA_CERT } else { EC_CERT }),
         _ => None,
     }

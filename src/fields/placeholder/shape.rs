@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use zeroize::Zeroizing;
 
-use super::json;
+use super::{json, quantity};
 use crate::fields::url::Url;
 
 const HOST: &str = "placeholder.invalid";
@@ -94,10 +94,12 @@ fn setting(line: &str) -> Option<(&str, &str)> {
 
 /// A value without line breaks.
 pub(super) fn line(text: &str) -> String {
-    let fits = [number, word, time, url, address, token, encoded];
+    let own = [number, word, time, url, address, token, encoded];
+    let others = [quantity::number, quantity::measure, quantity::network, quantity::settings, quantity::path];
+    let mut fits = own.into_iter().chain(others);
     match text.is_empty() {
         true => String::new(),
-        false => fits.iter().find_map(|fit| fit(text)).unwrap_or_else(|| filler(text.len())),
+        false => fits.find_map(|fit| fit(text)).unwrap_or_else(|| filler(text.len())),
     }
 }
 
@@ -264,7 +266,10 @@ fn encoded(text: &str) -> Option<String> {
     if dashes == [8, 4, 4, 4, 12] && text.split('-').all(is_hex) {
         return Some("00000000-0000-4000-8000-000000000000".to_owned());
     }
-    if text.len() >= 16 && text.len().is_multiple_of(2) && is_hex(text) {
+    // A number is no key, unless it has the length of one.
+    let is_key =
+        text.bytes().any(|byte| !byte.is_ascii_digit()) || [32, 40, 48, 64, 96, 128].contains(&text.len());
+    if text.len() >= 16 && text.len().is_multiple_of(2) && is_hex(text) && is_key {
         return Some("0".repeat(class(text.len())));
     }
     let inner = Zeroizing::new(STANDARD.decode(text).ok()?);
