@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::fs::Permissions;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Output;
 
 use common::TestStore;
@@ -83,11 +85,11 @@ fn what_is_left_as_text_is_noted() {
 fn files_that_a_mount_would_not_trust_are_faults() {
     let store = store();
     write(&store, "t/ok.env.tpl", "A=1\n");
-    std::os::unix::fs::symlink("ok.env.tpl", store.folder().join("t/link.env.tpl")).unwrap();
+    symlink("ok.env.tpl", store.folder().join("t/link.env.tpl")).unwrap();
     nix::unistd::mkfifo(&store.folder().join("t/pipe.env.tpl"), nix::sys::stat::Mode::S_IRWXU).unwrap();
     write(&store, "t/open.env.tpl", "A=1\n");
     let open = store.folder().join("t/open.env.tpl");
-    std::fs::set_permissions(open, std::os::unix::fs::PermissionsExt::from_mode(0o666)).unwrap();
+    std::fs::set_permissions(open, Permissions::from_mode(0o666)).unwrap();
     let output = store.run(&["check", "t"]);
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(65), "{text}");
@@ -274,4 +276,42 @@ fn what_only_a_daemon_does_is_judged_too() {
     write(&store, "config.yaml", &config("/bin/true", "token"));
     write(&store, "conf.d/more.yaml", "ready: [api_key]\n");
     says(&store.run(&["--config", ".", "check"]), 0, "1 template: 0 faults, 0 missing, 0 notes\n");
+}
+
+/// As who writes it would find it. Nothing is made.
+#[test]
+fn the_place_of_the_audit_is_tried() {
+    let store = store();
+    write(&store, "t/a.env.tpl", "A=<< secrets.api_key >>\n");
+    let folder = store.folder().canonicalize().unwrap();
+    std::fs::set_permissions(&folder, Permissions::from_mode(0o700)).unwrap();
+    for (name, mode) in [("open", 0o777), ("own", 0o700)] {
+        std::fs::create_dir(folder.join(name)).unwrap();
+        std::fs::set_permissions(folder.join(name), Permissions::from_mode(mode)).unwrap();
+    }
+    std::fs::write(folder.join("loose.log"), "").unwrap();
+    std::fs::set_permissions(folder.join("loose.log"), Permissions::from_mode(0o666)).unwrap();
+    symlink("own/there.log", folder.join("link.log")).unwrap();
+    for (audit, status, said) in [
+        ("{}", 78, "the audit has no place: `file` or `journald`"),
+        ("", 78, "expected a map or a list, found nothing"),
+        ("{journald: false}", 78, "the audit has no place"),
+        ("{file: nowhere/a.log}", 0, "there is no folder"),
+        ("{file: link.log}", 78, "a symbolic link, which is not followed"),
+        ("{file: loose.log}", 78, "loose.log is open to others: nothing is written to it"),
+        ("{file: own}", 78, "own is no regular file"),
+        ("{file: open/a.log}", 0, "others than root may write to"),
+        ("{file: own/a.log}", 0, "0 faults, 0 missing, 0 notes"),
+        ("{file: secretfs.yaml/a.log}", 0, "cannot be written as things are: there is no folder"),
+    ] {
+        let config = format!("mounts: [{{at: mnt, templates: t}}]\naudit: {audit}\n");
+        write(&store, "secretfs.yaml", &config);
+        let output = store.run(&["check"]);
+        let text = String::from_utf8_lossy(&[&output.stdout[..], &output.stderr[..]].concat()).into_owned();
+        assert_eq!(output.status.code(), Some(status), "{audit}: {text}");
+        assert!(text.contains(said), "{audit}: {text}");
+    }
+    let made = std::fs::read_dir(folder.join("own")).unwrap().count()
+        + std::fs::read_dir(folder.join("open")).unwrap().count();
+    assert_eq!(made, 0, "nothing is made");
 }

@@ -128,6 +128,7 @@ impl Daemon for StandIn {
                 uid: 0,
                 gid: 0,
                 mode: "0400".into(),
+                has_rules: false,
                 set: None,
                 on_change: None,
                 outcome: outcome.clone(),

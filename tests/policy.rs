@@ -185,3 +185,37 @@ fn rules_do_not_keep_a_daemon_from_being_ready() {
     let served = daemon.config(&yaml).start();
     assert!(is(seen(&served, "f"), [None; 3]));
 }
+
+/// Where rules have a say, the command that explains a file says so and who knows them.
+#[test]
+fn explain_tells_of_rules() {
+    let policy = format!("[{{secrets: k, deny: {{uid: {STRANGER}}}}}]");
+    let served = daemon("[]", "[]");
+    let explain = |name: &str| {
+        let path = served.path(name).display().to_string();
+        stdout_of(&served.run(&["explain", &path, "--socket", "run/control.sock"]))
+    };
+    let line = |name: &str| explain(name).lines().find(|it| it.starts_with("may read")).unwrap().to_owned();
+    assert!(line("g").contains("may read  uid 0, gid 0, mode 0444"), "the control: {}", line("g"));
+    reload(&served, &config("[{allow: anyone}]", &policy));
+    assert!(
+        line("f").contains("may read  by rules, see: secretfs policy explain")
+            && !line("g").contains("by rules"),
+        "{} {}",
+        line("f"),
+        line("g")
+    );
+    read_by(&served, 0, "f");
+    assert!(explain("f").lines().any(|it| it.starts_with("real ")), "{}", explain("f"));
+}
+
+/// What was left empty is no list without rules.
+#[test]
+fn an_empty_list_of_rules_is_written_as_one() {
+    let served = daemon("[]", "[]");
+    let said = reload(&served, &config("", "[]"));
+    assert!(said.contains("access") && !said.contains("reloaded"), "{said}");
+    let said = reload(&served, &config("[{allow: }]", "[]"));
+    assert!(said.contains("is the next line indented too little?"), "{said}");
+    assert!(reload(&served, &config("[]", "[]")).contains("reloaded"), "the control");
+}

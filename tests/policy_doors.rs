@@ -89,10 +89,41 @@ fn what_is_not_asked_of_rules_is_told() {
         ("{secrets: nosuch, deny: anyone}", "nothing refers to a secret like `nosuch`"),
         ("{secrets: a, allow: {uid: 0, exe: /usr/bin/mawk}}", "does what a script says"),
         (&wrong, "has another sha256 than that"),
+        (
+            "{secrets: a, deny: {uid: 0, door: exec, exe: /usr/bin/mawk}}",
+            "never fits: who asks at the door exec",
+        ),
     ] {
         let said = check(policy);
         assert!(said.contains(note), "{policy}: {said}");
     }
     let said = check("{secrets: \"a*\", allow: {uid: 0, door: mount}}");
     assert!(said.contains("0 notes"), "the control: {said}");
+}
+
+/// Who asks there is this program, whatever it starts; the question says so, too.
+#[test]
+fn the_program_at_the_door_exec_is_ours() {
+    let store = TestStore::new();
+    store.set("b", "bbb");
+    let own = fs::canonicalize(env!("CARGO_BIN_EXE_secretfs")).unwrap().display().to_string();
+    let run = |arguments: &[&str]| store.run(&[&["--config", "secretfs.yaml"], arguments].concat());
+    for (program, gives) in [("/usr/bin/env", Some(0)), (own.as_str(), Some(77))] {
+        let policy = format!("policy: [{{secrets: b, deny: {{door: exec, uid: 0, exe: {program}}}}}]\n");
+        fs::write(store.folder().join("secretfs.yaml"), policy).unwrap();
+        let deed = run(&["exec", "--env", "B=b", "--", "/usr/bin/env", "true"]);
+        assert_eq!(deed.status.code(), gives, "{program}");
+        let told = run(&["policy", "test", "--uid", "0", "--secret", "b"]);
+        assert_eq!(told.status.code() == Some(0), gives == Some(0), "{program}: {}", stdout_of_any(&told));
+        let asked = run(&["policy", "test", "--uid", "0", "--secret", "b", "--exe", program]);
+        let expected = if program == own { Some(1) } else { Some(64) };
+        assert_eq!(asked.status.code(), expected, "{program}: {}", stdout_of_any(&asked));
+        if expected == Some(64) {
+            assert!(stdout_of_any(&asked).contains("who asks at the door exec is secretfs itself"));
+        }
+    }
+}
+
+fn stdout_of_any(output: &Output) -> String {
+    String::from_utf8_lossy(&[&output.stdout[..], &output.stderr[..]].concat()).into_owned()
 }

@@ -228,7 +228,8 @@ pub(super) fn id(meta: &Metadata) -> (u64, u64) {
 }
 
 /// Why nothing is written to that.
-fn unfit(meta: &Metadata) -> Option<&'static str> {
+/// What is wrong with a file that is to be a log of ours.
+pub fn unfit(meta: &Metadata) -> Option<&'static str> {
     let us = geteuid().as_raw();
     match () {
         () if !meta.is_file() => Some("no regular file"),

@@ -10,6 +10,11 @@ use super::event::Event;
 
 pub(super) const SOCKET: &str = "/run/systemd/journal/socket";
 
+/// Whether there is somebody who takes it.
+pub fn is_there() -> bool {
+    Path::new(SOCKET).exists()
+}
+
 pub(super) struct Journal {
     socket: UnixDatagram,
 }

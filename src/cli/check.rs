@@ -2,6 +2,7 @@
 //! references against the providers, and what a reader should know. May use every layer.
 
 mod access;
+mod audit;
 mod finding;
 mod pins;
 mod references;
@@ -20,6 +21,7 @@ use super::progress::Progress;
 use super::report::Failure;
 use crate::broker::Error;
 use crate::config::Config;
+use crate::policy::Door;
 use crate::sys::lease;
 use crate::template::Template;
 use finding::{Finding, Kind};
@@ -34,9 +36,9 @@ pub struct Args {
     /// Do not look up the references
     #[arg(long)]
     offline: bool,
-    /// Say what this caller would get of each file: user=NAME,unit=NAME,exe=PATH,…
+    /// Say what this caller would get of each file: user=NAME,unit=NAME,exe=PATH,door=NAME,…
     #[arg(long = "as", value_name = "CALLER", conflicts_with = "paths", value_parser = Caller::parse)]
-    caller: Option<Caller>,
+    caller: Option<(Caller, Option<Door>)>,
 }
 
 pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
@@ -52,6 +54,7 @@ pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
     if is_whole {
         settings::judge(&config, &mut report);
         rules::judge(&config, &mut report);
+        audit::judge(&config, &mut report);
     }
     let progress = Progress::of(subjects.len(), "checking", common);
     let compiled = subjects.iter().inspect(|_| progress.step()).filter_map(|it| compile(it, &mut report));
@@ -67,8 +70,8 @@ pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
     if !args.offline && rules::are_known(&config) {
         references::look_up(common, &config, &compiled, is_whole, &mut report)?;
     }
-    if let Some(caller) = args.caller.as_ref().filter(|_| rules::are_known(&config)) {
-        report.see(access::of(&config, caller)?);
+    if let Some((caller, door)) = args.caller.as_ref().filter(|_| rules::are_known(&config)) {
+        report.see(access::of(&config, caller, *door)?);
     }
     drop(progress);
     report.print(common.json)?;

@@ -37,7 +37,7 @@ fn text(of: &Explained) -> String {
         format!("file      {}", of.file.display()),
         format!("now       {}", outcome(&of.outcome)),
         format!("template  {} (as {})", of.template.display(), of.format),
-        format!("may read  uid {}, gid {}, mode {}", of.uid, of.gid, of.mode),
+        may_read(of),
         format!("readers   {} ({} of an older version)", of.readers, of.stale_readers),
     ];
     lines.extend(of.set.iter().map(|set| format!("set       {set}")));
@@ -52,6 +52,14 @@ fn text(of: &Explained) -> String {
     ];
     let tables = tables.into_iter().flatten().map(|table| format!("\n{table}"));
     lines.join("\n") + "\n" + &tables.collect::<String>()
+}
+
+fn may_read(of: &Explained) -> String {
+    let by_mode = format!("uid {}, gid {}, mode {}", of.uid, of.gid, of.mode);
+    match of.has_rules {
+        true => format!("may read  by rules, see: secretfs policy explain {} ({by_mode})", of.file.display()),
+        false => format!("may read  {by_mode}"),
+    }
 }
 
 fn outcome(outcome: &Outcome) -> String {

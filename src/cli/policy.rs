@@ -27,7 +27,7 @@ enum Action {
     Test(Box<Test>),
     /// Say who gets what of a file: all rules that are about it, in their order
     Explain {
-        /// A file of a mount of the config
+        /// A file of a mount of the config, or a credential by its name
         file: std::path::PathBuf,
     },
 }
@@ -35,7 +35,7 @@ enum Action {
 /// What is not said of the caller counts as unknown.
 #[derive(clap::Args)]
 struct Test {
-    /// A file of a mount of the config
+    /// A file of a mount of the config, or a credential by its name
     #[arg(required_unless_present = "secret")]
     file: Option<std::path::PathBuf>,
     /// One secret, in this file or by itself
@@ -56,20 +56,16 @@ pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
 }
 
 fn run_test(test: &Test, config: &Config, common: &Common) -> Result<u8, Failure> {
-    let who = test.caller.identity()?;
+    let policy = rules::policy(config)?;
     let served = match &test.file {
-        Some(_) => Served::of_config(config)?,
+        Some(_) => Served::of_config(config)?.through(test.asked.door),
         None => Served::default(),
     };
-    let wanted = Wanted::of(&served, test.file.as_deref(), test.secret.as_deref())?;
-    let policy = rules::policy(config)?;
-    let access = Access {
-        door: test.asked.door(wanted.file.is_some()),
-        action: test.asked.action(),
-        file: wanted.file(),
-        keys: &wanted.keys,
-    };
-    let told = Told::of(&policy, &who, &access);
+    let wanted = Wanted::of(&served, &policy, test.file.as_deref(), test.secret.as_deref())?;
+    let door = test.asked.door(wanted.target.as_ref());
+    let who = test.caller.identity(door)?;
+    let access = Access { door, action: test.asked.action(), file: wanted.file(), keys: &wanted.keys };
+    let told = Told::of(&policy, &who, &access, &wanted.readings);
     match common.json {
         true => output::print_json(&told.as_json(&wanted, &access))?,
         false => output::print(told.as_text(&wanted, &access))?,

@@ -11,6 +11,8 @@ use super::raw;
 /// Where it is written down who read what. Nowhere, if nothing is said.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AuditConfig {
+    /// There is such a section.
+    pub is_said: bool,
     pub file: Option<PathBuf>,
     pub journald: Option<bool>,
     pub required: Option<bool>,
@@ -47,10 +49,12 @@ impl AuditConfig {
 
     pub(super) fn add(
         &mut self,
-        said: raw::Audit,
+        said: Option<raw::Audit>,
         parts: &Parts,
         base: &Base<'_>,
     ) -> Result<(), ConfigError> {
+        let Some(said) = said else { return Ok(()) };
+        self.is_said = true;
         let file = said.file.0.map(|path| base.path(path));
         parts.set("audit", "file", &mut self.file, file)?;
         parts.set("audit", "journald", &mut self.journald, said.journald.0)?;
@@ -59,10 +63,9 @@ impl AuditConfig {
         parts.set("audit", "keep", &mut self.keep, said.keep.0.map(|keep| keep.0))
     }
 
-    /// Who says how it is written has to say where.
+    /// Who wants one has to say where.
     pub(super) fn judge(&self, parts: &Parts) -> Result<(), ConfigError> {
-        let says_how = self.required.is_some() || self.size.is_some() || self.keep.is_some();
-        if says_how && !self.is_on() {
+        if self.is_said && !self.is_on() {
             let hint = "audit: {file: /var/log/secretfs/audit.log}, or {journald: true}";
             let error = parts.error_at(&["audit"], "the audit has no place: `file` or `journald`");
             return Err(error.hint(Some(hint.to_owned())));

@@ -14,7 +14,7 @@ use super::error::ConfigError;
 use super::parts::Parts;
 use super::rules::FileRule;
 use super::scalar::ReferenceText;
-use super::word::{Given, Scalar, Table, Word};
+use super::word::{Given, Scalar, Table, Word, given};
 use crate::secret::Reference;
 
 /// What `LoadCredential=NAME:SOCKET` is answered. Nothing, if no name is given.
@@ -53,7 +53,8 @@ pub(super) struct CredentialMap {
     /// The secret
     secret: Word<ReferenceText>,
     /// Which units may have it: the first rule that fits decides; without an allow, who fits none may
-    #[serde(default)]
+    #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "Vec<FileRule>")]
     access: Option<Vec<FileRule>>,
 }
 

@@ -8,6 +8,7 @@ mod credential;
 mod error;
 mod parts;
 mod place;
+mod places;
 mod provider;
 mod raw;
 mod reaction;
@@ -33,7 +34,7 @@ use parts::Parts;
 pub use place::Place;
 pub use provider::{Keeping, Limits, Program, ProviderConfig, Remote, RemoteSource};
 pub use reaction::{Action, Reaction, Signal, Unit};
-pub use rules::scalar::digest;
+pub use rules::scalar::{digest, unit};
 pub use schema::schema;
 
 use crate::nearest::nearest;

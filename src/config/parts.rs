@@ -2,19 +2,21 @@
 //! said where it stands. Pure; uses `place`.
 
 use std::collections::BTreeMap;
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::path::{Path, PathBuf};
 
 use super::error::ConfigError;
-use super::place::{Place, locate};
+use super::place::Place;
+use super::places::Places;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Parts(Vec<Part>);
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone)]
 struct Part {
     file: PathBuf,
     text: String,
+    places: Places,
     /// The numbers that its lists' first items have among all.
     firsts: Firsts,
 }
@@ -24,7 +26,7 @@ pub(super) type Firsts = [(&'static str, usize); 3];
 
 impl Parts {
     pub(super) fn add(&mut self, file: &Path, text: &str, firsts: Firsts) {
-        self.0.push(Part { file: file.to_owned(), text: text.to_owned(), firsts });
+        self.0.push(Part { file: file.to_owned(), text: text.to_owned(), places: Places::default(), firsts });
     }
 
     pub(super) fn files(&self) -> impl Iterator<Item = &Path> {
@@ -44,7 +46,7 @@ impl Parts {
     pub(super) fn twice(&self, path: &[&str]) -> ConfigError {
         let problem = format!("`{}` is given twice{}", path.last().unwrap_or(&""), self.also(path));
         match self.0.last() {
-            Some(part) => ConfigError::new(&part.file, &part.text, locate(&part.text, path), problem),
+            Some(part) => ConfigError::new(&part.file, &part.text, part.locate(path), problem),
             None => self.error_at(path, problem),
         }
     }
@@ -100,13 +102,32 @@ impl Parts {
                 .rfind(|(_, first)| *first <= index)
         {
             let index = (index - first).to_string();
-            return Some((part, locate(&part.text, &[&[*list, &index], rest].concat())?));
+            return Some((part, part.locate(&[&[*list, &index], rest].concat())?));
         }
-        self.0.iter().find_map(|part| Some((part, locate(&part.text, path)?)))
+        self.0.iter().find_map(|part| Some((part, part.locate(path)?)))
+    }
+}
+
+/// What was found in it is no part of what it says.
+impl PartialEq for Part {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.file, &self.text, &self.firsts) == (&other.file, &other.text, &other.firsts)
+    }
+}
+
+impl Eq for Part {}
+
+impl fmt::Debug for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Part").field(&self.file).finish()
     }
 }
 
 impl Part {
+    fn locate(&self, path: &[&str]) -> Option<Place> {
+        self.places.find(&self.text, path)
+    }
+
     fn first(&self, list: &str) -> Option<usize> {
         self.firsts.iter().find(|(name, _)| *name == list).map(|(_, first)| *first)
     }

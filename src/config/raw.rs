@@ -17,7 +17,7 @@ use super::rules::{FileRule, PolicyRule, Who};
 use super::scalar::{
     Bytes, Count, FieldsForm, FilePath, KeySource, Label, Loopback, Mode, ReferenceText, Status, Variable,
 };
-use super::word::{Given, Scalar, Table, Word};
+use super::word::{Given, Scalar, Table, Word, given};
 use super::{Account, FileOptions, StoreBackend};
 use crate::secret::SecretName;
 use crate::template::{Dialect, Format, Syntax};
@@ -46,7 +46,9 @@ pub(super) struct Root {
     /// Which secrets may go where and to whom: the first rule that fits decides
     pub(super) policy: Vec<PolicyRule>,
     /// Where it is written down who read what
-    pub(super) audit: Audit,
+    #[serde(deserialize_with = "given")]
+    #[schemars(with = "Audit")]
+    pub(super) audit: Option<Audit>,
     /// What systemd is given for units that ask with `LoadCredential=NAME:SOCKET`
     pub(super) credentials: RawCredentials,
 }
@@ -102,7 +104,8 @@ macro_rules! with_options {
             set: Given<Label>,
             /// Who may read them: the first rule that fits decides; without an allow, who fits none is judged by
             /// owner, group and mode
-            #[serde(default)]
+            #[serde(default, deserialize_with = "given")]
+            #[schemars(with = "Vec<FileRule>")]
             pub(super) access: Option<Vec<FileRule>>,
         }
 

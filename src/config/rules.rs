@@ -219,6 +219,10 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for ManyVisitor<T> {
         Ok(Many(vec![T::deserialize(BoolDeserializer::new(value))?]))
     }
 
+    fn visit_unit<E: Error>(self) -> Result<Many<T>, E> {
+        Err(E::custom("nothing stands here; is the next line indented too little?"))
+    }
+
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Many<T>, A::Error> {
         Ok(Many(vec![T::deserialize(MapAccessDeserializer::new(map))?]))
     }

@@ -374,7 +374,7 @@ fn the_audit_has_a_place() {
     assert_eq!((config.size(), config.keep(), config.is_required()), (1 << 20, 10, true));
     assert!(!parse("").unwrap().audit.is_on());
     assert!(parse("audit: {journald: true}\n").unwrap().audit.is_on());
-    for text in ["audit: {required: true}\n", "audit: {journald: false, keep: 3}\n"] {
+    for text in ["audit: {}\n", "audit: {required: true}\n", "audit: {journald: false, keep: 3}\n"] {
         let refusal = refusal(text);
         assert!(refusal.contains("the audit has no place"), "{text}: {refusal}");
     }

@@ -138,6 +138,8 @@ pub struct Explained {
     pub gid: u32,
     /// Octal digits.
     pub mode: String,
+    /// Whether rules have a say, too.
+    pub has_rules: bool,
     pub set: Option<String>,
     pub on_change: Option<String>,
     /// What a reader would get now.
@@ -169,7 +171,7 @@ pub struct Reference {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct View {
-    /// `everybody`, `denied`, or the class of callers that the template distinguishes.
+    /// `real`, `placeholder`, `denied`, or the class of callers that the template distinguishes.
     pub view: String,
     pub handles: u32,
     pub outcome: Outcome,

@@ -233,7 +233,7 @@ async fn fail(stream: &mut UnixStream) {
 
 impl Credential {
     /// What rules on files see of it.
-    fn file<'a>(&'a self, socket: &'a Path, name: &'a str) -> FileRef<'a> {
+    pub fn file<'a>(&'a self, socket: &'a Path, name: &'a str) -> FileRef<'a> {
         FileRef { mount: socket, path: Path::new(name), ownership: OWNERSHIP, rules: self.rules.as_ref() }
     }
 }

@@ -12,6 +12,7 @@ use super::tree::{File, FileId};
 use super::whom::Whom;
 use super::{Generation, SecretFs};
 use crate::broker::Versions;
+use crate::policy::Naming;
 use crate::reactions::Reacted;
 use crate::template::Template;
 
@@ -26,6 +27,8 @@ pub struct Explained {
     pub readers: usize,
     pub stale_readers: usize,
     pub reacted: Option<Reacted>,
+    /// Whether rules are about it, or about a secret in it.
+    pub has_rules: bool,
 }
 
 /// What reading it gives: a size, or an errno with its reason.
@@ -66,7 +69,13 @@ impl SecretFs {
         };
         let template = file.source.last().and_then(|loaded| loaded.template.clone().ok());
         let (readers, stale_readers) = self.count_readers_of(file.id);
+        let keys = template.as_ref().map_or(&[][..], |template| template.keys());
+        let access = now.access(&file, keys);
+        let rules = now.broker.policy().naming(&access);
+        let has_rules = access.file.is_some_and(|it| it.rules.is_some_and(|rules| !rules.list().is_empty()))
+            || rules.iter().any(|(_, naming)| *naming != Naming::No);
         Some(Explained {
+            has_rules,
             template: file.source.path().to_owned(),
             format: template.as_ref().map(|template| template.options().format.name()),
             now: outcome,
@@ -110,7 +119,7 @@ impl Nodes {
         let nodes = self.all().filter(|node| node.content.file() == file);
         let seen = nodes.map(|node| {
             let view = |view: &View| match view {
-                View::Real => "everybody".to_owned(),
+                View::Real => "real".to_owned(),
                 View::Reader(class) => class.replace('\0', " "),
                 View::Placeholder(class) => {
                     format!("placeholder {}", class.replace('\0', " ")).trim_end().to_owned()

@@ -84,6 +84,11 @@ impl Policy {
         self.names.of(key).is_any_of(std::slice::from_ref(pattern)) != Some(false)
     }
 
+    /// Whether these are the same secret, by whichever names.
+    pub fn is_same(&self, one: &SecretKey, other: &SecretKey) -> bool {
+        self.names.of(one).has_name_of(&self.names.of(other))
+    }
+
     /// Whether it has a name that nobody knows before it is looked at: it is asked for by its label.
     pub fn may_be_any(&self, key: &SecretKey) -> bool {
         self.names.of(key).has_unknown

@@ -81,6 +81,10 @@ impl Names {
 }
 
 impl Called<'_> {
+    pub(super) fn has_name_of(&self, other: &Self) -> bool {
+        self.names.iter().any(|name| other.names.contains(name))
+    }
+
     pub(super) fn is_any_of(&self, patterns: &[Pattern]) -> Option<bool> {
         let fits = |pattern: &Pattern| self.names.iter().any(|name| pattern.fits(name));
         let may_fit = |pattern: &Pattern| self.near.iter().any(|name| pattern.fits(name));

@@ -1,5 +1,5 @@
-//! `check --as`: what a caller that is described would get of each file of the mounts. May use every
-//! layer.
+//! `check --as`: what a caller that is described would get of each file of the mounts and of each
+//! credential. May use every layer.
 
 use serde::Serialize;
 
@@ -21,17 +21,18 @@ pub(super) struct Seen {
     why: String,
 }
 
-/// One row for each file whose template can be judged.
-pub(super) fn of(config: &Config, caller: &Caller) -> Result<Vec<Seen>, Failure> {
-    let (who, policy) = (caller.identity()?, rules::policy(config)?);
+/// One row for each file whose template can be judged, and each credential.
+pub(super) fn of(config: &Config, caller: &Caller, door: Option<Door>) -> Result<Vec<Seen>, Failure> {
+    let policy = rules::policy(config)?;
     let mut seen = Vec::new();
-    for file in &Served::of_config(config)?.files {
+    for target in &Served::of_config(config)?.through(door).all {
         // What is wrong with a template is among the faults.
-        let Ok(wanted) = Wanted::whole(file) else { continue };
-        let access =
-            Access { door: Door::Mount, action: Action::Read, file: wanted.file(), keys: &wanted.keys };
-        let Told { verdict, rule, .. } = Told::of(&policy, &who, &access);
-        let file = file.path().display().to_string();
+        let Ok(wanted) = Wanted::whole(target) else { continue };
+        let door = door.unwrap_or(target.door());
+        let who = caller.identity(door)?;
+        let access = Access { door, action: Action::Read, file: wanted.file(), keys: &wanted.keys };
+        let Told { verdict, rule, .. } = Told::of(&policy, &who, &access, &[]);
+        let file = target.path().display().to_string();
         seen.push(Seen { file, verdict: verdict.name(), rule: as_json(&rule), why: in_words(&rule) });
     }
     Ok(seen)

@@ -1,6 +1,7 @@
 //! What the rules of a config say that cannot be meant, and what their writer should know: rules
 //! that never decide, programs that anybody can be, names that nobody has. May use every layer.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -36,6 +37,7 @@ pub(super) fn judge(config: &Config, report: &mut Report) {
     }
     linter.doors(report);
     linter.unasked(report);
+    linter.roles(report);
     if is_known {
         linter.order(report);
         linter.files(report);
@@ -116,6 +118,9 @@ impl Linter<'_> {
                 _ => {}
             }
         }
+        if let Some(problem) = self.never_by_exec(matcher) {
+            report.add(self.note(place, problem));
+        }
         if let Some(problem) = contradiction(matcher) {
             report.add(self.fault(place, problem));
         }
@@ -138,6 +143,31 @@ impl Linter<'_> {
         }
     }
 
+    /// Who asks through `exec` is this program, whatever it starts.
+    fn never_by_exec(&self, matcher: &Matcher) -> Option<String> {
+        let own = std::env::current_exe().ok()?;
+        let is_ours =
+            |wanted: &Wanted| matches!(wanted, Wanted::Exe(all) if all.iter().any(|it| it.path == own));
+        let has_exe = matcher.0.iter().any(|it| it.key() == "exe") && !matcher.0.iter().any(is_ours);
+        let only_exec = matcher.0.contains(&Wanted::Door(vec![Door::Exec]));
+        let what = "never fits: who asks at the door exec is secretfs itself, whatever it starts";
+        (has_exe && only_exec).then(|| what.to_owned())
+    }
+
+    /// Sets of callers that nothing is about.
+    fn roles(&self, report: &mut Report) {
+        let all = self.config.matchers();
+        let names = |it: &Wanted| match it {
+            Wanted::Role(names) => names.clone(),
+            _ => Vec::new(),
+        };
+        let used: BTreeSet<_> =
+            all.iter().flat_map(|list| list.matchers).flat_map(|it| &it.0).flat_map(names).collect();
+        for name in self.config.roles.keys().filter(|name| !used.contains(*name)) {
+            report.add(self.note(&["roles".to_owned(), name.clone()], "no rule names this role"));
+        }
+    }
+
     /// What rules may say, and nobody asks them today.
     fn unasked(&self, report: &mut Report) {
         let files = self.config.access_lists().into_iter();
@@ -154,19 +184,23 @@ impl Linter<'_> {
         }
     }
 
-    /// The rule of a file whose door leads to none.
+    /// The rule of a file or credential whose door leads to none.
     fn doors(&self, report: &mut Report) {
         for (place, list) in self.config.access_lists() {
             for (index, rule) in list.iter().enumerate() {
-                let never = |matcher: &Matcher| {
-                    matcher.0.iter().any(|wanted| *wanted == Wanted::Door(vec![Door::Exec]))
+                let (own, what) = match place[0].as_str() {
+                    "credentials" => (Door::Systemd, "credentials are given through the door systemd alone"),
+                    _ => (Door::Mount, "files of a mount are read through the door mount alone"),
                 };
-                if rule.who.iter().all(never) {
+                let is_other = |it: &Wanted| matches!(it, Wanted::Door(doors) if !doors.contains(&own));
+                if rule.who.iter().all(|Matcher(all)| all.iter().any(is_other)) {
                     let at = [&place[..], &[index.to_string()]].concat();
-                    report.add(self.fault(
-                        &at,
-                        "never decides: exec reads no files of a mount; `policy:` has rules for its secrets",
-                    ));
+                    report.add(
+                        self.fault(
+                            &at,
+                            format!("never decides: {what}; `policy:` has rules for its secrets"),
+                        ),
+                    );
                 }
             }
         }
@@ -188,9 +222,9 @@ impl Linter<'_> {
         let Ok(served) = Served::of_config(self.config) else { return };
         for (index, rule) in self.config.policy.iter().enumerate() {
             for (value, pattern) in rule.files.iter().enumerate() {
-                if !served.files.iter().any(|file| file.asked().is_like(pattern)) {
+                if !served.all.iter().any(|it| it.asked().is_some_and(|file| file.is_like(pattern))) {
                     let at = ["policy".to_owned(), index.to_string(), "files".to_owned(), value.to_string()];
-                    report.add(self.note(&at, format!("no file of the mounts is like `{pattern}`")));
+                    report.add(self.note(&at, format!("no file and no credential is like `{pattern}`")));
                 }
             }
         }
@@ -257,7 +291,7 @@ fn unfit(path: &Path) -> Option<String> {
 }
 
 /// Whether others than root can replace what is in this folder (inode(7)).
-fn is_open(folder: &Path) -> bool {
+pub(super) fn is_open(folder: &Path) -> bool {
     let is_sticky = |mode: u32| mode & libc::S_ISVTX != 0;
     folder
         .metadata()

@@ -6,17 +6,19 @@ use std::path::PathBuf;
 
 use nix::unistd::{Gid, Group, User, getgrouplist};
 
-use crate::caller::{self, Exe, Fact, Identity, Namespace, UserUnit};
-use crate::cli::exit;
+use super::wanted::Target;
+use crate::caller::{self, Exe, Fact, Facts, Identity, Namespace, UserUnit};
 use crate::cli::report::Failure;
+use crate::cli::{exit, session};
 use crate::policy::{Action, Door};
+use crate::sys::identity;
 
 /// What is done, and by which way.
 #[derive(clap::Args)]
 pub struct Asked {
-    /// mount, exec or api (default: mount for a file, else exec)
+    /// mount, exec, api or systemd (default: mount for a file, systemd for a credential, else exec)
     #[arg(long, value_parser = door)]
-    door: Option<Door>,
+    pub door: Option<Door>,
     /// read, list, create, update, rotate or delete (default: read)
     #[arg(long, value_parser = action)]
     action: Option<Action>,
@@ -37,16 +39,16 @@ pub struct Caller {
     #[arg(long, value_name = "NAME")]
     group: Vec<String>,
     /// The caller's program
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", value_parser = program)]
     exe: Option<PathBuf>,
     /// The program's content
     #[arg(long, value_name = "HEX", requires = "exe", value_parser = sha256)]
     sha256: Option<[u8; 32]>,
     /// The caller's system unit ('' for none)
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = unit)]
     unit: Option<String>,
     /// The caller's unit of a user's own manager ('' for none)
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = unit)]
     user_unit: Option<String>,
     /// The caller's control group
     #[arg(long, value_name = "PATH")]
@@ -57,8 +59,8 @@ pub struct Caller {
 }
 
 impl Asked {
-    pub fn door(&self, is_file: bool) -> Door {
-        self.door.unwrap_or(if is_file { Door::Mount } else { Door::Exec })
+    pub fn door(&self, target: Option<&Target>) -> Door {
+        self.door.unwrap_or_else(|| target.map_or(Door::Exec, Target::door))
     }
 
     pub fn action(&self) -> Action {
@@ -67,29 +69,59 @@ impl Asked {
 }
 
 impl Caller {
-    /// `user=app,unit=app.service`: what the options say, in one word.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    /// As if the kernel had told it, and nothing could mask it. But who comes by `exec` is this program,
+    /// and that is as it is.
+    pub fn identity(&self, door: Door) -> Result<Identity, Failure> {
+        let known = self.known()?;
+        if door != Door::Exec {
+            return Ok(known);
+        }
+        let own = identity::gather(&session::caller(), Facts::EXE).ok().and_then(|it| it.exe);
+        match (&self.exe, &own) {
+            (Some(path), Some(own)) if *path != own.path => {
+                let problem =
+                    format!("who asks at the door exec is secretfs itself, never {}", path.display());
+                Err(Failure::new(exit::USAGE, problem)
+                    .hint(format!("--exe {}, or leave it out", own.path.display())))
+            }
+            _ => Ok(Identity { exe: own, ..known }),
+        }
+    }
+
+    /// `user=app,unit=app.service,door=mount`: what the options say, in one word.
+    pub fn parse(text: &str) -> Result<(Self, Option<Door>), String> {
         #[derive(clap::Parser)]
         #[command(no_binary_name = true, disable_help_flag = true)]
         struct Line {
             #[command(flatten)]
             caller: Caller,
+            #[arg(long, value_parser = door)]
+            door: Option<Door>,
         }
         let options = text.split(',').map(|part| {
             let (key, value) = part.split_once('=').unwrap_or((part, ""));
             format!("--{}={value}", key.trim().replace('_', "-"))
         });
         let line = <Line as clap::Parser>::try_parse_from(options);
-        line.map(|line| line.caller).map_err(|error| {
+        let line = line.and_then(|line| match line.door {
+            None | Some(Door::Mount | Door::Systemd) => Ok(line),
+            Some(door) => Err(clap::Error::raw(
+                clap::error::ErrorKind::InvalidValue,
+                format!(
+                    "nothing is read through the door {door}; there is mount, systemd
+"
+                ),
+            )),
+        });
+        line.map(|line| (line.caller, line.door)).map_err(|error| {
             let told = error.to_string();
             let first = told.lines().take_while(|line| !line.is_empty()).map(str::trim).collect::<Vec<_>>();
             let first = first.join(" ").replace("error: ", "").replace("--", "");
-            format!("{first}; expected KEY=VALUE,… of uid, user, gid, group, exe, unit, user_unit, cgroup, container")
+            format!("{first}; expected KEY=VALUE,… of uid, user, gid, group, exe, unit, user_unit, cgroup, container, door")
         })
     }
 
-    /// As if the kernel had told it, and nothing could mask it.
-    pub fn identity(&self) -> Result<Identity, Failure> {
+    fn known(&self) -> Result<Identity, Failure> {
         let user = self.find_user()?;
         let known = user.as_ref().map(|user| user.gid.as_raw());
         let uid = user.as_ref().map(|user| user.uid.as_raw()).or(self.uid).unwrap_or_default();
@@ -157,6 +189,28 @@ fn fact<T>(said: Option<&String>, is: impl FnOnce(&String) -> T) -> Fact<T> {
 fn door(text: &str) -> Result<Door, String> {
     let found = Door::RULED.into_iter().find(|door| door.name() == text);
     found.ok_or_else(|| format!("there is {}", Door::RULED.map(Door::name).join(", ")))
+}
+
+/// As a rule has to name it, too.
+fn unit(text: &str) -> Result<String, String> {
+    if text.is_empty() {
+        return Ok(String::new());
+    }
+    let judged = crate::config::unit(text)?;
+    match judged.is_plain() {
+        true => Ok(text.to_owned()),
+        false => Err(format!("`{text}` is a pattern; a caller is in one unit")),
+    }
+}
+
+/// The kernel knows a program by the path behind all links.
+fn program(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    match path.canonicalize() {
+        Ok(real) if real != path => Err(format!("what runs is {}: name that", real.display())),
+        _ if !path.is_absolute() => Err("expected its whole path".to_owned()),
+        _ => Ok(path),
+    }
 }
 
 fn action(text: &str) -> Result<Action, String> {

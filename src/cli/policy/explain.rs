@@ -1,22 +1,24 @@
 //! `secretfs policy explain FILE`: who gets what of a file, rule by rule. Uses policy.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
 use super::told::as_json;
-use super::wanted::{Served, ServedFile, Wanted};
+use super::wanted::{Served, Wanted};
 use crate::cli::report::Failure;
 use crate::cli::{Common, exit, output};
 use crate::config::Config;
 use crate::daemon::rules;
-use crate::policy::{Access, Action, Door, Naming, Policy, Rule, RuleId, Rules};
+use crate::policy::{Access, Action, Door, FileRef, Naming, Policy, Rule, RuleId, Rules};
 use crate::secret::SecretKey;
 
 pub(super) fn run(served: &Served, config: &Config, path: &Path, common: &Common) -> Result<u8, Failure> {
-    let wanted = Wanted::whole(served.find(path)?)?;
+    let target = served.find(path)?;
+    let wanted = Wanted::whole(target)?;
     let policy = rules::policy(config)?;
-    let Some(file) = &wanted.file else { return Ok(exit::OK) };
+    let Some(asked) = target.asked() else { return Ok(exit::OK) };
+    let file = &Shown { path: target.path(), asked, door: target.door() };
     match common.json {
         true => output::print_json(&document(&policy, &wanted, file))?,
         false => output::print(text(&policy, &wanted, file))?,
@@ -24,8 +26,15 @@ pub(super) fn run(served: &Served, config: &Config, path: &Path, common: &Common
     Ok(exit::OK)
 }
 
-fn text(policy: &Policy, wanted: &Wanted, file: &ServedFile) -> String {
-    let mut lines = vec![format!("{}", file.path().display())];
+/// What is explained.
+struct Shown<'a> {
+    path: PathBuf,
+    asked: FileRef<'a>,
+    door: Door,
+}
+
+fn text(policy: &Policy, wanted: &Wanted, file: &Shown<'_>) -> String {
+    let mut lines = vec![format!("{}", file.path.display())];
     lines.extend(of_file(file).iter().map(|line| format!("  {line}")));
     for key in &wanted.keys {
         let named = named(policy, file, key);
@@ -40,8 +49,8 @@ fn text(policy: &Policy, wanted: &Wanted, file: &ServedFile) -> String {
     lines.join("\n") + "\n"
 }
 
-fn of_file(file: &ServedFile) -> Vec<String> {
-    let asked = file.asked();
+fn of_file(file: &Shown<'_>) -> Vec<String> {
+    let asked = &file.asked;
     let (list, owner) = (asked.rules.map_or(&[][..], Rules::list), asked.ownership);
     let mut lines: Vec<_> = numbered(list.iter().map(|rule| (rule, String::new()))).collect();
     let by_mode = format!("uid {}, gid {}, mode {:04o}", owner.uid, owner.gid, owner.mode);
@@ -60,9 +69,9 @@ fn numbered<'a>(rules: impl Iterator<Item = (&'a Rule, String)>) -> impl Iterato
 }
 
 /// The rules that name the secret, and how.
-fn named<'a>(policy: &'a Policy, file: &ServedFile, key: &SecretKey) -> Vec<(&'a Rule, Naming)> {
+fn named<'a>(policy: &'a Policy, file: &Shown<'_>, key: &SecretKey) -> Vec<(&'a Rule, Naming)> {
     let keys = [key.clone()];
-    let access = Access { door: Door::Mount, action: Action::Read, file: Some(file.asked()), keys: &keys };
+    let access = Access { door: file.door, action: Action::Read, file: Some(file.asked), keys: &keys };
     let mut named = policy.naming(&access);
     named.retain(|(_, naming)| *naming != Naming::No);
     named.into_iter().map(|(rule, naming)| (&rule.rule, naming)).collect()
@@ -87,8 +96,8 @@ fn rest(named: &[(&Rule, Naming)]) -> &'static str {
     }
 }
 
-fn document(policy: &Policy, wanted: &Wanted, file: &ServedFile) -> Value {
-    let asked = file.asked();
+fn document(policy: &Policy, wanted: &Wanted, file: &Shown<'_>) -> Value {
+    let asked = &file.asked;
     let of_rule = |rule: &Rule| as_json(&RuleId::Rule(rule.origin.clone()));
     let of_secret = |key: &SecretKey| {
         let named = named(policy, file, key);
@@ -103,7 +112,7 @@ fn document(policy: &Policy, wanted: &Wanted, file: &ServedFile) -> Value {
         })
     };
     json!({
-        "file": file.path(),
+        "file": file.path,
         "uid": asked.ownership.uid,
         "gid": asked.ownership.gid,
         "mode": format!("{:04o}", asked.ownership.mode),

@@ -99,6 +99,11 @@ impl UnitPattern {
     pub(in crate::config) const SUFFIXES: [&'static str; 2] = [".service", ".scope"];
 }
 
+/// One that has processes, or a pattern of them.
+pub fn unit(text: &str) -> Result<Pattern, String> {
+    UnitPattern::judge(text).map(|it| it.0)
+}
+
 impl Scalar for UnitPattern {
     const EXPECTED: &'static str = "the name of a unit, like app.service or worker@*.service";
 

@@ -61,6 +61,7 @@ pub(super) fn explained(at: &Path, of: explain::Explained) -> Explained {
         views: of.views.into_iter().map(view).collect(),
         readers: of.readers,
         stale_readers: of.stale_readers,
+        has_rules: of.has_rules,
         reaction: of.reacted.map(reaction),
     }
 }
