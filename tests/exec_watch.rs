@@ -240,6 +240,51 @@ fn on_a_terminal_the_next_one_has_the_terminal() {
     assert_eq!(terminal.screen().matches("two").count(), 1, "echo is off again: {}", terminal.screen());
 }
 
+/// What the old command has started does not go on beside the new one: neither what it waited for nor
+/// what it left behind, nor what needs more than a word.
+#[test]
+fn no_orphan_stays_after_a_restart() {
+    let store = store();
+    let script = "trap '' HUP; echo $$ >>pids; [ -e old ] && exec sleep 60; : >old
+        sleep 71 & echo $! >>pids
+        sh -c 'trap \"\" TERM; while :; do sleep 0.05; done' & echo $! >>pids
+        setsid sleep 72 & echo $! >>pids
+        echo $PW; wait";
+    // The last one is the control.
+    for (mask, stays) in [(&[][..], false), (&["--mask"], false), (&[], true)] {
+        let options = [&["--watch", "--env", "PW=pw"], mask].concat();
+        let mut command = line(&store, &options, script);
+        if stays {
+            command.env("SECRETFS_TEST_KEEP_ORPHANS", "1");
+        }
+        let mut wrapper = command.stdout(Stdio::piped()).spawn().unwrap();
+        let says = heard(BufReader::new(wrapper.stdout.take().unwrap()).lines());
+        says.recv_timeout(PATIENCE).expect("a line");
+        let pids = || fs::read_to_string(store.folder().join("pids")).unwrap();
+        let old: Vec<String> = pids().lines().map(str::to_owned).collect();
+        assert_eq!(old.len(), 4);
+        let runs = |pid: &String| {
+            fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
+        };
+        assert!(old.iter().all(runs));
+        store.set("pw", format!("value-{}-{stays}", mask.len()));
+        let patience = std::time::Instant::now() + PATIENCE;
+        while pids().lines().count() < 5 {
+            assert!(std::time::Instant::now() < patience, "it is not started again");
+            sleep(Duration::from_millis(10));
+        }
+        let left: Vec<&String> = old.iter().filter(|pid| runs(pid)).collect();
+        assert_eq!(left.len(), if stays { 3 } else { 0 }, "{left:?} of {old:?}");
+        for pid in left {
+            kill(Pid::from_raw(pid.parse().unwrap()), Signal::SIGKILL).unwrap();
+        }
+        wrapper.kill().unwrap();
+        wrapper.wait().unwrap();
+        fs::remove_file(store.folder().join("old")).unwrap();
+        fs::remove_file(store.folder().join("pids")).unwrap();
+    }
+}
+
 /// Each collection is judged and written down; a look is not.
 #[test]
 fn the_audit_tells_of_each_start() {
@@ -254,11 +299,48 @@ fn the_audit_tells_of_each_start() {
     assert_eq!(reads, 2, "{log}");
 }
 
+/// The config says it for who runs a profile; the command line has the last word.
+#[test]
+fn a_profile_masks_and_watches() {
+    let store = store();
+    let config = "profiles:\n  ci: {env: {PW: pw}, mask: true, watch: restart}\n  hup: {env: {PW: pw}, watch: 'signal:USR1'}\n";
+    fs::write(store.folder().join("secretfs.yaml"), config).unwrap();
+    let script =
+        "trap 'echo usr1' USR1; trap 'echo bye; exit 5' TERM; echo $PW; while :; do sleep 0.02; done";
+    let running = Running::start(&store, &["--profile", "ci"], script);
+    running.says("***");
+    store.set("pw", "value-2");
+    running.says("bye");
+    running.says("***");
+    let plain = Running::start(&store, &["--profile", "ci", "--mask=false", "--watch=off"], script);
+    plain.says("value-2");
+    let signalled = Running::start(&store, &["--profile", "hup", "--mask"], script);
+    signalled.says("***");
+    let restarted = Running::start(&store, &["--profile", "hup", "--watch"], script);
+    restarted.says("value-2");
+    store.set("pw", "value-3");
+    signalled.says("usr1");
+    restarted.says("bye");
+    restarted.says("value-3");
+    plain.is_silent();
+    for (line, problem) in [
+        ("mask: maybe", "true or false"),
+        ("watch: restat", "`restart`, `reload`, `off` or `signal:NAME`"),
+        ("watch: 'signal:HUPP'", "did you mean `HUP`"),
+        ("wach: restart", "did you mean `watch`"),
+    ] {
+        fs::write(store.folder().join("secretfs.yaml"), format!("profiles: {{p: {{{line}}}}}\n")).unwrap();
+        let output = store.run(&["check"]);
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(78) && told.contains(problem), "{line}: {told}");
+    }
+}
+
 #[test]
 fn what_it_cannot_do_is_said() {
     let store = store();
     for (option, problem) in
-        [("--watch=restat", "restart"), ("--watch=signal:NOPE", "signal:HUP"), ("--watch=", "restart")]
+        [("--watch=restat", "restart"), ("--watch=signal:NOPE", "there is HUP"), ("--watch=", "restart")]
     {
         let output = store.run(&["exec", option, "--env", "PW=pw", "--", "true"]);
         let told = String::from_utf8_lossy(&output.stderr);

@@ -17,7 +17,7 @@ use super::named::Readings;
 use super::report::{self, Failure};
 use super::{Common, exit, log, source};
 use crate::broker::{Broker, Environment as TemplateEnvironment, Listener};
-use crate::config::{Config, Profile};
+use crate::config::{self, Config, Profile, Response};
 use crate::daemon::assemble::{self, Choice};
 use crate::exec::mask::{self, Masks};
 use crate::exec::{self, Environment, EnvironmentError, Rules};
@@ -29,7 +29,7 @@ use crate::template::{Dialect, Format, Options, Template};
 use collect::collect;
 pub use collect::most_telling;
 use cover::{Cover, PLACE, layout, put_in_place};
-use watch::{Response, Watcher};
+use watch::Watcher;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -52,11 +52,11 @@ pub struct Args {
     #[arg(long, value_name = "NAME")]
     force_env: Vec<String>,
     /// Put *** in place of the values, and of their Base64, hex, URL and JSON forms, in what the command prints
-    #[arg(long)]
-    mask: bool,
+    #[arg(long, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = parse_bool)]
+    mask: Option<bool>,
     /// When a value changes, end the command and start it with the new ones, or send it a signal (reload: SIGHUP)
-    #[arg(long, value_name = "restart|reload|signal:NAME", num_args = 0..=1, require_equals = true, default_missing_value = "restart")]
-    watch: Option<Response>,
+    #[arg(long, value_name = "restart|reload|signal:NAME|off", num_args = 0..=1, require_equals = true, default_missing_value = "restart", value_parser = config::Watch::parse)]
+    watch: Option<config::Watch>,
     /// Allow deploy-time secrets: the namespace `deploy` and .env.deploy files
     #[arg(long)]
     deploy: bool,
@@ -75,7 +75,7 @@ pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
     let config = super::config::load(common)?;
     let request = Request::new(&config, args)?;
     refuse_deploy(common, &request, args)?;
-    if !request.covers.is_empty() || args.mask || args.watch.is_some() {
+    if !request.covers.is_empty() || request.masks || request.watch.is_some() {
         return run_beside(args, common, &config, request);
     }
     log::start();
@@ -98,7 +98,7 @@ fn run_beside(args: &Args, common: &Common, config: &Config, request: Request) -
         false => inside::check(&args.command)?,
     }
     let signals = Inherited::take().map_err(system)?;
-    let masks = args.mask.then(Arc::<Masks>::default);
+    let masks = request.masks.then(Arc::<Masks>::default);
     let broker = broker(args, common, config)?;
     let broker = Arc::new(match &masks {
         Some(masks) => broker.heard_by(listener(masks)),
@@ -129,7 +129,7 @@ fn watch(
     request: &Arc<Request>,
     masks: &Option<Arc<Masks>>,
 ) -> Result<Option<Watch<'static>>, Failure> {
-    let Some(response) = args.watch else { return Ok(None) };
+    let Some(response) = request.watch else { return Ok(None) };
     let watcher = Watcher::new(broker.clone(), request.clone(), args.rules(), masks.clone(), response)?;
     let restarts = response == Response::Restart;
     Ok(Some(Watch { start: Box::new(|teller| watcher.start(teller)), restarts }))
@@ -191,6 +191,9 @@ struct Request {
     templates: Vec<Template>,
     /// The profile's, and those of `--file`, which win over them.
     covers: Vec<Cover>,
+    /// What the command line says; else the profile.
+    masks: bool,
+    watch: Option<Response>,
 }
 
 /// A variable, and what it is to hold.
@@ -215,6 +218,8 @@ impl Request {
             of_profile: profile.env.len(),
             templates: files.map(|path| compile(path)).collect::<Result<_, _>>()?,
             covers: covers(profile, args)?,
+            masks: args.mask.or(profile.mask).unwrap_or(false),
+            watch: args.watch.or(profile.watch).and_then(|it| it.0),
         })
     }
 
@@ -281,6 +286,10 @@ fn cannot_inject(error: EnvironmentError) -> Failure {
         }
         EnvironmentError::Name(_) | EnvironmentError::Own(_) => failure,
     }
+}
+
+fn parse_bool(text: &str) -> Result<bool, String> {
+    text.parse().map_err(|_| "it is true or false".to_owned())
 }
 
 fn parse_assignment(text: &str) -> Result<(String, String), String> {

@@ -96,6 +96,8 @@ impl Base<'_> {
             env: profile.env.0.into_iter().map(|(name, reference)| (name.0, reference.0.text)).collect(),
             env_files: profile.env_files.into_iter().map(|path| self.path(path.0)).collect(),
             files: profile.files.0.into_iter().map(|(at, it)| (self.path(at), self.path(it.0))).collect(),
+            mask: profile.mask.0,
+            watch: profile.watch.0,
         }
     }
 }

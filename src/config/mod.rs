@@ -33,7 +33,7 @@ pub use error::ConfigError;
 use parts::Parts;
 pub use place::Place;
 pub use provider::{Keeping, Limits, Program, ProviderConfig, Remote, RemoteSource};
-pub use reaction::{Action, Reaction, Signal, Unit};
+pub use reaction::{Action, Reaction, Response, Signal, Unit, Watch};
 pub use rules::scalar::{digest, unit};
 pub use schema::schema;
 
@@ -137,7 +137,7 @@ pub enum Account {
     Name(String),
 }
 
-/// What `exec --profile` injects.
+/// What `exec --profile` injects, and how it runs the command, unless the command line says it.
 #[derive(Debug, Default)]
 pub struct Profile {
     /// Variable to reference, as the command line writes references.
@@ -145,6 +145,8 @@ pub struct Profile {
     pub env_files: Vec<PathBuf>,
     /// Covered path to template.
     pub files: BTreeMap<PathBuf, PathBuf>,
+    pub mask: Option<bool>,
+    pub watch: Option<Watch>,
 }
 
 /// Names that live elsewhere, as they are written.

@@ -12,7 +12,7 @@ use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAcce
 use super::credential::RawCredentials;
 use super::error::ConfigError;
 use super::provider::ProviderType;
-use super::reaction::{Argument, Signal, Unit};
+use super::reaction::{Argument, Signal, Unit, Watch};
 use super::rules::{FileRule, PolicyRule, Who};
 use super::scalar::{
     Bytes, Count, FieldsForm, FilePath, KeySource, Label, Loopback, Mode, ReferenceText, Status, Variable,
@@ -202,7 +202,11 @@ impl OnlySocket {
 }
 
 #[derive(Default, serde::Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default, expecting = "a map with `env`, `env_files` or `files`")]
+#[serde(
+    deny_unknown_fields,
+    default,
+    expecting = "a map with `env`, `env_files`, `files`, `mask` or `watch`"
+)]
 pub(super) struct Profile {
     /// Variables, each with the secret that it holds
     pub(super) env: Table<Variable, Word<ReferenceText>>,
@@ -210,6 +214,10 @@ pub(super) struct Profile {
     pub(super) env_files: Vec<Word<PathBuf>>,
     /// Files that the command alone sees, each with its template
     pub(super) files: Table<PathBuf, Word<PathBuf>>,
+    /// Whether values are masked in what the command prints (default: false)
+    pub(super) mask: Given<bool>,
+    /// What is done when a value changes: restart, reload (SIGHUP) or signal:NAME (default: off)
+    pub(super) watch: Given<Watch>,
 }
 
 #[derive(serde::Deserialize, JsonSchema)]

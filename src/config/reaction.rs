@@ -30,6 +30,17 @@ pub enum Action {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Signal(&'static str);
 
+/// What `exec` does when a value changes that its command uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Response {
+    Restart,
+    Signal(Signal),
+}
+
+/// As it is written; `off` is for who has it in a profile and wants it not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Watch(pub Option<Response>);
+
 /// The name of a systemd unit, with its suffix.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unit(String);
@@ -50,6 +61,26 @@ impl Signal {
     /// Without `SIG`.
     pub fn name(self) -> &'static str {
         self.0
+    }
+}
+
+impl Watch {
+    pub const NAMES: [&'static str; 3] = ["restart", "reload", "off"];
+    pub const SIGNAL: &'static str = "signal:";
+
+    /// As the command line and the config write it.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "off" => Ok(Self(None)),
+            "restart" => Ok(Self(Some(Response::Restart))),
+            "reload" => Ok(Self(Some(Response::Signal(Signal("HUP"))))),
+            _ => match text.strip_prefix(Self::SIGNAL) {
+                Some(name) => {
+                    Signal::judge(&name.to_ascii_uppercase()).map(|it| Self(Some(Response::Signal(it))))
+                }
+                None => Err(format!("`{text}` is not {}", Self::EXPECTED)),
+            },
+        }
     }
 }
 
@@ -74,6 +105,14 @@ impl Scalar for Signal {
 
     fn judge(text: &str) -> Result<Self, String> {
         Self::parse(text).ok_or_else(|| choice(text, "signal", &Self::NAMES, &[]))
+    }
+}
+
+impl Scalar for Watch {
+    const EXPECTED: &'static str = "`restart`, `reload`, `off` or `signal:NAME`, like signal:HUP";
+
+    fn judge(text: &str) -> Result<Self, String> {
+        Self::parse(text)
     }
 }
 

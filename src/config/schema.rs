@@ -11,7 +11,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use super::credential::{CredentialMap, CredentialName, RawCredential};
 use super::provider::ProviderType;
 use super::raw::{Later, Root, Store, StoreMap};
-use super::reaction::{Argument, Signal, Unit};
+use super::reaction::{Argument, Signal, Unit, Watch};
 use super::rules::scalar::{
     CgroupPattern, GroupName, Id, ProgramPath, SecretPattern, Sha256, UnitPattern, UserName,
 };
@@ -80,6 +80,13 @@ looks! {
         "type": "string", "pattern": r"^(127(\.[0-9]{1,3}){3}|\[::1\]):[0-9]{1,5}$", "examples": ["127.0.0.1:9464"],
     });
     Signal: json_schema!({"type": "string", "pattern": format!("^(SIG)?({})$", Signal::NAMES.join("|")), "examples": ["HUP"]});
+    Watch: json_schema!({
+        "type": "string",
+        "pattern": format!(
+            "^({}|{}(SIG)?({}))$", Watch::NAMES.join("|"), Watch::SIGNAL, Signal::NAMES.join("|")
+        ),
+        "examples": ["restart", "signal:HUP"],
+    });
     Unit: json_schema!({
         "type": "string",
         "pattern": format!(r"^[A-Za-z0-9:_.\\@][A-Za-z0-9:_.\\@-]*({})$", Unit::SUFFIXES.join("|").replace('.', r"\.")),

@@ -5,6 +5,8 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal, kill, killpg};
@@ -21,6 +23,10 @@ use super::orders::{Order, Word};
 use crate::sys::child::{self, News};
 use crate::sys::link::Link;
 use crate::sys::{hardening, terminal};
+
+/// What orphans may take to end, and between two looks at them.
+const PATIENCE: Duration = Duration::from_secs(2);
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// What a command gets as its streams.
 pub struct Ends {
@@ -48,6 +54,9 @@ pub(super) type Become<'a> = &'a dyn Fn(io::Result<()>, Option<Environment>) -> 
 /// Starts the command and looks after it until it has ended and the parent has gone.
 pub fn attend(link: &Link, ends: Ends, become_command: Become<'_>) -> io::Result<()> {
     hardening::forbid_dumps()?;
+    if ends.are_kept {
+        child::adopt_orphans()?;
+    }
     if let Some(front) = &ends.terminal {
         terminal::lead_session(front.terminal.as_fd())?;
     }
@@ -177,6 +186,7 @@ impl Starter<'_> {
                 File::from(with.ok_or(io::ErrorKind::InvalidData)?).read_to_end(&mut bytes)?;
                 let environment = Some(Environment::read(&bytes));
                 self.is_stopped = false;
+                end_orphans();
                 self.command = self.ends.start(self.link, self.become_command, has_keys, environment)?;
                 if self.command.is_some() {
                     Word::Started.send(self.link)?;
@@ -229,5 +239,32 @@ impl Starter<'_> {
         if self.is_stopped {
             self.send(command, Signal::SIGCONT);
         }
+    }
+}
+
+/// What a command has left behind does not go on beside the next one. Each that ends may leave its own.
+fn end_orphans() {
+    if cfg!(debug_assertions) && std::env::var_os("SECRETFS_TEST_KEEP_ORPHANS").is_some() {
+        return;
+    }
+    let start = Instant::now();
+    let mut told = Vec::new();
+    // Nothing outlives SIGKILL but what waits in the kernel: that is not waited for.
+    while start.elapsed() < PATIENCE * 2 {
+        while child::reap().is_some() {}
+        let left = child::children();
+        if left.is_empty() {
+            return;
+        }
+        for pid in left {
+            if start.elapsed() > PATIENCE {
+                let _ = kill(pid, Signal::SIGKILL);
+            } else if !told.contains(&pid) {
+                let _ = kill(pid, Signal::SIGTERM);
+                let _ = kill(pid, Signal::SIGCONT);
+                told.push(pid);
+            }
+        }
+        sleep(PAUSE);
     }
 }

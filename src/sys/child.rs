@@ -105,6 +105,20 @@ pub fn wait(child: Pid) -> io::Result<libc::c_int> {
     }
 }
 
+/// From now on a process whose parent has ended becomes a child of this one, if it descends from it.
+pub fn adopt_orphans() -> io::Result<()> {
+    // SAFETY: PR_SET_CHILD_SUBREAPER takes an integer.
+    Errno::result(unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1 as libc::c_ulong) })?;
+    Ok(())
+}
+
+/// The children of this process, which has one thread.
+pub fn children() -> Vec<Pid> {
+    let own = getpid();
+    let list = std::fs::read_to_string(format!("/proc/{own}/task/{own}/children")).unwrap_or_default();
+    list.split_whitespace().filter_map(|pid| pid.parse().ok()).map(Pid::from_raw).collect()
+}
+
 /// The next piece of news of any child, those included that PID 1 adopts. Never waits.
 pub fn reap() -> Option<News> {
     let flags = libc::WNOHANG | libc::WUNTRACED | libc::WCONTINUED;

@@ -1,7 +1,6 @@
 //! `exec --watch`: sees that a value which the command uses has changed, and has the command
 //! signalled or started anew with what there is now. May use every layer.
 
-use std::str::FromStr;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -14,35 +13,12 @@ use super::{Injected, Request, collect, environment};
 use crate::broker::{Broker, Error};
 use crate::cli::report::{self, Failure};
 use crate::cli::{exit, session};
+use crate::config::{self, Response};
 use crate::exec::mask::Masks;
 use crate::exec::{Change, Rules, Teller};
 use crate::policy::Door;
 use crate::resolver::Basis;
 use crate::secret::SecretKey;
-
-/// What is done when a value has changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Response {
-    Restart,
-    Signal(Signal),
-}
-
-impl FromStr for Response {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let unknown = || "it is `restart`, `reload` or `signal:NAME`, as in signal:HUP".to_owned();
-        match text {
-            "restart" => Ok(Self::Restart),
-            "reload" => Ok(Self::Signal(Signal::SIGHUP)),
-            _ => {
-                let name = text.strip_prefix("signal:").ok_or_else(unknown)?.to_uppercase();
-                let name = format!("SIG{}", name.trim_start_matches("SIG"));
-                name.parse().map(Self::Signal).map_err(|_| unknown())
-            }
-        }
-    }
-}
 
 /// What is watched, and for whom.
 pub(super) struct Watcher {
@@ -63,6 +39,7 @@ struct Seen {
 /// Between two looks; what a change may take to settle; and between two tries of what has failed.
 const LOOK: Duration = Duration::from_millis(200);
 const SETTLE: Duration = Duration::from_millis(300);
+const MOST_LOOKS: usize = 10;
 const RETRY: Duration = Duration::from_secs(5);
 /// Providers are tended and swept this often.
 const TEND: Duration = Duration::from_secs(1);
@@ -130,9 +107,9 @@ impl Watcher {
         Ok(())
     }
 
-    /// Once nothing has changed for a moment.
+    /// Once nothing has changed for a moment; of what never settles, as it is by then.
     fn settled(&self, runtime: &Runtime, mut seen: Seen) -> Result<Seen, Failure> {
-        loop {
+        for _ in 0..MOST_LOOKS {
             thread::sleep(SETTLE);
             let next = runtime.block_on(look(&self.broker, &self.request))?;
             if next.digest == seen.digest {
@@ -140,13 +117,14 @@ impl Watcher {
             }
             seen = next;
         }
+        Ok(seen)
     }
 
     fn change(&self, injected: Injected) -> Result<Change, Failure> {
         self.masks.iter().for_each(|masks| super::tell_too_short(masks));
         match self.response {
-            Response::Signal(signal) => Ok(Change::Signal(signal)),
             Response::Restart => Ok(Change::Restart(environment(injected, &self.rules)?)),
+            Response::Signal(signal) => Ok(Change::Signal(number(signal)?)),
         }
     }
 }
@@ -170,6 +148,10 @@ async fn look(broker: &Broker, request: &Request) -> Result<Seen, Error> {
         }
     }
     Ok(Seen { basis: resolved.basis, digest: digest.finalize().into() })
+}
+
+fn number(signal: config::Signal) -> Result<Signal, Failure> {
+    format!("SIG{}", signal.name()).parse().map_err(|error| Failure::new(exit::SOFTWARE, error))
 }
 
 fn tell(failure: &Failure) {
