@@ -280,6 +280,12 @@ impl Resolver {
         Ok((provider, at_provider, target.field.clone()))
     }
 
+    /// The provider that it is asked of, and its name there.
+    pub fn place(&self, key: &SecretKey) -> Option<(&str, String)> {
+        let (provider, there, _) = self.locate(key).ok()?;
+        Some((&self.providers[provider].name, there.path))
+    }
+
     pub fn provider_name(&self, key: &SecretKey) -> Option<&str> {
         let (provider, ..) = self.locate(key).ok()?;
         Some(&self.providers[provider].name)

@@ -55,6 +55,7 @@ impl Daemon for StandIn {
                 keys: "locked".to_owned(),
                 can_resume: true,
                 identity: Default::default(),
+                audit: Default::default(),
                 readiness: self.readiness(),
                 mounts: vec![Mount {
                     at: "/run/app".into(),

@@ -1,13 +1,16 @@
-//! Who is denied the same again and again has one line at once, and then one each ten seconds that
-//! counts: nobody can wash out of the log what others have done. Pure; uses `event`.
+//! Who is denied the same again and again has one line at once, one that counts a second later, and
+//! then ever fewer, down to one each ten seconds: nobody can wash out of the log what others have
+//! done, and who is killed takes few of them along. Pure; uses `event`.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use super::event::{Event, Kind};
 
-/// So long it is only counted.
-pub(super) const WINDOW: Duration = Duration::from_secs(10);
+/// So long it is only counted at first, twice as long then, and so on up to the longest. Who is
+/// quiet for that long is forgotten.
+pub(super) const FIRST: Duration = Duration::from_secs(1);
+pub(super) const LONGEST: Duration = Duration::from_secs(10);
 /// What is told apart of one user; all that is more is counted as one.
 const OF_ONE: usize = 32;
 /// The same of all users.
@@ -27,7 +30,9 @@ enum Key {
 }
 
 struct Counted {
+    /// When there was a line last.
     since: Instant,
+    window: Duration,
     /// Those that have no line yet.
     count: u64,
     /// The newest of them.
@@ -38,34 +43,28 @@ impl Denials {
     /// What is to be written now: this, what was counted before it, or nothing yet.
     pub(super) fn take(&mut self, event: Event, now: Instant) -> Vec<Event> {
         if !event.is_denial() {
-            let mut due = self.due(|key, _| key.is_ended_by(&event));
+            let mut due = self.due(now, |key, _| key.is_ended_by(&event));
             due.push(event);
             return due;
         }
         let key = self.key(&event);
         let Some(counted) = self.known.get_mut(&key) else {
             *self.of_users.entry(event.who.uid).or_default() += 1;
-            self.known.insert(key.clone(), Counted { since: now, count: 0, last: None });
+            self.known.insert(key.clone(), Counted { since: now, window: FIRST, count: 0, last: None });
             return vec![key.shown(event)];
         };
         counted.count += 1;
         counted.last = Some(key.shown(event));
-        if now.duration_since(counted.since) < WINDOW {
+        if !counted.is_due(now) {
             return Vec::new();
         }
-        counted.since = now;
-        counted.told().into_iter().collect()
+        counted.told(now).into_iter().collect()
     }
 
     /// What has been counted for long enough. Who was quiet meanwhile is forgotten.
     pub(super) fn take_due(&mut self, now: Instant) -> Vec<Event> {
-        let is_over = |counted: &Counted| now.duration_since(counted.since) >= WINDOW;
-        let quiet = self.known.iter().filter(|(_, it)| it.count == 0 && is_over(it));
-        for key in quiet.map(|(key, _)| key.clone()).collect::<Vec<_>>() {
-            self.known.remove(&key);
-        }
-        let due = self.due(|_, counted| is_over(counted));
-        self.known.values_mut().filter(|it| is_over(it)).for_each(|it| it.since = now);
+        self.known.retain(|_, it| it.count > 0 || now.duration_since(it.since) < LONGEST);
+        let due = self.due(now, |_, counted| counted.is_due(now));
         self.of_users.clear();
         for key in self.known.keys() {
             if let Key::Of { uid, .. } = key {
@@ -76,14 +75,14 @@ impl Denials {
     }
 
     /// All that was counted.
-    pub(super) fn take_all(&mut self) -> Vec<Event> {
-        self.due(|_, _| true)
+    pub(super) fn take_all(&mut self, now: Instant) -> Vec<Event> {
+        self.due(now, |_, _| true)
     }
 
-    fn due(&mut self, is_wanted: impl Fn(&Key, &Counted) -> bool) -> Vec<Event> {
+    fn due(&mut self, now: Instant, is_wanted: impl Fn(&Key, &Counted) -> bool) -> Vec<Event> {
         let counted = self.known.iter_mut().filter(|(_, counted)| counted.last.is_some());
         let wanted = counted.filter(|(key, counted)| is_wanted(key, counted));
-        wanted.flat_map(|(_, counted)| counted.told()).collect()
+        wanted.flat_map(|(_, counted)| counted.told(now)).collect()
     }
 
     fn key(&self, event: &Event) -> Key {
@@ -131,9 +130,14 @@ impl Key {
 }
 
 impl Counted {
+    fn is_due(&self, now: Instant) -> bool {
+        now.duration_since(self.since) >= self.window
+    }
+
     /// One line for all of them, if there are any.
-    fn told(&mut self) -> Option<Event> {
+    fn told(&mut self, now: Instant) -> Option<Event> {
         let mut event = self.last.take()?;
+        (self.since, self.window) = (now, (self.window * 2).min(LONGEST));
         event.log.count = Some(std::mem::take(&mut self.count)).filter(|count| *count > 1);
         Some(event)
     }

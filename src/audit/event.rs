@@ -20,6 +20,9 @@ pub struct Event {
     pub who: Who,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub door: Option<String>,
+    /// The program that a command of ours runs with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program: Option<String>,
     /// The whole path of the file that was read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
@@ -53,45 +56,63 @@ pub struct Event {
     pub log: OfLog,
 }
 
-/// By its name in the log.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Kind {
+/// The kinds of events, each by its name in the log.
+macro_rules! kinds {
+    ($($(#[$attribute:meta])* $kind:ident = $name:literal,)*) => {
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+        pub enum Kind {
+            $($(#[$attribute])* #[serde(rename = $name)] $kind,)*
+        }
+
+        impl Kind {
+            pub const ALL: &[Self] = &[$(Self::$kind),*];
+
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$kind => $name,)*
+                }
+            }
+        }
+    };
+}
+
+kinds! {
     #[default]
-    Read,
-    List,
-    Create,
-    Update,
-    Rotate,
-    Rollback,
-    Delete,
+    Read = "read",
+    /// Names of secrets, and what is known beside their values.
+    List = "list",
+    Create = "create",
+    Update = "update",
+    Rotate = "rotate",
+    Rollback = "rollback",
+    Delete = "delete",
     /// Old versions.
-    Destroy,
-    Disable,
-    Enable,
-    Import,
-    Export,
+    Destroy = "destroy",
+    Disable = "disable",
+    Enable = "enable",
+    Import = "import",
+    Export = "export",
     /// A key of the store was made, changed or destroyed.
-    Key,
+    Key = "key",
     /// A namespace was made or removed.
-    Namespace,
+    Namespace = "namespace",
     /// A store was made, copied, or moved as a whole.
-    Init,
-    Backup,
-    Restore,
-    Repair,
-    Migrate,
-    Start,
-    Stop,
-    Policy,
+    Init = "init",
+    Backup = "backup",
+    Restore = "restore",
+    Repair = "repair",
+    Migrate = "migrate",
+    Start = "start",
+    Stop = "stop",
+    Policy = "policy",
     /// A file of the log begins.
-    LogBegun,
+    LogBegun = "log-begun",
     /// What a crash has left unfinished was closed.
-    LogRecovered,
+    LogRecovered = "log-recovered",
     /// What was last written is not there any more.
-    LogLost,
+    LogLost = "log-lost",
     /// The file took nothing for a while; another place did.
-    LogMissed,
+    LogMissed = "log-missed",
 }
 
 /// A process, as far as it is known.
@@ -122,6 +143,9 @@ pub struct Named {
     pub name: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provider: Option<String>,
+    /// Its name there, if that is another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<u64>,
 }
@@ -205,7 +229,7 @@ impl Who {
 
 impl From<&SecretKey> for Named {
     fn from(key: &SecretKey) -> Self {
-        Self { name: key.path.clone(), provider: key.provider.clone(), version: key.version }
+        Self { name: key.path.clone(), provider: key.provider.clone(), path: None, version: key.version }
     }
 }
 
@@ -230,6 +254,6 @@ impl From<&Identity> for Who {
 
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.serialize(f)
+        f.write_str(self.name())
     }
 }

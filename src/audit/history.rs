@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use super::chain::Record;
+use super::event::{Kind, Named};
 use super::file::{LogFile, id};
-use crate::policy::Pattern;
+use crate::policy::{Door, Pattern, Verdict};
 
 /// How long a reader waits for who writes.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -38,22 +39,33 @@ pub fn files(path: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// Hands each line on, with its break.
-pub fn read(path: &Path, mut take: impl FnMut(&[u8])) -> io::Result<()> {
-    for file in open_all(path)? {
-        let mut reader = BufReader::new(file);
+/// A file of the log, as it was when it was opened.
+pub struct Part {
+    pub path: PathBuf,
+    file: File,
+}
+
+impl Part {
+    /// Hands each line on, with its break.
+    pub fn read(self, mut take: impl FnMut(&[u8])) -> io::Result<()> {
+        let mut reader = BufReader::new(self.file);
         let mut line = Vec::new();
         while reader.read_until(b'\n', &mut line)? > 0 {
             take(&line);
             line.clear();
         }
+        Ok(())
     }
-    Ok(())
 }
 
-/// All of them as of one moment: who begins a new file has the lock of the one before.
-fn open_all(path: &Path) -> io::Result<Vec<File>> {
-    let open = || files(path).into_iter().map(File::open).collect();
+/// Hands each line of all files on, with its break.
+pub fn read(path: &Path, mut take: impl FnMut(&[u8])) -> io::Result<()> {
+    parts(path)?.into_iter().try_for_each(|part| part.read(&mut take))
+}
+
+/// All of them as of one moment, oldest first: who begins a new file has the lock of the one before.
+pub fn parts(path: &Path) -> io::Result<Vec<Part>> {
+    let open = || files(path).into_iter().map(|path| Ok(Part { file: File::open(&path)?, path })).collect();
     let end = Instant::now() + PATIENCE;
     while Instant::now() < end && path.is_file() {
         let newest = File::open(path)?;
@@ -69,35 +81,57 @@ fn open_all(path: &Path) -> io::Result<Vec<File>> {
 /// What a record has to be. All of it has to hold.
 #[derive(Default)]
 pub struct Query {
+    /// Fits any of its names.
     pub secret: Option<Pattern>,
     pub file: Option<Pattern>,
     pub unit: Option<Pattern>,
+    /// Of the caller, or the one that a command runs for it.
     pub exe: Option<Pattern>,
     pub uid: Option<u32>,
-    pub verdict: Option<String>,
-    pub event: Option<String>,
+    pub door: Option<Door>,
+    pub verdict: Option<Verdict>,
+    pub event: Option<Kind>,
     pub since: Option<Timestamp>,
     pub until: Option<Timestamp>,
 }
 
 impl Query {
     pub fn fits(&self, record: &Record) -> bool {
-        let event = &record.event;
-        let is = |wanted: &Option<Pattern>, text: &Option<String>| {
-            wanted.as_ref().is_none_or(|pattern| text.as_ref().is_some_and(|text| pattern.fits(text)))
+        let (event, who) = (&record.event, &record.event.who);
+        let is_one = |wanted: &Option<Pattern>, texts: [&Option<String>; 2]| {
+            let fits = |pattern: &Pattern| texts.into_iter().flatten().any(|text| pattern.fits(text));
+            wanted.as_ref().is_none_or(fits)
         };
-        let same = |wanted: &Option<String>, text: Option<&str>| {
-            wanted.as_ref().is_none_or(|wanted| Some(wanted.as_str()) == text)
+        let is_file = |wanted: &Pattern| event.file.as_ref().is_some_and(|file| is_at(wanted, file));
+        let is_exe = |wanted: &Pattern| {
+            let programs = [&who.exe, &event.program].into_iter().flatten();
+            programs.into_iter().any(|program| is_at(wanted, program))
         };
-        let secret = |pattern: &Pattern| event.secrets.iter().any(|secret| pattern.fits(&secret.name));
-        self.secret.as_ref().is_none_or(secret)
-            && is(&self.file, &event.file)
-            && (is(&self.unit, &event.who.unit) || is(&self.unit, &event.who.user_unit))
-            && is(&self.exe, &event.who.exe)
-            && self.uid.is_none_or(|uid| event.who.uid == uid)
-            && same(&self.verdict, event.verdict.as_deref())
-            && same(&self.event, Some(&event.kind.to_string()))
+        self.secret.as_ref().is_none_or(|wanted| event.secrets.iter().any(|it| it.is_called(wanted)))
+            && self.file.as_ref().is_none_or(is_file)
+            && is_one(&self.unit, [&who.unit, &who.user_unit])
+            && self.exe.as_ref().is_none_or(is_exe)
+            && self.uid.is_none_or(|uid| who.uid == uid)
+            && self.door.is_none_or(|door| event.door.as_deref() == Some(door.name()))
+            && self.verdict.is_none_or(|verdict| event.verdict.as_deref() == Some(verdict.name()))
+            && self.event.is_none_or(|kind| event.kind == kind)
             && self.since.is_none_or(|since| record.time >= since)
             && self.until.is_none_or(|until| record.time < until)
     }
+}
+
+impl Named {
+    /// As it was asked for, as its provider has it, or with the provider before that, as in rules.
+    fn is_called(&self, wanted: &Pattern) -> bool {
+        let place = self.path.as_ref().unwrap_or(&self.name);
+        let whole = self.provider.as_ref().map(|provider| format!("{provider}:{place}"));
+        wanted.fits(&self.name) || wanted.fits(place) || whole.is_some_and(|whole| wanted.fits(&whole))
+    }
+}
+
+/// A pattern that does not begin at the root may begin at any folder: where a mount is, or a
+/// program, it does not say.
+fn is_at(wanted: &Pattern, path: &str) -> bool {
+    let is_below = |(at, _)| wanted.fits(&path[at + 1..]);
+    wanted.fits(path) || (!wanted.as_str().starts_with('/') && path.match_indices('/').any(is_below))
 }

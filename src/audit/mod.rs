@@ -28,11 +28,11 @@ pub use chain::{Head, Record};
 pub use error::AuditError;
 pub use event::{Event, Kind, Named, Who};
 pub use file::unfit;
-pub use history::{Query, files, read};
+pub use history::{Query, files, parts, read};
 pub use journal::is_there as has_journal;
 pub use key::Seed;
 pub use queue::BUDGET;
-pub use verify::{Finding, Report, Trouble, Verifier};
+pub use verify::{Finding, Place, Report, Trouble, Verifier};
 
 use crate::caller::Facts;
 use crate::clock::{Clock, SystemClock};
@@ -66,7 +66,7 @@ pub struct Audit {
     sinks: Mutex<Sinks>,
     /// Whether something is not on the disk for good.
     is_dirty: AtomicBool,
-    /// Why nothing is given away now. Held for no write.
+    /// Why the last event could not be written down. Held for no write.
     trouble: Mutex<Option<String>>,
 }
 
@@ -204,8 +204,7 @@ impl Audit {
 
     fn tell_trouble(&self, error: Option<&AuditError>) {
         metrics::get().audit_blocked.set(i64::from(error.is_some()));
-        let trouble = error.filter(|_| self.config.is_required()).map(ToString::to_string);
-        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = error.map(ToString::to_string);
     }
 
     /// Whether a disk has not answered for longer than anybody should wait.
@@ -220,11 +219,22 @@ impl Audit {
         self.tell_trouble(Some(&error));
     }
 
-    /// Why the last event could not be written down, if nothing is given away for it. Never waits.
-    pub fn trouble(&self) -> Option<String> {
+    /// Why the last event could not be written down. Never waits.
+    pub fn problem(&self) -> Option<String> {
         let late = self.is_late().then(|| AuditError::late(self.config.file.as_deref()).to_string());
-        let known = || self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        late.filter(|_| self.config.is_required()).or_else(known)
+        late.or_else(|| self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+
+    /// The same, if nothing is given away for it.
+    pub fn trouble(&self) -> Option<String> {
+        if self.config.is_required() { self.problem() } else { None }
+    }
+
+    /// Who is sent away while it is blocked brings no event that could tell that it is so no longer.
+    fn try_again(&self) {
+        if self.problem().is_some() && !self.is_late() {
+            let _ = self.write(&[]);
+        }
     }
 
     /// Where the chain stands.
@@ -289,6 +299,7 @@ impl Audit {
             let (mut told, mut last) = (Instant::now(), None);
             while let Some(audit) = this.upgrade() {
                 audit.tell_denials();
+                audit.try_again();
                 if let Err(error) = audit.sync() {
                     tracing::error!(%error, "audit_unsynced: what a power cut would take is not known");
                 }
@@ -314,7 +325,7 @@ impl Audit {
 impl Drop for Audit {
     fn drop(&mut self) {
         if self.is_on() {
-            let left = self.denials().take_all();
+            let left = self.denials().take_all(Instant::now());
             let _ = self.pass(left, By::Itself);
             let _ = self.sync();
         }
@@ -352,12 +363,9 @@ impl Sinks {
         batch: &[Waiting],
     ) -> Result<Vec<u8>, AuditError> {
         let at = log::moment(self.clock.now());
-        let missed = |(count, why)| {
-            let log = OfLog { count: Some(count), ..OfLog::default() };
-            Event::of_log(Kind::LogMissed, why, log).body()
-        };
-        let all = [(self.missed, "only journald took these"), (self.refused, "no place took these")];
-        let missed: Vec<_> = all.into_iter().filter(|(count, _)| *count > 0).map(missed).collect();
+        let all = [(self.missed, "only journald took these"), (self.refused, REFUSED)];
+        let all = all.into_iter().filter(|(count, _)| *count > 0);
+        let missed: Vec<_> = all.map(|(count, why)| missed(count, why).body()).collect();
         let batch = batch.iter().map(|it| it.body.as_str());
         let bodies: Vec<&str> = missed.iter().map(String::as_str).chain(batch).collect();
         let patience = self.patience;
@@ -390,6 +398,11 @@ impl Sinks {
             self.journal = Some(Journal::new()?);
         }
         let Some(journal) = &self.journal else { return Ok(()) };
+        if filed.is_none() && self.refused > 0 {
+            let missed = missed(self.refused, REFUSED);
+            journal.send(&missed, &format!("{{{}}}", missed.body()))?;
+            self.refused = 0;
+        }
         let lines = match filed {
             Some(Ok(lines)) => String::from_utf8_lossy(lines).into_owned(),
             _ => batch.iter().map(|it| format!("{{{}}}\n", it.body)).collect(),
@@ -398,4 +411,10 @@ impl Sinks {
         let mut lines = lines.lines().skip(own);
         batch.iter().try_for_each(|it| journal.send(&it.event, lines.next().unwrap_or_default()))
     }
+}
+
+const REFUSED: &str = "no place took these";
+
+fn missed(count: u64, why: &str) -> Event {
+    Event::of_log(Kind::LogMissed, why, OfLog { count: Some(count), ..OfLog::default() })
 }

@@ -14,6 +14,7 @@ use jiff::{SignedDuration, Timestamp};
 use tempfile::TempDir;
 
 use super::*;
+use crate::policy::Verdict;
 use crate::secret::SecretBytes;
 
 /// A clock that goes on by a second each time.
@@ -81,8 +82,12 @@ fn seed() -> SecretBytes {
 }
 
 fn event(number: u64) -> Event {
-    let named =
-        Named { name: format!("db/{}", number % 7), provider: Some("store".into()), version: Some(number) };
+    let named = Named {
+        name: format!("db/{}", number % 7),
+        provider: Some("store".into()),
+        path: None,
+        version: Some(number),
+    };
     Event {
         file: Some(format!("/run/app/{number}.env")),
         secrets: vec![named],
@@ -396,10 +401,7 @@ fn a_query_takes_what_fits_in_all() {
     let pattern = |text: &str| crate::policy::Pattern::parse(text).ok();
     assert_eq!(count(Query { secret: pattern("db/3"), ..Query::default() }), 2);
     assert_eq!(count(Query { secret: pattern("db/*"), uid: Some(1000), ..Query::default() }), 14);
-    assert_eq!(count(Query { verdict: Some("denied".into()), ..Query::default() }), 0);
-    assert_eq!(
-        count(Query { file: pattern("/run/app/1*"), event: Some("read".into()), ..Query::default() }),
-        5
-    );
-    assert_eq!(count(Query { event: Some("log-begun".into()), ..Query::default() }), 1);
+    assert_eq!(count(Query { verdict: Some(Verdict::Deny), ..Query::default() }), 0);
+    assert_eq!(count(Query { file: pattern("/run/app/1*"), event: Some(Kind::Read), ..Query::default() }), 5);
+    assert_eq!(count(Query { event: Some(Kind::LogBegun), ..Query::default() }), 1);
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::chain::{Head, Ratchet, Record, hash, hex, is_cut};
+use super::chain::{Head, LATEST, Ratchet, Record, hash, hex, is_cut};
 use super::event::Kind;
 use crate::secret::SecretBytes;
 
@@ -14,8 +14,10 @@ pub struct Verifier {
     head: Option<Head>,
     /// That of the line before.
     key: Option<String>,
-    /// The number of the line.
-    line: u64,
+    /// Of the line that was taken last.
+    place: Place,
+    /// How many files have begun.
+    files: usize,
     records: u64,
     /// Bytes that are no record: the line after them may say why.
     pending: Option<Pending>,
@@ -27,13 +29,27 @@ pub struct Verifier {
 
 /// Lines that are no records, one after the other.
 struct Pending {
-    /// The number of the first one.
-    line: u64,
+    /// Of the first one.
+    place: Place,
     text: Vec<u8>,
 }
 
 /// The keys that may have sealed it.
-struct Keys(Vec<(SecretBytes, Ratchet)>);
+struct Keys {
+    /// Each as of the last line that it has sealed.
+    known: Vec<(SecretBytes, Ratchet)>,
+    /// How far they may still be moved in vain, for lines that somebody has made up or put elsewhere.
+    steps: u64,
+}
+
+/// Where something is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// Which of the files, from 0.
+    pub file: usize,
+    /// Which of its lines, from 1.
+    pub line: u64,
+}
 
 /// What came of it.
 #[derive(Debug)]
@@ -47,8 +63,7 @@ pub struct Report {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// Of all files, from 1.
-    pub line: u64,
+    pub place: Place,
     pub trouble: Trouble,
 }
 
@@ -59,6 +74,8 @@ pub enum Trouble {
         bytes: u64,
     },
     NoRecord,
+    /// A file has no line at all.
+    Empty,
     /// An unfinished line that was closed is not there any more.
     Untorn,
     Changed {
@@ -103,10 +120,11 @@ impl Verifier {
             (seed, ratchet)
         };
         Self {
-            keys: seeds.map(|seeds| Keys(seeds.into_iter().map(key).collect())),
+            keys: seeds.map(|seeds| Keys { known: seeds.into_iter().map(key).collect(), steps: LATEST }),
             head: None,
             key: None,
-            line: 0,
+            place: Place::default(),
+            files: 0,
             records: 0,
             pending: None,
             first: None,
@@ -116,14 +134,36 @@ impl Verifier {
         }
     }
 
+    /// For tests, which have less time.
+    #[cfg(test)]
+    pub(super) fn within(mut self, steps: u64) -> Self {
+        self.keys.iter_mut().for_each(|keys| keys.steps = steps);
+        self
+    }
+
     /// Somebody has seen that record `seq` has this hash.
     pub fn witness(&mut self, seq: u64, hash: &str) {
         self.witnesses.insert(seq, hash.to_ascii_lowercase());
     }
 
+    /// The lines that follow are of the next file.
+    pub fn begin_file(&mut self) {
+        self.end_file();
+        self.place = Place { file: self.files, line: 0 };
+        self.files += 1;
+    }
+
+    /// Whoever begins one writes a line at once.
+    fn end_file(&mut self) {
+        if self.files > 0 && self.place.line == 0 {
+            self.place.line = 1;
+            self.find(Trouble::Empty);
+        }
+    }
+
     /// Takes the next line, with its break if it has one.
     pub fn take(&mut self, line: &[u8]) {
-        self.line += 1;
+        self.place.line += 1;
         let (text, is_ended) = match line.strip_suffix(b"\n") {
             Some(text) => (text, true),
             None => (line, false),
@@ -135,18 +175,18 @@ impl Verifier {
     }
 
     fn take_torn(&mut self, text: &[u8], is_ended: bool) {
-        let before = self.pending.take().map(|before| (before.line, [&*before.text, b"\n"].concat()));
+        let before = self.pending.take().map(|before| (before.place, [&*before.text, b"\n"].concat()));
         let is_record = before.is_none() && Record::parse(text).is_some();
-        let (line, mut whole) = before.unwrap_or((self.line, Vec::new()));
+        let (place, mut whole) = before.unwrap_or((self.place, Vec::new()));
         whole.extend_from_slice(text);
         if is_ended {
-            self.pending = Some(Pending { line, text: whole });
+            self.pending = Some(Pending { place, text: whole });
             return;
         }
         let bytes = whole.len() as u64;
         let is_harmless = is_record || is_cut(&whole);
         let trouble = if is_harmless { Trouble::Torn { bytes } } else { Trouble::NoRecord };
-        self.findings.push(Finding { line, trouble });
+        self.findings.push(Finding { place, trouble });
     }
 
     fn take_record(&mut self, line: &[u8], record: &Record) {
@@ -168,10 +208,12 @@ impl Verifier {
 
     fn check_seal(&mut self, line: &[u8], record: &Record) -> bool {
         let Some(keys) = &mut self.keys else { return true };
-        let trouble = match keys.find(record) {
-            None => Trouble::Key { seq: record.seq, id: record.key.clone() },
-            Some(ratchet) if ratchet.has_sealed(line, record) => return true,
-            Some(_) => Trouble::Changed { seq: record.seq },
+        let seq = record.seq;
+        let trouble = match keys.judge(line, record) {
+            Seal::Right => return true,
+            Seal::Wrong => Trouble::Changed { seq },
+            Seal::OfNobody => Trouble::Key { seq, id: record.key.clone() },
+            Seal::TooFar => Trouble::Epoch { seq },
         };
         self.find(trouble);
         false
@@ -183,14 +225,14 @@ impl Verifier {
         let said = (record.event.kind == Kind::LogRecovered).then(|| log.torn.clone()).flatten();
         match (self.pending.take(), said) {
             (None, None) => {}
-            (Some(Pending { line, text }), Some(said))
+            (Some(Pending { place, text }), Some(said))
                 if is_authentic && said == hex(&hash(&text)) && is_cut(&text) =>
             {
                 let bytes = text.len() as u64;
-                self.findings.push(Finding { line, trouble: Trouble::Torn { bytes } });
+                self.findings.push(Finding { place, trouble: Trouble::Torn { bytes } });
             }
-            (Some(Pending { line, .. }), _) => {
-                self.findings.push(Finding { line, trouble: Trouble::NoRecord })
+            (Some(Pending { place, .. }), _) => {
+                self.findings.push(Finding { place, trouble: Trouble::NoRecord })
             }
             (None, Some(_)) => self.find(Trouble::Untorn),
         }
@@ -217,22 +259,23 @@ impl Verifier {
     }
 
     fn find(&mut self, trouble: Trouble) {
-        self.findings.push(Finding { line: self.line, trouble });
+        self.findings.push(Finding { place: self.place, trouble });
     }
 
     fn close_pending(&mut self) {
-        if let Some(Pending { line, .. }) = self.pending.take() {
-            self.findings.push(Finding { line, trouble: Trouble::NoRecord });
+        if let Some(Pending { place, .. }) = self.pending.take() {
+            self.findings.push(Finding { place, trouble: Trouble::NoRecord });
         }
     }
 
     /// The log has ended.
     pub fn finish(mut self) -> Report {
         self.close_pending();
+        self.end_file();
         let first = self.first.unwrap_or(1);
         if first > 1 && first > self.dropped.saturating_add(1) {
             let trouble = Trouble::Missing { from: self.dropped + 1, to: first - 1 };
-            self.findings.insert(0, Finding { line: 1, trouble });
+            self.findings.insert(0, Finding { place: Place { file: 0, line: 1 }, trouble });
         }
         for seq in std::mem::take(&mut self.witnesses).into_keys().filter(|seq| *seq >= first) {
             let is_beyond = self.head.as_ref().is_none_or(|head| seq > head.seq);
@@ -242,15 +285,38 @@ impl Verifier {
     }
 }
 
+/// Who has sealed a line.
+enum Seal {
+    Right,
+    Wrong,
+    OfNobody,
+    /// It is too far from the lines before to be looked for.
+    TooFar,
+}
+
 impl Keys {
-    /// The record's key, in its epoch.
-    fn find(&mut self, record: &Record) -> Option<&Ratchet> {
-        let (seed, ratchet) = self.0.iter_mut().find(|(_, ratchet)| ratchet.id == record.key)?;
-        if record.epoch < ratchet.epoch {
-            *ratchet = Ratchet::new(seed);
+    fn judge(&mut self, line: &[u8], record: &Record) -> Seal {
+        let known = self.known.iter_mut().find(|(_, ratchet)| ratchet.id == record.key);
+        let Some((seed, ratchet)) = known else { return Seal::OfNobody };
+        if record.epoch == ratchet.epoch {
+            return if ratchet.has_sealed(line, record) { Seal::Right } else { Seal::Wrong };
         }
-        ratchet.forward(record.epoch);
-        Some(ratchet)
+        let is_ahead = record.epoch > ratchet.epoch;
+        let mut there = if is_ahead { ratchet.clone() } else { Ratchet::new(seed) };
+        let steps = record.epoch - there.epoch;
+        // Each line moves it on by one at most.
+        if record.epoch > record.seq || steps > self.steps || !there.forward(record.epoch) {
+            return Seal::TooFar;
+        }
+        let is_right = there.has_sealed(line, record);
+        if !is_right || !is_ahead {
+            self.steps -= steps;
+        }
+        if !is_right {
+            return Seal::Wrong;
+        }
+        *ratchet = there;
+        Seal::Right
     }
 }
 
@@ -272,6 +338,7 @@ impl fmt::Display for Trouble {
         match self {
             Self::Torn { bytes } => write!(f, "{bytes} bytes of a line that a crash has cut off"),
             Self::NoRecord => f.write_str("this is no record"),
+            Self::Empty => f.write_str("the file is empty: what it began with is gone"),
             Self::Untorn => f.write_str("the unfinished line before this one was taken out"),
             Self::Changed { seq } => write!(f, "record {seq} was changed"),
             Self::Unchained { seq } => write!(f, "record {seq} was not written after the one before it"),

@@ -37,6 +37,8 @@ pub struct Broker {
     salt_key: SecretBytes,
     environment: Environment,
     audit: Arc<Audit>,
+    /// What is run with what it gives away, if that is known.
+    program: Option<String>,
     listener: Option<Listener>,
 }
 
@@ -74,12 +76,18 @@ pub struct Versions(pub Vec<(SecretKey, u64)>);
 impl Broker {
     pub fn new(policy: Policy, resolver: Resolver, salt_key: SecretBytes, environment: Environment) -> Self {
         let audit = Arc::new(Audit::none());
-        Self { policy, resolver: Arc::new(resolver), salt_key, environment, audit, listener: None }
+        let (program, listener) = (None, None);
+        Self { policy, resolver: Arc::new(resolver), salt_key, environment, audit, program, listener }
     }
 
     /// Has somebody hear what it gives away.
     pub fn heard_by(self, listener: Listener) -> Self {
         Self { listener: Some(listener), ..self }
+    }
+
+    /// All that is asked for by a command is for this program.
+    pub fn running(self, program: impl Into<String>) -> Self {
+        Self { program: Some(program.into()), ..self }
     }
 
     /// Writes down there who gets what.
@@ -94,8 +102,8 @@ impl Broker {
     /// The same values, under other rules: what it has fetched and rendered is still good.
     pub fn under(&self, policy: Policy) -> Self {
         let (resolver, environment) = (self.resolver.clone(), self.environment.clone());
-        let (audit, listener) = (self.audit.clone(), self.listener.clone());
-        Self { policy, resolver, salt_key: self.salt_key(), environment, audit, listener }
+        let (audit, program, listener) = (self.audit.clone(), self.program.clone(), self.listener.clone());
+        Self { policy, resolver, salt_key: self.salt_key(), environment, audit, program, listener }
     }
 
     pub fn policy(&self) -> &Policy {

@@ -26,7 +26,7 @@ impl Broker {
         Ok(self.audit.record_here(self.named(event))?)
     }
 
-    /// With the providers that the secrets come from.
+    /// With the providers that the secrets come from, and their names there.
     fn named(&self, mut event: Event) -> Event {
         let named = |it: &Named| SecretKey {
             provider: it.provider.clone(),
@@ -34,7 +34,9 @@ impl Broker {
             version: it.version,
         };
         for secret in event.secrets.iter_mut().filter(|it| it.provider.is_none()) {
-            secret.provider = self.provider_of(&named(secret)).map(str::to_owned);
+            let Some((provider, path)) = self.resolver.place(&named(secret)) else { continue };
+            secret.provider = Some(provider.to_owned());
+            secret.path = Some(path).filter(|path| *path != secret.name);
         }
         event
     }
@@ -152,6 +154,7 @@ impl<'a> Asked<'a> {
         let who = identity::gather(self.caller, self.broker.audit.facts());
         let who = who.unwrap_or_else(|_| Identity::of(*self.caller));
         let access = Access { door: self.door, action: Action::Read, file: None, keys: self.keys };
-        self.broker.event(&who, &access, verdict, rule).opened(self.broker.audit.opened())
+        let event = self.broker.event(&who, &access, verdict, rule).opened(self.broker.audit.opened());
+        Event { program: self.broker.program.clone(), ..event }
     }
 }

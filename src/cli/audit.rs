@@ -4,18 +4,21 @@
 mod shown;
 mod verify;
 
-use std::io::{BufRead, BufReader, Seek, SeekFrom};
+use std::io::{self, BufRead, BufReader, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Subcommand;
+use nix::unistd::User;
 
-use super::report::Failure;
+use super::report::{Failure, note};
 use super::{Common, config, exit, output, when};
-use crate::audit::{self, Query, Record};
+use crate::audit::{self, Kind, Query, Record};
 use crate::clock::{Clock, SystemClock};
-use crate::policy::{Pattern, Verdict};
+use crate::nearest::nearest;
+use crate::policy::{Door, Pattern, Verdict};
+use shown::Names;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -48,27 +51,33 @@ struct TailArgs {
 
 #[derive(clap::Args)]
 struct QueryArgs {
-    /// The name of a secret, or a pattern: `*` is any text
+    /// A secret by any of its names, or a pattern: `*` is any text
     #[arg(long, value_name = "PATTERN", value_parser = Pattern::parse)]
     secret: Option<Pattern>,
-    /// The whole path of a file, or a pattern
+    /// A file: its whole path, the end of it, or a pattern
     #[arg(long, value_name = "PATTERN", value_parser = Pattern::parse)]
     file: Option<Pattern>,
-    /// The user id of the caller
-    #[arg(long, value_name = "UID")]
+    /// The caller's user, by name
+    #[arg(long, value_name = "NAME", conflicts_with = "uid", value_parser = user)]
+    user: Option<u32>,
+    /// The caller's user, by number
+    #[arg(long, value_name = "N")]
     uid: Option<u32>,
     /// The systemd unit of the caller, or a pattern
     #[arg(long, value_name = "PATTERN", value_parser = Pattern::parse)]
     unit: Option<Pattern>,
-    /// The program of the caller, or a pattern
+    /// The program of the caller, or the one that `exec` ran: its path, the end of it, or a pattern
     #[arg(long, value_name = "PATTERN", value_parser = Pattern::parse)]
     exe: Option<Pattern>,
+    /// mount, exec, api, systemd or command
+    #[arg(long, value_parser = door)]
+    door: Option<Door>,
     /// real, placeholder or denied
-    #[arg(long, value_parser = Verdict::ALL.map(Verdict::name), hide_possible_values = true)]
-    verdict: Option<String>,
-    /// read, create, rotate, delete, import, key, start, …
-    #[arg(long, value_name = "KIND")]
-    event: Option<String>,
+    #[arg(long, value_parser = verdict)]
+    verdict: Option<Verdict>,
+    /// read, list, create, rotate, delete, import, key, start, …
+    #[arg(long, value_name = "KIND", value_parser = kind)]
+    event: Option<Kind>,
     /// Since when: 7d, 12h, 2027-01-31, 2027-01-31T12:00:00Z
     #[arg(long, value_name = "WHEN")]
     since: Option<String>,
@@ -105,14 +114,17 @@ fn log(named: Option<&Path>, common: &Common) -> Result<PathBuf, Failure> {
 }
 
 fn each(path: &Path, take: impl FnMut(&[u8])) -> Result<(), Failure> {
-    let failed = |error| Failure::new(exit::NO_INPUT, format!("cannot read {}: {error}", path.display()));
-    audit::read(path, take).map_err(failed)
+    audit::read(path, take).map_err(|error| unreadable(path, &error))
 }
 
-fn show(record: &Record, line: &[u8], json: bool) -> Result<(), Failure> {
+fn unreadable(path: &Path, error: &io::Error) -> Failure {
+    Failure::new(exit::NO_INPUT, format!("cannot read {}: {error}", path.display()))
+}
+
+fn show(record: &Record, line: &[u8], json: bool, names: &mut Names) -> Result<(), Failure> {
     match json {
         true => output::print([line.strip_suffix(b"\n").unwrap_or(line), b"\n"].concat()),
-        false => output::print(shown::line(record) + "\n"),
+        false => output::print(shown::line(record, names) + "\n"),
     }
 }
 
@@ -122,13 +134,56 @@ fn record(line: &[u8]) -> Option<Record> {
 }
 
 fn query(wanted: &Query, path: &Path, json: bool) -> Result<(), Failure> {
-    let mut outcome = Ok(());
+    let (mut outcome, mut begins, mut is_any) = (Ok(()), None, false);
+    let mut names = Names::default();
     each(path, |line| {
-        if let Some(record) = record(line).filter(|record| outcome.is_ok() && wanted.fits(record)) {
-            outcome = show(&record, line, json);
+        let Some(record) = record(line).filter(|_| outcome.is_ok()) else { return };
+        begins.get_or_insert(record.time);
+        if wanted.fits(&record) {
+            is_any = true;
+            outcome = show(&record, line, json, &mut names);
         }
     })?;
+    match begins {
+        _ if is_any => {}
+        Some(begins) => note(format_args!("nothing fits; the log begins {}", output::time(begins))),
+        None => note("nothing fits; the log is empty"),
+    }
     outcome
+}
+
+fn user(name: &str) -> Result<u32, String> {
+    match User::from_name(name) {
+        Ok(Some(user)) => Ok(user.uid.as_raw()),
+        _ => Err("there is no such user here; --uid N takes a number".to_owned()),
+    }
+}
+
+fn door(text: &str) -> Result<Door, String> {
+    one_of(Door::RULED.into_iter().chain([Door::Command]), Door::name, text)
+}
+
+fn verdict(text: &str) -> Result<Verdict, String> {
+    one_of(Verdict::ALL, Verdict::name, text)
+}
+
+fn kind(text: &str) -> Result<Kind, String> {
+    one_of(Kind::ALL.iter().copied(), Kind::name, text)
+}
+
+/// The one of this name.
+fn one_of<T: Copy>(
+    all: impl IntoIterator<Item = T>,
+    name: impl Fn(T) -> &'static str,
+    text: &str,
+) -> Result<T, String> {
+    let all: Vec<T> = all.into_iter().collect();
+    let names: Vec<_> = all.iter().map(|it| name(*it)).collect();
+    let known = names.iter().position(|name| *name == text);
+    known.map(|at| all[at]).ok_or_else(|| match nearest(text, &names) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("there is {}", names.join(", ")),
+    })
 }
 
 fn tail(wanted: &TailArgs, path: &Path, json: bool) -> Result<(), Failure> {
@@ -142,18 +197,19 @@ fn tail(wanted: &TailArgs, path: &Path, json: bool) -> Result<(), Failure> {
         }
     })?;
     let mut seq = last.back().map_or(0, |(record, _)| record.seq);
-    last.iter().try_for_each(|(record, line)| show(record, line, json))?;
+    let mut names = Names::default();
+    last.iter().try_for_each(|(record, line)| show(record, line, json, &mut names))?;
     if !wanted.follow {
         return Ok(());
     }
     loop {
         std::thread::sleep(PAUSE);
-        seq = follow(path, seq, json)?;
+        seq = follow(path, seq, json, &mut names)?;
     }
 }
 
 /// Shows what is newer. A file that has become full meanwhile is read to its end.
-fn follow(path: &Path, mut seq: u64, json: bool) -> Result<u64, Failure> {
+fn follow(path: &Path, mut seq: u64, json: bool, names: &mut Names) -> Result<u64, Failure> {
     let files = audit::files(path);
     for file in &files[files.len().saturating_sub(2)..] {
         let Ok(file) = std::fs::File::open(file) else { continue };
@@ -168,7 +224,7 @@ fn follow(path: &Path, mut seq: u64, json: bool) -> Result<u64, Failure> {
         }
         while reader.read_until(b'\n', &mut line).is_ok_and(|length| length > 0) {
             if let Some(record) = record(&line).filter(|record| record.seq > seq) {
-                show(&record, &line, json)?;
+                show(&record, &line, json, names)?;
                 seq = record.seq;
             }
             line.clear();
@@ -186,9 +242,10 @@ impl QueryArgs {
             file: self.file.clone(),
             unit: self.unit.clone(),
             exe: self.exe.clone(),
-            uid: self.uid,
-            verdict: self.verdict.clone(),
-            event: self.event.clone(),
+            uid: self.user.or(self.uid),
+            door: self.door,
+            verdict: self.verdict,
+            event: self.event,
             since: time(&self.since)?,
             until: time(&self.until)?,
         })

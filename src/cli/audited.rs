@@ -11,7 +11,7 @@ use crate::audit::{Audit, AuditError, Event, Kind, Named, Seed, Who};
 use crate::caller::Identity;
 use crate::config::AuditConfig;
 use crate::daemon::assemble::STORE;
-use crate::policy::Door;
+use crate::policy::{Door, RuleId, Verdict};
 use crate::secret::{Namespace, SecretBytes};
 use crate::store::{Deed, Store, StoreError, What, Witness};
 use crate::sys::identity;
@@ -41,14 +41,50 @@ pub fn used(
     since: Instant,
     detail: Option<&str>,
 ) -> Result<(), Failure> {
+    let detail = detail.map(str::to_owned);
+    told(store, config, namespace, |event| {
+        Event { kind: Kind::Read, secrets: vec![secret], detail, ..event }.outcome("ok", since)
+    })
+}
+
+/// What is known of secrets beside their values is about to be shown: of this one, or of all.
+pub fn listed(
+    store: &Store,
+    config: &AuditConfig,
+    namespace: &Namespace,
+    name: Option<&str>,
+    since: Instant,
+) -> Result<(), Failure> {
+    let secrets = name.map(|name| named(name, None)).into_iter().collect();
+    told(store, config, namespace, |event| Event { kind: Kind::List, secrets, ..event }.outcome("ok", since))
+}
+
+/// All values of a namespace are about to be somebody else's.
+pub fn handed(store: &Store, config: &AuditConfig, namespace: &Namespace, to: &str) -> Result<(), Failure> {
+    let detail = Some(format!("namespace {namespace} is handed to {to}"));
+    let outcome = Some("ok".to_owned());
+    told(store, config, namespace, |event| Event { kind: Kind::Export, detail, outcome, ..event })
+}
+
+/// Who has opened the store with its key is told what is in it: there is no need of rules.
+fn told(
+    store: &Store,
+    config: &AuditConfig,
+    namespace: &Namespace,
+    what: impl FnOnce(Event) -> Event,
+) -> Result<(), Failure> {
     if !config.is_on() {
         return Ok(());
     }
     let audit = of(store, config)?;
-    let event = Event::new(Kind::Read, ourselves(&audit)).opened(audit.opened()).outcome("ok", since);
-    let door = Some(Door::Command.name().to_owned());
-    let (namespace, detail) = (Some(namespace.to_string()), detail.map(str::to_owned));
-    record(&audit, Event { secrets: vec![secret], door, namespace, detail, ..event })
+    let event = Event {
+        door: Some(Door::Command.name().to_owned()),
+        namespace: Some(namespace.to_string()),
+        verdict: Some(Verdict::Real.name().to_owned()),
+        rule: Some(RuleId::Owner.to_string()),
+        ..Event::new(Kind::Read, ourselves(&audit))
+    };
+    record(&audit, what(event.opened(audit.opened())))
 }
 
 /// Something is done with a store as a whole. If it cannot be written down, it is not to be done.
@@ -80,7 +116,7 @@ pub fn ourselves(audit: &Audit) -> Who {
 }
 
 pub fn named(name: &str, version: Option<u64>) -> Named {
-    Named { name: name.to_owned(), provider: Some(STORE.to_owned()), version }
+    Named { name: name.to_owned(), provider: Some(STORE.to_owned()), path: None, version }
 }
 
 struct Scribe {

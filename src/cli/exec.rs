@@ -94,7 +94,7 @@ pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
 fn run_beside(args: &Args, common: &Common, config: &Config, request: Request) -> Result<u8, Failure> {
     let request = Arc::new(request);
     match request.covers.is_empty() {
-        true => exec::find(&args.command).map_err(|error| Failure::new(error.status(), error))?,
+        true => drop(exec::find(&args.command).map_err(|error| Failure::new(error.status(), error))?),
         false => inside::check(&args.command)?,
     }
     let signals = Inherited::take().map_err(system)?;
@@ -153,7 +153,17 @@ fn system(error: io::Error) -> Failure {
 
 fn broker(args: &Args, common: &Common, config: &Config) -> Result<Broker, Failure> {
     let choice = Choice { deploys: args.deploy, ..common.choice() };
-    Ok(assemble::broker(&choice, config, TemplateEnvironment::All)?)
+    let broker = assemble::broker(&choice, config, TemplateEnvironment::All)?;
+    Ok(if config.audit.is_on() { broker.running(program(&args.command)) } else { broker })
+}
+
+/// As the log names it; what is not there is named as it was asked for.
+fn program(command: &[OsString]) -> String {
+    let found = exec::find(command).ok().and_then(|path| std::path::absolute(path).ok());
+    found
+        .unwrap_or_else(|| command.first().map(PathBuf::from).unwrap_or_default())
+        .to_string_lossy()
+        .into_owned()
 }
 
 fn environment(injected: Injected, rules: &Rules) -> Result<Environment, Failure> {

@@ -1,7 +1,7 @@
 //! `secretfs explain FILE`: where a file of a mount comes from, and why it can or cannot be read.
 //! Never a value. Uses the control socket.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
@@ -33,10 +33,11 @@ pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
 }
 
 fn text(of: &Explained) -> String {
+    let path = |path: &Path| output::in_line(&path.to_string_lossy());
     let mut lines = vec![
-        format!("file      {}", of.file.display()),
+        format!("file      {}", path(&of.file)),
         format!("now       {}", outcome(&of.outcome)),
-        format!("template  {} (as {})", of.template.display(), of.format),
+        format!("template  {} (as {})", path(&of.template), of.format),
         may_read(of),
         format!("readers   {} ({} of an older version)", of.readers, of.stale_readers),
     ];
@@ -51,7 +52,8 @@ fn text(of: &Explained) -> String {
         output::table(&["VIEW", "HANDLES", "LAST OUTCOME"], of.views.iter().map(view)),
     ];
     let tables = tables.into_iter().flatten().map(|table| format!("\n{table}"));
-    lines.join("\n") + "\n" + &tables.collect::<String>()
+    let lines = lines.iter().map(|line| output::visible(line) + "\n").collect::<String>();
+    lines + &tables.collect::<String>()
 }
 
 fn may_read(of: &Explained) -> String {

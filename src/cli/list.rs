@@ -1,10 +1,12 @@
 //! `secretfs list`: the secrets of a namespace. Never a value.
 
+use std::time::Instant;
+
 use jiff::Timestamp;
 
 use super::report::{Failure, note};
 use super::set::parse_type;
-use super::{Common, completions, exit, open, output, when};
+use super::{Common, audited, completions, config, exit, open, output, when};
 use crate::clock::{Clock, SystemClock};
 use crate::secret::SecretType;
 use crate::store::{Access, SecretInfo};
@@ -28,10 +30,12 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
+    let since = Instant::now();
     let until =
         args.expiring.as_deref().map(|text| when::parse_future(text, SystemClock.now())).transpose()?;
     let (store, namespace) = open::here(common, Access::Read)?;
     open::check_namespace(&store, &namespace)?;
+    audited::listed(&store, &config::load(common)?.audit, &namespace, None, since)?;
     let mut secrets = store.list(&namespace)?;
     secrets.retain(|secret| {
         args.fits(secret) && until.is_none_or(|until| secret.expires_at.is_some_and(|end| end <= until))

@@ -7,7 +7,7 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::output::{colored, is_colored};
+use super::output::{colored, is_colored, visible};
 use crate::sys::weakness::{self, Weakness};
 
 /// As SGR counts colours.
@@ -73,8 +73,8 @@ pub fn report(failure: &Failure, json: bool) -> ExitCode {
 
 fn as_text(failure: &Failure, is_colored: bool) -> String {
     let (who, advice) = (colored("secretfs:", RED, is_colored), colored("try:", GREEN, is_colored));
-    let hint = failure.hint.iter().map(|hint| format!("  {advice} {hint}\n"));
-    format!("{who} {}\n{}", failure.problem, hint.collect::<String>())
+    let hint = failure.hint.iter().map(|hint| format!("  {advice} {}\n", visible(hint)));
+    format!("{who} {}\n{}", visible(&failure.problem), hint.collect::<String>())
 }
 
 fn as_json(failure: &Failure) -> String {
@@ -90,12 +90,14 @@ pub fn speak_json(is_json: bool) {
 /// A line of warning on stderr.
 pub fn warn(text: impl fmt::Display) {
     let label = colored("warning:", YELLOW, is_colored(&std::io::stderr()));
-    say("warning", &text.to_string(), &format!("{label} {text}"));
+    let text = text.to_string();
+    say("warning", &text, &format!("{label} {}", visible(&text)));
 }
 
 /// A line on stderr that says how to get more.
 pub fn note(text: impl fmt::Display) {
-    say("note", &text.to_string(), &text.to_string());
+    let text = text.to_string();
+    say("note", &text, &visible(&text));
 }
 
 fn say(kind: &str, text: &str, shown: &str) {

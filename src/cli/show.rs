@@ -1,7 +1,9 @@
 //! `secretfs show`: what is known of a secret beside its values.
 
+use std::time::Instant;
+
 use super::report::Failure;
-use super::{Common, exit, named, open, output};
+use super::{Common, audited, config, exit, named, open, output};
 use crate::store::{Access, SecretInfo, Used};
 
 #[derive(clap::Args)]
@@ -12,8 +14,10 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
+    let since = Instant::now();
     let (store, namespace) = open::here(common, Access::Read)?;
     let mut info = named::find_whole(&store, &namespace, &args.name)?;
+    audited::listed(&store, &config::load(common)?.audit, &namespace, Some(&info.name), since)?;
     store.tell_uses(std::slice::from_mut(&mut info));
     match common.json {
         true => output::print_json(&info)?,

@@ -3,7 +3,7 @@
 use super::client::{Client, Reach};
 use super::report::Failure;
 use super::{Common, exit, output};
-use crate::control::wire::{Identity, Mount, Provider, Status};
+use crate::control::wire::{Audit, Identity, Mount, Provider, Status};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -40,6 +40,7 @@ fn text(status: &Status) -> String {
     lines.push(format!("memory    {}", if status.memory_is_locked { LOCKED } else { NOT_LOCKED }));
     lines.push(format!("keys      {}", keys(&status.keys)));
     lines.push(format!("identity  {}", identity(&status.identity)));
+    lines.push(format!("audit     {}", audit(&status.audit)));
     lines.push(format!("take-over {}", if status.can_resume { RESUMES } else { REMOUNTS }));
     let mounts = ["MOUNT", "FILES", "NODES", "HANDLES", "READERS", "STALE"];
     let providers = ["PROVIDER", "STATE", "BREAKER"];
@@ -48,7 +49,8 @@ fn text(status: &Status) -> String {
         output::table(&providers, status.providers.iter().map(provider)),
     ];
     let tables = tables.into_iter().flatten().map(|table| format!("\n{table}"));
-    lines.join("\n") + "\n" + &tables.collect::<String>()
+    let lines: String = lines.iter().map(|line| output::visible(line) + "\n").collect();
+    lines + &tables.collect::<String>()
 }
 
 const LOCKED: &str = "locked: no value can be swapped out";
@@ -70,6 +72,17 @@ fn identity(identity: &Identity) -> String {
     match &identity.hidden {
         None => format!("level {}", identity.level),
         Some(hidden) => format!("level {}, but {hidden}", identity.level),
+    }
+}
+
+fn audit(audit: &Audit) -> String {
+    let file = audit.file.as_ref().map(|file| file.display().to_string());
+    let places: Vec<_> = file.into_iter().chain(audit.journald.then(|| "journald".to_owned())).collect();
+    match &audit.problem {
+        None if places.is_empty() => "off: nobody writes down who gets what".to_owned(),
+        None => places.join(" and "),
+        Some(problem) if audit.required => format!("blocked, nobody gets anything: {problem}"),
+        Some(problem) => format!("not written, which is not required: {problem}"),
     }
 }
 

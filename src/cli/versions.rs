@@ -1,7 +1,9 @@
 //! `secretfs versions`: the versions of a secret. Never a value.
 
+use std::time::Instant;
+
 use super::report::Failure;
-use super::{Common, exit, named, open, output};
+use super::{Common, audited, config, exit, named, open, output};
 use crate::clock::{Clock, SystemClock};
 use crate::store::{Access, VersionInfo};
 
@@ -13,8 +15,10 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
+    let since = Instant::now();
     let (store, namespace) = open::here(common, Access::Read)?;
     let info = named::find_whole(&store, &namespace, &args.name)?;
+    audited::listed(&store, &config::load(common)?.audit, &namespace, Some(&info.name), since)?;
     let versions = store.versions(&namespace, &named::whole(&info.name)?)?;
     let versions = versions.ok_or_else(|| named::missing(&store, &namespace, &info.name))?;
     match common.json {

@@ -25,10 +25,14 @@ pub fn parse_past(text: &str, now: Timestamp) -> Result<Timestamp, Failure> {
         Ok(span) => now.to_zoned(TimeZone::UTC).checked_sub(span).ok().map(|at| at.timestamp()),
         Err(_) => parse(text, now),
     };
-    when.filter(|when| *when <= now).ok_or_else(|| {
-        Failure::new(exit::USAGE, format!("`{text}` is no age"))
-            .hint("90d, 12h, 2027-01-31 or 2027-01-31T12:00:00Z")
-    })
+    match when {
+        Some(when) if when <= now => Ok(when),
+        Some(_) => {
+            Err(Failure::new(exit::USAGE, format!("`{text}` lies ahead")).hint("name a time that has passed"))
+        }
+        None => Err(Failure::new(exit::USAGE, format!("`{text}` is no age"))
+            .hint("90d, 12h, 2026-01-31 or 2026-01-31T12:00:00Z")),
+    }
 }
 
 /// A date is its beginning, in UTC.

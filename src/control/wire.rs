@@ -34,6 +34,8 @@ pub struct Status {
     /// How well readers are told apart.
     #[serde(default)]
     pub identity: Identity,
+    #[serde(default)]
+    pub audit: Audit,
     pub readiness: Readiness,
     pub mounts: Vec<Mount>,
     pub providers: Vec<Provider>,
@@ -47,6 +49,17 @@ pub struct Identity {
     pub level: String,
     /// Why programs cannot be known; none if they can.
     pub hidden: Option<String>,
+}
+
+/// Where it is written down who gets what.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Audit {
+    pub file: Option<PathBuf>,
+    pub journald: bool,
+    /// What cannot be written down is not given away.
+    pub required: bool,
+    /// Why the last event could not be written down; none if it could.
+    pub problem: Option<String>,
 }
 
 /// Whether all mounts answer and all that `ready:` names is there.

@@ -51,8 +51,8 @@ impl ExecError {
 /// What `execvp` searches when there is no PATH (exec(3)).
 const DEFAULT_PATH: &str = "/bin:/usr/bin";
 
-/// Whether [`replace`] will find a program: for who makes something for it first.
-pub fn find(command: &[OsString]) -> Result<(), ExecError> {
+/// The program that [`replace`] will find: for who makes something for it first.
+pub fn find(command: &[OsString]) -> Result<PathBuf, ExecError> {
     let name = command.first().map(Path::new).unwrap_or(Path::new(""));
     let path = std::env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into());
     let candidates: Vec<PathBuf> = match name.as_os_str().as_bytes().contains(&b'/') {
@@ -60,9 +60,11 @@ pub fn find(command: &[OsString]) -> Result<(), ExecError> {
         false => std::env::split_paths(&path).map(|folder| folder.join(name)).collect(),
     };
     let program = name.to_string_lossy().into_owned();
-    let can_run = |path: &PathBuf| path.is_file() && access(path, AccessFlags::X_OK).is_ok();
-    if !program.is_empty() && candidates.iter().any(can_run) {
-        Ok(())
+    let can_run = |path: &Path| path.is_file() && access(path, AccessFlags::X_OK).is_ok();
+    if !program.is_empty()
+        && let Some(found) = candidates.iter().find(|path| can_run(path))
+    {
+        Ok(found.clone())
     } else if !program.is_empty() && candidates.iter().any(|path| path.exists()) {
         Err(ExecError::NotExecutable { program, errno: Errno::EACCES })
     } else {

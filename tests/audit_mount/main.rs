@@ -1,6 +1,7 @@
 //! The audit at the mount: the line is on its way to the disk before the reader has its answer, says
 //! who got what by which rule, and what becomes of the log decides whether anybody gets anything.
 
+mod blocked;
 #[path = "../common/mod.rs"]
 mod common;
 mod disk;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::super::denials::{Denials, WINDOW};
+use super::super::denials::{Denials, FIRST, LONGEST};
 use super::*;
 
 fn denied(uid: u32, file: u64) -> Event {
@@ -22,12 +22,35 @@ fn the_first_is_told_at_once_and_the_rest_counted() {
     (0..50).for_each(|_| assert!(denials.take(denied(7, 1), start).is_empty()));
     assert_eq!(counts(&denials.take(denied(8, 1), start)), [(8, None)], "of another user");
     assert_eq!(counts(&denials.take(denied(7, 2), start)), [(7, None)], "of another file");
-    assert!(denials.take_due(start + WINDOW / 2).is_empty());
-    assert_eq!(counts(&denials.take_due(start + WINDOW)), [(7, Some(50))]);
-    assert!(denials.take(denied(7, 1), start + WINDOW).is_empty(), "it goes on as a count");
-    assert_eq!(counts(&denials.take(denied(7, 1), start + 2 * WINDOW)), [(7, Some(2))], "with no thread");
-    assert!(denials.take_due(start + 3 * WINDOW).is_empty());
-    assert_eq!(counts(&denials.take(denied(7, 1), start + 3 * WINDOW)), [(7, None)], "forgotten by then");
+    assert!(denials.take_due(start + FIRST / 2).is_empty());
+    assert_eq!(counts(&denials.take_due(start + FIRST)), [(7, Some(50))]);
+    assert!(denials.take(denied(7, 1), start + 2 * FIRST).is_empty(), "it goes on as a count");
+    assert_eq!(counts(&denials.take(denied(7, 1), start + 3 * FIRST)), [(7, Some(2))], "with no thread");
+    let quiet = start + 3 * FIRST + LONGEST;
+    assert!(denials.take_due(quiet).is_empty());
+    assert_eq!(counts(&denials.take(denied(7, 1), quiet)), [(7, None)], "forgotten by then");
+}
+
+/// However somebody spreads them over the time.
+#[test]
+fn who_goes_on_has_ever_fewer_lines() {
+    for (asks, rests) in [(1000, 0), (1, 0), (1, 1), (1, 9), (1, 10), (1, 11), (3, 11), (20, 10)] {
+        let (mut denials, start) = (Denials::default(), Instant::now());
+        let (mut lines, mut told, mut asked) = (0, 0, 0);
+        for second in 0..1_000 {
+            let now = start + Duration::from_secs(second);
+            let mut due = denials.take_due(now);
+            for _ in 0..if second % (asks + rests) < asks { 5 } else { 0 } {
+                asked += 1;
+                due.extend(denials.take(denied(7, 1), now));
+            }
+            lines += due.len();
+            told += due.iter().map(|it| it.log.count.unwrap_or(1)).sum::<u64>();
+        }
+        let left = denials.take_all(start + Duration::from_secs(1_000));
+        told += left.iter().map(|it| it.log.count.unwrap_or(1)).sum::<u64>();
+        assert!(lines <= 250 && told == asked, "{asks} {rests}: {lines} lines, {told} of {asked}");
+    }
 }
 
 #[test]
@@ -49,10 +72,10 @@ fn who_asks_for_ever_new_files_is_counted_too() {
     let (mut denials, now) = (Denials::default(), Instant::now());
     let told: usize = (0..5_000).map(|file| denials.take(denied(7, file), now).len()).sum();
     assert_eq!(told, 33, "32 files, and that there are more");
-    assert_eq!(counts(&denials.take_due(now + WINDOW)), [(7, Some(4_967))]);
+    assert_eq!(counts(&denials.take_due(now + FIRST)), [(7, Some(4_967))]);
     let told: usize = (0..50_000).map(|it| denials.take(denied(100 + it, it.into()), now).len()).sum();
     assert!(told < 1_100, "{told}");
-    let later = now + WINDOW + Duration::from_secs(1);
+    let later = now + LONGEST + Duration::from_secs(1);
     let all: u64 = denials.take_due(later).iter().map(|it| it.log.count.unwrap_or(1)).sum();
     assert_eq!(all + told as u64, 50_000, "none is left out");
 }

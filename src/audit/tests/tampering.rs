@@ -180,3 +180,71 @@ fn many_processes_that_write_at_once_wait_for_each_other() {
     thread::scope(|scope| (0..6).for_each(|number| drop(scope.spawn(move || one(number)))));
     assert_eq!(place.report().findings, []);
 }
+
+#[test]
+fn a_file_that_was_emptied_is_told_and_each_finding_has_its_place() {
+    let place = Place::new();
+    write(&place.audit(8 << 10), 0..100);
+    let files = files(&place.path());
+    assert_eq!(files.len(), 4, "the control");
+    let findings = || {
+        let mut verifier = Verifier::new(Some(vec![seed()]));
+        for part in parts(&place.path()).unwrap() {
+            verifier.begin_file();
+            part.read(|line| verifier.take(line)).unwrap();
+        }
+        verifier.finish().findings
+    };
+    assert_eq!(findings(), []);
+    let changed = fs::read_to_string(&files[1]).unwrap().replacen("\"uid\":1000", "\"uid\":1001", 2);
+    let line = 1 + changed.lines().position(|line| line.contains("1001")).unwrap() as u64;
+    fs::write(&files[1], changed).unwrap();
+    let found = &findings()[0];
+    assert!(found.place == super::super::Place { file: 1, line }, "{found:?}");
+    assert!(matches!(found.trouble, Trouble::Changed { .. }), "{found:?}");
+    fs::write(&files[3], "").unwrap();
+    let found = findings().pop().unwrap();
+    assert_eq!((found.place.file, found.trouble), (3, Trouble::Empty));
+    for file in files {
+        fs::write(file, "").unwrap();
+    }
+    let findings = findings();
+    assert!(findings.len() == 4 && findings.iter().all(|it| it.trouble == Trouble::Empty), "{findings:?}");
+}
+
+/// Who makes lines up, or puts true ones elsewhere, keeps nobody busy who checks.
+#[test]
+fn made_up_epochs_cost_no_more_than_a_moment() {
+    let place = Place::new();
+    let audit = place.audit(1 << 30);
+    for number in 0..40 {
+        write(&audit, number..number + 1);
+        place.clock.skip(900);
+    }
+    let whole = place.lines();
+    let with_epoch = |line: &[u8], epoch: u64| {
+        let line = String::from_utf8(line.to_vec()).unwrap();
+        let (head, rest) = line.split_once("\"epoch\":").unwrap();
+        let (_, rest) = rest.split_once(',').unwrap();
+        let (_, head) = head.split_once(',').unwrap();
+        format!("{{\"seq\":{},{head}\"epoch\":{epoch},{rest}", 1_u64 << 40).into_bytes()
+    };
+    let forged = |number: u64| with_epoch(&whole[20], (1 << 18) + number % 2);
+    let made_up: Vec<_> = (0..50).map(forged).collect();
+    let epochs: Vec<_> = (0..50).map(|number| with_epoch(&whole[20], (1 << 24) - number)).collect();
+    for lines in
+        [[&whole[..30], &made_up, &whole[30..]].concat(), [&whole[..30], &epochs, &whole[30..]].concat()]
+    {
+        let start = Instant::now();
+        let mut verifier = Verifier::new(Some(vec![seed()])).within(1 << 19);
+        lines.iter().for_each(|line| verifier.take(line));
+        let report = verifier.finish();
+        assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+        let changed = report.findings.iter().filter(|it| matches!(it.trouble, Trouble::Changed { .. }));
+        let far = report.findings.iter().filter(|it| matches!(it.trouble, Trouble::Epoch { .. })).count();
+        assert!(changed.count() <= 2 && far >= 48, "{far}");
+        // What is true is still known to be.
+        let of = |it: &Finding| it.place.line > 81;
+        assert!(!report.findings.iter().any(of));
+    }
+}

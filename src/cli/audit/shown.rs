@@ -1,31 +1,44 @@
 //! A record as a person reads it: when, what, by whom, and what came of it. Uses `audit`.
 
-use crate::audit::{Event, Record};
+use std::collections::HashMap;
+
+use nix::unistd::User;
+
+use crate::audit::{Event, Kind, Named, Record};
 use crate::cli::output;
 
-pub(super) fn line(record: &Record) -> String {
+/// The users of this machine by their numbers, each looked up once.
+#[derive(Default)]
+pub(super) struct Names(HashMap<u32, Option<String>>);
+
+pub(super) fn line(record: &Record, names: &mut Names) -> String {
     let event = &record.event;
     let parts = [
         output::time(record.time),
         record.seq.to_string(),
         event.kind.to_string(),
         result(event),
-        who(event),
+        who(event, names),
         event.file.clone().or_else(|| event.door.clone()).unwrap_or_default(),
+        event.program.as_ref().map(|program| format!("for {program}")).unwrap_or_default(),
         secrets(event),
         event.rule.as_ref().map(|rule| format!("({rule})")).unwrap_or_default(),
         event.detail.clone().unwrap_or_default(),
-        times(event),
+        count(event),
     ];
     let parts: Vec<_> =
-        parts.iter().map(|part| output::visible(part)).filter(|part| !part.is_empty()).collect();
-    parts.join("  ").replace('\n', " ")
+        parts.iter().map(|part| output::in_line(part)).filter(|part| !part.is_empty()).collect();
+    parts.join("  ")
 }
 
-/// How many accesses the line stands for.
-fn times(event: &Event) -> String {
-    let count = event.log.count.filter(|_| event.verdict.is_some());
-    count.map(|count| format!("{count} times")).unwrap_or_default()
+/// How many of what the line stands for.
+fn count(event: &Event) -> String {
+    let Some(count) = event.log.count else { return String::new() };
+    match event.kind {
+        Kind::LogMissed => output::counted_of(count, "event"),
+        Kind::LogRecovered => output::counted_of(count, "byte"),
+        _ => output::counted_of(count, "time"),
+    }
 }
 
 fn result(event: &Event) -> String {
@@ -38,19 +51,37 @@ fn result(event: &Event) -> String {
     }
 }
 
-fn who(event: &Event) -> String {
+fn who(event: &Event, names: &mut Names) -> String {
     let who = &event.who;
     let exe = who.exe.iter().map(|exe| format!(" {exe}"));
     let unit = who.unit.iter().chain(&who.user_unit).map(|unit| format!(" in {unit}"));
-    let login = who.login_uid.filter(|uid| *uid != who.uid).map(|uid| format!(" logged in as {uid}"));
-    format!("uid {} pid {}", who.uid, who.pid) + &exe.chain(unit).chain(login).collect::<String>()
+    let login = who.login_uid.filter(|uid| *uid != who.uid);
+    let login = login.map(|uid| format!(" logged in as {}", names.of(uid)));
+    format!("uid {} pid {}", names.of(who.uid), who.pid) + &exe.chain(unit).chain(login).collect::<String>()
 }
 
 fn secrets(event: &Event) -> String {
-    let secret = |it: &crate::audit::Named| {
-        let provider = it.provider.iter().filter(|it| *it != "store").map(|it| format!("{it}:"));
-        let version = it.version.map(|version| format!("@{version}")).unwrap_or_default();
-        format!("{}{}{version}", provider.collect::<String>(), it.name)
-    };
     event.secrets.iter().map(secret).collect::<Vec<_>>().join(" ")
+}
+
+/// `name@1`, `vault:name@1`, or `name=store:place@1` if it is another one there.
+fn secret(of: &Named) -> String {
+    let Named { name, provider, path, version } = of;
+    let version = version.map(|version| format!("@{version}")).unwrap_or_default();
+    match (provider.as_deref(), path) {
+        (provider, Some(path)) => format!("{name}={}:{path}{version}", provider.unwrap_or("-")),
+        (None | Some("store"), None) => format!("{name}{version}"),
+        (Some(provider), None) => format!("{provider}:{name}{version}"),
+    }
+}
+
+impl Names {
+    /// `0 (root)`, or the number alone.
+    fn of(&mut self, uid: u32) -> String {
+        let name = || User::from_uid(uid.into()).ok().flatten().map(|user| user.name);
+        match self.0.entry(uid).or_insert_with(name) {
+            Some(name) => format!("{uid} ({name})"),
+            None => uid.to_string(),
+        }
+    }
 }

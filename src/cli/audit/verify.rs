@@ -1,10 +1,10 @@
 //! `secretfs audit verify`: whether the log is what was written. May use every layer.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::audit::{Seed, Verifier};
+use crate::audit::{self, Finding, Seed, Verifier};
 use crate::cli::report::{Failure, note};
 use crate::cli::{Common, config, exit, open, output};
 use crate::secret::SecretBytes;
@@ -29,6 +29,7 @@ struct Told {
 
 #[derive(Serialize)]
 struct ToldFinding {
+    file: Option<PathBuf>,
     line: u64,
     problem: String,
     harmless: bool,
@@ -38,10 +39,17 @@ pub(super) fn run(args: &Args, log: Option<&Path>, common: &Common) -> Result<u8
     let path = super::log(log, common)?;
     let mut verifier = Verifier::new(Some(seeds(&path, common)?));
     args.checkpoint.iter().for_each(|(seq, hash)| verifier.witness(*seq, hash));
-    super::each(&path, |line| verifier.take(line))?;
+    let failed = |error| super::unreadable(&path, &error);
+    let mut files = Vec::new();
+    for part in audit::parts(&path).map_err(failed)? {
+        files.push(part.path.clone());
+        verifier.begin_file();
+        part.read(|line| verifier.take(line)).map_err(failed)?;
+    }
     let report = verifier.finish();
-    let finding = |it: &crate::audit::Finding| ToldFinding {
-        line: it.line,
+    let finding = |it: &Finding| ToldFinding {
+        file: files.get(it.place.file).cloned(),
+        line: it.place.line,
         problem: it.trouble.to_string(),
         harmless: it.is_harmless(),
     };
@@ -61,12 +69,8 @@ pub(super) fn run(args: &Args, log: Option<&Path>, common: &Common) -> Result<u8
 }
 
 fn tell(told: &Told, is_open: bool) -> Result<(), Failure> {
-    let lines: String = told
-        .findings
-        .iter()
-        .map(|it| format!("line {}: {}\n", it.line, output::visible(&it.problem).replace('\n', " ")))
-        .collect();
-    let count = output::counted(usize::try_from(told.records).unwrap_or(usize::MAX), "record");
+    let lines: String = told.findings.iter().map(line).collect();
+    let count = output::counted_of(told.records, "record");
     let verdict = if told.sound { "as they were written" } else { "NOT as they were written" };
     let head = told.last.zip(told.head.as_ref()).map(|(seq, hash)| format!("head {seq}:{hash}\n"));
     output::print(format!("{lines}{count}, {verdict}\n{}", head.unwrap_or_default()))?;
@@ -74,6 +78,13 @@ fn tell(told: &Told, is_open: bool) -> Result<(), Failure> {
         note("whether records are missing at the end, only a --checkpoint tells");
     }
     Ok(())
+}
+
+/// `audit.log.1:5: record 5 was changed`
+fn line(of: &ToldFinding) -> String {
+    let file = of.file.as_ref().and_then(|file| file.file_name()).unwrap_or_default();
+    let file = output::in_line(&file.to_string_lossy());
+    format!("{file}:{}: {}\n", of.line, output::in_line(&of.problem))
 }
 
 /// That of the store, if there is one, and that of the file beside the log.

@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::{User, geteuid};
 
-use crate::audit::Kind;
 use crate::cli::report::Failure;
 use crate::cli::{Common, audited, config, exit, inside, open, output};
 use crate::secret::Namespace;
@@ -54,8 +53,7 @@ pub(super) fn run(args: &Args, namespace: &Namespace, common: &Common) -> Result
     }
     let to = Receiver::of(args)?;
     let (store, _) = open::here(common, Access::Write)?;
-    let what = format!("namespace {namespace} is handed to {}", to.user.name);
-    audited::whole(&store, &config::load(common)?.audit, Kind::Export, &what)?;
+    audited::handed(&store, &config::load(common)?.audit, namespace, &to.user.name)?;
     let belongings = store.belongings(namespace)?;
     let backend = store.backend();
     let forked = child::fork(|link| {

@@ -12,9 +12,10 @@ use tokio::sync::oneshot;
 use super::super::message::{Past, Report};
 use super::super::reload::{Last, ReloadError, Reloader, Summary};
 use super::seen;
+use crate::audit::Audit;
 use crate::clock::{Clock, SystemClock};
 use crate::control::wire::{
-    Explained, Identity, Mount, Provider, Reader, Readiness, Reload, Reloaded, Status,
+    self, Explained, Identity, Mount, Provider, Reader, Readiness, Reload, Reloaded, Status,
 };
 use crate::control::{Daemon, Kind, Refused};
 use crate::fs::{SecretFs, session};
@@ -136,6 +137,16 @@ fn known() -> Identity {
     Identity { level: sight.level.name().to_owned(), hidden: sight.hides_programs().map(str::to_owned) }
 }
 
+fn audited(audit: &Audit) -> wire::Audit {
+    let config = audit.config();
+    wire::Audit {
+        file: config.file.as_ref().map(|file| std::path::absolute(file).unwrap_or(file.clone())),
+        journald: config.is_to_journald(),
+        required: audit.is_on() && config.is_required(),
+        problem: audit.problem(),
+    }
+}
+
 impl Daemon for Answers {
     fn status(&self) -> BoxFuture<'_, Status> {
         Box::pin(async {
@@ -156,6 +167,7 @@ impl Daemon for Answers {
                 keys: vault::keeping().as_str().to_owned(),
                 can_resume: current.mounts.iter().all(|it| session::can_resume(&it.fs)),
                 identity: known(),
+                audit: audited(current.broker.audit()),
                 readiness: self.readiness(),
                 mounts: self.mounts(),
                 providers,
@@ -165,7 +177,9 @@ impl Daemon for Answers {
     }
 
     fn readiness(&self) -> Readiness {
-        let lacks = self.reloader.lacks();
+        let mut lacks = self.reloader.lacks();
+        let blocked = self.reloader.current().broker.audit().trouble();
+        lacks.extend(blocked.map(|why| format!("the audit, without which nobody gets anything: {why}")));
         Readiness { ready: lacks.is_empty(), lacks }
     }
 
