@@ -10,7 +10,7 @@
 //! | use case | `broker` | render a file for a caller: the script of every read |
 //! | services | `audit`, `provider`, `cache`, `resolver`, `readers`, `reactions`, `metrics`, `store`, `trial`, `ledger`, `sys` | I/O; `sys` alone has `unsafe` |
 //! | rules | `config`, `fields`, `policy`, `template` | pure: texts and times are arguments |
-//! | words | `secret`, `caller`, `clock`, `nearest` | what everybody talks about |
+//! | words | `secret`, `caller`, `clock`, `nearest`, `visible` | what everybody talks about |
 
 pub mod cli;
 
@@ -44,3 +44,4 @@ pub mod caller;
 pub mod clock;
 pub mod nearest;
 pub mod secret;
+pub mod visible;

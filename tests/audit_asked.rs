@@ -5,6 +5,7 @@ mod common;
 
 use std::fs;
 use std::process::Output;
+use std::time::Duration;
 
 use common::{TestStore, stdout_of};
 use serde_json::Value;
@@ -186,4 +187,61 @@ fn each_finding_names_its_place() {
     let told = String::from_utf8_lossy(&output.stdout).into_owned();
     assert_eq!(output.status.code(), Some(1), "{told}");
     assert!(told.contains("audit.log:1: the file is empty") && told.contains("0 records, NOT as"), "{told}");
+}
+
+/// What is written while somebody looks on is shown once each, over all files that begin meanwhile.
+#[test]
+fn who_looks_on_sees_each_line_once() {
+    let store = store("");
+    fs::write(store.folder().join("secretfs.yaml"), "audit: {file: audit.log, size: 4KiB, keep: 50}\n")
+        .unwrap();
+    stdout_of(&store.run(&["get", "stripe/live"]));
+    let shown = store.folder().join("shown");
+    let mut tail = store.command(&["audit", "tail", "-n", "0", "-f", "--json"]);
+    let mut tail = tail.stdout(fs::File::create(&shown).unwrap()).spawn().unwrap();
+    let numbers = || -> Vec<u64> {
+        let text = fs::read_to_string(&shown).unwrap();
+        let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        lines.map(|line| line["seq"].as_u64().unwrap()).collect()
+    };
+    // It has begun once it shows the newest.
+    let mut written = 2;
+    while numbers().is_empty() && written < 200 {
+        stdout_of(&store.run(&["get", "stripe/live"]));
+        written += 1;
+        std::thread::sleep(Duration::from_millis(300));
+    }
+    for _ in 0..40 {
+        stdout_of(&store.run(&["get", "stripe/live"]));
+    }
+    let all = lines(&store, &[]);
+    let last = all.last().unwrap()["seq"].as_u64().unwrap();
+    for _ in 0..50 {
+        if numbers().last() == Some(&last) {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    tail.kill().unwrap();
+    tail.wait().unwrap();
+    let numbers = numbers();
+    assert!(numbers[0] > 2, "what was there before is not shown: {numbers:?}");
+    assert_eq!(numbers, (numbers[0]..=last).collect::<Vec<_>>());
+    let full = fs::read_dir(store.folder())
+        .unwrap()
+        .filter(|it| it.as_ref().unwrap().file_name().to_string_lossy().starts_with("audit.log."));
+    assert!(full.count() >= 3, "the control: files began meanwhile");
+}
+
+/// Nobody finds the end of a log that has a line without an end.
+#[test]
+fn what_is_done_to_many_secrets_has_several_lines() {
+    let store = store("");
+    let env: String = (0..2_500).map(|number| format!("KEY_{number}=x\n")).collect();
+    fs::write(store.folder().join("many.env"), env).unwrap();
+    stdout_of(&store.run(&["import", "many.env"]));
+    let told = lines(&store, &["--event", "import"]);
+    let counts: Vec<_> = told.iter().map(|line| line["secrets"].as_array().unwrap().len()).collect();
+    assert_eq!(counts, [1_000, 1_000, 500]);
+    assert!(store.run(&["audit", "verify"]).status.success());
 }

@@ -15,7 +15,7 @@ use super::error::AuditError;
 
 const PAUSE: Duration = Duration::from_micros(200);
 /// More than any line takes.
-const LONGEST: u64 = 8 << 20;
+pub(super) const LONGEST: u64 = 8 << 20;
 
 pub(super) struct LogFile {
     pub(super) file: File,

@@ -2,7 +2,7 @@
 //! patterns of `policy`.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use jiff::Timestamp;
 
 use super::chain::Record;
 use super::event::{Kind, Named};
-use super::file::{LogFile, id};
+use super::file::{LONGEST, LogFile, id};
 use crate::policy::{Door, Pattern, Verdict};
 
 /// How long a reader waits for who writes.
@@ -46,11 +46,23 @@ pub struct Part {
 }
 
 impl Part {
-    /// Hands each line on, with its break.
-    pub fn read(self, mut take: impl FnMut(&[u8])) -> io::Result<()> {
+    /// Its device and number.
+    pub fn id(&self) -> io::Result<(u64, u64)> {
+        self.file.metadata().map(|meta| id(&meta))
+    }
+
+    /// Hands each line on, with its break. What is longer than any line comes in pieces without.
+    pub fn read(self, take: impl FnMut(&[u8])) -> io::Result<()> {
+        self.read_from(0, take)
+    }
+
+    /// The same from a line's beginning, or from the first one if it does not go so far any more.
+    pub fn read_from(mut self, at: u64, mut take: impl FnMut(&[u8])) -> io::Result<()> {
+        let at = if self.file.metadata()?.len() < at { 0 } else { at };
+        self.file.seek(SeekFrom::Start(at))?;
         let mut reader = BufReader::new(self.file);
         let mut line = Vec::new();
-        while reader.read_until(b'\n', &mut line)? > 0 {
+        while reader.by_ref().take(LONGEST).read_until(b'\n', &mut line)? > 0 {
             take(&line);
             line.clear();
         }

@@ -1,4 +1,5 @@
-//! The log in journald: each line as a field of an entry that a person can read. Never waits. Uses std.
+//! The log in journald: each line as a field of an entry that a person can read. Never waits. Uses
+//! std and the words.
 
 use std::io;
 use std::os::unix::net::UnixDatagram;
@@ -7,6 +8,7 @@ use std::sync::Arc;
 
 use super::error::AuditError;
 use super::event::Event;
+use crate::visible::in_line;
 
 pub(super) const SOCKET: &str = "/run/systemd/journal/socket";
 
@@ -43,7 +45,7 @@ impl Journal {
     }
 
     fn say(&self, message: &str, line: &str) -> Result<(), AuditError> {
-        let message = message.replace(char::is_control, " ");
+        let message = in_line(message);
         let mut entry = format!("PRIORITY=6\nSYSLOG_IDENTIFIER=secretfs-audit\nMESSAGE={message}\n");
         if !line.is_empty() {
             entry += &format!("SECRETFS_AUDIT={line}\n");

@@ -43,15 +43,11 @@ impl Seed {
             Self::None | Self::Locked => Err(AuditError::NoKey),
         }
     }
+}
 
-    /// For who only reads: the keys that are there.
-    pub fn present(&self, log: &Path) -> Vec<SecretBytes> {
-        let own = match self {
-            Self::From(source) => source(),
-            _ => None,
-        };
-        own.into_iter().chain(read(&path(log)).ok()).collect()
-    }
+/// The key that lies beside the log, if one does. For who only reads.
+pub fn beside_now(log: &Path) -> Option<SecretBytes> {
+    read(&path(log)).ok()
 }
 
 fn path(log: &Path) -> PathBuf {

@@ -1,7 +1,7 @@
 //! Who read what, and what became of secrets: written down before anything is given away, so that
 //! nothing can be changed, moved or taken out unseen. Uses `sys`, `metrics`, `config` and the words.
 //!
-//! `event` is what is written, `chain` its seal and `verify` the check of it; `log` writes to the
+//! `event` is what is written, `chain` its seal, `verify` and `seals` the check of it; `log` writes to the
 //! disk through `file`, `journal` to journald, `history` reads back; `denials` are counted.
 
 mod chain;
@@ -14,6 +14,7 @@ mod journal;
 mod key;
 mod log;
 mod queue;
+mod seals;
 #[cfg(test)]
 mod tests;
 mod verify;
@@ -28,10 +29,11 @@ pub use chain::{Head, Record};
 pub use error::AuditError;
 pub use event::{Event, Kind, Named, Who};
 pub use file::unfit;
-pub use history::{Query, files, parts, read};
+pub use history::{Part, Query, files, parts, read};
 pub use journal::is_there as has_journal;
-pub use key::Seed;
+pub use key::{Seed, beside_now};
 pub use queue::BUDGET;
+pub use seals::Seeds;
 pub use verify::{Finding, Place, Report, Trouble, Verifier};
 
 use crate::caller::Facts;

@@ -380,10 +380,25 @@ fn a_log_without_a_store_has_a_key_beside_it() {
     }
     let key = place.dir.path().join("audit.log.key");
     assert_eq!(fs::metadata(key).unwrap().mode() & 0o777, 0o600);
-    let mut verifier = Verifier::new(Some(Seed::Beside.present(&place.path())));
-    place.lines().iter().for_each(|line| verifier.take(line));
-    assert_eq!(verifier.finish().findings, []);
+    let report = |store: bool| {
+        let store = store.then(seed).into_iter().collect();
+        let mut verifier = Verifier::new(Some(Seeds { store, beside: beside_now(&place.path()) }));
+        place.lines().iter().for_each(|line| verifier.take(line));
+        verifier.finish()
+    };
+    assert_eq!((report(false).findings.as_slice(), report(false).beside), ([].as_slice(), 0));
     assert!(!place.report().is_sound(), "the control: by another key");
+    // A store was made since: from then on, the key beside the log proves nothing.
+    assert_eq!(
+        (report(true).is_sound(), report(true).beside),
+        (true, 3),
+        "told how many are not the store's"
+    );
+    write(&place.audit(1 << 30), 2..4);
+    assert!(report(true).is_sound());
+    Audit::new(config.clone(), Seed::Beside).record(event(4)).unwrap();
+    let report = report(true);
+    assert!(report.findings.iter().any(|it| matches!(it.trouble, Trouble::Beside { .. })), "{report:?}");
 }
 
 #[test]

@@ -1,12 +1,13 @@
 //! Whether a log is what was written: no line changed, moved, put in or taken out. Only the end can
-//! be missing unseen, unless somebody has kept a head. Pure; uses `chain`.
+//! be missing unseen, unless somebody has kept a head. Pure; uses `chain` and `seals`.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::chain::{Head, LATEST, Ratchet, Record, hash, hex, is_cut};
+use super::chain::{Head, Record, hash, hex, is_cut};
 use super::event::Kind;
-use crate::secret::SecretBytes;
+use super::file::LONGEST;
+use super::seals::{Keys, Seal, Seeds};
 
 /// Reads a log line by line, oldest first.
 pub struct Verifier {
@@ -34,12 +35,19 @@ struct Pending {
     text: Vec<u8>,
 }
 
-/// The keys that may have sealed it.
-struct Keys {
-    /// Each as of the last line that it has sealed.
-    known: Vec<(SecretBytes, Ratchet)>,
-    /// How far they may still be moved in vain, for lines that somebody has made up or put elsewhere.
-    steps: u64,
+impl Pending {
+    /// With what follows, unless it is too much already.
+    fn and(mut self, text: &[u8]) -> Self {
+        if self.text.len() as u64 <= LONGEST {
+            self.text.extend_from_slice(text);
+        }
+        self
+    }
+
+    /// A crash leaves no more than the beginning of a line, and that of another.
+    fn is_cut(&self) -> bool {
+        self.text.len() as u64 <= LONGEST && is_cut(&self.text)
+    }
 }
 
 /// Where something is.
@@ -55,6 +63,8 @@ pub struct Place {
 #[derive(Debug)]
 pub struct Report {
     pub records: u64,
+    /// How many of them are sealed with the key that lies beside the log, although there is a store.
+    pub beside: u64,
     /// The numbers of the first and the last record.
     pub first: Option<u64>,
     pub last: Option<Head>,
@@ -101,6 +111,10 @@ pub enum Trouble {
     Epoch {
         seq: u64,
     },
+    /// It is sealed with the key that lies beside the log, after others were with the store's.
+    Beside {
+        seq: u64,
+    },
     /// What a checkpoint says is not what is here.
     Checkpoint {
         seq: u64,
@@ -114,13 +128,9 @@ pub enum Trouble {
 impl Verifier {
     /// With all keys that may have sealed it. Without any, only the hashes are looked at: who
     /// changes a line can make those anew.
-    pub fn new(seeds: Option<Vec<SecretBytes>>) -> Self {
-        let key = |seed: SecretBytes| {
-            let ratchet = Ratchet::new(&seed);
-            (seed, ratchet)
-        };
+    pub fn new(seeds: Option<impl Into<Seeds>>) -> Self {
         Self {
-            keys: seeds.map(|seeds| Keys { known: seeds.into_iter().map(key).collect(), steps: LATEST }),
+            keys: seeds.map(|seeds| Keys::of(seeds.into())),
             head: None,
             key: None,
             place: Place::default(),
@@ -137,7 +147,7 @@ impl Verifier {
     /// For tests, which have less time.
     #[cfg(test)]
     pub(super) fn within(mut self, steps: u64) -> Self {
-        self.keys.iter_mut().for_each(|keys| keys.steps = steps);
+        self.keys.iter_mut().for_each(|keys| keys.bound(steps));
         self
     }
 
@@ -175,17 +185,20 @@ impl Verifier {
     }
 
     fn take_torn(&mut self, text: &[u8], is_ended: bool) {
-        let before = self.pending.take().map(|before| (before.place, [&*before.text, b"\n"].concat()));
-        let is_record = before.is_none() && Record::parse(text).is_some();
-        let (place, mut whole) = before.unwrap_or((self.place, Vec::new()));
-        whole.extend_from_slice(text);
+        let is_record = self.pending.is_none() && Record::parse(text).is_some();
+        let pending = match self.pending.take() {
+            Some(before) => before.and(b"\n"),
+            None => Pending { place: self.place, text: Vec::new() },
+        }
+        .and(text);
         if is_ended {
-            self.pending = Some(Pending { place, text: whole });
+            self.pending = Some(pending);
             return;
         }
-        let bytes = whole.len() as u64;
-        let is_harmless = is_record || is_cut(&whole);
+        let bytes = pending.text.len() as u64;
+        let is_harmless = is_record || pending.is_cut();
         let trouble = if is_harmless { Trouble::Torn { bytes } } else { Trouble::NoRecord };
+        let place = pending.place;
         self.findings.push(Finding { place, trouble });
     }
 
@@ -214,6 +227,7 @@ impl Verifier {
             Seal::Wrong => Trouble::Changed { seq },
             Seal::OfNobody => Trouble::Key { seq, id: record.key.clone() },
             Seal::TooFar => Trouble::Epoch { seq },
+            Seal::Beside => Trouble::Beside { seq },
         };
         self.find(trouble);
         false
@@ -225,11 +239,11 @@ impl Verifier {
         let said = (record.event.kind == Kind::LogRecovered).then(|| log.torn.clone()).flatten();
         match (self.pending.take(), said) {
             (None, None) => {}
-            (Some(Pending { place, text }), Some(said))
-                if is_authentic && said == hex(&hash(&text)) && is_cut(&text) =>
+            (Some(pending), Some(said))
+                if is_authentic && said == hex(&hash(&pending.text)) && pending.is_cut() =>
             {
-                let bytes = text.len() as u64;
-                self.findings.push(Finding { place, trouble: Trouble::Torn { bytes } });
+                let trouble = Trouble::Torn { bytes: pending.text.len() as u64 };
+                self.findings.push(Finding { place: pending.place, trouble });
             }
             (Some(Pending { place, .. }), _) => {
                 self.findings.push(Finding { place, trouble: Trouble::NoRecord })
@@ -281,42 +295,8 @@ impl Verifier {
             let is_beyond = self.head.as_ref().is_none_or(|head| seq > head.seq);
             self.find(if is_beyond { Trouble::CutOff { seq } } else { Trouble::Checkpoint { seq } });
         }
-        Report { records: self.records, first: self.first, last: self.head, findings: self.findings }
-    }
-}
-
-/// Who has sealed a line.
-enum Seal {
-    Right,
-    Wrong,
-    OfNobody,
-    /// It is too far from the lines before to be looked for.
-    TooFar,
-}
-
-impl Keys {
-    fn judge(&mut self, line: &[u8], record: &Record) -> Seal {
-        let known = self.known.iter_mut().find(|(_, ratchet)| ratchet.id == record.key);
-        let Some((seed, ratchet)) = known else { return Seal::OfNobody };
-        if record.epoch == ratchet.epoch {
-            return if ratchet.has_sealed(line, record) { Seal::Right } else { Seal::Wrong };
-        }
-        let is_ahead = record.epoch > ratchet.epoch;
-        let mut there = if is_ahead { ratchet.clone() } else { Ratchet::new(seed) };
-        let steps = record.epoch - there.epoch;
-        // Each line moves it on by one at most.
-        if record.epoch > record.seq || steps > self.steps || !there.forward(record.epoch) {
-            return Seal::TooFar;
-        }
-        let is_right = there.has_sealed(line, record);
-        if !is_right || !is_ahead {
-            self.steps -= steps;
-        }
-        if !is_right {
-            return Seal::Wrong;
-        }
-        *ratchet = there;
-        Seal::Right
+        let beside = self.keys.as_ref().map_or(0, Keys::beside);
+        Report { records: self.records, beside, first: self.first, last: self.head, findings: self.findings }
     }
 }
 
@@ -347,6 +327,12 @@ impl fmt::Display for Trouble {
             Self::Displaced { seq, after } => write!(f, "record {seq} comes after record {after}"),
             Self::Key { seq, id } => write!(f, "record {seq} is of a key that is not here ({id})"),
             Self::Epoch { seq } => write!(f, "record {seq} says an epoch that cannot follow"),
+            Self::Beside { seq } => {
+                write!(
+                    f,
+                    "record {seq} is sealed with the key that lies beside the log, not with the store's"
+                )
+            }
             Self::Checkpoint { seq } => write!(f, "record {seq} is not the one of the checkpoint"),
             Self::CutOff { seq } => {
                 write!(f, "the log ends before record {seq}, which a checkpoint has seen")

@@ -4,8 +4,8 @@
 mod shown;
 mod verify;
 
-use std::io::{self, BufRead, BufReader, Seek, SeekFrom};
-use std::os::unix::fs::MetadataExt;
+use std::collections::VecDeque;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use nix::unistd::User;
 
 use super::report::{Failure, note};
 use super::{Common, config, exit, output, when};
-use crate::audit::{self, Kind, Query, Record};
+use crate::audit::{self, Kind, Part, Query, Record};
 use crate::clock::{Clock, SystemClock};
 use crate::nearest::nearest;
 use crate::policy::{Door, Pattern, Verdict};
@@ -187,50 +187,76 @@ fn one_of<T: Copy>(
 }
 
 fn tail(wanted: &TailArgs, path: &Path, json: bool) -> Result<(), Failure> {
-    let mut last = std::collections::VecDeque::new();
-    each(path, |line| {
-        if let Some(record) = record(line) {
-            last.push_back((record, line.to_vec()));
-            if last.len() > wanted.lines {
-                last.pop_front();
+    let failed = |error| unreadable(path, &error);
+    let (mut last, mut names) = (VecDeque::new(), Names::default());
+    let mut follower = Follower::default();
+    for part in audit::parts(path).map_err(failed)? {
+        follower = Follower::behind(&part).map_err(failed)?;
+        part.read(|line| {
+            follower.at += line.len() as u64;
+            if let Some(record) = record(line) {
+                last.push_back((record, line.to_vec()));
+                if last.len() > wanted.lines {
+                    last.pop_front();
+                }
             }
-        }
-    })?;
-    let mut seq = last.back().map_or(0, |(record, _)| record.seq);
-    let mut names = Names::default();
+        })
+        .map_err(failed)?;
+    }
     last.iter().try_for_each(|(record, line)| show(record, line, json, &mut names))?;
     if !wanted.follow {
         return Ok(());
     }
     loop {
         std::thread::sleep(PAUSE);
-        seq = follow(path, seq, json, &mut names)?;
+        follower.go_on(path, |record, line| show(record, line, json, &mut names))?;
     }
 }
 
-/// Shows what is newer. A file that has become full meanwhile is read to its end.
-fn follow(path: &Path, mut seq: u64, json: bool, names: &mut Names) -> Result<u64, Failure> {
-    let files = audit::files(path);
-    for file in &files[files.len().saturating_sub(2)..] {
-        let Ok(file) = std::fs::File::open(file) else { continue };
-        let size = file.metadata().map_or(0, |meta| meta.size());
-        let mut reader = BufReader::new(file);
-        // From the last MiB on, beginning with a whole line.
-        let from = size.saturating_sub(1 << 20);
-        let mut line = Vec::new();
-        if from > 0 && reader.seek(SeekFrom::Start(from)).is_ok() {
-            let _ = reader.read_until(b'\n', &mut line);
-            line.clear();
-        }
-        while reader.read_until(b'\n', &mut line).is_ok_and(|length| length > 0) {
-            if let Some(record) = record(&line).filter(|record| record.seq > seq) {
-                show(&record, &line, json, names)?;
-                seq = record.seq;
-            }
-            line.clear();
-        }
+/// How far a log has been read.
+#[derive(Default)]
+struct Follower {
+    /// Device and number of the file.
+    of: (u64, u64),
+    at: u64,
+}
+
+impl Follower {
+    fn behind(part: &Part) -> io::Result<Self> {
+        Ok(Self { of: part.id()?, at: 0 })
     }
-    Ok(seq)
+
+    /// Hands on what is newer. What is unfinished is left for the next time.
+    fn go_on(
+        &mut self,
+        path: &Path,
+        mut take: impl FnMut(&Record, &[u8]) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        // Between two files, nothing is there.
+        let Ok(parts) = audit::parts(path) else { return Ok(()) };
+        let ids: Vec<_> = parts.iter().map(|part| part.id().ok()).collect();
+        let known = ids.iter().position(|id| *id == Some(self.of));
+        // What was let go has been read, as far as that could be.
+        for (part, id) in parts.into_iter().zip(ids).skip(known.unwrap_or(0)) {
+            let Some(id) = id else { continue };
+            if id != self.of {
+                *self = Self { of: id, at: 0 };
+            }
+            let mut outcome = Ok(());
+            let read = part.read_from(self.at, |line| {
+                if !line.ends_with(b"\n") || outcome.is_err() {
+                    return;
+                }
+                self.at += line.len() as u64;
+                if let Some(record) = record(line) {
+                    outcome = take(&record, line);
+                }
+            });
+            read.map_err(|error| unreadable(path, &error))?;
+            outcome?;
+        }
+        Ok(())
+    }
 }
 
 impl QueryArgs {

@@ -119,6 +119,9 @@ pub fn named(name: &str, version: Option<u64>) -> Named {
     Named { name: name.to_owned(), provider: Some(STORE.to_owned()), path: None, version }
 }
 
+/// Deeds in one line. A name has 128 bytes at most.
+const MOST: usize = 1_000;
+
 struct Scribe {
     audit: Audit,
 }
@@ -127,7 +130,8 @@ impl Scribe {
     /// A line for each kind of deed.
     fn events(&self, namespace: &Namespace, deeds: &[Deed]) -> Vec<Event> {
         let who = ourselves(&self.audit);
-        let kinds = deeds.chunk_by(|one, other| one.what == other.what);
+        // Whoever reads the log back looks for its lines in a room that ends somewhere.
+        let kinds = deeds.chunk_by(|one, other| one.what == other.what).flat_map(|it| it.chunks(MOST));
         let event = |deeds: &[Deed]| Event {
             namespace: Some(namespace.to_string()),
             secrets: deeds.iter().filter_map(|it| Some(named(it.name.as_ref()?, it.version))).collect(),

@@ -15,7 +15,7 @@ use tracing_subscriber::fmt::SubscriberBuilder;
 use tracing_subscriber::fmt::format::{DefaultFields, Format, Full, Writer};
 use tracing_subscriber::fmt::time::FormatTime;
 
-use super::output;
+use super::output::{self, visible};
 
 const VARIABLE: &str = "SECRETFS_LOG";
 /// What goes wrong, and what an operator has asked for, like a reload.
@@ -25,7 +25,7 @@ const SERVING: &str = "warn,secretfs::daemon=info,secretfs::reactions=info";
 /// that lives for a millisecond does not pay for it.
 pub fn start() {
     if let Some(filter) = filter(None) {
-        lines().with_env_filter(filter).with_writer(io::stderr).init();
+        lines().with_env_filter(filter).with_writer(|| Shown(io::stderr())).init();
     }
 }
 
@@ -39,7 +39,7 @@ pub fn start_serving() -> Option<WorkerGuard> {
     }
     let (writer, guard) =
         NonBlockingBuilder::default().lossy(true).buffered_lines_limit(4_096).finish(io::stderr());
-    lines().with_env_filter(filter).with_writer(writer).init();
+    lines().with_env_filter(filter).with_writer(move || Shown(writer.clone())).init();
     Some(guard)
 }
 
@@ -50,7 +50,21 @@ pub fn start_holding() {
     if journal::is_wanted() {
         journal::start(filter);
     } else {
-        lines().with_env_filter(filter).with_writer(|| Unhurried).init();
+        lines().with_env_filter(filter).with_writer(|| Shown(Unhurried)).init();
+    }
+}
+
+/// Takes a line at a time, in which names and paths may be that somebody else has chosen.
+struct Shown<W>(W);
+
+impl<W: Write> Write for Shown<W> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.0.write_all(visible(&String::from_utf8_lossy(line)).as_bytes())?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
     }
 }
 

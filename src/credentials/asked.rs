@@ -95,7 +95,9 @@ fn parse(address: &[u8]) -> Option<(String, String)> {
     let (number, rest) = text.split_once("/unit/")?;
     let (unit, name) = rest.rsplit_once('/')?;
     let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let is_whole = is_number && !unit.is_empty() && !unit.contains('/') && !name.is_empty();
+    // Neither a unit nor a credential is called so, and both are shown to people.
+    let is_odd = rest.contains(|c: char| c.is_control() || c.is_whitespace());
+    let is_whole = is_number && !is_odd && !unit.is_empty() && !unit.contains('/') && !name.is_empty();
     is_whole.then(|| (unit.to_owned(), name.to_owned()))
 }
 
@@ -141,6 +143,16 @@ fn is_executor(path: &Path, manager: &Path) -> bool {
     path.file_name() == Some(EXECUTOR.as_ref()) && path.parent() == manager.parent()
 }
 
+impl Stranger {
+    /// It is no service manager, whatever else. Of the others that is not known.
+    pub fn is_certain(&self) -> bool {
+        match self {
+            Self::Address | Self::Uid(_) | Self::Unit { is: Some(_), .. } | Self::Program(_) => true,
+            Self::Gone | Self::Refused(_) | Self::Unit { is: None, .. } => false,
+        }
+    }
+}
+
 impl fmt::Display for Stranger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -169,9 +181,19 @@ mod tests {
         let is = |unit: &str, name: &str| Some((unit.to_owned(), name.to_owned()));
         assert_eq!(of("f4b4692a71d9438e/unit/web.service/db.password"), is("web.service", "db.password"));
         assert_eq!(of("1/unit/a@b\\x2dc.service/x"), is("a@b\\x2dc.service", "x"));
-        for wrong in
-            ["", "1/unit/", "1/unit/x", "/unit/a/b", "z/unit/a/b", "1/unit//b", "1/unit/a/", "1/unit/a/b/c"]
-        {
+        for wrong in [
+            "",
+            "1/unit/",
+            "1/unit/x",
+            "/unit/a/b",
+            "z/unit/a/b",
+            "1/unit//b",
+            "1/unit/a/",
+            "1/unit/a/b/c",
+            "1/unit/a/b\n",
+            "1/unit/a\x1b[2J/b",
+            "1/unit/a b/c",
+        ] {
             assert_eq!(of(wrong), None, "{wrong}");
         }
         assert_eq!(parse(b"1/unit/a.service/\xff"), None);
@@ -196,7 +218,10 @@ mod tests {
             assert!(confirm_unit(&of(is), "db.service").is_err());
         }
         for unknown in [Fact::Unknown, Fact::Absent] {
-            assert!(confirm_unit(&of(unknown), "web.service").is_err());
+            let stranger = confirm_unit(&of(unknown), "web.service").unwrap_err();
+            assert!(!stranger.is_certain(), "it may be the manager on a machine that does not tell");
         }
+        let other = Stranger::Unit { claimed: "web.service".into(), is: Some("db.service".into()) };
+        assert!(other.is_certain() && Stranger::Address.is_certain() && !Stranger::Gone.is_certain());
     }
 }

@@ -158,8 +158,16 @@ async fn converse(
     let (broker, credentials) = daemon.current();
     let asked = match unhurried(|| who_asks(&stream, &broker, &credentials)) {
         Ok(asked) => asked,
-        // No service manager, which might take the end for an answer.
-        Err(refused) => return refused.log(),
+        Err(stranger) => {
+            drop(place);
+            let is_certain = stranger.is_certain();
+            Refused::from(stranger).log();
+            // It may be the manager after all, which would take the end for an answer.
+            if !is_certain {
+                fail(&mut stream).await;
+            }
+            return;
+        }
     };
     let Ok(copy) = stream.as_fd().try_clone_to_owned() else { return fail(&mut stream).await };
     let held = unhurried(|| daemon.hold(&copy));
@@ -185,7 +193,7 @@ async fn converse(
     held.release();
 }
 
-fn who_asks(stream: &UnixStream, broker: &Broker, credentials: &Credentials) -> Result<Asked, Refused> {
+fn who_asks(stream: &UnixStream, broker: &Broker, credentials: &Credentials) -> Result<Asked, Stranger> {
     let caller = asked::caller(stream).ok_or(Stranger::Gone)?;
     let asked = Claim::of(stream).ok_or(Stranger::Address).and_then(|claim| {
         let name = claim.name.clone();
@@ -193,10 +201,9 @@ fn who_asks(stream: &UnixStream, broker: &Broker, credentials: &Credentials) -> 
         let wanted = broker.inquiry(&caller, file.as_ref()).and(broker.audit().facts());
         Asked::confirm(stream, &caller, claim, wanted)
     });
-    asked.map_err(|stranger| {
+    asked.inspect_err(|stranger| {
         let who = Identity::of(caller);
         broker.turn_away(&who, Door::Systemd, &credentials.socket, &stranger.to_string());
-        stranger.into()
     })
 }
 

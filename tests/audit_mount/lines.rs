@@ -174,3 +174,24 @@ fn the_daemon_says_when_it_begins_and_ends() {
     );
     eventually("it is gone", || daemon.run(&["audit", "verify"]).status.success().then_some(()));
 }
+
+/// Whoever names a file turns nothing round for who reads about it.
+#[test]
+fn a_name_that_turns_the_writing_is_spelt_out() {
+    let daemon = daemon("");
+    daemon.template("a\u{202e}b.tpl", "<< secrets.nothing >>\n");
+    let name = "a\u{202e}b";
+    eventually("it is there", || daemon.path(name).exists().then_some(()));
+    assert!(!cat(&daemon, USER, name).status.success());
+    let shown = "a\\u{202e}b";
+    let said = eventually("it is told", || Some(daemon.stderr()).filter(|it| it.contains(shown)));
+    assert!(!said.contains('\u{202e}'), "{said}");
+    let path = daemon.path(name).to_string_lossy().into_owned();
+    for args in [&["audit", "tail"][..], &["explain", &path]] {
+        let output = daemon.run(args);
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(said.contains(shown) && !said.contains('\u{202e}'), "{args:?}: {said}");
+    }
+    let told = last(&daemon, &["--uid", &USER.to_string()]);
+    assert_eq!(told["file"], path.as_str(), "the control: JSON has it as it is");
+}

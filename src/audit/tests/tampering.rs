@@ -197,7 +197,7 @@ fn a_file_that_was_emptied_is_told_and_each_finding_has_its_place() {
     };
     assert_eq!(findings(), []);
     let changed = fs::read_to_string(&files[1]).unwrap().replacen("\"uid\":1000", "\"uid\":1001", 2);
-    let line = 1 + changed.lines().position(|line| line.contains("1001")).unwrap() as u64;
+    let line = 1 + changed.lines().position(|line| line.contains("\"uid\":1001")).unwrap() as u64;
     fs::write(&files[1], changed).unwrap();
     let found = &findings()[0];
     assert!(found.place == super::super::Place { file: 1, line }, "{found:?}");
@@ -246,5 +246,29 @@ fn made_up_epochs_cost_no_more_than_a_moment() {
         // What is true is still known to be.
         let of = |it: &Finding| it.place.line > 81;
         assert!(!report.findings.iter().any(of));
+    }
+}
+
+/// However long it is, and however many there are.
+#[test]
+fn what_is_no_line_takes_little_room_and_time() {
+    let place = Place::new();
+    write(&place.audit(1 << 30), 0..3);
+    let whole = fs::read(place.path()).unwrap();
+    let cut = br#"{"seq":5,"ti"#.to_vec();
+    let long = [cut.clone(), vec![b' '; 20 << 20]].concat();
+    let many = b"{\"seq\":1\n".repeat(200_000);
+    for (after, is_sound) in [(cut, true), (long, false), ([&*many, b"x"].concat(), false)] {
+        fs::write(place.path(), [&*whole, &after].concat()).unwrap();
+        let (start, mut longest) = (Instant::now(), 0);
+        let mut verifier = Verifier::new(Some(vec![seed()]));
+        read(&place.path(), |line| {
+            longest = longest.max(line.len());
+            verifier.take(line);
+        })
+        .unwrap();
+        let report = verifier.finish();
+        assert_eq!((report.is_sound(), report.records, report.findings.is_empty()), (is_sound, 4, false));
+        assert!(longest <= 8 << 20 && start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
     }
 }

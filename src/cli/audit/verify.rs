@@ -4,10 +4,9 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::audit::{self, Finding, Seed, Verifier};
+use crate::audit::{self, Finding, Seeds, Verifier};
 use crate::cli::report::{Failure, note};
 use crate::cli::{Common, config, exit, open, output};
-use crate::secret::SecretBytes;
 use crate::store::Access;
 
 #[derive(clap::Args)]
@@ -21,6 +20,8 @@ pub(super) struct Args {
 struct Told {
     sound: bool,
     records: u64,
+    /// How many are sealed with the key that lies beside the log, although there is a store.
+    beside: u64,
     first: Option<u64>,
     last: Option<u64>,
     head: Option<String>,
@@ -56,6 +57,7 @@ pub(super) fn run(args: &Args, log: Option<&Path>, common: &Common) -> Result<u8
     let told = Told {
         sound: report.is_sound(),
         records: report.records,
+        beside: report.beside,
         first: report.first,
         last: report.last.as_ref().map(|head| head.seq),
         head: report.last.as_ref().map(|head| head.text()),
@@ -74,6 +76,12 @@ fn tell(told: &Told, is_open: bool) -> Result<(), Failure> {
     let verdict = if told.sound { "as they were written" } else { "NOT as they were written" };
     let head = told.last.zip(told.head.as_ref()).map(|(seq, hash)| format!("head {seq}:{hash}\n"));
     output::print(format!("{lines}{count}, {verdict}\n{}", head.unwrap_or_default()))?;
+    if told.beside > 0 {
+        let count = output::counted_of(told.beside, "record");
+        note(format_args!(
+            "{count} before the store's: sealed with the key beside the log, by whoever can write there"
+        ));
+    }
     if told.sound && is_open {
         note("whether records are missing at the end, only a --checkpoint tells");
     }
@@ -88,12 +96,12 @@ fn line(of: &ToldFinding) -> String {
 }
 
 /// That of the store, if there is one, and that of the file beside the log.
-fn seeds(log: &Path, common: &Common) -> Result<Vec<SecretBytes>, Failure> {
+fn seeds(log: &Path, common: &Common) -> Result<Seeds, Failure> {
     let config = config::load(common)?.store;
-    let beside = Seed::Beside.present(log);
+    let beside = audit::beside_now(log);
     match open::open_store(common, &config, Access::Read) {
-        Ok(store) => Ok(beside.into_iter().chain([store.audit_seed()?]).collect()),
-        Err(_) if !beside.is_empty() => Ok(beside),
+        Ok(store) => Ok(Seeds { store: vec![store.audit_seed()?], beside }),
+        Err(_) if beside.is_some() => Ok(Seeds { store: Vec::new(), beside }),
         Err(failure) => Err(failure),
     }
 }
