@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use hmac::{Hmac, KeyInit, Mac};
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
@@ -28,8 +29,8 @@ pub struct Snapshot {
     /// Guards what the content rests on: renewed when a check finds that nothing relevant changed.
     /// What another process has rendered rests on nothing that is known here.
     origin: Mutex<Option<Origin>>,
-    /// The secrets in what another process has rendered, if it could be told.
-    inherited: Option<Arc<[SecretKey]>>,
+    /// Of what another process has rendered, if it could be told.
+    inherited: Option<Inherited>,
     print: OnceLock<Fingerprint>,
     edition: OnceLock<Arc<Edition>>,
     /// For the next process, from the first open on.
@@ -44,6 +45,17 @@ struct Origin {
     versions: Versions,
     uses: Vec<Arc<Uses>>,
 }
+
+/// The secrets in what another process has rendered. One of ours that is older has kept no versions.
+struct Inherited {
+    keys: Arc<[SecretKey]>,
+    versions: Versions,
+}
+
+/// A secret as the next process reads it: provider, path, the version that the template asks for,
+/// and the one that was used.
+#[derive(Serialize, Deserialize)]
+struct Name(Option<String>, String, Option<u64>, #[serde(default)] Option<u64>);
 
 /// Tells whether bytes that were wiped have come back, without keeping them.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -93,7 +105,7 @@ impl Snapshot {
         };
         let age = Duration::new(seconds, u32::try_from(nanos).ok().filter(|it| *it < 1_000_000_000)?);
         let mtime = SystemTime::UNIX_EPOCH.checked_add(age)?;
-        let inherited = keys_of(keys);
+        let inherited = Inherited::of(keys);
         let snapshot = Self { inherited, ..Self::of(SecretBytes::copy_of(bytes), mtime, ownership) };
         let _ = snapshot.kept.set(Some((kept.id, kept.record)));
         Some((kept.id, snapshot))
@@ -107,7 +119,7 @@ impl Snapshot {
             let Ownership { uid, gid, mode } = self.ownership;
             let [seconds, nanos] = [mtime.as_secs(), mtime.subsec_nanos().into()];
             let words = [seconds, nanos, uid.into(), gid.into(), mode.into(), self.size()];
-            let names = self.keys().map_or_else(Vec::new, |keys| names_of(&keys));
+            let names = self.keys().map_or_else(Vec::new, |keys| names_of(&keys, &self.versions()));
             let mut kept = Zeroizing::new(Vec::with_capacity(self.bytes.len() + names.len()));
             kept.extend_from_slice(self.bytes.expose());
             kept.extend_from_slice(&names);
@@ -136,7 +148,8 @@ impl Snapshot {
     /// knows them any more.
     pub fn keys(&self) -> Option<Arc<[SecretKey]>> {
         let origin = self.origin();
-        origin.as_ref().map(|origin| origin.keys.clone()).or_else(|| self.inherited.clone())
+        let inherited = || self.inherited.as_ref().map(|it| it.keys.clone());
+        origin.as_ref().map(|origin| origin.keys.clone()).or_else(inherited)
     }
 
     /// What it rests on, if it is of this template.
@@ -148,7 +161,9 @@ impl Snapshot {
 
     /// What it was made of, as far as that is known here.
     pub fn versions(&self) -> Versions {
-        self.origin().as_ref().map_or_else(Versions::default, |origin| origin.versions.clone())
+        let origin = self.origin();
+        let inherited = || self.inherited.as_ref().map(|it| it.versions.clone());
+        origin.as_ref().map(|origin| origin.versions.clone()).or_else(inherited).unwrap_or_default()
     }
 
     /// Somebody was given it. Nobody knows of which secrets another process has made it.
@@ -215,16 +230,20 @@ impl Snapshot {
     }
 }
 
-/// Names of secrets, as the next process reads them.
-fn names_of(keys: &[SecretKey]) -> Vec<u8> {
-    let named: Vec<_> = keys.iter().map(|key| (&key.provider, &key.path, key.version)).collect();
-    serde_json::to_vec(&named).unwrap_or_default()
+fn names_of(keys: &[SecretKey], versions: &Versions) -> Vec<u8> {
+    let used = |key: &SecretKey| versions.0.iter().find(|(it, _)| it == key).map(|(_, used)| *used);
+    let name = |key: &SecretKey| Name(key.provider.clone(), key.path.clone(), key.version, used(key));
+    serde_json::to_vec(&keys.iter().map(name).collect::<Vec<_>>()).unwrap_or_default()
 }
 
-fn keys_of(names: &[u8]) -> Option<Arc<[SecretKey]>> {
-    let named: Vec<(Option<String>, String, Option<u64>)> = serde_json::from_slice(names).ok()?;
-    let key = |(provider, path, version)| SecretKey { provider, path, version };
-    Some(named.into_iter().map(key).collect())
+impl Inherited {
+    fn of(names: &[u8]) -> Option<Self> {
+        let named: Vec<Name> = serde_json::from_slice(names).ok()?;
+        let key = |Name(provider, path, version, used)| (SecretKey { provider, path, version }, used);
+        let (keys, used): (Vec<_>, Vec<_>) = named.into_iter().map(key).unzip();
+        let versions = keys.iter().cloned().zip(used).filter_map(|(key, used)| Some((key, used?)));
+        Some(Self { versions: Versions(versions.collect()), keys: keys.into() })
+    }
 }
 
 impl Failure {
@@ -254,5 +273,24 @@ impl Fingerprint {
             *part = word.to_le_bytes();
         }
         Self(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_inherited_with_their_versions_and_without_them_from_older_programs() {
+        let key = |path: &str, version| SecretKey { provider: None, path: path.to_owned(), version };
+        let keys = [key("pw", None), key("old", Some(2)), key("missing", None)];
+        let versions = Versions(vec![(keys[1].clone(), 2), (keys[0].clone(), 7)]);
+        let inherited = Inherited::of(&names_of(&keys, &versions)).unwrap();
+        assert_eq!(*inherited.keys, keys);
+        assert_eq!(inherited.versions, Versions(vec![(keys[0].clone(), 7), (keys[1].clone(), 2)]));
+
+        let older = br#"[[null,"pw",null],[null,"old",2]]"#;
+        let inherited = Inherited::of(older).unwrap();
+        assert_eq!((&*inherited.keys, inherited.versions), (&keys[..2], Versions::default()));
     }
 }

@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
 use tracing::Level;
@@ -78,10 +79,14 @@ impl Generation {
         if is_probe || !self.broker.audit().is_on() {
             return Ok(());
         }
-        let event = self
-            .event(opener, file, &[], verdict(grant), grant.rule())
-            .showing(versions.0.iter().map(|(key, version)| (key, *version)))
-            .stale(stale.or_else(|| snapshot.ask(|basis| self.broker.staleness(basis))));
+        // What an older program has rendered has names only.
+        let keys = if versions.0.is_empty() { snapshot.keys().unwrap_or_default() } else { Arc::default() };
+        let event = self.event(opener, file, &keys, verdict(grant), grant.rule());
+        let event = match versions.0.as_slice() {
+            [] => event,
+            used => event.showing(used.iter().map(|(key, version)| (key, *version))),
+        };
+        let event = event.stale(stale.or_else(|| snapshot.ask(|basis| self.broker.staleness(basis))));
         self.write(opener, event.outcome("ok", opener.opening.since))
     }
 

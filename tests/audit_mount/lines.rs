@@ -161,6 +161,24 @@ fn who_is_given_an_older_version_is_told_apart() {
     assert_eq!(line["secrets"][0]["version"], 1, "{line}");
 }
 
+/// What the worker before has rendered is named with the versions that are in it.
+#[test]
+fn who_is_given_what_another_process_has_rendered() {
+    let daemon = daemon("");
+    let held = File::open(daemon.path("f")).unwrap();
+    daemon.kill_worker();
+    stdout_of(&daemon.store().run_with(&["rotate", "pw"], "hunter3"));
+    // Who knows nothing of the old template cannot find out.
+    daemon.template("f.tpl", "new=<< secrets.pw >>\n");
+    let link = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&held));
+    let mut text = String::new();
+    File::open(&link).unwrap().read_to_string(&mut text).unwrap();
+    assert_eq!(text, "pw=hunter2\n", "the control: it is the old one");
+    let named = serde_json::json!([{"name": "pw", "provider": "store", "version": 1}]);
+    let line = last(&daemon, &["--secret", "pw", "--event", "read"]);
+    says(&line, &[("secrets", named), ("stale", "somebody has an older version open".into())]);
+}
+
 #[test]
 fn the_daemon_says_when_it_begins_and_ends() {
     let mut daemon = daemon("");
