@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use super::event::{Event, Kind};
+use super::event::{Event, Kind, Named, Who};
 
 /// So long it is only counted at first, twice as long then, and so on up to the longest. Who is
 /// quiet for that long is forgotten.
@@ -24,9 +24,24 @@ pub(super) struct Denials {
 
 #[derive(Clone, PartialEq, Eq, Hash)]
 enum Key {
-    Of { uid: u32, door: Option<String>, file: Option<String>, rule: Option<String> },
+    Of(Box<Of>),
     OfUser(u32),
     OfAll,
+}
+
+/// What all have in common that are counted together.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Of {
+    uid: u32,
+    exe: Option<String>,
+    unit: Option<String>,
+    user_unit: Option<String>,
+    container: Option<String>,
+    door: Option<String>,
+    file: Option<String>,
+    /// Where it is no file that was asked for.
+    secrets: Vec<Named>,
+    rule: Option<String>,
 }
 
 struct Counted {
@@ -67,8 +82,8 @@ impl Denials {
         let due = self.due(now, |_, counted| counted.is_due(now));
         self.of_users.clear();
         for key in self.known.keys() {
-            if let Key::Of { uid, .. } = key {
-                *self.of_users.entry(*uid).or_default() += 1;
+            if let Key::Of(of) = key {
+                *self.of_users.entry(of.uid).or_default() += 1;
             }
         }
         due
@@ -87,8 +102,7 @@ impl Denials {
 
     fn key(&self, event: &Event) -> Key {
         let uid = event.who.uid;
-        let (door, file, rule) = (event.door.clone(), event.file.clone(), event.rule.clone());
-        let key = Key::Of { uid, door, file, rule };
+        let key = Key::Of(Box::new(Of::from(event)));
         let of_user = Key::OfUser(uid);
         match () {
             () if self.known.contains_key(&key) => key,
@@ -104,16 +118,16 @@ impl Key {
     fn is_ended_by(&self, event: &Event) -> bool {
         match self {
             _ if event.kind != Kind::Read => true,
-            Self::Of { uid, door, file, .. } => {
-                *uid == event.who.uid && *door == event.door && *file == event.file
-            }
+            Self::Of(of) => of.uid == event.who.uid && of.door == event.door && of.file == event.file,
             Self::OfUser(_) | Self::OfAll => false,
         }
     }
 
     /// What is counted together has in common what is said of it.
     fn shown(&self, event: Event) -> Event {
+        let Who { uid, gid, pid, .. } = event.who;
         let several = |detail: &str| Event {
+            who: Who { uid, gid, pid, ..Who::default() },
             file: None,
             rule: None,
             secrets: Vec::new(),
@@ -122,10 +136,19 @@ impl Key {
             ..event.clone()
         };
         match self {
-            Self::Of { .. } => event,
-            Self::OfUser(_) => several("several files"),
-            Self::OfAll => several("several files of several users"),
+            Self::Of(_) => event,
+            Self::OfUser(_) => several("several files or programs"),
+            Self::OfAll => several("several files or programs of several users"),
         }
+    }
+}
+
+impl From<&Event> for Of {
+    fn from(event: &Event) -> Self {
+        let Event { who, door, file, rule, .. } = event.clone();
+        let Who { uid, exe, unit, user_unit, container, .. } = who;
+        let secrets = if file.is_none() { event.secrets.clone() } else { Vec::new() };
+        Self { uid, exe, unit, user_unit, container, door, file, secrets, rule }
     }
 }
 

@@ -138,7 +138,7 @@ pub struct Who {
 }
 
 /// A secret, by its reference without the field.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Named {
     pub name: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]

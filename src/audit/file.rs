@@ -75,6 +75,13 @@ impl LogFile {
         Ok(Self { id: id(&meta), file })
     }
 
+    /// Opens what is there, to be read only.
+    pub(super) fn read(path: &Path) -> io::Result<Self> {
+        let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
+        let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+        Ok(Self { id: id(&file.metadata()?), file })
+    }
+
     /// Its size, if the path still leads to it. Nobody else can write to it, or nothing is.
     pub(super) fn size_at(&self, path: &Path) -> Result<Option<u64>, AuditError> {
         match path.symlink_metadata() {

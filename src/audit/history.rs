@@ -24,16 +24,31 @@ pub(super) fn full(path: &Path, number: u32) -> PathBuf {
     name.into()
 }
 
-/// One of the full files, if it is there.
+/// One of the full files, if it is there. Who may read it, too, is of no matter: nobody writes to it.
 pub(super) fn open(path: &Path) -> Option<LogFile> {
     let is_there = path.symlink_metadata().is_ok_and(|meta| meta.is_file());
-    is_there.then(|| LogFile::open(path).ok())?
+    is_there.then(|| LogFile::read(path).ok())?
 }
 
-/// All files of the log that are there, oldest first.
+/// The last record of a full file, which has to be found if there is such a file.
+pub(super) fn last(path: &Path) -> io::Result<Option<u64>> {
+    match LogFile::read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        file => file?.last(),
+    }
+}
+
+/// The lowest number that no full file has.
+pub(super) fn free(path: &Path) -> u32 {
+    (1..).find(|number| !full(path, *number).exists()).unwrap_or(u32::MAX)
+}
+
+/// All files of the log that are there, oldest first. While the next one is begun, or after a crash
+/// then, one number is free.
 pub fn files(path: &Path) -> Vec<PathBuf> {
-    let older = (1..).map(|number| full(path, number)).take_while(|path| path.exists());
-    let mut files: Vec<_> = older.collect();
+    let is_there = |number: &u32| full(path, *number).exists();
+    let numbers = (1..).take_while(|number| is_there(number) || is_there(&(number + 1)));
+    let mut files: Vec<_> = numbers.filter(is_there).map(|number| full(path, number)).collect();
     files.reverse();
     files.extend(path.exists().then(|| path.to_owned()));
     files

@@ -1,9 +1,9 @@
 //! The log on the disk, over all its files: goes on where it stands, whoever has written last, and
 //! begins a new file when one is full. Uses `file` and `chain`.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use std::{fs, io};
 
 use jiff::Timestamp;
 
@@ -11,6 +11,7 @@ use super::chain::{Head, Moment, Ratchet, hex};
 use super::error::AuditError;
 use super::event::{Event, Kind, OfLog};
 use super::file::{LogFile, Tail};
+use super::heir::Heirs;
 use super::history;
 use crate::sys::uptime::Uptime;
 
@@ -29,13 +30,15 @@ pub(super) struct Log {
     full: Vec<fs::File>,
     /// Where the chain stands, and where it ends in which file.
     stands: Option<(Head, End)>,
+    /// All up to this number were told to be let go.
+    told: u64,
 }
 
 /// The end of a file, of this device and number.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct End {
-    of: (u64, u64),
-    at: u64,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct End {
+    pub(super) of: (u64, u64),
+    pub(super) at: u64,
 }
 
 #[cfg(test)]
@@ -60,12 +63,28 @@ const HIGHEST: u64 = 1 << 62;
 impl Log {
     pub(super) fn new(path: &Path, size: u64, keep: u32, ratchet: Ratchet) -> Self {
         let (path, patience) = (path.to_owned(), Duration::ZERO);
-        Self { path, size, keep, patience, ratchet, open: None, full: Vec::new(), stands: None }
+        Self { path, size, keep, patience, ratchet, open: None, full: Vec::new(), stands: None, told: 0 }
     }
 
     /// Where the chain stands, as far as this process has seen it.
     pub(super) fn head(&self) -> Option<&Head> {
         self.stands.as_ref().map(|(head, _)| head)
+    }
+
+    /// Goes on where the process before, or another one in this process, has seen it.
+    pub(super) fn after(self, heirs: &Heirs) -> Self {
+        Self { stands: heirs.last(&self.path, &self.ratchet.id), ..self }
+    }
+
+    pub(super) fn tell(&self, heirs: &Heirs) {
+        if let Some((head, end)) = &self.stands {
+            heirs.tell(&self.path, &self.ratchet.id, head, *end);
+        }
+    }
+
+    /// The device and number of the file that was last written to.
+    pub(super) fn file(&self) -> Option<(u64, u64)> {
+        self.stands.as_ref().map(|(_, end)| end.of)
     }
 
     /// Writes these, in one `write`, and answers their lines.
@@ -115,17 +134,12 @@ impl Log {
         let mut batch = self.begin(at, end)?;
         // What is unfinished is closed where it is.
         if end.at >= self.size && batch.lines.is_empty() {
-            let dropped;
-            (dropped, end) = self.begin_next_file()?;
+            self.tell_dropped(&mut batch, at, end)?;
+            end = self.begin_next_file()?;
             // Another process may have been the first to find the new one.
-            let is_first = end.at == 0;
-            if !is_first {
-                batch = self.begin(at, end)?;
-            }
-            // It does not know what we have let go.
-            if is_first || dropped.is_some() {
-                let log = OfLog { dropped, ..OfLog::default() };
-                self.say(&mut batch, at, Kind::LogBegun, "the one before is full", log)?;
+            match end.at {
+                0 => self.say(&mut batch, at, Kind::LogBegun, "the one before is full", OfLog::default())?,
+                _ => batch = self.begin(at, end)?,
             }
         }
         let own = batch.lines.len();
@@ -224,7 +238,7 @@ impl Log {
         full.retain(|path| *path != self.path);
         self.open.as_ref().is_some_and(has_it)
             || full.iter().rev().filter_map(|path| history::open(path)).any(|file| has_it(&file))
-            || history::open(&history::full(&self.path, self.keep)).is_some_and(is_let_go)
+            || full.first().and_then(|path| history::open(path)).is_some_and(is_let_go)
     }
 
     fn say(
@@ -246,25 +260,44 @@ impl Log {
         Ok(())
     }
 
-    /// The files before move up by one, and those go that are too many. Answers their last number, and
-    /// where the new one ends.
-    fn begin_next_file(&mut self) -> Result<(Option<u64>, End), AuditError> {
+    /// What is about to be let go is told in the full file, and is on the disk for good, before any of
+    /// it goes: however it ends then, somebody has said so.
+    fn tell_dropped(&mut self, batch: &mut Batch, at: Moment, end: End) -> Result<(), AuditError> {
         let failed = AuditError::io(&self.path);
-        let oldest = history::open(&history::full(&self.path, self.keep));
-        let dropped = oldest.and_then(|file| file.last().ok()?);
-        for number in self.keep.. {
-            match fs::remove_file(history::full(&self.path, number)) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => break,
-                removed => removed.map_err(&failed)?,
-            }
+        // While a number is free, nothing goes.
+        if history::free(&self.path) <= self.keep {
+            return Ok(());
         }
-        for number in (1..self.keep).rev() {
-            let from = history::full(&self.path, number);
-            if from.exists() {
-                fs::rename(from, history::full(&self.path, number + 1)).map_err(&failed)?;
-            }
+        let oldest = history::full(&self.path, self.keep);
+        let Some(dropped) = history::last(&oldest).map_err(&failed)? else { return Ok(()) };
+        if self.told >= dropped {
+            return Ok(());
         }
-        fs::rename(&self.path, history::full(&self.path, 1)).map_err(&failed)?;
+        let log = OfLog { dropped: Some(dropped), ..OfLog::default() };
+        self.say(batch, at, Kind::LogBegun, "it is full, and those before are let go", log)?;
+        let open = self.opened()?;
+        open.append(&batch.lines, end.at).and_then(|()| open.file.sync_data()).map_err(&failed)?;
+        let end = End { at: end.at + batch.lines.len() as u64, ..end };
+        (self.stands, self.ratchet) = (Some((batch.head.clone(), end)), batch.ratchet.clone());
+        batch.lines.clear();
+        self.told = dropped;
+        Ok(())
+    }
+
+    /// The files before move up by one, and those go that are too many; but where a crash has left a
+    /// number free, that is filled, and nothing goes. Answers where the new one ends.
+    fn begin_next_file(&mut self) -> Result<End, AuditError> {
+        let failed = AuditError::io(&self.path);
+        let full = |number| history::full(&self.path, number);
+        let free = history::free(&self.path);
+        // The oldest first: there is never more than one number free.
+        for number in (self.keep..free).rev() {
+            fs::remove_file(full(number)).map_err(&failed)?;
+        }
+        for number in (1..free.min(self.keep)).rev() {
+            fs::rename(full(number), full(number + 1)).map_err(&failed)?;
+        }
+        fs::rename(&self.path, full(1)).map_err(&failed)?;
         #[cfg(test)]
         if let Some(meanwhile) = BETWEEN.take() {
             meanwhile();
@@ -277,7 +310,7 @@ impl Log {
         if let Some(full) = self.full.last() {
             let _ = full.unlock();
         }
-        Ok((dropped, end))
+        Ok(end)
     }
 }
 

@@ -1,25 +1,28 @@
 //! Who read what, and what became of secrets: written down before anything is given away, so that
 //! nothing can be changed, moved or taken out unseen. Uses `sys`, `metrics`, `config` and the words.
 //!
-//! `event` is what is written, `chain` its seal, `verify` and `seals` the check of it; `log` writes to the
-//! disk through `file`, `journal` to journald, `history` reads back; `denials` are counted.
+//! `event` is what is written, `chain` its seal, `verify` and `seals` the check of it; `heir` has what the
+//! next process has to know; `log` writes to the disk through `file`, `journal` to journald, `sinks` to
+//! both; `history` reads back; `denials` are counted.
 
 mod chain;
 mod denials;
 mod error;
 mod event;
 mod file;
+mod heir;
 mod history;
 mod journal;
 mod key;
 mod log;
 mod queue;
 mod seals;
+mod shares;
+mod sinks;
 #[cfg(test)]
 mod tests;
 mod verify;
 
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -39,13 +42,11 @@ pub use verify::{Finding, Place, Report, Trouble, Verifier};
 use crate::caller::Facts;
 use crate::clock::{Clock, SystemClock};
 use crate::config::AuditConfig;
+use crate::ledger::Ledger;
 use crate::metrics;
-use chain::Ratchet;
 use denials::Denials;
-use event::OfLog;
-use journal::Journal;
-use log::Log;
 use queue::{By, Queue, Waiting};
+use sinks::Sinks;
 
 /// How long it is waited for another process that writes: by who serves, and by a command.
 const HURRIED: Duration = Duration::from_millis(450);
@@ -72,19 +73,6 @@ pub struct Audit {
     trouble: Mutex<Option<String>>,
 }
 
-struct Sinks {
-    /// Of those that are wanted.
-    log: Option<Result<Log, AuditError>>,
-    journal: Option<Journal>,
-    /// How long it is waited for another process.
-    patience: Duration,
-    /// What the file has missed, and journald has.
-    missed: u64,
-    /// What no place took.
-    refused: u64,
-    clock: Box<dyn Clock>,
-}
-
 impl Audit {
     /// What an identity should tell, for the log.
     pub const FACTS: Facts =
@@ -101,15 +89,29 @@ impl Audit {
     }
 
     pub(crate) fn with_clock(config: AuditConfig, seed: Seed, clock: Box<dyn Clock>) -> Self {
-        let journal = config.is_to_journald().then(Journal::new).and_then(Result::ok);
-        let sinks = Mutex::new(Sinks { log: None, journal, patience: PATIENT, missed: 0, refused: 0, clock });
+        let sinks = Mutex::new(Sinks::new(&config, PATIENT, clock));
         let (queue, denials, is_dirty, trouble) = Default::default();
         Self { config, seed, opened: None, queue, denials, sinks, is_dirty, trouble }
     }
 
     /// The same keys, as another config says.
     pub fn under(&self, config: AuditConfig) -> Self {
-        Self::new(config, self.seed.clone()).opened_by(self.opened.clone())
+        Self::new(config, self.seed.clone()).opened_by(self.opened.clone()).after(Some(self))
+    }
+
+    /// Takes the place of another one in this process.
+    pub fn after(self, before: Option<&Self>) -> Self {
+        if let Some(before) = before {
+            self.sinks().heirs = before.sinks().heirs.clone();
+        }
+        self
+    }
+
+    /// From now on the process that comes next finds there where the chain stands, and this one what
+    /// the process before has left. Before anything is written.
+    pub fn tell_successor(&self, ledger: &Ledger) {
+        let heirs = self.sinks().heirs.clone();
+        heirs.add(ledger);
     }
 
     /// Over a store whose key came from there.
@@ -144,9 +146,10 @@ impl Audit {
     }
 
     /// The same without another thread, which costs less. A disk that hangs holds it up: only for who
-    /// is answered by somebody else then.
+    /// is answered by somebody else then. The queue of journald anybody can fill.
     pub fn record_here(&self, event: Event) -> Result<(), AuditError> {
-        self.record_by(if self.config.is_required() { By::Itself } else { By::Another }, event)
+        let is_by_itself = self.config.is_required() && self.config.file.is_some();
+        self.record_by(if is_by_itself { By::Itself } else { By::Another }, event)
     }
 
     fn record_by(&self, by: By, event: Event) -> Result<(), AuditError> {
@@ -273,12 +276,10 @@ impl Audit {
     /// Threads of its own sync each second, and write for who must not be held up by a disk, for as
     /// long as somebody has this.
     pub fn start(self: &Arc<Self>) {
-        if self.is_on() {
-            self.keep_synced();
-        }
-        if self.config.file.is_none() {
+        if !self.is_on() {
             return;
         }
+        self.keep_synced();
         let (this, queue) = (Arc::downgrade(self), self.queue.clone());
         let write = move |batch: &[Waiting]| match this.upgrade() {
             Some(audit) => audit.write(batch),
@@ -332,91 +333,4 @@ impl Drop for Audit {
             let _ = self.sync();
         }
     }
-}
-
-impl Sinks {
-    /// To each place that is wanted. One that takes it is enough.
-    fn write(&mut self, config: &AuditConfig, seed: &Seed, batch: &[Waiting]) -> Result<(), AuditError> {
-        let filed = config.file.as_deref().map(|path| self.write_file(path, config, seed, batch));
-        let told = config.is_to_journald().then(|| self.write_journal(&filed, batch));
-        match (filed, told) {
-            (Some(Err(one)), Some(Err(other))) => {
-                self.refused += batch.len() as u64;
-                Err(AuditError::Both(Box::new(one), Box::new(other)))
-            }
-            (Some(Err(error)), None) | (None, Some(Err(error))) => {
-                self.refused += batch.len() as u64;
-                Err(error)
-            }
-            (Some(Err(error)), Some(Ok(()))) => {
-                tracing::error!(%error, "audit_blocked: only journald takes it");
-                self.missed += batch.len() as u64;
-                Ok(())
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn write_file(
-        &mut self,
-        path: &Path,
-        config: &AuditConfig,
-        seed: &Seed,
-        batch: &[Waiting],
-    ) -> Result<Vec<u8>, AuditError> {
-        let at = log::moment(self.clock.now());
-        let all = [(self.missed, "only journald took these"), (self.refused, REFUSED)];
-        let all = all.into_iter().filter(|(count, _)| *count > 0);
-        let missed: Vec<_> = all.map(|(count, why)| missed(count, why).body()).collect();
-        let batch = batch.iter().map(|it| it.body.as_str());
-        let bodies: Vec<&str> = missed.iter().map(String::as_str).chain(batch).collect();
-        let patience = self.patience;
-        let lines = self.log(path, config, seed)?.write(&bodies, at, patience)?;
-        (self.missed, self.refused) = (0, 0);
-        Ok(lines)
-    }
-
-    /// Opened when it is first needed; what has failed is tried again.
-    fn log(&mut self, path: &Path, config: &AuditConfig, seed: &Seed) -> Result<&mut Log, AuditError> {
-        if !matches!(self.log, Some(Ok(_))) {
-            let seed = seed.bytes(path);
-            self.log =
-                Some(seed.map(|seed| Log::new(path, config.size(), config.keep(), Ratchet::new(&seed))));
-        }
-        match &mut self.log {
-            Some(Ok(log)) => Ok(log),
-            Some(Err(error)) => Err(error.clone()),
-            None => Err(AuditError::NoKey),
-        }
-    }
-
-    /// The lines as the file has them, else what they would say.
-    fn write_journal(
-        &mut self,
-        filed: &Option<Result<Vec<u8>, AuditError>>,
-        batch: &[Waiting],
-    ) -> Result<(), AuditError> {
-        if self.journal.is_none() {
-            self.journal = Some(Journal::new()?);
-        }
-        let Some(journal) = &self.journal else { return Ok(()) };
-        if filed.is_none() && self.refused > 0 {
-            let missed = missed(self.refused, REFUSED);
-            journal.send(&missed, &format!("{{{}}}", missed.body()))?;
-            self.refused = 0;
-        }
-        let lines = match filed {
-            Some(Ok(lines)) => String::from_utf8_lossy(lines).into_owned(),
-            _ => batch.iter().map(|it| format!("{{{}}}\n", it.body)).collect(),
-        };
-        let own = lines.lines().count().saturating_sub(batch.len());
-        let mut lines = lines.lines().skip(own);
-        batch.iter().try_for_each(|it| journal.send(&it.event, lines.next().unwrap_or_default()))
-    }
-}
-
-const REFUSED: &str = "no place took these";
-
-fn missed(count: u64, why: &str) -> Event {
-    Event::of_log(Kind::LogMissed, why, OfLog { count: Some(count), ..OfLog::default() })
 }

@@ -59,6 +59,16 @@ impl Waiting {
         Self { event: Arc::new(event), body, outcome: Arc::default() }
     }
 
+    /// Only this one was not written, whatever becomes of those beside it.
+    pub(super) fn fail(&self, error: AuditError) {
+        let _ = self.outcome.set(Err(error));
+    }
+
+    #[cfg(test)]
+    pub(super) fn outcome(&self) -> Option<&Result<(), AuditError>> {
+        self.outcome.get()
+    }
+
     fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.outcome, &other.outcome)
     }
@@ -102,7 +112,8 @@ impl Queue {
             state = self.written.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
             state.crowd -= 1;
         }
-        self.write(state, write)
+        let outcome = self.write(state, write);
+        one.outcome.get().cloned().unwrap_or(outcome)
     }
 
     /// Has it written together with what comes next. Nobody waits for it.

@@ -2,6 +2,7 @@
 //! happens to its file is noticed.
 
 mod denials;
+mod journal;
 mod memory;
 mod tampering;
 

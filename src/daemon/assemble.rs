@@ -210,7 +210,10 @@ fn assemble(
             true => before.broker.audit().clone(),
             false => Arc::new(before.broker.audit().under(config.audit.clone())),
         },
-        _ => Arc::new(Audit::new(config.audit.clone(), seed).opened_by(key_source)),
+        before => {
+            let audit = Audit::new(config.audit.clone(), seed).opened_by(key_source);
+            Arc::new(audit.after(before.map(|it| &**it.broker.audit())))
+        }
     };
     Ok(Broker::new(policy, resolver.mapping(mapped), salt, environment).audited(audit))
 }

@@ -46,6 +46,7 @@ impl SecretFs {
         }
         self.nodes().inherited();
         self.begin_watching(ledger);
+        self.now().broker.audit().tell_successor(ledger);
     }
 
     /// The mount begins; or goes on, then it stays with what it began with.

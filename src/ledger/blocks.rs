@@ -199,7 +199,15 @@ impl Shape {
     }
 
     fn decode(word: u64) -> Option<Self> {
-        let kinds = [Kind::Session, Kind::Node, Kind::Snapshot, Kind::Handle, Kind::Reader, Kind::Returned];
+        let kinds = [
+            Kind::Session,
+            Kind::Node,
+            Kind::Snapshot,
+            Kind::Handle,
+            Kind::Reader,
+            Kind::Returned,
+            Kind::Chain,
+        ];
         let kind = kinds.into_iter().find(|kind| *kind as u64 == word >> 40 & 0xff)?;
         let (words, bytes) = ((word >> 32 & 0xff) as usize, (word & 0xffff_ffff) as usize);
         (word >> 48 == Self::MARK).then_some(Self { kind, words, bytes })

@@ -33,6 +33,8 @@ pub enum Kind {
     Reader = 5,
     /// How often a request has come back.
     Returned = 6,
+    /// Where the chain of the audit stands.
+    Chain = 7,
 }
 
 /// The records of one mount. A clone is another way to the same ones.
@@ -140,6 +142,11 @@ impl Ledger {
     /// What names the records to the next process.
     pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         self.0.blocks.as_ref().map(|blocks| blocks.region().as_fd())
+    }
+
+    /// How many hold it, its records included.
+    pub fn holders(&self) -> usize {
+        Arc::strong_count(&self.0)
     }
 
     /// Whether anything is kept at all.

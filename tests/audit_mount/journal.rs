@@ -102,3 +102,68 @@ fn without_a_file_journald_has_to_take_it_if_it_is_required() {
         assert_eq!(stdout_of(&output), expected, "{}", String::from_utf8_lossy(&output.stderr));
     }
 }
+
+/// A socket in place of journald's, from which a line is taken every now and then; and others who
+/// send to it as fast as they can.
+const STAND_IN: &str = r#"
+import os, socket, sys, time
+path = "/run/systemd/journal/socket"
+if sys.argv[1] == "take":
+    taker = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    taker.bind(path)
+    os.chmod(path, 0o666)
+    while True:
+        taker.recv(65536)
+        time.sleep(0.0002)
+os.setuid(65534)
+flood = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+flood.setblocking(sys.argv[1] != "hurry")
+full = 0
+for number in range(2000 if sys.argv[1] == "hurry" else 1 << 40):
+    try: flood.sendto(b"MESSAGE=x", path)
+    except BlockingIOError: full += 1
+print(full)
+"#;
+
+#[test]
+fn who_fills_the_queue_of_journald_stops_nobody() {
+    let store = store("journald: true");
+    fs::write(store.folder().join("stand-in.py"), STAND_IN).unwrap();
+    let python = tool("python3").display().to_string();
+    let script = format!(
+        "mkdir -p /run/systemd/journal
+        {python} stand-in.py take & taker=$!
+        until [ -S /run/systemd/journal/socket ]; do sleep 0.02; done
+        {python} stand-in.py flood & one=$!; {python} stand-in.py flood & other=$!
+        sleep 0.5; {python} stand-in.py hurry >full
+        for i in $(seq 40); do $SECRETFS get db/pw >/dev/null && echo ok || echo refused; done
+        $SECRETFS --config secretfs.yaml mount >ready & mounted=$!
+        until grep -q ready ready 2>/dev/null; do sleep 0.02; done
+        for i in $(seq 40); do cat mnt/f >/dev/null && echo ok || echo refused; done
+        kill $mounted; wait $mounted || true
+        kill $one $other $taker"
+    );
+    let output = run(&store, &script);
+    let full: u32 = fs::read_to_string(store.folder().join("full")).unwrap().trim().parse().unwrap();
+    assert!(full > 100, "the control: who does not wait is refused: {full} of 2000");
+    assert_eq!(stdout_of(&output), "ok\n".repeat(80), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn a_line_with_thousands_of_names_arrives() {
+    let store = store("journald: true");
+    let name = |number: u32| format!("{}{number:04}", "n".repeat(90));
+    let all = 0..2_000;
+    let secrets: serde_json::Map<_, _> = all.clone().map(|it| (name(it), "v".into())).collect();
+    fs::write(store.folder().join("all.json"), serde_json::to_vec(&secrets).unwrap()).unwrap();
+    let template: String = all.map(|it| format!("A{it}=<< secrets.{} >>\n", name(it))).collect();
+    fs::write(store.folder().join("all.tpl"), template).unwrap();
+    let script = "begin; $SECRETFS import all.json >/dev/null
+        $SECRETFS exec --env-file all.tpl -- sh -c 'echo got $A7' || true
+        journalctl --sync; journalctl -a -D /run/log/journal -o json SYSLOG_IDENTIFIER=secretfs-audit; end";
+    let text = stdout_of(&run(&store, script));
+    assert!(text.starts_with("got v\n"), "{}", text.len());
+    let lines = entries(&text);
+    let is_it = |it: &serde_json::Value| it["SECRETFS_AUDIT"].as_str().is_some_and(|it| it.len() > 212_992);
+    assert!(lines.iter().any(is_it), "longer than a datagram can be: {}", lines.len());
+}

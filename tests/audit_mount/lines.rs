@@ -5,6 +5,7 @@ use std::io::Read;
 use std::os::unix::fs::FileExt;
 use std::process::Command;
 
+use nix::sys::signal::{Signal, kill};
 use serde_json::Value;
 
 use crate::common::{Daemon, STRANGER, TestDaemon, USER, eventually, stdout_of, tool};
@@ -177,6 +178,28 @@ fn who_is_given_what_another_process_has_rendered() {
     let named = serde_json::json!([{"name": "pw", "provider": "store", "version": 1}]);
     let line = last(&daemon, &["--secret", "pw", "--event", "read"]);
     says(&line, &[("secrets", named), ("stale", "somebody has an older version open".into())]);
+}
+
+/// A worker that is killed leaves to the next one where the chain stood.
+#[test]
+fn a_last_line_that_is_cut_off_between_two_workers_is_missed() {
+    for is_cut in [false, true] {
+        let daemon = daemon("");
+        assert_eq!(daemon.read("f"), "pw=hunter2\n");
+        let worker = nix::unistd::Pid::from_raw(daemon.worker_pid().cast_signed());
+        kill(worker, Signal::SIGSTOP).unwrap();
+        let log = daemon.folder().join("audit.log");
+        let text = std::fs::read_to_string(&log).unwrap();
+        let end = text.trim_end().rfind('\n').unwrap() + 1;
+        if is_cut {
+            File::options().write(true).open(&log).unwrap().set_len(end as u64).unwrap();
+        }
+        daemon.kill_worker();
+        assert_eq!(daemon.read("f"), "pw=hunter2\n");
+        let lost = lines(&daemon, &["--event", "log-lost"]).len();
+        assert_eq!(lost, usize::from(is_cut));
+        assert_eq!(daemon.run(&["audit", "verify"]).status.success(), !is_cut);
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@
 mod blocked;
 #[path = "../common/mod.rs"]
 mod common;
+mod cut;
 mod disk;
 mod hung;
 mod journal;

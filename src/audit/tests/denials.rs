@@ -67,6 +67,27 @@ fn what_is_given_is_a_line_each_after_what_was_counted() {
     assert_eq!(counts(&denials.take(stop, now)), [(1000, None), (0, None)], "all before the end");
 }
 
+/// Nobody hides what a program does between denials of another one.
+#[test]
+fn programs_units_and_secrets_are_told_apart() {
+    let (mut denials, now) = (Denials::default(), Instant::now());
+    let of = |change: fn(&mut Event)| {
+        let mut event = denied(7, 1);
+        change(&mut event);
+        event
+    };
+    let mut told = |event: Event| denials.take(event, now).len();
+    assert_eq!((told(denied(7, 1)), told(denied(7, 1))), (1, 0), "the control");
+    assert_eq!(told(of(|it| it.who.exe = Some("/usr/bin/evil".into()))), 1);
+    assert_eq!(told(of(|it| it.who.unit = Some("web.service".into()))), 1);
+    assert_eq!(told(of(|it| it.who.user_unit = Some("app.service of user:7".into()))), 1);
+    assert_eq!(told(of(|it| it.who.container = Some("c1".into()))), 1);
+    assert_eq!(told(of(|it| it.secrets[0].name = "other".into())), 0, "the file says it");
+    assert_eq!(told(of(|it| it.file = None)), 1);
+    let other = of(|it| (it.file, it.secrets[0].name) = (None, "other".into()));
+    assert_eq!(told(other), 1);
+}
+
 #[test]
 fn who_asks_for_ever_new_files_is_counted_too() {
     let (mut denials, now) = (Denials::default(), Instant::now());

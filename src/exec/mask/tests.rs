@@ -371,7 +371,7 @@ fn said(script: &str, value: &str) -> Vec<u8> {
     let mut command = Command::new("sh");
     command.args(["-c", script]).env("V", value).stdin(Stdio::null()).stderr(Stdio::inherit());
     let output = command.output().expect("sh");
-    let missing = "it needs jq, openssl, python3 and node: apt-get install jq openssl python3 nodejs";
+    let missing = "it needs what tests/run installs: xxd, hexdump, zsh, jq, openssl, python3, node, php, ruby";
     assert!(output.status.success(), "{script}: {missing}");
     let mut told = output.stdout;
     told.write_all(b"\n").expect("memory");
