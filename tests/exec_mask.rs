@@ -393,53 +393,7 @@ fn a_terminal_for_output_alone() {
     assert!(bash.screen().contains("tty2 ***"), "{}", bash.screen());
 }
 
-/// Programs that draw on the whole screen: keys reach them, so does a new size, and no value is seen.
-#[test]
-fn pagers_editors_and_monitors_work() {
-    let store = store();
-    let text: String = (1..=200).map(|n| format!("line {n}: {VALUE} here\n")).collect();
-    fs::write(store.folder().join("text"), text).unwrap();
-    let on_screen = |script: &str| {
-        let mut command = line(&store, &["--mask"], script);
-        let terminal = Keyboard::start({
-            command.env("TERM", "xterm");
-            command
-        });
-        terminal.resize(24, 80);
-        terminal
-    };
-    tool("less");
-    let mut less = on_screen("sleep 0.3; exec less -S text");
-    less.expect("line 23: *** here");
-    less.press(" ");
-    less.expect("line 46: *** here");
-    less.press("/3t\n");
-    less.expect("\x1b[");
-    less.resize(12, 60);
-    less.press("100g");
-    less.expect("line 110: *** here");
-    less.press("q");
-    assert!(less.wait().success());
-    tool("vim");
-    let mut vim = on_screen("sleep 0.3; exec vim -u NONE -N -n text");
-    vim.expect("line 23: *** here");
-    vim.press(":set columns? lines?\n");
-    vim.expect("lines=24");
-    vim.press("\n50Gotyped\x1b:w! out\n");
-    vim.expect("written");
-    vim.press(":q!\n");
-    assert!(vim.wait().success());
-    assert_eq!(fs::read_to_string(store.folder().join("out")).unwrap().lines().nth(50), Some("typed"));
-    tool("top");
-    let mut top = on_screen("sleep 0.3; exec top -d 1");
-    top.expect("PID");
-    top.press("q");
-    assert!(top.wait().success());
-    for terminal in [less, vim] {
-        assert!(!terminal.screen().contains(VALUE), "{}", terminal.screen());
-    }
-}
-
+/// A program that draws on the whole screen.
 #[test]
 fn a_shell_inside_has_its_own_jobs() {
     let store = store();

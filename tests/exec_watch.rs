@@ -240,38 +240,6 @@ fn on_a_terminal_the_next_one_has_the_terminal() {
     assert_eq!(terminal.screen().matches("two").count(), 1, "echo is off again: {}", terminal.screen());
 }
 
-/// Who wants the command to end while it is being ended for a change wants no other one.
-#[test]
-fn a_signal_to_end_is_no_change() {
-    let store = store();
-    let script = "trap 'echo bye; sleep 1; exit 5' TERM; echo $PW; while :; do sleep 0.02; done";
-    let mut running = Running::start(&store, &["--watch", "--env", "PW=pw"], script);
-    running.says("value-1");
-    store.set("pw", "value-2");
-    running.says("bye");
-    running.send(Signal::SIGTERM);
-    assert_eq!(running.wrapper.wait().unwrap().code(), Some(5));
-    let more: Vec<String> = running.says.iter().collect();
-    assert!(more.iter().all(|line| line == "bye"), "{more:?}");
-}
-
-/// The last of what it wrote is not lost because somebody reads slowly.
-#[test]
-fn a_slow_reader_gets_all_of_it() {
-    let store = store();
-    for watch in [&["--mask", "--watch"][..], &["--mask"]] {
-        let options = [&["--env", "PW=pw"], watch].concat();
-        let script = "head -c 150000 /dev/zero | tr '\\0' x; echo $PW";
-        let mut wrapper = line(&store, &options, script).stdout(Stdio::piped()).spawn().unwrap();
-        // Longer than the wrapper waits for anything after the end of the command.
-        sleep(Duration::from_secs(3));
-        let mut all = String::new();
-        std::io::Read::read_to_string(&mut wrapper.stdout.take().unwrap(), &mut all).unwrap();
-        assert!(wrapper.wait().unwrap().success());
-        assert_eq!((all.len(), all.ends_with("x***\n")), (150_004, true), "{watch:?}");
-    }
-}
-
 /// What the old command has started does not go on beside the new one: neither what it waited for nor
 /// what it left behind, nor what needs more than a word.
 #[test]

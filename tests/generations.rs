@@ -6,7 +6,7 @@ mod common;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
@@ -177,8 +177,9 @@ fn layout_of(templates: &Path, uid: u32, mode: u16, format: Format) -> Layout {
         set: None,
     };
     let folders = Ownership { uid: 0, gid: 0, mode: 0o555 };
-    let (at, templates) = ("/mnt".into(), Some(templates.to_owned()));
-    Layout { at, door: Door::Mount, templates, spec, files: BTreeMap::new(), folders }
+    let (at, templates) = (PathBuf::from("/mnt"), Some(templates.to_owned()));
+    let spelled = at.clone();
+    Layout { at, spelled, door: Door::Mount, templates, spec, files: BTreeMap::new(), folders }
 }
 
 #[test]

@@ -52,6 +52,26 @@ fn is(seen: [Option<String>; 3], expected: [Option<&str>; 3]) -> bool {
     seen.each_ref().map(Option::as_deref) == expected
 }
 
+/// As the config writes the place of a mount, rules do, also where a link leads there.
+#[test]
+fn a_rule_holds_for_a_mount_however_it_is_spelled() {
+    let test = TestDaemon::new().secret("k", "v1").template("f.tpl", "k=<< secrets.k >>\n");
+    let folder = test.folder().to_owned();
+    std::os::unix::fs::symlink(&folder, folder.join("link")).unwrap();
+    let config = |at: &str| {
+        let mount = "mounts: [{at: link/mnt, templates: templates, mode: \"0444\"}]\n";
+        let files = format!("{}/{at}/*", folder.display());
+        format!("{mount}policy: [{{secrets: k, files: {files}, deny: {{uid: {USER}}}}}]\n")
+    };
+    let daemon = test.config(&config("link/mnt")).start();
+    for at in ["link/mnt", "mnt"] {
+        reload(&daemon, &config(at));
+        assert!(is(seen(&daemon, "f"), [VALUE, None, VALUE]), "{at}");
+    }
+    reload(&daemon, &config("elsewhere"));
+    assert!(is(seen(&daemon, "f"), [VALUE; 3]), "the control");
+}
+
 #[test]
 fn the_first_rule_of_a_file_decides_for_each_reader() {
     let user = format!("[{{allow: {{uid: {USER}}}}}]");

@@ -241,6 +241,7 @@ async fn fail(stream: &mut UnixStream) {
 impl Credential {
     /// What rules on files see of it.
     pub fn file<'a>(&'a self, socket: &'a Path, name: &'a str) -> FileRef<'a> {
-        FileRef { mount: socket, path: Path::new(name), ownership: OWNERSHIP, rules: self.rules.as_ref() }
+        let rules = self.rules.as_ref();
+        FileRef { mount: socket, spelled: socket, path: Path::new(name), ownership: OWNERSHIP, rules }
     }
 }

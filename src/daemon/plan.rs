@@ -122,8 +122,8 @@ fn layout(
     files: BTreeMap<PathBuf, (Spec, Option<PathBuf>)>,
 ) -> Result<Layout, PlanError> {
     let folders = Ownership { mode: 0o555, ..spec.ownership };
-    let (at, templates) = (mountpoint::canonical(at), Some(absolute(templates)?));
-    Ok(Layout { at, door: Door::Mount, templates, spec, files, folders })
+    let (spelled, templates) = (at.to_owned(), Some(absolute(templates)?));
+    Ok(Layout { at: mountpoint::canonical(at), spelled, door: Door::Mount, templates, spec, files, folders })
 }
 
 /// An option that names somebody whom this machine does not know.

@@ -11,6 +11,7 @@ use super::snapshot::Snapshot;
 use super::wire::Agreement;
 use crate::ledger::{Kind, Ledger, Record};
 use crate::metrics;
+use crate::sys::uptime::Uptime;
 
 /// What the mount began with, and where it is kept.
 pub(super) struct Agreed {
@@ -98,7 +99,7 @@ impl SecretFs {
     /// The same of any request: whether so many processes have ended before they answered it that it
     /// may be the cause.
     pub fn has_come_too_often(&self, request: u64) -> bool {
-        let is_deadly = self.returned.count(self.ledger(), request);
+        let is_deadly = self.returned.count(self.ledger(), request, Uptime::now().since(Uptime::START));
         if is_deadly {
             tracing::error!(request, "deadly_request: one worker after the other has ended over it");
         }

@@ -149,8 +149,9 @@ impl SecretFs {
         let looked_at = if looked_again { snapshot.template() } else { None };
         let (template, grant, opener) = match admit(&now, opening, place.file, looked_at) {
             Ok(admitted) => admitted,
-            Err(Errno::STALE) => return Some(refuse(&mut self.nodes(), id, caller)),
-            Err(errno) => return Some(Err(errno)),
+            Err(Refusal::Unknown) if looked_again || is_unseen => return None,
+            Err(Refusal::With(errno)) if errno != Errno::STALE => return Some(Err(errno)),
+            Err(_) => return Some(refuse(&mut self.nodes(), id, caller)),
         };
         let own_view = place.view == view_of(caller, &template, &grant);
         let sighting =
@@ -341,20 +342,33 @@ fn admit(
     opening: Opening,
     file: tree::FileId,
     looked_at: Option<Arc<Template>>,
-) -> Result<(Arc<Template>, Grant, Opener), Errno> {
+) -> Result<(Arc<Template>, Grant, Opener), Refusal> {
     let file = now.file(file)?;
     let template = match file.source.last() {
         Some(loaded) => loaded.template.clone().map_err(|error| Errno::from(error.class()))?,
         None => looked_at.ok_or(Errno::STALE)?,
     };
-    // What is not known at once, the LOOKUP finds out.
-    let opener = now.opener(opening, &file).ok_or(Errno::STALE)?;
+    let opener = now.opener(opening, &file).ok_or(Refusal::Unknown)?;
     match now.judge_opener(&opener, &file, template.keys()) {
         Ok(grant) => Ok((template, grant, opener)),
         Err(denial) => {
             now.write_denied(&opener, &file, &denial);
-            Err(Errno::ACCES)
+            Err(Refusal::With(Errno::ACCES))
         }
+    }
+}
+
+/// Why an OPEN is given nothing at once.
+enum Refusal {
+    /// Who it is cannot be had at once. A LOOKUP waits for that, but is not always remembered: then
+    /// the pool does.
+    Unknown,
+    With(Errno),
+}
+
+impl From<Errno> for Refusal {
+    fn from(errno: Errno) -> Self {
+        Self::With(errno)
     }
 }
 

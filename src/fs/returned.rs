@@ -7,8 +7,10 @@ use std::time::{Duration, Instant};
 
 use crate::ledger::{Kept, Kind, Ledger, Record};
 
-/// As many processes may end before one request is answered.
+/// As many processes may end before one request is answered; and more, if they do so faster than it
+/// can be answered.
 const MOST: u64 = 5;
+const LONG: Duration = Duration::from_secs(10);
 /// The kernel sends all of them again at once.
 const SOON: Duration = Duration::from_secs(60);
 
@@ -32,15 +34,19 @@ impl Returned {
     }
 
     /// It has come back once more. Answers whether that is too often for it to be tried again.
-    pub(super) fn count(&self, ledger: &Ledger, request: u64) -> bool {
+    pub(super) fn count(&self, ledger: &Ledger, request: u64, now: Duration) -> bool {
         let mut counts = self.counts();
-        let before = counts.left.remove(&request).and_then(|kept| kept.words.first().copied());
-        let times = before.unwrap_or_default() + 1;
-        if times < MOST {
-            let record = ledger.keep(Kind::Returned, request, &[times], &[]);
-            counts.counted.insert(request, record);
+        let (before, first) = match counts.left.remove(&request).as_ref().map(|kept| &kept.words[..]) {
+            Some(&[times, millis]) => (times, Duration::from_millis(millis)),
+            _ => (0, now),
+        };
+        let times = before + 1;
+        let is_deadly = times >= MOST && now.saturating_sub(first) >= LONG;
+        if !is_deadly {
+            let words = [times, first.as_millis() as u64];
+            counts.counted.insert(request, ledger.keep(Kind::Returned, request, &words, &[]));
         }
-        times >= MOST
+        is_deadly
     }
 
     /// What has not come back by now has been answered.
@@ -60,22 +66,26 @@ impl Returned {
 mod tests {
     use super::*;
 
-    /// The answers of one process after the other that is asked the same.
-    fn asked_again(request: u64, ledger: &mut Ledger) -> bool {
-        let descriptor = ledger.descriptor().unwrap().try_clone_to_owned().unwrap();
-        *ledger = Ledger::adopt(descriptor).unwrap();
-        let returned = Returned::default();
-        returned.inherit(ledger);
-        let answer = returned.count(ledger, request);
-        std::mem::forget(returned);
-        answer
+    /// What one process after the other says that is asked the same, so many seconds after the start.
+    fn asked_again(request: u64, seconds: &[u64]) -> Vec<bool> {
+        let mut ledger = Ledger::create().unwrap();
+        let ask = |seconds: &u64| {
+            let descriptor = ledger.descriptor().unwrap().try_clone_to_owned().unwrap();
+            ledger = Ledger::adopt(descriptor).unwrap();
+            let returned = Returned::default();
+            returned.inherit(&ledger);
+            let answer = returned.count(&ledger, request, Duration::from_secs(*seconds));
+            std::mem::forget(returned);
+            answer
+        };
+        seconds.iter().map(ask).collect()
     }
 
     #[test]
-    fn what_has_ended_five_processes_is_not_tried_again() {
-        let mut ledger = Ledger::create().unwrap();
-        let answers: Vec<_> = (0..5).map(|_| asked_again(7, &mut ledger)).collect();
-        assert_eq!(answers, [false, false, false, false, true]);
-        assert!(!asked_again(8, &mut ledger), "another one");
+    fn what_has_ended_five_processes_and_more_in_ten_seconds_is_not_tried_again() {
+        let often: Vec<_> = (0..12).collect();
+        assert_eq!(asked_again(7, &often).iter().position(|it| *it), Some(10), "for long enough");
+        assert_eq!(asked_again(7, &[100, 200, 300, 400, 500]), [false, false, false, false, true]);
+        assert_eq!(asked_again(7, &[3; 50]), [false; 50], "they end faster than it can be answered");
     }
 }

@@ -36,8 +36,10 @@ pub const PROBE: &str = ".secretfs-probe";
 /// What is served, and how: one folder of templates, options for all, options for single files.
 #[derive(Clone, PartialEq)]
 pub struct Layout {
-    /// Where it is mounted.
+    /// Where it is mounted, free of links.
     pub at: PathBuf,
+    /// The same as it was asked for: rules may be written so.
+    pub spelled: PathBuf,
     /// Through which values leave here.
     pub door: Door,
     /// `None`: the single files are all there is.
@@ -306,7 +308,8 @@ impl File {
     /// As policy sees it.
     pub fn as_asked<'a>(&'a self, layout: &'a Layout) -> FileRef<'a> {
         let Spec { ownership, rules, .. } = &self.spec;
-        FileRef { mount: &layout.at, path: &self.path, ownership: *ownership, rules: rules.as_deref() }
+        let (mount, spelled, rules) = (&*layout.at, &*layout.spelled, rules.as_deref());
+        FileRef { mount, spelled, path: &self.path, ownership: *ownership, rules }
     }
 
     fn new(id: FileId, path: Arc<Path>, place: Trusted, spec: Spec) -> Self {

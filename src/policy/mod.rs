@@ -43,7 +43,10 @@ pub struct Access<'a> {
 /// A file of a mount.
 #[derive(Clone, Copy)]
 pub struct FileRef<'a> {
+    /// Free of links.
     pub mount: &'a Path,
+    /// The same as the config spells it.
+    pub spelled: &'a Path,
     /// In the mount.
     pub path: &'a Path,
     pub ownership: Ownership,
@@ -177,7 +180,7 @@ impl Policy {
     fn goes<'a>(&'a self, access: &Access<'a>, key: &'a SecretKey) -> Goes<'a> {
         // What `exec` covers lies where its user says.
         let file = access.file.filter(|_| access.door != Door::Exec);
-        let file = file.map(|file| InMount { mount: file.mount, path: file.path });
+        let file = file.map(|file| file.in_mount());
         Goes { secret: self.names.of(key), file }
     }
 }
@@ -195,10 +198,14 @@ fn of_file<'a>(asker: &Asker<'_>, access: &Access<'a>) -> (Verdict, By<'a>) {
     })
 }
 
-impl FileRef<'_> {
+impl<'a> FileRef<'a> {
     /// Whether the pattern is about this file.
     pub fn is_like(&self, pattern: &Pattern) -> bool {
-        InMount { mount: self.mount, path: self.path }.fits(pattern)
+        self.in_mount().fits(pattern)
+    }
+
+    fn in_mount(self) -> InMount<'a> {
+        InMount { mounts: [self.mount, self.spelled], path: self.path }
     }
 
     /// Whether it is read like a normal file by whom no rule is about.

@@ -34,10 +34,10 @@ pub(super) struct Called<'a> {
     pub(super) has_unknown: bool,
 }
 
-/// A file, by its path in the mount and from the root.
+/// A file, by its path in the mount and from the root, which may be spelled in two ways.
 #[derive(Clone, Copy)]
 pub(super) struct InMount<'a> {
-    pub(super) mount: &'a Path,
+    pub(super) mounts: [&'a Path; 2],
     pub(super) path: &'a Path,
 }
 
@@ -110,7 +110,7 @@ impl InMount<'_> {
     /// A pattern that begins with a slash is about whole paths.
     pub(super) fn fits(&self, pattern: &Pattern) -> bool {
         match pattern.as_str().starts_with('/') {
-            true => pattern.fits(&self.mount.join(self.path).to_string_lossy()),
+            true => self.mounts.iter().any(|mount| pattern.fits(&mount.join(self.path).to_string_lossy())),
             false => pattern.fits(&self.path.to_string_lossy()),
         }
     }
@@ -206,9 +206,16 @@ mod tests {
 
     #[test]
     fn a_slash_in_front_means_the_whole_path() {
-        let file = InMount { mount: Path::new("/run/app"), path: Path::new("billing/.env") };
+        let file =
+            InMount { mounts: ["/run/app", "/var/run/app"].map(Path::new), path: Path::new("billing/.env") };
         let fits = |pattern| file.fits(&Pattern::parse(pattern).unwrap());
-        assert!(fits("billing/*") && fits("/run/app/billing/*") && fits("*.env") && fits("/run/*"));
+        assert!(
+            fits("/var/run/app/*")
+                && fits("billing/*")
+                && fits("/run/app/billing/*")
+                && fits("*.env")
+                && fits("/run/*")
+        );
         assert!(!fits("/billing/*") && !fits("run/*") && !fits(".env"));
     }
 }

@@ -99,7 +99,7 @@ impl Case<'_> {
 
     fn with<T>(&self, then: impl FnOnce(&Access<'_>) -> T) -> T {
         let (mount, path) = (Path::new("/run/app"), Path::new("billing/.env"));
-        let file = FileRef { mount, path, ownership: FILE, rules: self.rules.as_ref() };
+        let file = FileRef { mount, spelled: mount, path, ownership: FILE, rules: self.rules.as_ref() };
         let file = (self.door == Door::Mount).then_some(file);
         then(&Access { door: self.door, action: self.action, file, keys: self.keys })
     }

@@ -81,3 +81,18 @@ fn case_05_a_killed_reader_stays_until_it_is_answered() {
     reader.wait().unwrap();
     assert!(killed.elapsed() > Duration::from_millis(300), "{:?}", killed.elapsed());
 }
+
+/// Who cannot be known at once is waited for, also where many of his threads come between.
+#[test]
+fn who_is_in_many_groups_is_kept_waiting_and_not_sent_away() {
+    let rules = format!(
+        "    only: {{mode: \"0444\", access: [{{deny: {{gid: 199999}}}}, {{allow: {{uid: {USER}}}}}]}}\n"
+    );
+    let stage = Stage::with(&rules);
+    let opens = |groups: &str, threads: &str| {
+        let file = stage.file("only");
+        stage.run("crowd", &[&file, &USER.to_string(), groups, threads, "100"])
+    };
+    assert_eq!(opens("5", "40"), "opened 4000, failed 0\n", "the control");
+    assert_eq!(opens("5000", "40"), "opened 4000, failed 0\n");
+}

@@ -84,8 +84,9 @@ pub(crate) fn compiled(name: &str) -> PathBuf {
 fn compile() -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("identity-{}", std::process::id()));
     fs::create_dir_all(&folder).unwrap();
-    let builds: [(&str, &str, &[&str]); 5] = [
+    let builds: [(&str, &str, &[&str]); 6] = [
         ("reader", "reader.c", &["-pthread"]),
+        ("crowd", "crowd.c", &["-pthread"]),
         ("ring", "ring.c", &[]),
         ("soak", "soak.c", &["-O1"]),
         // Its last steps must not need anything that is mapped elsewhere.

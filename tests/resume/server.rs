@@ -266,7 +266,8 @@ fn filesystem(folder: &Path) -> Arc<SecretFs> {
     };
     let folders = Ownership { uid: 0, gid: 0, mode: 0o555 };
     let (at, templates) = (folder.join("mount"), Some(folder.join("templates")));
-    let layout = Layout { at, door: Door::Mount, templates, spec, files: BTreeMap::new(), folders };
+    let spelled = at.clone();
+    let layout = Layout { at, spelled, door: Door::Mount, templates, spec, files: BTreeMap::new(), folders };
     SecretFs::new(Arc::new(broker), layout).expect("the templates can be read")
 }
 

@@ -117,6 +117,7 @@ pub(super) fn layout(covers: &[Cover]) -> Layout {
     let ownership = Ownership { mode: 0o555, ..ownership(None) };
     Layout {
         at: PathBuf::new(),
+        spelled: PathBuf::new(),
         door: Door::Exec,
         templates: None,
         spec: Spec {

@@ -45,10 +45,12 @@ impl Filter {
         self.done -= undecided;
     }
 
-    /// Passes on what is held back, as somebody may wait for it. It is not forgotten: if a value
-    /// comes of it, the rest of that is masked.
+    /// Passes on what is held back, as somebody may wait for it: as if nothing came after it, so a
+    /// value that is whole is masked, also inside of a longer one that may come. It is not forgotten:
+    /// if a value comes of it, the rest of that is masked.
     pub fn release(&mut self, out: &mut Vec<u8>) {
-        self.pass(self.text.len(), out);
+        let patterns = self.masks.patterns();
+        self.decide(&patterns, true, out);
     }
 
     /// The stream has ended.

@@ -179,6 +179,32 @@ fn what_was_released_is_not_forgotten() {
     assert_eq!(text(&out), "is it hu***? or hunts");
 }
 
+/// Each line of a value is one, and so is a password in an address.
+#[test]
+fn a_whole_value_is_masked_also_where_a_longer_one_is_waited_for() {
+    let masks = masks(&[b"postgres://app:hunter2@db", b"hunter2", b"line one\nline two\nline three"]);
+    for (half, shown, rest, end) in [
+        ("postgres://app:hunter2", "postgres://app:***", "@db.", "."),
+        ("postgres://app:hunter2", "postgres://app:***", "@other.", "@other."),
+        ("line one\nline two\n", "***\n***\n", "line three.", "."),
+        ("line one\nline two\n", "***\n***\n", "and so on", "and so on"),
+    ] {
+        let (mut filter, mut out) = (Filter::new(masks.clone()), Vec::new());
+        filter.feed(half.as_bytes(), &mut out);
+        assert_eq!((text(&out), filter.held()), (String::new(), Held::Much), "the control: all is held");
+        filter.release(&mut out);
+        assert_eq!((text(&out).as_str(), filter.held()), (shown, Held::Nothing));
+        filter.feed(rest.as_bytes(), &mut out);
+        filter.end(&mut out);
+        let out = text(&out);
+        assert!(out.starts_with(shown) && out.ends_with(end), "{out}");
+        assert!(
+            !["hunter2", "line one", "line two", "line three"].iter().any(|it| out.contains(it)),
+            "{out}"
+        );
+    }
+}
+
 #[test]
 fn a_value_that_comes_later_is_masked_from_then_on() {
     let masks = masks(&[b"first-value"]);
@@ -371,7 +397,8 @@ fn said(script: &str, value: &str) -> Vec<u8> {
     let mut command = Command::new("sh");
     command.args(["-c", script]).env("V", value).stdin(Stdio::null()).stderr(Stdio::inherit());
     let output = command.output().expect("sh");
-    let missing = "it needs what tests/run installs: xxd, hexdump, zsh, jq, openssl, python3, node, php, ruby";
+    let missing =
+        "it needs what tests/run installs: xxd, hexdump, zsh, jq, openssl, python3, node, php, ruby";
     assert!(output.status.success(), "{script}: {missing}");
     let mut told = output.stdout;
     told.write_all(b"\n").expect("memory");

@@ -82,11 +82,6 @@ impl Changes {
         }
     }
 
-    /// Somebody wants the command to end: it is not started again after that.
-    pub(super) fn forget(&mut self) {
-        self.pending = None;
-    }
-
     /// How long the old command is waited for.
     pub(super) fn patience(&self) -> Option<Duration> {
         let patience = self.pending.as_ref()?.patience?;

@@ -51,9 +51,6 @@ pub enum End {
     NotStarted(Vec<u8>),
 }
 
-/// Who sends one of these wants no other command in its place.
-const ENDING: [Signal; 3] = [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM];
-
 /// After the command's end: when so long nothing came, what it left behind keeps its output open.
 const QUIET: Duration = Duration::from_millis(100);
 /// And when that never ends.
@@ -140,16 +137,10 @@ impl Relay {
                 while !self.is_over() && self.step([], None).is_ok() {}
             });
         }
-        // All that it wrote is passed on, however slow its reader is; whoever does not want to wait
-        // for that may end us.
-        let _ = SigSet::from_iter(SIGNALS).thread_unblock();
-        let latest = Instant::now() + LONGEST;
-        while self.step([], Some(QUIET))?.has_come && Instant::now() < latest
-            || self.streams.iter().any(Stream::is_behind)
-        {}
         self.streams.iter_mut().for_each(Stream::end);
-        while !self.is_over() {
-            self.step([], None)?;
+        let latest = Instant::now() + LONGEST;
+        while !self.is_over() && Instant::now() < latest {
+            self.step([], Some(QUIET))?;
         }
         Ok(())
     }
@@ -171,9 +162,6 @@ impl Relay {
             Signal::SIGCONT if self.keys.is_some() => self.continue_it(link),
             // What a key made, its whole group has got already, unless it has a terminal of its own.
             _ if self.keys.is_some() || !by_terminal || is_hangup_for_us(signal) => {
-                if ENDING.contains(&signal) {
-                    self.changes.forget();
-                }
                 Order::Signal(signal).send(link);
             }
             _ => {}

@@ -60,11 +60,6 @@ impl Stream {
         self.to.is_none()
     }
 
-    /// More came than was written: there may be more where it came from.
-    pub(super) fn is_behind(&self) -> bool {
-        self.to.is_some() && !self.out.is_empty()
-    }
-
     /// What it waits for: something to read, and room to write.
     pub(super) fn awaited(&self) -> [Option<PollFd<'_>>; 2] {
         let room = if self.out.is_empty() { PollFlags::empty() } else { PollFlags::POLLOUT };
