@@ -472,6 +472,24 @@ fn a_killed_wrapper_lets_its_readers_go() {
 }
 
 /// `mount -- CMD` has the same parent.
+/// The kernel forgets whose end it should follow when its user changes.
+#[test]
+fn a_command_that_becomes_another_user_s_ends_with_a_killed_wrapper_too() {
+    let store = store();
+    let becomes = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "sh", "-c"];
+    let script = ["echo $$; while :; do sleep 0.02; done"];
+    for (way, options) in &WAYS[1..] {
+        let mut wrapper = line(&store, options, &[&becomes[..], &script].concat());
+        let mut child = wrapper.stdout(Stdio::piped()).spawn().unwrap();
+        let mut pid = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut pid).unwrap();
+        assert!(state(pid.trim()).is_some_and(|it| it != 'Z'), "the control: {way}");
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(is_gone(pid.trim()), "{way}");
+    }
+}
+
 #[test]
 fn a_command_with_a_mount_of_its_own_is_treated_alike() {
     let store = TestStore::of(USER);

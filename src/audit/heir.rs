@@ -46,12 +46,17 @@ impl Heirs {
     pub(super) fn add(&self, ledger: &Ledger) {
         let left = ledger.take(Kind::Chain);
         let mut state = self.state();
-        // Those of mounts that are gone.
-        state.ledgers.retain(|(ledger, place)| ledger.holders() > 1 + usize::from(place.is_some()));
         state.said.extend(left.into_iter().filter_map(Said::read));
         if ledger.keeps() {
             state.ledgers.push((ledger.clone(), None));
         }
+    }
+
+    /// Those of mounts that are gone. To be called now and then.
+    pub(super) fn forget_gone(&self) {
+        let is_held =
+            |ledger: &Ledger, place: &Option<Place>| ledger.holders() > 1 + usize::from(place.is_some());
+        self.state().ledgers.retain(|(ledger, place)| is_held(ledger, place));
     }
 
     /// Where this process or the one before has seen the chain of this log, the latest of all.
@@ -136,15 +141,17 @@ mod tests {
         let (ledger, path) = (Ledger::create().unwrap(), Path::new("/audit.log"));
         let heirs = Heirs::default();
         heirs.add(&ledger);
+        let mut all = Vec::new();
         for seq in 1..6 {
             heirs.tell(path, "key", &head(seq), end(seq * 100));
-            // Killed at any time: nothing of it is dropped.
+            // Killed at any time.
             let memory = ledger.descriptor().unwrap().try_clone_to_owned().unwrap();
             let next = Heirs::default();
             next.add(&Ledger::adopt(memory).unwrap());
             assert_eq!(next.last(path, "key"), Some((head(seq), end(seq * 100))));
             assert!(next.last(path, "other").is_none());
-            std::mem::forget(next);
+            // It would wipe what it has found.
+            all.push(next);
         }
     }
 }

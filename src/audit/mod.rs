@@ -114,6 +114,13 @@ impl Audit {
         heirs.add(ledger);
     }
 
+    /// To be called each second by who has told it of ledgers. Never waits.
+    pub fn tend(&self) {
+        if let Ok(sinks) = self.sinks.try_lock() {
+            sinks.heirs.forget_gone();
+        }
+    }
+
     /// Over a store whose key came from there.
     pub fn opened_by(mut self, opened: Option<String>) -> Self {
         self.opened = opened;

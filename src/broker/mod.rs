@@ -251,6 +251,7 @@ impl Broker {
 
     /// To be called each second by who keeps a broker: mends what the providers' pulses miss.
     pub async fn tend(&self) {
+        self.audit.tend();
         self.resolver.tend().await;
     }
 

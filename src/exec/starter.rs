@@ -62,12 +62,16 @@ pub fn attend(link: &Link, ends: Ends, become_command: Become<'_>) -> io::Result
     }
     let has_keys = ends.terminal.as_ref().is_some_and(|front| front.has_keys);
     let Some(command) = ends.start(link, become_command, has_keys, None)? else { return Ok(()) };
+    // Locks are not inherited, and it has a copy of all that its parent had.
+    hardening::lock_memory();
     let nothing = File::options().read(true).write(true).open("/dev/null")?;
     dup2_stdin(&nothing)?;
     dup2_stdout(&nothing)?;
     dup2_stderr(&nothing)?;
     let ends = ends.leave(link)?;
     Word::Started.send(link)?;
+    // The end of the link says so, too; and a command that has become another user's would outlive both.
+    child::outlive_parent()?;
     Starter { link, become_command, command: Some(command), ends, is_stopped: false }.run()
 }
 

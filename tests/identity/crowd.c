@@ -12,10 +12,12 @@ static _Atomic int opened, failed;
 static void *open_often(void *nothing) {
     for (int i = 0; i < times; i++) {
         int fd = open(file, O_RDONLY);
-        if (fd < 0)
+        if (fd < 0) {
             failed++;
-        else
-            opened++, close(fd);
+            continue;
+        }
+        opened++;
+        close(fd);
     }
     return nothing;
 }

@@ -191,7 +191,7 @@ fn a_whole_value_is_masked_also_where_a_longer_one_is_waited_for() {
     ] {
         let (mut filter, mut out) = (Filter::new(masks.clone()), Vec::new());
         filter.feed(half.as_bytes(), &mut out);
-        assert_eq!((text(&out), filter.held()), (String::new(), Held::Much), "the control: all is held");
+        assert_eq!(filter.held(), Held::Much, "the control: a longer one may come");
         filter.release(&mut out);
         assert_eq!((text(&out).as_str(), filter.held()), (shown, Held::Nothing));
         filter.feed(rest.as_bytes(), &mut out);
