@@ -284,7 +284,7 @@ fn what_is_typed_is_seen_at_once_and_read_as_lines() {
 #[test]
 fn the_terminal_is_given_back_at_every_end() {
     let store = store();
-    let mut bash = shell(&store);
+    let mut bash = Keyboard::shell(store.folder());
     let is_cooked = |bash: &Keyboard| {
         let modes = tcgetattr(bash).unwrap();
         modes.local_flags.contains(LocalFlags::ISIG)
@@ -315,20 +315,11 @@ fn the_terminal_is_given_back_at_every_end() {
     bash.expect("last-0:");
 }
 
-fn shell(store: &TestStore) -> Keyboard {
-    let mut command = Command::new(tool("bash"));
-    command.args(["--norc", "--noprofile", "-i"]).current_dir(store.folder());
-    command.env("PS1", "$ ").env("HISTFILE", "").env("TERM", "dumb");
-    let mut terminal = Keyboard::start(command);
-    terminal.expect("$ ");
-    terminal
-}
-
 /// Started behind the shell, it writes; when it reads it stops, and `fg` lets it.
 #[test]
 fn in_the_background_it_waits_for_the_terminal() {
     let store = store();
-    let mut bash = shell(&store);
+    let mut bash = Keyboard::shell(store.folder());
     let script = "echo \"run $PW\"; read line; echo \"got $line $PW\"";
     bash.press(&format!("{} &\n", typed(&store, &["--mask"], script)));
     bash.expect("run ***");
@@ -347,7 +338,7 @@ fn in_the_background_it_waits_for_the_terminal() {
 #[test]
 fn it_goes_on_behind_and_comes_back() {
     let store = store();
-    let mut bash = shell(&store);
+    let mut bash = Keyboard::shell(store.folder());
     let script = "n=0; while [ ! -e stop ]; do sleep 0.05; n=$((n+1)); echo $n >count; done; echo \"$PW\" over; read line; echo got $line";
     bash.press(&format!("{}\n", typed(&store, &["--mask"], script)));
     let count = || fs::read_to_string(store.folder().join("count")).unwrap_or_default();
@@ -377,7 +368,7 @@ fn it_goes_on_behind_and_comes_back() {
 #[test]
 fn a_terminal_for_output_alone() {
     let store = store();
-    let mut bash = shell(&store);
+    let mut bash = Keyboard::shell(store.folder());
     let script = "cat; [ -t 1 ] && echo tty1; [ -t 0 ] || echo pipe0; printf \"$PW\\n\"; echo key? ; read key </dev/tty; echo got $key";
     bash.press(&format!("echo in | {}; echo status:$?:\n", typed(&store, &["--mask"], script)));
     bash.expect("in\r\ntty1\r\npipe0\r\n***\r\nkey?");
@@ -397,7 +388,7 @@ fn a_terminal_for_output_alone() {
 #[test]
 fn a_shell_inside_has_its_own_jobs() {
     let store = store();
-    let mut bash = shell(&store);
+    let mut bash = Keyboard::shell(store.folder());
     let inner = typed(&store, &["--mask"], "").replace("'sh' '-c' ''", "bash --norc --noprofile -i");
     bash.press(&format!("{inner}\n"));
     bash.expect("bash --norc --noprofile -i");

@@ -349,16 +349,6 @@ fn a_dropped_line_reaches_the_command() {
     assert_eq!(fs::read_to_string(store.folder().join("hup")).unwrap(), "got-hup\n".repeat(WAYS.len()));
 }
 
-/// An interactive shell on a terminal, in the store's folder.
-fn shell(store: &TestStore) -> Keyboard {
-    let mut command = Command::new(tool("bash"));
-    command.args(["--norc", "--noprofile", "-i"]).current_dir(store.folder());
-    command.env("PS1", "$ ").env("HISTFILE", "").env("TERM", "dumb");
-    let mut terminal = Keyboard::start(command);
-    terminal.expect("$ ");
-    terminal
-}
-
 /// The line as one types it.
 fn typed(store: &TestStore, options: &[&str], script: &str) -> String {
     let line = line(store, options, &["sh", "-c"]);
@@ -374,7 +364,7 @@ fn ctrl_z_stops_both_and_fg_continues_both() {
         // It starts nothing meanwhile: dash does not stop as long as what it starts has stopped before
         // its own exec (vfork).
         let script = "echo pid=$$=; read line; cat f; exit 7";
-        let mut bash = shell(&store);
+        let mut bash = Keyboard::shell(store.folder());
         bash.press(&format!("{}; echo status:$?:\n", typed(&store, options, script)));
         bash.expect("\npid=");
         sleep(Duration::from_millis(50));
@@ -409,7 +399,7 @@ fn parent_of(pid: &str) -> String {
 #[test]
 fn a_shell_inside_has_its_own_jobs() {
     let store = store();
-    let mut bash = shell(&store);
+    let mut bash = Keyboard::shell(store.folder());
     let inner = typed(&store, BESIDE, "").replace("sh -c ''", "bash --norc --noprofile -i");
     bash.press(&format!("{inner}\n"));
     bash.expect("bash --norc --noprofile -i");
@@ -472,24 +462,6 @@ fn a_killed_wrapper_lets_its_readers_go() {
 }
 
 /// `mount -- CMD` has the same parent.
-/// The kernel forgets whose end it should follow when its user changes.
-#[test]
-fn a_command_that_becomes_another_user_s_ends_with_a_killed_wrapper_too() {
-    let store = store();
-    let becomes = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "sh", "-c"];
-    let script = ["echo $$; while :; do sleep 0.02; done"];
-    for (way, options) in &WAYS[1..] {
-        let mut wrapper = line(&store, options, &[&becomes[..], &script].concat());
-        let mut child = wrapper.stdout(Stdio::piped()).spawn().unwrap();
-        let mut pid = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut pid).unwrap();
-        assert!(state(pid.trim()).is_some_and(|it| it != 'Z'), "the control: {way}");
-        child.kill().unwrap();
-        child.wait().unwrap();
-        assert!(is_gone(pid.trim()), "{way}");
-    }
-}
-
 #[test]
 fn a_command_with_a_mount_of_its_own_is_treated_alike() {
     let store = TestStore::of(USER);

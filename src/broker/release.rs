@@ -58,10 +58,10 @@ impl Broker {
         texts: &[&[Reference]],
     ) -> Result<Vec<Result<Found, Lack>>, Error> {
         let who = self.sight(caller, door);
-        let verdict = |key: &SecretKey| match self.granted(&who, door, std::slice::from_ref(key)) {
-            Ok(grant) if grant.shows_real() => Verdict::Real,
-            Ok(_) => Verdict::Placeholder,
-            Err(_) => Verdict::Deny,
+        let verdict = |key: &SecretKey| {
+            let keys = std::slice::from_ref(key);
+            let access = Access { door, action: Action::Read, file: None, keys };
+            who.as_ref().map_or(Verdict::Deny, |who| self.judge(who, &access).verdict())
         };
         let keys = self.meant(texts, verdict).await?;
         let asked = Asked::new(self, caller, door, &keys);

@@ -70,8 +70,6 @@ pub fn attend(link: &Link, ends: Ends, become_command: Become<'_>) -> io::Result
     dup2_stderr(&nothing)?;
     let ends = ends.leave(link)?;
     Word::Started.send(link)?;
-    // The end of the link says so, too; and a command that has become another user's would outlive both.
-    child::outlive_parent()?;
     Starter { link, become_command, command: Some(command), ends, is_stopped: false }.run()
 }
 

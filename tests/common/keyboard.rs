@@ -54,6 +54,16 @@ impl Keyboard {
         Self { line: Some(line), screen, child, seen: 0 }
     }
 
+    /// An interactive shell, in this folder.
+    pub fn shell(folder: &std::path::Path) -> Self {
+        let mut command = Command::new(super::tool("bash"));
+        command.args(["--norc", "--noprofile", "-i"]).current_dir(folder);
+        command.env("PS1", "$ ").env("HISTFILE", "").env("TERM", "dumb");
+        let mut terminal = Self::start(command);
+        terminal.expect("$ ");
+        terminal
+    }
+
     /// Types text; `\x03` is Ctrl-C, `\x1a` Ctrl-Z, `\x1c` Ctrl-\.
     pub fn press(&self, keys: &str) {
         self.line().write_all(keys.as_bytes()).expect("typed");
