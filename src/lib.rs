@@ -9,7 +9,7 @@
 //! | edges | `fs`, `exec`, `control`, `credentials` | a kernel request, a child's environment, an operator, a service manager; never each other |
 //! | use case | `broker` | render a file for a caller: the script of every read |
 //! | services | `audit`, `provider`, `cache`, `resolver`, `readers`, `reactions`, `metrics`, `store`, `trial`, `ledger`, `sys` | I/O; `sys` alone has `unsafe` |
-//! | rules | `config`, `fields`, `policy`, `template` | pure: texts and times are arguments |
+//! | rules | `config`, `document`, `fields`, `policy`, `template` | pure: texts and times are arguments |
 //! | words | `secret`, `caller`, `clock`, `nearest`, `visible` | what everybody talks about |
 
 pub mod cli;
@@ -36,6 +36,7 @@ pub mod sys;
 pub mod trial;
 
 pub mod config;
+pub mod document;
 pub mod fields;
 pub mod policy;
 pub mod template;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use proptest::prelude::*;
-use secretfs::exec::parse_dotenv;
+use secretfs::document::dotenv;
 use secretfs::secret::{FieldName, SecretBytes, SecretKey, SecretType, SecretVersion};
 use secretfs::template::{Dialect, Format, Inputs, Options, Rendered, Template};
 
@@ -47,7 +47,7 @@ fn rendered(template: &str, value: &[u8]) -> Result<Vec<u8>, String> {
 /// What the child would get, or why it gets nothing.
 fn arrived(template: &str, value: &[u8]) -> Result<Vec<u8>, String> {
     let text = [&rendered(template, value)?, &b"\nNEXT=1\n"[..]].concat();
-    let variables = parse_dotenv(&text).map_err(|error| error.to_string())?;
+    let variables = dotenv::parse(&text).map_err(|error| error.to_string())?;
     let names: Vec<&str> = variables.iter().map(|it| it.name.as_str()).collect();
     assert_eq!(names, ["A", "NEXT"], "a value made or hid a variable");
     Ok(variables[0].value.expose().to_vec())
@@ -92,6 +92,6 @@ proptest! {
 #[test]
 fn raw_does_break() {
     let pasted = rendered("A='<< secrets.v | raw >>'\n", b"'\nB='2").unwrap();
-    let names: Vec<String> = parse_dotenv(&pasted).unwrap().into_iter().map(|it| it.name).collect();
+    let names: Vec<String> = dotenv::parse(&pasted).unwrap().into_iter().map(|it| it.name).collect();
     assert_eq!(names, ["A", "B"]);
 }

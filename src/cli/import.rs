@@ -1,7 +1,6 @@
 //! `secretfs import`: takes over what is in files, in the environment or in another store. All of
 //! it in one transaction, or nothing. May use every layer.
 
-mod document;
 mod elsewhere;
 mod files;
 mod found;

@@ -1,7 +1,6 @@
 //! The door to a child process: an environment with values in it, the program that gets it, and
 //! the parent that some need. Uses sys and the words; knows nothing of templates, stores or mounts.
 
-mod dotenv;
 mod environment;
 pub mod mask;
 mod orders;
@@ -16,7 +15,6 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::unistd::{AccessFlags, access};
 
-pub use dotenv::{Assignment, DotenvError, parse as parse_dotenv};
 pub use environment::{Entry, Environment, EnvironmentError, Rules};
 pub use orders::is_word;
 pub use relay::{Change, End, Relay, Teller};

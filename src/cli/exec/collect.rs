@@ -8,7 +8,7 @@ use crate::broker::{Broker, Class, Error, Found, Lack, Rendering};
 use crate::cli::named::Readings;
 use crate::cli::report::Failure;
 use crate::cli::{exit, session};
-use crate::exec;
+use crate::document::dotenv;
 use crate::policy::Door;
 use crate::secret::{SecretBytes, Uses};
 use crate::template::{Template, TemplateError};
@@ -30,7 +30,7 @@ pub(super) async fn collect_now(broker: &Broker, request: &Request) -> Result<In
     let mut rendered = Vec::new();
     for template in &request.templates {
         if let Some(rendering) = render(broker, template, &mut missing).await? {
-            let read = exec::parse_dotenv(rendering.bytes.expose());
+            let read = dotenv::parse(rendering.bytes.expose());
             let read = read.map_err(|error| unreadable(template, &error))?;
             rendered.extend(read.into_iter().map(|it| (it.name, it.value)));
             uses.extend(rendering.uses);
@@ -119,7 +119,7 @@ fn line(error: &TemplateError) -> String {
     format!("{error}{}", hint.collect::<String>())
 }
 
-fn unreadable(template: &Template, error: &exec::DotenvError) -> Failure {
+fn unreadable(template: &Template, error: &dotenv::DotenvError) -> Failure {
     let problem = format!("{}, {error} (of the rendered file)", template.name());
     Failure::new(exit::DATA, problem)
         .hint("an env file has lines of NAME=value, NAME='value' or NAME=\"value\"")

@@ -1,4 +1,4 @@
-//! Secrets from files: env, JSON and YAML. Uses `document` and the reader of env files.
+//! Secrets from files: env, JSON and YAML. Uses `document`.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -8,13 +8,12 @@ use std::rc::Rc;
 use jiff::Timestamp;
 use zeroize::Zeroizing;
 
-use super::document::{self, Node, Unreadable};
 use super::found::{Content, Found, Place};
 use super::gather::Gather;
 use crate::cli::exit;
 use crate::cli::report::Failure;
 use crate::cli::values::read_up_to;
-use crate::exec;
+use crate::document::{self, Node, Unreadable, dotenv};
 use crate::store::Edit;
 use crate::template::Format;
 
@@ -68,10 +67,10 @@ fn bytes(path: &Path, source: &str) -> Result<Zeroizing<Vec<u8>>, Failure> {
 }
 
 fn assignments(text: &[u8], source: &Rc<str>, edit: &Edit) -> Result<Vec<Found>, Failure> {
-    let all = exec::parse_dotenv(text).map_err(|error| {
+    let all = dotenv::parse(text).map_err(|error| {
         wrong(source, error.line, error.problem).hint("in single quotes a value is taken as it stands")
     })?;
-    let found = |it: exec::Assignment| Found {
+    let found = |it: dotenv::Assignment| Found {
         name: it.name,
         place: Place { source: source.clone(), line: Some(it.line) },
         content: Ok(Content::of_value(it.value, edit)),

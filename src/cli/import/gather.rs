@@ -6,12 +6,12 @@ use std::rc::Rc;
 
 use jiff::Timestamp;
 
-use super::document::{Key, Node};
 use super::found::{Content, Found, Place};
 use crate::cli::json_values::Entry;
 use crate::cli::set::parse_type;
 use crate::cli::values::Fields;
 use crate::cli::when;
+use crate::document::{Key, Node};
 use crate::secret::{FieldName, SecretBytes, SecretType};
 use crate::store::Edit;
 
@@ -55,9 +55,9 @@ impl Gather<'_> {
             Node::Object(entries) if !entries.is_empty() => {
                 return self.entries(&format!("{name}/"), entries, found);
             }
-            Node::Object(_) | Node::Other("nothing") => Err("it has no value".to_owned()),
+            Node::Object(_) | Node::Nothing => Err("it has no value".to_owned()),
             Node::List(_) => Err("it is a list, no text".to_owned()),
-            Node::Other(what) => Err(format!("it is {what}, no text: put it in quotes")),
+            other => Err(format!("it is {}, no text: put it in quotes", other.what())),
         };
         found.push(self.found(name, line, content));
     }

@@ -1,4 +1,4 @@
-//! JSON and YAML as a tree of texts, each name with its line. Values go straight into
+//! JSON and YAML as a tree of values, each name with its line. Values go straight into
 //! `SecretBytes`; errors say where, never what. Uses serde.
 
 use std::cell::Cell;
@@ -8,34 +8,63 @@ use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visi
 
 use crate::secret::SecretBytes;
 
-pub(super) enum Node {
+pub enum Node {
     Text(SecretBytes),
+    /// As JSON writes it.
+    Number(SecretBytes),
+    Bool(bool),
+    Nothing,
     List(Vec<Node>),
     Object(Vec<(Key, Node)>),
-    /// What is no text, in words.
-    Other(&'static str),
 }
 
-pub(super) struct Key {
-    pub(super) name: String,
-    pub(super) line: usize,
+impl Node {
+    /// What it is, in words.
+    pub fn what(&self) -> &'static str {
+        match self {
+            Self::Text(_) => "a text",
+            Self::Number(_) => "a number",
+            Self::Bool(_) => "true or false",
+            Self::Nothing => "nothing",
+            Self::List(_) => "a list",
+            Self::Object(_) => "an object",
+        }
+    }
+
+    /// The text of a single value: `true` and `5432`, too. A file that is filled in has nothing else.
+    pub fn into_value(self) -> Option<SecretBytes> {
+        match self {
+            Self::Text(value) | Self::Number(value) => Some(value),
+            Self::Bool(is) => Some(SecretBytes::copy_of(if is { b"true" } else { b"false" })),
+            _ => None,
+        }
+    }
+
+    fn number<E>(number: impl ToString) -> Result<Self, E> {
+        Ok(Self::Number(SecretBytes::new(number.to_string().into_bytes())))
+    }
+}
+
+pub struct Key {
+    pub name: String,
+    pub line: usize,
 }
 
 /// Why a document cannot be read; of constant words.
 #[derive(Debug)]
-pub(super) struct Unreadable {
-    pub(super) line: usize,
-    pub(super) problem: &'static str,
+pub struct Unreadable {
+    pub line: usize,
+    pub problem: &'static str,
 }
 
-pub(super) fn json(text: &[u8]) -> Result<Node, Unreadable> {
+pub fn json(text: &[u8]) -> Result<Node, Unreadable> {
     let reading = Reading::of(text);
     let mut from = serde_json::Deserializer::from_slice(text);
     let node = NodeOf(&reading).deserialize(&mut from).and_then(|node| from.end().map(|()| node));
     node.map_err(|error| reading.unreadable(Some(error.line()), "it is no JSON"))
 }
 
-pub(super) fn yaml(text: &[u8]) -> Result<Node, Unreadable> {
+pub fn yaml(text: &[u8]) -> Result<Node, Unreadable> {
     let reading = Reading::of(text);
     let node = NodeOf(&reading).deserialize(serde_yaml::Deserializer::from_slice(text));
     node.map_err(|error| reading.unreadable(error.location().map(|at| at.line()), "it is no YAML"))
@@ -106,32 +135,32 @@ impl<'de> Visitor<'de> for NodeOf<'_> {
         Ok(Node::Text(SecretBytes::new(text.into_bytes())))
     }
 
-    fn visit_bool<E: Error>(self, _: bool) -> Result<Node, E> {
-        Ok(Node::Other("true or false"))
+    fn visit_bool<E: Error>(self, is: bool) -> Result<Node, E> {
+        Ok(Node::Bool(is))
     }
 
-    fn visit_i64<E: Error>(self, _: i64) -> Result<Node, E> {
-        Ok(Node::Other("a number"))
+    fn visit_i64<E: Error>(self, number: i64) -> Result<Node, E> {
+        Node::number(number)
     }
 
-    fn visit_u64<E: Error>(self, _: u64) -> Result<Node, E> {
-        Ok(Node::Other("a number"))
+    fn visit_u64<E: Error>(self, number: u64) -> Result<Node, E> {
+        Node::number(number)
     }
 
-    fn visit_i128<E: Error>(self, _: i128) -> Result<Node, E> {
-        Ok(Node::Other("a number"))
+    fn visit_i128<E: Error>(self, number: i128) -> Result<Node, E> {
+        Node::number(number)
     }
 
-    fn visit_u128<E: Error>(self, _: u128) -> Result<Node, E> {
-        Ok(Node::Other("a number"))
+    fn visit_u128<E: Error>(self, number: u128) -> Result<Node, E> {
+        Node::number(number)
     }
 
-    fn visit_f64<E: Error>(self, _: f64) -> Result<Node, E> {
-        Ok(Node::Other("a number"))
+    fn visit_f64<E: Error>(self, number: f64) -> Result<Node, E> {
+        Node::number(number)
     }
 
     fn visit_unit<E: Error>(self) -> Result<Node, E> {
-        Ok(Node::Other("nothing"))
+        Ok(Node::Nothing)
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Node, A::Error> {
@@ -183,11 +212,11 @@ mod tests {
         match node {
             Node::Text(value) => format!("{:?}", std::str::from_utf8(value.expose()).unwrap()),
             Node::List(nodes) => format!("[{}]", nodes.iter().map(shown).collect::<Vec<_>>().join(" ")),
-            Node::Other(what) => (*what).to_owned(),
             Node::Object(entries) => {
                 let entry = |(key, node): &(Key, Node)| format!("{}:{}={}", key.line, key.name, shown(node));
                 format!("({})", entries.iter().map(entry).collect::<Vec<_>>().join(" "))
             }
+            other => other.what().to_owned(),
         }
     }
 
