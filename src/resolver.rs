@@ -2,6 +2,8 @@
 //! each once, and remembers on what the answers rest, so that freshness can be asked later.
 //! Uses `provider` and `policy`.
 
+mod basis;
+mod several;
 mod together;
 
 use std::collections::{BTreeMap, HashMap};
@@ -9,13 +11,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use jiff::Timestamp;
-
+use crate::config::Strategy;
 use crate::nearest::nearest;
 use crate::policy::Grant;
-use crate::provider::{AsOf, Batch, Provider, ProviderError, Pulse};
+use crate::provider::{Batch, Provider, ProviderError, Pulse};
 use crate::secret::{Absent, Answer, FieldName, Reference, SecretBytes, SecretKey, SecretVersion};
-use crate::sys::uptime::Uptime;
+pub use basis::Basis;
+use basis::Ground;
+use several::{Asked, Several};
 use together::all;
 
 /// The providers by name, and where a name without a provider is to be found.
@@ -30,9 +33,14 @@ pub struct Resolver {
 
 struct Named {
     name: String,
-    provider: Arc<dyn Provider>,
+    source: Source,
     /// Being tended, perhaps for longer than anybody waits.
     is_tended: Arc<AtomicBool>,
+}
+
+enum Source {
+    One(Arc<dyn Provider>),
+    Several(Several),
 }
 
 /// How long all providers together are tended, for who waits.
@@ -45,30 +53,6 @@ pub struct Resolved {
     pub basis: Basis,
 }
 
-/// What a set of answers rests on: per provider, the keys asked and the moment of the answer.
-#[derive(Clone, Default)]
-pub struct Basis {
-    resolver: u64,
-    grounds: Vec<Ground>,
-    /// When the first of the answers expires.
-    until: Option<Timestamp>,
-}
-
-#[derive(Clone)]
-struct Ground {
-    provider: usize,
-    /// Taken before the answer, so that a change in between is noticed.
-    pulse: Pulse,
-    as_of: AsOf,
-    keys: Vec<SecretKey>,
-}
-
-/// Why a basis is not renewed.
-enum Stop {
-    Changed,
-    Failed(ResolveError),
-}
-
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ResolveError {
     #[error("there is no provider `{name}`")]
@@ -77,25 +61,33 @@ pub enum ResolveError {
     NotGranted(SecretKey),
     #[error("provider `{provider}`: {error}")]
     Provider { provider: String, error: ProviderError },
+    #[error("both `{one}` and `{other}` of `{several}` have `{path}`")]
+    Conflict { several: String, path: String, one: String, other: String },
 }
 
 impl ResolveError {
     /// The provider that was perhaps meant, or all that there are.
     pub fn hint(&self) -> Option<String> {
-        let Self::NoProvider { name, known } = self else { return None };
-        Some(match nearest(name, known) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None => format!("the providers are {}; the config may name more", known.join(", ")),
-        })
+        match self {
+            Self::NoProvider { name, known } => Some(match nearest(name, known) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("the providers are {}; the config may name more", known.join(", ")),
+            }),
+            Self::Conflict { several, .. } => {
+                Some(format!("remove it from one, or say `strategy: priority` for `{several}`"))
+            }
+            _ => None,
+        }
     }
 }
 
 impl Resolver {
-    /// `default` answers for every name that has no provider of its own.
-    pub fn new(default: &str, provider: Arc<dyn Provider>) -> Self {
+    /// The first of these answers for every name that has no provider of its own.
+    pub fn of<'a>(providers: impl IntoIterator<Item = (&'a str, Arc<dyn Provider>)>) -> Self {
         static MADE: AtomicU64 = AtomicU64::new(0);
         let id = MADE.fetch_add(1, Ordering::Relaxed) + 1;
-        Self { id, providers: vec![Named::new(default, provider)], default: 0, mapped: BTreeMap::new() }
+        let providers = providers.into_iter().map(|(name, provider)| Named::new(name, provider)).collect();
+        Self { id, providers, default: 0, mapped: BTreeMap::new() }
     }
 
     pub fn with(mut self, name: &str, provider: Arc<dyn Provider>) -> Self {
@@ -103,9 +95,23 @@ impl Resolver {
         self
     }
 
+    /// Those of these names, which are there already, as one.
+    pub fn with_several(mut self, name: &str, of: &[String], strategy: Strategy) -> Self {
+        let index = |name: &String| self.providers.iter().position(|named| named.name == *name);
+        let several = Several::new(of.iter().filter_map(index).collect(), strategy);
+        self.providers.push(Named::from(name, Source::Several(several)));
+        self
+    }
+
+    /// The one of this name answers for every name that is mapped nowhere.
+    pub fn defaulting_to(mut self, name: &str) -> Self {
+        self.default = self.providers.iter().position(|named| named.name == name).unwrap_or(self.default);
+        self
+    }
+
     /// The provider of this name, for another resolver to go on with.
     pub fn provider(&self, name: &str) -> Option<Arc<dyn Provider>> {
-        self.providers.iter().find(|named| named.name == name).map(|named| named.provider.clone())
+        self.providers.iter().find(|named| named.name == name)?.one().cloned()
     }
 
     /// Names that live elsewhere (`secrets:` of the config).
@@ -123,9 +129,9 @@ impl Resolver {
         let answered = all(wanted.iter().map(|(&provider, wanted)| self.ask(provider, wanted))).await?;
         let mut resolved = Resolved::default();
         resolved.basis.resolver = self.id;
-        for (wanted, (ground, batch)) in wanted.into_values().zip(answered) {
-            resolved.basis.grounds.push(ground);
-            resolved.take(wanted, batch);
+        for (wanted, asked) in wanted.into_values().zip(answered) {
+            resolved.basis.grounds.extend(asked.grounds);
+            resolved.take(wanted, asked.answers);
         }
         Ok(resolved)
     }
@@ -146,71 +152,28 @@ impl Resolver {
         Ok(resolved)
     }
 
-    async fn ask(&self, provider: usize, wanted: &[Want]) -> Result<(Ground, Batch), ResolveError> {
-        let named = &self.providers[provider];
+    async fn ask(&self, provider: usize, wanted: &[Want]) -> Result<Asked, ResolveError> {
         let keys: Vec<SecretKey> = wanted.iter().map(|want| want.at_provider.clone()).collect();
-        let pulse = named.provider.pulse();
-        let batch = named.provider.fetch(&keys).await.map_err(|error| named.failed(error))?;
-        Ok((Ground { provider, pulse, as_of: batch.as_of, keys }, batch))
-    }
-
-    /// Whether nothing can have changed since: costs one pulse per provider.
-    pub fn is_still(&self, basis: &Basis) -> bool {
-        self.has_resolved(basis)
-            && !basis.has_expired()
-            && basis.grounds.iter().all(|ground| self.stands(ground))
-    }
-
-    fn stands(&self, ground: &Ground) -> bool {
-        matches!(ground.pulse, Pulse::Still(_))
-            && ground.as_of.until.is_none_or(|until| Uptime::now() < until)
-            && self.providers[ground.provider].provider.pulse() == ground.pulse
-    }
-
-    /// Which answers are older than they should be, because their provider does not answer.
-    pub fn staleness(&self, basis: &Basis) -> Option<String> {
-        if !self.has_resolved(basis) {
-            return None;
-        }
-        let stale = basis.grounds.iter().filter_map(|ground| {
-            let age = Uptime::now().since(ground.as_of.stale_since?).as_secs();
-            Some(format!("{}: not confirmed for {age} s", self.providers[ground.provider].name))
-        });
-        Some(stale.collect::<Vec<_>>().join(", ")).filter(|text| !text.is_empty())
-    }
-
-    pub fn has_resolved(&self, basis: &Basis) -> bool {
-        basis.resolver == self.id
-    }
-
-    /// Asks the providers that moved. `None`: one of the answers may be different now.
-    pub async fn recheck(&self, basis: &Basis) -> Result<Option<Basis>, ResolveError> {
-        if !self.has_resolved(basis) || basis.has_expired() {
-            return Ok(None);
-        }
-        match all(basis.grounds.iter().map(|ground| self.renewed(ground))).await {
-            Ok(grounds) => Ok(Some(Basis { grounds, ..*basis })),
-            Err(Stop::Changed) => Ok(None),
-            Err(Stop::Failed(error)) => Err(error),
+        match &self.providers[provider].source {
+            Source::One(_) => {
+                let (ground, batch) = self.ask_one(provider, keys).await?;
+                Ok(Asked { grounds: vec![ground], answers: batch.answers })
+            }
+            Source::Several(several) => self.ask_several(provider, several, keys).await,
         }
     }
 
-    async fn renewed(&self, ground: &Ground) -> Result<Ground, Stop> {
-        if self.stands(ground) {
-            return Ok(ground.clone());
-        }
-        let named = &self.providers[ground.provider];
-        let pulse = named.provider.pulse();
-        match named.provider.unchanged(&ground.keys, ground.as_of.moment).await {
-            Ok(Some(as_of)) => Ok(Ground { pulse, as_of, ..ground.clone() }),
-            Ok(None) => Err(Stop::Changed),
-            Err(error) => Err(Stop::Failed(named.failed(error))),
-        }
+    async fn ask_one(&self, index: usize, keys: Vec<SecretKey>) -> Result<(Ground, Batch), ResolveError> {
+        let named = &self.providers[index];
+        let Source::One(provider) = &named.source else { return Err(named.none()) };
+        let pulse = provider.pulse();
+        let batch = provider.fetch(&keys).await.map_err(|error| named.failed(error))?;
+        Ok((Ground { provider: index, pulse, as_of: batch.as_of, keys, in_place_of: None }, batch))
     }
 
     /// The pulses of all providers now: equal and still means that nothing happened in between.
     pub fn pulses(&self) -> Vec<Pulse> {
-        self.providers.iter().map(|named| named.provider.pulse()).collect()
+        self.each().map(|(_, provider)| provider.pulse()).collect()
     }
 
     /// To be called each second by who keeps the providers. A failure shows at the next fetch.
@@ -224,29 +187,29 @@ impl Resolver {
 
     /// Has all providers wipe what is too old. To be called each second; never waits.
     pub fn sweep(&self) {
-        self.providers.iter().for_each(|named| named.provider.sweep());
+        self.each().for_each(|(_, provider)| provider.sweep());
     }
 
     /// Somebody will ask for secrets by their label. Never waits.
     pub fn expect_labels(&self) {
-        self.providers.iter().for_each(|named| named.provider.expect_labels());
+        self.each().for_each(|(_, provider)| provider.expect_labels());
     }
 
     /// Has all providers write down what only they know. At the orderly end.
     pub fn flush(&self) {
-        self.providers.iter().for_each(|named| named.provider.flush());
+        self.each().for_each(|(_, provider)| provider.flush());
     }
 
     /// Each provider by name, with why a fetch would fail now. One that does not answer in time
     /// would fail, too.
     pub async fn health(&self) -> Vec<(String, Option<String>)> {
         let mut health = Vec::new();
-        for named in &self.providers {
-            let problem = match tokio::time::timeout(PATIENCE, named.provider.health()).await {
+        for (name, provider) in self.each() {
+            let problem = match tokio::time::timeout(PATIENCE, provider.health()).await {
                 Ok(answer) => answer.err().map(|error| error.to_string()),
                 Err(_) => Some(format!("no answer within {PATIENCE:?}")),
             };
-            health.push((named.name.clone(), problem));
+            health.push((name.to_owned(), problem));
         }
         health
     }
@@ -254,8 +217,25 @@ impl Resolver {
     /// Every name that a reference without a provider can mean, as far as the providers answer.
     /// Asked only after a failure.
     pub async fn names(&self) -> Vec<String> {
-        let own = self.providers[self.default].provider.names().await.unwrap_or_default();
-        own.into_iter().chain(self.mapped.keys().cloned()).collect()
+        let mut names: Vec<_> = self.mapped.keys().cloned().collect();
+        for index in self.members(self.default) {
+            if let Some(provider) = self.providers[index].one() {
+                names.extend(provider.names().await.unwrap_or_default());
+            }
+        }
+        names
+    }
+
+    /// Those that are asked where this one is.
+    fn members(&self, index: usize) -> Vec<usize> {
+        match &self.providers[index].source {
+            Source::One(_) => vec![index],
+            Source::Several(several) => several.of.clone(),
+        }
+    }
+
+    fn each(&self) -> impl Iterator<Item = (&str, &Arc<dyn Provider>)> {
+        self.providers.iter().filter_map(|named| Some((&*named.name, named.one()?)))
     }
 
     fn by_provider(&self, keys: &[SecretKey]) -> Result<BTreeMap<usize, Vec<Want>>, ResolveError> {
@@ -280,10 +260,14 @@ impl Resolver {
         Ok((provider, at_provider, target.field.clone()))
     }
 
-    /// The provider that it is asked of, and its name there.
+    /// The provider that it is asked of, or that has answered last, and its name there.
     pub fn place(&self, key: &SecretKey) -> Option<(&str, String)> {
         let (provider, there, _) = self.locate(key).ok()?;
-        Some((&self.providers[provider].name, there.path))
+        let index = match &self.providers[provider].source {
+            Source::One(_) => provider,
+            Source::Several(several) => several.answered(&there).unwrap_or(provider),
+        };
+        Some((&self.providers[index].name, there.path))
     }
 
     pub fn provider_name(&self, key: &SecretKey) -> Option<&str> {
@@ -300,19 +284,6 @@ impl Resolver {
     }
 }
 
-impl Basis {
-    /// Rests on that, too.
-    pub fn extend(&mut self, other: &Self) {
-        self.grounds.extend_from_slice(&other.grounds);
-        self.until = self.until.into_iter().chain(other.until).min();
-    }
-
-    /// Time alone has changed an answer.
-    pub fn has_expired(&self) -> bool {
-        self.until.is_some_and(|until| until <= Timestamp::now())
-    }
-}
-
 /// For a provider to say how it is.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -325,21 +296,37 @@ struct Want {
 
 impl Named {
     fn new(name: &str, provider: Arc<dyn Provider>) -> Self {
-        Self { name: name.to_owned(), provider, is_tended: Arc::default() }
+        Self::from(name, Source::One(provider))
+    }
+
+    fn from(name: &str, source: Source) -> Self {
+        Self { name: name.to_owned(), source, is_tended: Arc::default() }
+    }
+
+    fn one(&self) -> Option<&Arc<dyn Provider>> {
+        match &self.source {
+            Source::One(provider) => Some(provider),
+            Source::Several(_) => None,
+        }
     }
 
     /// `None`: the last time is not over.
     fn tend(&self) -> Option<impl Future<Output = ()> + Send + 'static> {
+        let provider = self.one()?.clone();
         if self.is_tended.swap(true, Ordering::AcqRel) {
             return None;
         }
-        let (name, provider, is_tended) = (self.name.clone(), self.provider.clone(), self.is_tended.clone());
+        let (name, is_tended) = (self.name.clone(), self.is_tended.clone());
         Some(async move {
             if let Err(error) = provider.tend().await {
                 tracing::warn!(provider = name, %error, "needs attention");
             }
             is_tended.store(false, Ordering::Release);
         })
+    }
+
+    fn none(&self) -> ResolveError {
+        ResolveError::NoProvider { name: self.name.clone(), known: Vec::new() }
     }
 
     fn failed(&self, error: ProviderError) -> ResolveError {
@@ -355,8 +342,8 @@ impl Resolved {
         }
     }
 
-    fn take(&mut self, wanted: Vec<Want>, batch: Batch) {
-        for (want, answer) in wanted.into_iter().zip(batch.answers) {
+    fn take(&mut self, wanted: Vec<Want>, answers: Vec<Answer>) {
+        for (want, answer) in wanted.into_iter().zip(answers) {
             let answer = match want.field {
                 Some(field) => answer.and_then(|version| narrowed(&version, &field)),
                 None => answer,

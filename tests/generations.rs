@@ -103,7 +103,8 @@ fn caller(uid: u32) -> Caller {
 }
 
 fn broker_of(value: &'static str, asked: &Arc<AtomicUsize>) -> Arc<Broker> {
-    let resolver = Resolver::new("says", Arc::new(Says { value, asked: asked.clone() }));
+    let resolver =
+        Resolver::of([("says", Arc::new(Says { value, asked: asked.clone() }) as Arc<dyn Provider>)]);
     let salt = SecretBytes::copy_of(b"salt");
     Arc::new(Broker::new(Policy::by_mode(), resolver, salt, Environment::Only(BTreeSet::new())))
 }

@@ -1,10 +1,11 @@
 //! What is wrong with a config, where, and what to do about it. Never echoes more of the file
-//! than the one line that is wrong. Uses `place`.
+//! than the one line that is wrong. Uses `place`, and the words for what may be a secret.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::place::{Place, place_of};
+use super::provider::NO_PLACE_FOR_A_VALUE;
 use crate::nearest::nearest;
 
 /// A config that cannot be used. Displays as `file:line:column: what`, then the line with a caret.
@@ -35,12 +36,15 @@ impl ConfigError {
 
     pub(super) fn from_yaml(file: &Path, text: &str, error: &serde_yaml::Error) -> Self {
         let place = place_of(error);
+        // A secret that was written into the config stands in that line.
+        let is_told = !error.to_string().contains(NO_PLACE_FOR_A_VALUE);
         let message = without_place(error.to_string(), place);
         let (problem, hint) = match unknown_key(&message) {
             Some((key, known)) => (format!("unknown key `{key}`"), Some(known_keys(key, &known))),
             None => (in_our_words(&message), tabs(text, place)),
         };
-        Self::new(file, text, place, problem).hint(hint)
+        let error = Self::new(file, text, place, problem).hint(hint);
+        Self { excerpt: error.excerpt.filter(|_| is_told), ..error }
     }
 }
 

@@ -32,7 +32,9 @@ pub use credential::{Credential, Credentials};
 pub use error::ConfigError;
 use parts::Parts;
 pub use place::Place;
-pub use provider::{Keeping, Limits, Program, ProviderConfig, Remote, RemoteSource};
+pub use provider::{
+    Document, Keeping, Limits, Program, ProviderConfig, Remote, RemoteSource, SecretSource, Several, Strategy,
+};
 pub use reaction::{Action, Reaction, Response, Signal, Unit, Watch};
 pub use rules::scalar::{digest, unit};
 pub use schema::schema;
@@ -149,11 +151,18 @@ pub struct Profile {
     pub watch: Option<Watch>,
 }
 
+fn several((name, kind): (&String, &ProviderConfig)) -> Option<(String, Vec<String>)> {
+    match kind {
+        ProviderConfig::Several(several) => Some((name.clone(), several.of.clone())),
+        _ => None,
+    }
+}
+
 /// Names that live elsewhere, as they are written.
 type Secrets = BTreeMap<SecretName, word::Word<scalar::ReferenceText>>;
 
-const OWN_PROVIDERS: [(&str, ProviderConfig); 2] =
-    [("store", ProviderConfig::Store), ("env", ProviderConfig::Env)];
+static OWN_PROVIDERS: [(&str, ProviderConfig); 2] =
+    [("store", ProviderConfig::Store), ("env", ProviderConfig::ENV)];
 
 impl FileOptions {
     /// These options, and the defaults where these say nothing.
@@ -195,6 +204,7 @@ impl Config {
             config.add(root, &Base(file.parent().unwrap_or(Path::new(""))), &mut secrets)?;
         }
         config.add_own_providers()?;
+        config.judge_several()?;
         config.sources = config.judge_sources(secrets)?;
         config.judge_mounts()?;
         config.judge_roles()?;
@@ -274,7 +284,7 @@ impl Config {
         let profiles = root.profiles.0.into_iter().map(|(name, it)| (name.0, base.profile(it)));
         self.parts.merge("profiles", &mut self.profiles, profiles)?;
         let judged = |(name, it): (scalar::Label, _)| {
-            let judged = ProviderConfig::judge(it, |program| base.program(program));
+            let judged = ProviderConfig::judge(it, base);
             let judged =
                 judged.map_err(|(key, problem)| self.error_at(&["providers", &name.0, key], problem));
             Ok((name.0, judged?))
@@ -304,13 +314,33 @@ impl Config {
 
     /// The two providers that need no settings keep their names.
     fn add_own_providers(&mut self) -> Result<(), ConfigError> {
-        for (name, kind) in OWN_PROVIDERS {
-            if self.providers.get(name).is_some_and(|given| *given != kind) {
-                let problem = format!("the name `{name}` belongs to the provider of that type");
+        for (name, kind) in &OWN_PROVIDERS {
+            if self.providers.get(*name).is_some_and(|given| given != kind) {
+                let problem =
+                    format!("the name `{name}` belongs to the provider of that type, without settings");
                 return Err(self.error_at(&["providers", name], problem));
             }
         }
         self.providers.insert("store".to_owned(), ProviderConfig::Store);
+        Ok(())
+    }
+
+    /// Each of several is another one, and asks for itself.
+    fn judge_several(&mut self) -> Result<(), ConfigError> {
+        for (name, of) in self.providers.iter().filter_map(several).collect::<Vec<_>>() {
+            let mut seen = BTreeSet::new();
+            for (index, member) in of.iter().enumerate() {
+                let index = index.to_string();
+                let place = ["providers", &*name, "of", &*index];
+                self.use_provider(member, &place)?;
+                if matches!(self.providers.get(member), Some(ProviderConfig::Several(_))) {
+                    return Err(self.error_at(&place, format!("`{member}` is itself made of several")));
+                }
+                if !seen.insert(member) {
+                    return Err(self.error_at(&place, format!("`{member}` is named twice")));
+                }
+            }
+        }
         Ok(())
     }
 

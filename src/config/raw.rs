@@ -2,6 +2,8 @@
 //! by `scalar`. No flatten, no untagged and no tagged enums: with them the parser loses its place.
 //! The doc comments are what the schema says of a key.
 
+mod provider;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,16 +13,14 @@ use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAcce
 
 use super::credential::RawCredentials;
 use super::error::ConfigError;
-use super::provider::ProviderType;
 use super::reaction::{Argument, Signal, Unit, Watch};
 use super::rules::{FileRule, PolicyRule, Who};
-use super::scalar::{
-    Bytes, Count, FieldsForm, FilePath, KeySource, Label, Loopback, Mode, ReferenceText, Status, Variable,
-};
+use super::scalar::{Bytes, Count, FilePath, KeySource, Label, Loopback, Mode, ReferenceText, Variable};
 use super::word::{Given, Scalar, Table, Word, given};
 use super::{Account, FileOptions, StoreBackend};
 use crate::secret::SecretName;
 use crate::template::{Dialect, Format, Syntax};
+pub(super) use provider::{Cache, Provider};
 
 #[derive(Default, serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, expecting = "a map of settings: store, mounts, …")]
@@ -218,56 +218,6 @@ pub(super) struct Profile {
     pub(super) mask: Given<bool>,
     /// What is done when a value changes: restart, reload (SIGHUP) or signal:NAME (default: off)
     pub(super) watch: Given<Watch>,
-}
-
-#[derive(serde::Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, expecting = "a map with its `type`")]
-pub(super) struct Provider {
-    /// What it is: the embedded store, the daemon's environment, or exec: a program that prints a secret
-    pub(super) r#type: Word<ProviderType>,
-    /// exec: the program and its arguments; a secret's path takes the place of `{path}`, else it is the last one
-    #[serde(default)]
-    pub(super) command: Option<Vec<Word<Argument>>>,
-    /// exec: the program's environment, beside PATH, HOME and the like
-    #[serde(default)]
-    pub(super) env: Option<Table<Variable, Word<Argument>>>,
-    /// exec: json, if the program prints an object of fields (default: it prints a value)
-    #[serde(default)]
-    pub(super) fields: Given<FieldsForm>,
-    /// exec: the exit status that means: there is no such secret (default: 44)
-    #[serde(default)]
-    pub(super) not_found_status: Given<Status>,
-    /// How long an answer may take, with all tries (default: 4s)
-    #[serde(default)]
-    pub(super) timeout: Given<Duration>,
-    /// How many questions may be under way (default: 16). One that has taken a quarter of its time
-    /// is not counted any more, up to four times as many in all
-    #[serde(default)]
-    pub(super) concurrency: Given<Count>,
-    /// Where it is
-    #[serde(default, rename = "address")]
-    pub(super) _address: Later,
-    /// How to log in
-    #[serde(default, rename = "auth")]
-    pub(super) _auth: Later,
-    /// What is kept, and for how long
-    #[serde(default)]
-    pub(super) cache: Option<Cache>,
-}
-
-#[derive(Default, serde::Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default, expecting = "a map of settings: ttl, max_stale, …")]
-pub(super) struct Cache {
-    /// How long an answer is good (default: 1m)
-    pub(super) ttl: Given<Duration>,
-    /// How much longer it is served, and marked, if the provider does not answer (default: not at all)
-    pub(super) max_stale: Given<Duration>,
-    /// How long it is good that there is no such secret (default: 5s)
-    pub(super) negative_ttl: Given<Duration>,
-    /// The most that is kept (default: 16MiB)
-    pub(super) size: Given<Bytes>,
-    /// The paths that are asked for each time
-    pub(super) no_cache: Vec<Word<Argument>>,
 }
 
 #[derive(Default, serde::Deserialize, JsonSchema)]

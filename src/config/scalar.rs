@@ -5,7 +5,6 @@ use core::net::SocketAddr;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
-use super::provider::ProviderType;
 use super::word::Scalar;
 use super::{Account, StoreBackend};
 use crate::nearest::nearest;
@@ -191,19 +190,6 @@ impl Scalar for Loopback {
             Ok(_) => Err(format!("`{text}` can be reached from elsewhere; expected {}", Self::EXPECTED)),
             Err(_) => Err(format!("`{text}` is not {}", Self::EXPECTED)),
         }
-    }
-}
-
-/// Providers that are designed and not built.
-const LATER_PROVIDERS: &[&str] =
-    &["file", "vault", "aws-sm", "aws-ssm", "azure-kv", "gcp-sm", "1password", "kubernetes", "etcd", "multi"];
-
-impl Scalar for ProviderType {
-    const EXPECTED: &'static str = "the type of a provider";
-
-    fn judge(text: &str) -> Result<Self, String> {
-        let found = Self::ALL.iter().find(|(name, _)| *name == text).map(|(_, kind)| *kind);
-        found.ok_or_else(|| choice(text, "provider type", &Self::ALL.map(|(name, _)| name), LATER_PROVIDERS))
     }
 }
 

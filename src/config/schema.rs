@@ -9,7 +9,7 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::credential::{CredentialMap, CredentialName, RawCredential};
-use super::provider::ProviderType;
+use super::provider::{ProviderType, SecretSource, Strategy};
 use super::raw::{Later, Root, Store, StoreMap};
 use super::reaction::{Argument, Signal, Unit, Watch};
 use super::rules::scalar::{
@@ -64,6 +64,12 @@ looks! {
     Dialect: one_of(Dialect::names());
     Syntax: one_of(Syntax::names());
     ProviderType: one_of(ProviderType::ALL.map(|(name, _)| name));
+    Strategy: one_of(Strategy::ALL.map(|(name, _)| name));
+    SecretSource: json_schema!({
+        "type": "string",
+        "pattern": r"^(\$\{[A-Za-z0-9_]+\}|file:[^\u0000]+|credential:[^/\u0000]+|store:[^#@]+(#[A-Za-z_][A-Za-z0-9_.-]{0,63})?(@0*[1-9][0-9]*)?)$",
+        "examples": ["${VAULT_TOKEN}", "file:/run/secrets/token"],
+    });
     FieldsForm: one_of(FieldsForm::NAMES);
     Count: json_schema!({"type": "integer", "minimum": 1, "maximum": Count::MOST});
     Status: json_schema!({"type": "integer", "minimum": 1, "maximum": u8::MAX});

@@ -264,13 +264,13 @@ fn a_program_is_a_provider_with_limits_and_a_memory() {
         ProviderConfig::Remote(remote) => remote.clone(),
         other => panic!("{other:?}"),
     };
-    let Remote { source: RemoteSource::Exec(program), limits, keeping } = remote("p");
+    let Remote { source: RemoteSource::Exec(program), limits, keeping } = remote("p") else { panic!() };
     assert_eq!(program.command, ["/etc/app/get", "-x"]);
     assert_eq!((program.prints_json, program.not_found_status), (false, 44));
     assert_eq!((limits.timeout, limits.concurrency), (Duration::from_secs(2), 16));
     assert_eq!((keeping.max_stale, keeping.size), (Some(Duration::from_secs(3_600)), 1 << 20));
     assert_eq!(keeping.ttl, Keeping::default().ttl);
-    let Remote { source: RemoteSource::Exec(program), keeping, .. } = remote("q");
+    let Remote { source: RemoteSource::Exec(program), keeping, .. } = remote("q") else { panic!() };
     assert_eq!(program.command, ["get"], "looked for where programs are");
     assert_eq!((program.prints_json, program.not_found_status), (true, 1));
     assert!(keeping.max_stale.is_none() && keeping.no_cache.contains("otp"));
@@ -287,10 +287,32 @@ fn settings_that_a_provider_does_not_take_are_located() {
             "2:47: providers.p.cache.size: `5` is not a size like",
         ),
         ("providers:\n  p: {type: exce, command: [a]}\n", "did you mean `exec`?"),
+        ("providers:\n  p: {type: file}\n", "2:13: the type file needs a `path`"),
+        (
+            "providers:\n  p: {type: file, path: x, age_key: AGE-SECRET-KEY-1}\n",
+            "2:37: providers.p.age_key: expected the place of a secret",
+        ),
+        ("providers:\n  p: {type: multi}\n", "2:13: the type multi needs `of`"),
+        (
+            "providers:\n  p: {type: multi, of: [stor]}\n",
+            "2:25: no provider is named `stor`\ntry: did you mean `store`?",
+        ),
+        ("providers:\n  p: {type: multi, of: [p]}\n", "2:25: `p` is itself made of several"),
+        ("providers:\n  p: {type: multi, of: [env, env]}\n", "2:30: `env` is named twice"),
+        ("providers:\n  p: {type: multi, of: [env], strategy: merged}\n", "did you mean `merge`?"),
     ] {
         let refusal = refusal(text);
         assert!(refusal.contains(says), "{text}: {refusal}");
     }
+}
+
+/// The line would show it.
+#[test]
+fn a_secret_in_the_place_of_its_place_is_not_shown() {
+    let shown = refusal("providers:\n  p: {type: file, path: x, age_key: 31337}\n");
+    assert!(shown.contains("2:37") && !shown.contains("31337"), "{shown}");
+    let control = refusal("providers:\n  p: {type: file, path: x, strategy: 31337}\n");
+    assert!(control.contains("31337"), "{control}");
 }
 
 #[test]

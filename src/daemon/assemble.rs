@@ -5,14 +5,16 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::rules;
 use crate::audit::{Audit, Seed};
 use crate::broker::{Broker, Environment};
 use crate::cache::Cache;
-use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, ConfigError, ProviderConfig, Remote, RemoteSource, StoreConfig};
+use crate::clock::SystemClock;
+use crate::config::{Config, ConfigError, ProviderConfig, Remote, RemoteSource, Several, StoreConfig};
 use crate::nearest::nearest;
-use crate::provider::{EnvProvider, ExecProvider, LocalStore, Nowhere, Provider, Sealed};
+use crate::provider::{EnvProvider, ExecProvider, FileProvider, LocalStore, Nowhere, Provider, Sealed};
 use crate::resolver::Resolver;
 use crate::secret::{NameError, Namespace, SecretBytes};
 use crate::store::{Access, Ask, EnvKey, KeySources, Store, StoreError};
@@ -155,9 +157,7 @@ fn assemble(
     let kept = |name: &str| before?.provider(name, config);
     let default = config.sources.from.as_deref().unwrap_or(STORE);
     let clock = Arc::new(SystemClock);
-    let env = kept(ENV).unwrap_or_else(|| Arc::new(EnvProvider::new(clock.now())));
-    let kind = config.providers.get(default).unwrap_or(&ProviderConfig::Store);
-    let is_elsewhere = *kind != ProviderConfig::Store && !choice.store_path(&config.store).exists();
+    let is_elsewhere = !asks_store(config, default) && !choice.store_path(&config.store).exists();
     let (mut seed, mut key_source) = (Seed::Beside, None);
     let (local, salt) = match (kept(STORE), before) {
         (Some(store), Some(before)) => (Some(store), before.broker.salt_key()),
@@ -185,23 +185,32 @@ fn assemble(
             }
         },
     };
-    let provider = |name: &str, kind: &ProviderConfig| match kind {
-        ProviderConfig::Store => local.clone(),
-        ProviderConfig::Env => Some(env.clone()),
-        ProviderConfig::Remote(remote) => {
-            Some(kept(name).unwrap_or_else(|| provider_of(name, remote, &salt)))
+    let since = Timestamp::now();
+    let provider = |name: &str, kind: &ProviderConfig| -> Option<Arc<dyn Provider>> {
+        match kind {
+            ProviderConfig::Store => local.clone(),
+            ProviderConfig::Several(_) => None,
+            ProviderConfig::Env { prefix } => {
+                Some(kept(name).unwrap_or_else(|| Arc::new(EnvProvider::new(prefix, since))))
+            }
+            ProviderConfig::Remote(remote) => {
+                Some(kept(name).unwrap_or_else(|| provider_of(name, remote, &salt)))
+            }
         }
     };
-    let first = provider(default, kind).unwrap_or_else(|| env.clone());
-    let mut resolver = Resolver::new(default, first);
     let mut providers = config.providers.clone();
     if matches!(environment, Environment::All) {
         // The caller's own environment holds nothing that is news to the caller.
-        providers.insert(ENV.to_owned(), ProviderConfig::Env);
+        providers.insert(ENV.to_owned(), ProviderConfig::ENV);
     }
-    for (name, kind) in providers.iter().filter(|(name, _)| *name != default) {
-        resolver = provider(name, kind).into_iter().fold(resolver, |resolver, it| resolver.with(name, it));
+    let mut resolver =
+        Resolver::of(providers.iter().filter_map(|(name, kind)| Some((&**name, provider(name, kind)?))));
+    for (name, kind) in &providers {
+        if let ProviderConfig::Several(Several { of, strategy }) = kind {
+            resolver = resolver.with_several(name, of, *strategy);
+        }
     }
+    resolver = resolver.defaulting_to(default);
     let nowhere = |resolver: Resolver, name: &String| resolver.with(name, Arc::new(Nowhere));
     resolver = unnamed.iter().fold(resolver, nowhere);
     let mapped = config.sources.map.iter().map(|(name, it)| (name.to_string(), it.clone())).collect();
@@ -218,10 +227,22 @@ fn assemble(
     Ok(Broker::new(policy, resolver.mapping(mapped), salt, environment).audited(audit))
 }
 
+/// Whether what is mapped nowhere is looked for in the store.
+fn asks_store(config: &Config, default: &str) -> bool {
+    let is_store = |name: &str| matches!(config.providers.get(name), None | Some(ProviderConfig::Store));
+    match config.providers.get(default) {
+        Some(ProviderConfig::Several(several)) => several.of.iter().any(|name| is_store(name)),
+        _ => is_store(default),
+    }
+}
+
 /// A provider elsewhere, with its memory in front of it.
 fn provider_of(name: &str, remote: &Remote, key: &SecretBytes) -> Arc<dyn Provider> {
-    let RemoteSource::Exec(program) = &remote.source;
-    let upstream = Arc::new(ExecProvider::new(program.clone(), SecretBytes::copy_of(key.expose())));
+    let key = || SecretBytes::copy_of(key.expose());
+    let upstream: Arc<dyn Provider> = match &remote.source {
+        RemoteSource::Exec(program) => Arc::new(ExecProvider::new(program.clone(), key())),
+        RemoteSource::File(document) => Arc::new(FileProvider::new(document.clone(), key())),
+    };
     Arc::new(Cache::new(name, upstream, remote.limits.clone(), remote.keeping.clone()))
 }
 

@@ -77,7 +77,7 @@ pub fn unknown(config: &Config) -> Vec<ConfigError> {
 /// All names of one provider's secrets mean the same secrets.
 fn names(config: &Config) -> Names {
     let default = config.sources.from.clone().unwrap_or_else(|| STORE.to_owned());
-    let is_own = |kind: &ProviderConfig| matches!(kind, ProviderConfig::Store | ProviderConfig::Env);
+    let is_own = |kind: &ProviderConfig| matches!(kind, ProviderConfig::Store | ProviderConfig::Env { .. });
     let mut first: Vec<(&ProviderConfig, &String)> = Vec::new();
     let mut same = BTreeMap::new();
     for (name, kind) in config.providers.iter().filter(|(_, kind)| is_own(kind)) {
@@ -87,7 +87,11 @@ fn names(config: &Config) -> Names {
         }
     }
     let mapped = config.sources.map.iter().map(|(name, target)| (name.to_string(), target.clone()));
-    Names { default, same, mapped: mapped.collect() }
+    let several = config.providers.iter().filter_map(|(name, kind)| match kind {
+        ProviderConfig::Several(several) => Some((name.clone(), several.of.clone())),
+        _ => None,
+    });
+    Names { default, same, several: several.collect(), mapped: mapped.collect() }
 }
 
 struct Compiler<'a> {

@@ -2,7 +2,7 @@
 //! rule on one of them is a rule on the secret, whichever a template uses. Uses the words only.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::pattern::Pattern;
@@ -15,6 +15,8 @@ pub struct Names {
     pub default: String,
     /// Providers that are the same one, each by the name that stands for all of them.
     pub same: BTreeMap<String, String>,
+    /// Providers that are others as one, with those.
+    pub several: BTreeMap<String, Vec<String>>,
     /// The secrets that live elsewhere: a whole one there, one field of it or one version.
     pub mapped: BTreeMap<String, Reference>,
 }
@@ -29,7 +31,7 @@ pub(super) struct Goes<'a> {
 pub(super) struct Called<'a> {
     names: Vec<Cow<'a, str>>,
     /// Names of less than all of it, or of what may be other than it.
-    near: Vec<&'a str>,
+    near: Vec<Cow<'a, str>>,
     /// Whether it has a name beside these that nobody knows: it is asked for by its label.
     pub(super) has_unknown: bool,
 }
@@ -51,24 +53,51 @@ impl Names {
         if key.provider.is_none() {
             names.push(key.path.as_str().into());
         }
-        let mut near = Vec::new();
-        for (name, to) in &self.mapped {
-            if (self.provider_of(&to.key), to.key.path.as_str()) != (provider, path) {
-                continue;
-            }
-            match [is_all_of(&to.field, &field.cloned()), is_all_of(&to.key.version, &version)] {
-                [Some(true), Some(true)] => names.push(name.as_str().into()),
-                [Some(false), _] | [_, Some(false)] => {}
-                _ => near.push(name.as_str()),
+        let mut near: Vec<Cow<'a, str>> = Vec::new();
+        for (name, to) in self.mapped.iter().filter(|(_, to)| to.key.path == path) {
+            let is_there = self.is_asked(self.provider_of(&to.key), provider);
+            match [is_there, is_all_of(&to.field, &field.cloned()), is_all_of(&to.key.version, &version)] {
+                [Some(true), Some(true), Some(true)] => names.push(name.as_str().into()),
+                [Some(false), ..] | [_, Some(false), _] | [.., Some(false)] => {}
+                _ => near.push(name.as_str().into()),
             }
         }
-        if provider == self.one(&self.default) && !self.mapped.contains_key(path) {
-            names.push(path.into());
+        if !self.mapped.contains_key(path) {
+            match self.is_asked(self.one(&self.default), provider) {
+                Some(true) => names.push(path.into()),
+                Some(false) => {}
+                None => near.push(path.into()),
+            }
         }
         let twins = self.same.iter().filter(|(_, one)| *one == provider).map(|(name, _)| name.as_str());
         let providers = twins.chain([provider]);
         names.extend(providers.map(|provider| Cow::from(format!("{provider}:{path}"))));
+        let several = self.several.keys().chain(self.several.values().flatten());
+        let related = several.chain(self.same.keys()).chain(self.same.values()).collect::<BTreeSet<_>>();
+        let related = related.into_iter();
+        let related = related.filter(|other| self.is_asked(self.one(other), provider).is_none());
+        near.extend(related.map(|other| Cow::from(format!("{other}:{path}"))));
         Called { names, near, has_unknown: Selector::of_path(path).is_some() }
+    }
+
+    /// Whether who asks the one asks the other. `None`: perhaps, as one of several.
+    fn is_asked(&self, one: &str, other: &str) -> Option<bool> {
+        if one == other {
+            return Some(true);
+        }
+        let [some, others] = [one, other].map(|name| self.asked_by(name));
+        match some.iter().any(|name| others.contains(name)) {
+            true => None,
+            false => Some(false),
+        }
+    }
+
+    /// A provider, or those that it is made of.
+    fn asked_by<'a>(&'a self, name: &'a str) -> Vec<&'a str> {
+        match self.several.get(name) {
+            Some(of) => of.iter().map(|member| self.one(member)).collect(),
+            None => vec![name],
+        }
     }
 
     fn provider_of<'a>(&'a self, key: &'a SecretKey) -> &'a str {
@@ -133,6 +162,7 @@ mod tests {
         Names {
             default: "store".to_owned(),
             same: [("other".to_owned(), "store".to_owned())].into(),
+            several: [("both".to_owned(), vec!["vault".to_owned(), "other".to_owned()])].into(),
             mapped: mapped.map(to).into(),
         }
     }
@@ -190,6 +220,25 @@ mod tests {
             ("wifi@3", "old", Some(true)),
             ("wifi@4", "old", Some(false)),
             ("wifi", "old", None),
+        ] {
+            assert_eq!(is(text, pattern), expected, "{text} {pattern}");
+        }
+    }
+
+    /// Who asks several as one may get what any of them has.
+    #[test]
+    fn a_secret_of_several_providers_may_be_that_of_each() {
+        for (text, pattern, expected) in [
+            ("both:db", "both:db", Some(true)),
+            ("both:db", "db", None),
+            ("both:db", "shadowed", None),
+            ("both:db", "store:*", None),
+            ("both:kv/billing", "stripe_key", None),
+            ("vault:kv/billing", "both:*", None),
+            ("stripe_key", "both:kv/*", None),
+            ("db", "both:db", None),
+            ("both:db", "third:*", Some(false)),
+            ("third:db", "both:*", Some(false)),
         ] {
             assert_eq!(is(text, pattern), expected, "{text} {pattern}");
         }

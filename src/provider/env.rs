@@ -11,13 +11,15 @@ use super::constant::Constant;
 use crate::secret::{Absent, Answer, FieldName, SecretBytes, SecretKey, SecretType, SecretVersion};
 
 pub struct EnvProvider {
+    /// What the names of variables begin with, and those of secrets do not.
+    prefix: String,
     /// When the process began.
     since: Timestamp,
 }
 
 impl EnvProvider {
-    pub fn new(since: Timestamp) -> Self {
-        Self { since }
+    pub fn new(prefix: &str, since: Timestamp) -> Self {
+        Self { prefix: prefix.to_owned(), since }
     }
 }
 
@@ -25,7 +27,10 @@ impl Constant for EnvProvider {
     /// The variable, copied only when somebody asks for it. What can be no name is none.
     fn answer(&self, key: &SecretKey) -> Answer {
         let can_be = matches!(key.version, None | Some(1)) && !key.path.contains(['=', '\0']);
-        let value = can_be.then(|| std::env::var_os(&key.path)).flatten().ok_or(Absent::Missing)?;
+        let value = can_be
+            .then(|| std::env::var_os(format!("{}{}", self.prefix, key.path)))
+            .flatten()
+            .ok_or(Absent::Missing)?;
         Ok(Arc::new(SecretVersion {
             turned_out: None,
             kind: SecretType::Plain,
@@ -40,6 +45,7 @@ impl Constant for EnvProvider {
 
     /// Names that are not text cannot be named in a template and are left out.
     fn names(&self) -> Vec<String> {
-        std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).collect()
+        let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+        names.filter_map(|name| name.strip_prefix(&self.prefix).map(str::to_owned)).collect()
     }
 }

@@ -10,18 +10,14 @@
 //! With `fields: json` it prints one object, `{"field": "value", …}`. Cutting it off kills it and
 //! all of its process group.
 
-mod fields;
-
-use std::collections::HashMap;
 use std::path::Path;
 use std::process::{Command, ExitStatus};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use hmac::{Hmac, KeyInit, Mac};
-use jiff::Timestamp;
 use nix::unistd::{AccessFlags, access};
-use sha2::Sha256;
 
+use super::fields;
+use super::versions::Versions;
 use super::{AsOf, Batch, BoxFuture, Provider, ProviderError, Pulse};
 use crate::config::Program;
 use crate::secret::{Absent, Answer, SecretBytes, SecretKey, SecretType, SecretVersion};
@@ -39,10 +35,7 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 
 pub struct ExecProvider {
     program: Program,
-    /// Makes versions out of values, the same in each process.
-    version_key: SecretBytes,
-    /// The version of each secret that was met last, and when it was met first.
-    met: Mutex<HashMap<String, (u64, Timestamp)>>,
+    versions: Versions,
 }
 
 /// Not taken for an option, and no other name of what has one already: a rule is about one name.
@@ -54,7 +47,7 @@ fn is_plain(path: &str) -> bool {
 
 impl ExecProvider {
     pub fn new(program: Program, version_key: SecretBytes) -> Self {
-        Self { program, version_key, met: Mutex::default() }
+        Self { program, versions: Versions::new(version_key) }
     }
 
     async fn ask(&self, key: &SecretKey) -> Result<Answer, ProviderError> {
@@ -93,46 +86,8 @@ impl ExecProvider {
             true => fields::of_json(printed).map_err(|why| ProviderError::Invalid(self.says(&why)))?,
             false => fields::of_text(printed),
         };
-        let (version, since) = self.meet(path, self.version_of(&fields));
         let kind = if self.program.prints_json { SecretType::Custom } else { SecretType::Plain };
-        Ok(Arc::new(SecretVersion {
-            turned_out: None,
-            kind,
-            fields,
-            version,
-            created_at: since,
-            updated_at: since,
-            expires_at: None,
-            uses: None,
-        }))
-    }
-
-    /// The program tells none: equal values have equal versions, in every process with this store.
-    fn version_of(&self, fields: &fields::Fields) -> u64 {
-        let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(self.version_key.expose())
-            .expect("any length is a key");
-        for (name, value) in fields {
-            mac.update(&(name.as_str().len() as u64).to_le_bytes());
-            mac.update(name.as_str().as_bytes());
-            mac.update(&(value.len() as u64).to_le_bytes());
-            mac.update(value.expose());
-        }
-        let digest: [u8; 32] = mac.finalize().into_bytes().into();
-        let number = digest[..6].iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
-        1 + number
-    }
-
-    /// When this version was met first.
-    fn meet(&self, path: &str, version: u64) -> (u64, Timestamp) {
-        let mut met = self.met.lock().expect("nothing panics while it holds this");
-        match met.get(path) {
-            Some(known) if known.0 == version => *known,
-            _ => {
-                let new = (version, Timestamp::now());
-                met.insert(path.to_owned(), new);
-                new
-            }
-        }
+        Ok(Arc::new(self.versions.of(path, kind, fields)))
     }
 
     fn failed(&self, how: String) -> ProviderError {

@@ -12,12 +12,16 @@ use crate::sys::uptime::Uptime;
 mod constant;
 mod env;
 mod exec;
+mod fields;
+mod file;
 mod local;
 mod nowhere;
 mod sealed;
+mod versions;
 
 pub use env::EnvProvider;
 pub use exec::ExecProvider;
+pub use file::FileProvider;
 pub use local::LocalStore;
 pub use nowhere::Nowhere;
 pub use sealed::Sealed;

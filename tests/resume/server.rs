@@ -250,7 +250,7 @@ pub(crate) fn serve() {
 
 fn filesystem(folder: &Path) -> Arc<SecretFs> {
     let number = File::open(folder.join("number")).expect("it is there");
-    let resolver = Resolver::new("turning", Arc::new(Turning(number)));
+    let resolver = Resolver::of([("turning", Arc::new(Turning(number)) as Arc<dyn Provider>)]);
     let salt = SecretBytes::copy_of(&[0; 32]);
     let broker = Broker::new(Policy::by_mode(), resolver, salt, Environment::Only(Default::default()));
     let spec = Spec {

@@ -1,4 +1,4 @@
-//! What a program has printed, as the fields of a secret. Errors say what is wrong, never what is
+//! What a program has printed or a file has, as the fields of a secret. Errors say what is wrong, never what is
 //! there. Pure.
 
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ use crate::secret::{FieldName, SecretBytes};
 pub(super) type Fields = BTreeMap<FieldName, SecretBytes>;
 
 /// The most fields of one secret.
-const MOST: usize = 64;
+pub(super) const MOST: usize = 64;
 
 /// The value as `secretfs set` reads it: a single line without its newline, anything else as it is.
 pub(super) fn of_text(printed: &[u8]) -> Fields {

@@ -1,0 +1,199 @@
+//! What the config says on a provider, judged: its type, and what each type takes and needs.
+//! Pure; uses `raw`.
+
+mod source;
+mod takes;
+mod words;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::base::Base;
+use super::raw;
+
+pub(super) use source::NO_PLACE_FOR_A_VALUE;
+pub use source::SecretSource;
+pub(super) use words::ProviderType;
+pub use words::Strategy;
+
+/// A provider as the config describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProviderConfig {
+    Store,
+    /// The environment, of which it has the variables that begin so.
+    Env {
+        prefix: String,
+    },
+    /// Others, asked as one.
+    Several(Several),
+    Remote(Remote),
+}
+
+/// One that has to be asked, within limits, and whose answers are kept for a while.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remote {
+    pub source: RemoteSource,
+    pub limits: Limits,
+    pub keeping: Keeping,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RemoteSource {
+    Exec(Program),
+    File(Document),
+}
+
+/// A program that prints a secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Program {
+    /// The program and its first arguments: never empty.
+    pub command: Vec<String>,
+    /// Its environment, beside the few variables that every program has.
+    pub env: BTreeMap<String, String>,
+    /// It prints an object of fields, not a value.
+    pub prints_json: bool,
+    /// The status by which it says that there is no such secret.
+    pub not_found_status: u8,
+}
+
+/// A file with secrets, or a folder of files that are secrets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Document {
+    pub path: PathBuf,
+    /// Where the identities are that open it, if not where sops looks for them.
+    pub age_key: Option<SecretSource>,
+}
+
+/// Providers that are asked as one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Several {
+    /// In the order in which they are asked: at least one.
+    pub of: Vec<String>,
+    pub strategy: Strategy,
+}
+
+/// How much is asked of a provider.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// The time for one answer, all tries together.
+    pub timeout: Duration,
+    /// Questions at once.
+    pub concurrency: usize,
+}
+
+/// What is kept of a provider's answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Keeping {
+    /// How long an answer is good.
+    pub ttl: Duration,
+    /// How much longer it is served, and marked, if the provider does not answer.
+    pub max_stale: Option<Duration>,
+    /// How long it is good that there is no such secret.
+    pub negative_ttl: Duration,
+    /// The bytes of all answers that are kept.
+    pub size: usize,
+    /// The paths that are asked for each time.
+    pub no_cache: BTreeSet<String>,
+}
+
+/// The time within which a reader has an answer is five seconds: an own reason comes before that.
+const TIMEOUT: Duration = Duration::from_secs(4);
+const CONCURRENCY: usize = 16;
+/// errSecItemNotFound, as the macOS keychain's program says it.
+const NOT_FOUND: u8 = 44;
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { timeout: TIMEOUT, concurrency: CONCURRENCY }
+    }
+}
+
+impl Default for Keeping {
+    fn default() -> Self {
+        Self {
+            ttl: Duration::from_secs(60),
+            max_stale: None,
+            negative_ttl: Duration::from_secs(5),
+            size: 16 << 20,
+            no_cache: BTreeSet::new(),
+        }
+    }
+}
+
+impl ProviderConfig {
+    pub const ENV: Self = Self::Env { prefix: String::new() };
+
+    /// `Err` names the key that is wrong, and says why. Relative paths begin at `base`.
+    pub(super) fn judge(given: raw::Provider, base: &Base<'_>) -> Result<Self, (&'static str, String)> {
+        let kind = given.r#type.0;
+        takes::refuse_others(kind, &given)?;
+        let source = match kind {
+            ProviderType::Store => return Ok(Self::Store),
+            ProviderType::Env => {
+                return Ok(Self::Env { prefix: given.prefix.0.map_or_else(String::new, |it| it.0) });
+            }
+            ProviderType::Multi => return several(given).map(Self::Several),
+            ProviderType::Exec => RemoteSource::Exec(program(&given, base)?),
+            ProviderType::File => RemoteSource::File(document(&given, base)?),
+        };
+        let usual = Keeping { ttl: kind.usual_ttl(), ..Keeping::default() };
+        let limits = Limits::default();
+        Ok(Self::Remote(Remote {
+            source,
+            limits: Limits {
+                timeout: given.timeout.0.unwrap_or(limits.timeout),
+                concurrency: given.concurrency.0.map_or(limits.concurrency, |count| count.0),
+            },
+            keeping: match given.cache {
+                Some(cache) => Keeping::of(cache, usual),
+                None => usual,
+            },
+        }))
+    }
+}
+
+fn needs<T>(kind: &str, what: &str) -> Result<T, (&'static str, String)> {
+    Err(("type", format!("the type {kind} needs {what}")))
+}
+
+fn program(given: &raw::Provider, base: &Base<'_>) -> Result<Program, (&'static str, String)> {
+    let words = given.command.iter().flatten().map(|word| word.0.0.clone());
+    let mut command: Vec<String> = words.collect();
+    let Some(program) = command.first_mut() else {
+        return needs("exec", "a `command`: a list of the program and its arguments");
+    };
+    *program = base.program(std::mem::take(program));
+    let env = given.env.iter().flat_map(|env| &env.0).map(|(name, it)| (name.0.clone(), it.0.0.clone()));
+    Ok(Program {
+        command,
+        env: env.collect(),
+        prints_json: given.fields.0.is_some(),
+        not_found_status: given.not_found_status.0.as_ref().map_or(NOT_FOUND, |status| status.0),
+    })
+}
+
+fn document(given: &raw::Provider, base: &Base<'_>) -> Result<Document, (&'static str, String)> {
+    let Some(path) = given.path.0.clone() else { return needs("file", "a `path`: a folder or a document") };
+    Ok(Document { path: base.path(path), age_key: given.age_key.0.clone().map(|it| it.under(base)) })
+}
+
+fn several(given: raw::Provider) -> Result<Several, (&'static str, String)> {
+    let of: Vec<String> = given.of.into_iter().flatten().map(|name| name.0.0).collect();
+    match of.is_empty() {
+        true => needs("multi", "`of`: a list of other providers' names"),
+        false => Ok(Several { of, strategy: given.strategy.0.unwrap_or_default() }),
+    }
+}
+
+impl Keeping {
+    fn of(given: raw::Cache, usual: Self) -> Self {
+        Self {
+            ttl: given.ttl.0.unwrap_or(usual.ttl),
+            max_stale: given.max_stale.0.or(usual.max_stale),
+            negative_ttl: given.negative_ttl.0.unwrap_or(usual.negative_ttl),
+            size: given.size.0.map_or(usual.size, |size| size.0),
+            no_cache: given.no_cache.into_iter().map(|word| word.0.0).collect(),
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! Which settings each type of provider takes: one that is given to another was meant to do something.
+//! Pure; uses `raw`.
+
+use super::ProviderType;
+use crate::config::raw;
+use crate::config::word::Given;
+
+/// Those of all that have to be asked.
+const REMOTE: &[&str] = &["timeout", "concurrency", "cache"];
+
+fn own(kind: ProviderType) -> &'static [&'static str] {
+    match kind {
+        ProviderType::Store => &[],
+        ProviderType::Env => &["prefix"],
+        ProviderType::File => &["path", "age_key"],
+        ProviderType::Exec => &["command", "env", "fields", "not_found_status"],
+        ProviderType::Multi => &["of", "strategy"],
+    }
+}
+
+fn is_remote(kind: ProviderType) -> bool {
+    matches!(kind, ProviderType::File | ProviderType::Exec)
+}
+
+/// `Err` names the first setting that this type does not take.
+pub(super) fn refuse_others(kind: ProviderType, given: &raw::Provider) -> Result<(), (&'static str, String)> {
+    let takes = |key: &&str| own(kind).contains(key) || (is_remote(kind) && REMOTE.contains(key));
+    match given_keys(given).into_iter().find(|key| !takes(key)) {
+        Some(key) => Err((key, format!("a provider of this type takes no `{key}`"))),
+        None => Ok(()),
+    }
+}
+
+fn given_keys(given: &raw::Provider) -> Vec<&'static str> {
+    fn is<T>(given: &Given<T>) -> bool {
+        given.0.is_some()
+    }
+    let all = [
+        ("command", given.command.is_some()),
+        ("env", given.env.is_some()),
+        ("fields", is(&given.fields)),
+        ("not_found_status", is(&given.not_found_status)),
+        ("prefix", is(&given.prefix)),
+        ("path", is(&given.path)),
+        ("age_key", is(&given.age_key)),
+        ("of", given.of.is_some()),
+        ("strategy", is(&given.strategy)),
+        ("timeout", is(&given.timeout)),
+        ("concurrency", is(&given.concurrency)),
+        ("cache", given.cache.is_some()),
+    ];
+    all.into_iter().filter(|(_, is_given)| *is_given).map(|(key, _)| key).collect()
+}

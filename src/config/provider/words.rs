@@ -1,0 +1,75 @@
+//! The words that a provider's settings are chosen from. Pure; uses `word`.
+
+use std::time::Duration;
+
+use crate::config::scalar::choice;
+use crate::config::word::Scalar;
+
+/// The types of providers, as the config names them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::config) enum ProviderType {
+    Store,
+    Env,
+    File,
+    Exec,
+    Multi,
+}
+
+/// Which of several providers' answers is taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Strategy {
+    /// Of the first that does not fail.
+    #[default]
+    Failover,
+    /// Of the first that has the secret; one that fails ends it.
+    Priority,
+    /// Of whichever has the secret.
+    Merge,
+}
+
+/// Providers that are designed and not built.
+const LATER: &[&str] =
+    &["vault", "aws-sm", "aws-ssm", "azure-kv", "gcp-sm", "1password", "kubernetes", "etcd"];
+
+impl ProviderType {
+    pub(in crate::config) const ALL: [(&str, Self); 5] = [
+        ("store", Self::Store),
+        ("env", Self::Env),
+        ("file", Self::File),
+        ("exec", Self::Exec),
+        ("multi", Self::Multi),
+    ];
+
+    /// How long an answer is good if the config does not say: what is on this machine costs little
+    /// to be asked again.
+    pub(super) fn usual_ttl(self) -> Duration {
+        Duration::from_secs(if self == Self::File { 1 } else { 60 })
+    }
+}
+
+impl Strategy {
+    pub(in crate::config) const ALL: [(&str, Self); 3] =
+        [("failover", Self::Failover), ("priority", Self::Priority), ("merge", Self::Merge)];
+
+    pub fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(_, it)| *it == self).map_or("", |(name, _)| name)
+    }
+}
+
+impl Scalar for ProviderType {
+    const EXPECTED: &'static str = "the type of a provider";
+
+    fn judge(text: &str) -> Result<Self, String> {
+        let found = Self::ALL.iter().find(|(name, _)| *name == text).map(|(_, kind)| *kind);
+        found.ok_or_else(|| choice(text, "provider type", &Self::ALL.map(|(name, _)| name), LATER))
+    }
+}
+
+impl Scalar for Strategy {
+    const EXPECTED: &'static str = "the name of a strategy";
+
+    fn judge(text: &str) -> Result<Self, String> {
+        let found = Self::ALL.iter().find(|(name, _)| *name == text).map(|(_, it)| *it);
+        found.ok_or_else(|| choice(text, "strategy", &Self::ALL.map(|(name, _)| name), &[]))
+    }
+}

@@ -1,0 +1,80 @@
+//! A provider as serde sees it: the settings of all types, since which are taken is said elsewhere.
+//! Uses the scalars.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+
+use super::Later;
+use crate::config::provider::{ProviderType, SecretSource, Strategy};
+use crate::config::reaction::Argument;
+use crate::config::scalar::{Bytes, Count, FieldsForm, Label, Status, Variable};
+use crate::config::word::{Given, Table, Word};
+
+#[derive(serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "a map with its `type`")]
+pub(in crate::config) struct Provider {
+    /// What it is: the embedded store, the daemon's environment, a file or a folder of files, exec: a program
+    /// that prints a secret, or multi: several others as one
+    pub(in crate::config) r#type: Word<ProviderType>,
+    /// exec: the program and its arguments; a secret's path takes the place of `{path}`, else it is the last one
+    #[serde(default)]
+    pub(in crate::config) command: Option<Vec<Word<Argument>>>,
+    /// exec: the program's environment, beside PATH, HOME and the like
+    #[serde(default)]
+    pub(in crate::config) env: Option<Table<Variable, Word<Argument>>>,
+    /// exec: json, if the program prints an object of fields (default: it prints a value)
+    #[serde(default)]
+    pub(in crate::config) fields: Given<FieldsForm>,
+    /// exec: the exit status that means: there is no such secret (default: 44)
+    #[serde(default)]
+    pub(in crate::config) not_found_status: Given<Status>,
+    /// env: what the names of the variables begin with, and the names of the secrets do not (default: nothing)
+    #[serde(default)]
+    pub(in crate::config) prefix: Given<Argument>,
+    /// file: a folder, whose files are secrets, or a document: env, JSON or YAML, as its name says; also encrypted by sops
+    #[serde(default)]
+    pub(in crate::config) path: Given<PathBuf>,
+    /// file: where the age identities come from that open what sops has encrypted
+    #[serde(default)]
+    pub(in crate::config) age_key: Given<SecretSource>,
+    /// multi: the providers that it asks, in their order
+    #[serde(default)]
+    pub(in crate::config) of: Option<Vec<Word<Label>>>,
+    /// multi: failover asks the next one if one fails; priority, if there is no such secret; merge takes it from
+    /// whichever has it (default: failover)
+    #[serde(default)]
+    pub(in crate::config) strategy: Given<Strategy>,
+    /// How long an answer may take, with all tries (default: 4s)
+    #[serde(default)]
+    pub(in crate::config) timeout: Given<Duration>,
+    /// How many questions may be under way (default: 16). One that has taken a quarter of its time
+    /// is not counted any more, up to four times as many in all
+    #[serde(default)]
+    pub(in crate::config) concurrency: Given<Count>,
+    /// Where it is
+    #[serde(default, rename = "address")]
+    pub(in crate::config) _address: Later,
+    /// How to log in
+    #[serde(default, rename = "auth")]
+    pub(in crate::config) _auth: Later,
+    /// What is kept, and for how long
+    #[serde(default)]
+    pub(in crate::config) cache: Option<Cache>,
+}
+
+#[derive(Default, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default, expecting = "a map of settings: ttl, max_stale, …")]
+pub(in crate::config) struct Cache {
+    /// How long an answer is good (default: 1m)
+    pub(in crate::config) ttl: Given<Duration>,
+    /// How much longer it is served, and marked, if the provider does not answer (default: not at all)
+    pub(in crate::config) max_stale: Given<Duration>,
+    /// How long it is good that there is no such secret (default: 5s)
+    pub(in crate::config) negative_ttl: Given<Duration>,
+    /// The most that is kept (default: 16MiB)
+    pub(in crate::config) size: Given<Bytes>,
+    /// The paths that are asked for each time
+    pub(in crate::config) no_cache: Vec<Word<Argument>>,
+}

@@ -1,0 +1,129 @@
+//! A folder whose files are secrets. What is outside of it is never read, wherever a link leads.
+//! Uses nix.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2};
+use nix::sys::stat::Mode;
+
+use crate::provider::fields::{Fields, of_text};
+
+pub(super) struct Folder {
+    path: PathBuf,
+    descriptor: OwnedFd,
+}
+
+/// As deep as names are listed.
+const DEEPEST: usize = 8;
+
+impl Folder {
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        let descriptor = open(path, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
+        Ok(Self { path: path.to_owned(), descriptor })
+    }
+
+    /// What the file of this name says; `None` if there is none.
+    pub(super) fn fields(&self, name: &str) -> io::Result<Option<Fields>> {
+        if !is_name(name) {
+            return Ok(None);
+        }
+        let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+        let how = OpenHow::new().flags(flags).resolve(ResolveFlag::RESOLVE_BENEATH);
+        let file = match openat2(&self.descriptor, name, how) {
+            Ok(descriptor) => File::from(descriptor),
+            Err(nix::Error::ENOENT | nix::Error::ENOTDIR | nix::Error::ENAMETOOLONG) => return Ok(None),
+            Err(nix::Error::EXDEV) => {
+                return Err(io::Error::other("leads out of the folder"));
+            }
+            Err(errno) => return Err(errno.into()),
+        };
+        // A folder of secrets is none.
+        if file.metadata()?.is_dir() {
+            return Ok(None);
+        }
+        super::read(file, super::LARGEST).map(|bytes| Some(of_text(&bytes)))
+    }
+
+    pub(super) fn names(&self) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        gather(&self.path, "", DEEPEST, &mut names)?;
+        names.sort_unstable();
+        Ok(names)
+    }
+}
+
+fn gather(folder: &Path, before: &str, depth: usize, names: &mut Vec<String>) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        // What is not text cannot be named; `..data` is how a whole folder is changed at once.
+        let Some(name) = entry.file_name().to_str().map(str::to_owned) else { continue };
+        let Ok(meta) = entry.path().metadata() else { continue };
+        let is_link = entry.file_type().is_ok_and(|kind| kind.is_symlink());
+        match meta.is_dir() {
+            _ if name.starts_with("..") => {}
+            true if depth > 0 && !is_link => {
+                gather(&entry.path(), &format!("{before}{name}/"), depth - 1, names)?;
+            }
+            true => {}
+            false => names.push(format!("{before}{name}")),
+        }
+    }
+    Ok(())
+}
+
+/// A name is data and no path: it leads nowhere but down, and is the only one of its file.
+fn is_name(name: &str) -> bool {
+    !name.contains('\0')
+        && name.split('/').all(|part| !part.is_empty() && !part.starts_with("..") && part != ".")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn value(folder: &Folder, name: &str) -> Option<String> {
+        let fields = folder.fields(name).unwrap()?;
+        Some(String::from_utf8(fields["value"].expose().to_vec()).unwrap())
+    }
+
+    /// As a container's volume is laid out, with a change in the middle.
+    #[test]
+    fn files_are_secrets_and_links_within_are_followed() {
+        let place = tempfile::tempdir().unwrap();
+        let at = |name: &str| place.path().join(name);
+        fs::create_dir_all(at("..one/deep")).unwrap();
+        fs::write(at("..one/key"), "hunter2\n").unwrap();
+        fs::write(at("..one/deep/pem"), "a\nb\n").unwrap();
+        symlink("..one", at("..data")).unwrap();
+        symlink("..data/key", at("key")).unwrap();
+        fs::create_dir(at("own")).unwrap();
+        fs::write(at("own/x"), "1").unwrap();
+        let folder = Folder::open(place.path()).unwrap();
+        assert_eq!(value(&folder, "key").as_deref(), Some("hunter2"));
+        assert_eq!(value(&folder, "own/x").as_deref(), Some("1"));
+        for none in
+            ["none", "own", "own/x/y", "", "/key", "own//x", "./key", "..data/key", "own/../key", "a\0"]
+        {
+            assert!(value(&folder, none).is_none(), "{none}");
+        }
+        assert_eq!(folder.names().unwrap(), ["key", "own/x"]);
+    }
+
+    #[test]
+    fn nothing_outside_is_read() {
+        let (place, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        fs::write(outside.path().join("f"), "31337").unwrap();
+        symlink(outside.path().join("f"), place.path().join("link")).unwrap();
+        let folder = Folder::open(place.path()).unwrap();
+        assert!(folder.fields("link").is_err());
+        // The control: the link itself leads there.
+        assert_eq!(fs::read(place.path().join("link")).unwrap(), b"31337");
+        nix::unistd::mkfifo(&place.path().join("pipe"), Mode::S_IRUSR).unwrap();
+        assert!(folder.fields("pipe").is_err());
+    }
+}

@@ -1,0 +1,130 @@
+//! On what answers rest, and whether that still stands: per provider the keys that were asked and the
+//! moment of the answer. Uses `provider`.
+
+use jiff::Timestamp;
+
+use super::together::all;
+use super::{ResolveError, Resolver};
+use crate::provider::{AsOf, Pulse};
+use crate::secret::SecretKey;
+use crate::sys::uptime::Uptime;
+
+/// What a set of answers rests on.
+#[derive(Clone, Default)]
+pub struct Basis {
+    pub(super) resolver: u64,
+    pub(super) grounds: Vec<Ground>,
+    /// When the first of the answers expires.
+    pub(super) until: Option<Timestamp>,
+}
+
+#[derive(Clone)]
+pub(super) struct Ground {
+    pub(super) provider: usize,
+    /// Taken before the answer, so that a change in between is noticed.
+    pub(super) pulse: Pulse,
+    pub(super) as_of: AsOf,
+    pub(super) keys: Vec<SecretKey>,
+    /// Where others could be asked, too: those that would have been, had they not failed.
+    pub(super) in_place_of: Option<Vec<usize>>,
+}
+
+/// Why a basis is not renewed.
+enum Stop {
+    Changed,
+    Failed(ResolveError),
+}
+
+impl Basis {
+    /// Rests on that, too.
+    pub fn extend(&mut self, other: &Self) {
+        self.grounds.extend_from_slice(&other.grounds);
+        self.until = self.until.into_iter().chain(other.until).min();
+    }
+
+    /// Time alone has changed an answer.
+    pub fn has_expired(&self) -> bool {
+        self.until.is_some_and(|until| until <= Timestamp::now())
+    }
+}
+
+impl Ground {
+    pub(super) fn is_stand_in(&self) -> bool {
+        self.in_place_of.as_ref().is_some_and(|failed| !failed.is_empty())
+    }
+}
+
+impl Resolver {
+    /// Whether nothing can have changed since: costs one pulse per provider.
+    pub fn is_still(&self, basis: &Basis) -> bool {
+        self.has_resolved(basis)
+            && !basis.has_expired()
+            && basis.grounds.iter().all(|ground| self.stands(ground))
+    }
+
+    fn stands(&self, ground: &Ground) -> bool {
+        matches!(ground.pulse, Pulse::Still(_))
+            && ground.as_of.until.is_none_or(|until| Uptime::now() < until)
+            && self.providers[ground.provider].one().is_some_and(|it| it.pulse() == ground.pulse)
+    }
+
+    /// Which answers are older than they should be, because their provider does not answer.
+    pub fn staleness(&self, basis: &Basis) -> Option<String> {
+        if !self.has_resolved(basis) {
+            return None;
+        }
+        let stale = basis.grounds.iter().filter_map(|ground| {
+            let age = Uptime::now().since(ground.as_of.stale_since?).as_secs();
+            Some(format!("{}: not confirmed for {age} s", self.providers[ground.provider].name))
+        });
+        Some(stale.collect::<Vec<_>>().join(", ")).filter(|text| !text.is_empty())
+    }
+
+    pub fn has_resolved(&self, basis: &Basis) -> bool {
+        basis.resolver == self.id
+    }
+
+    /// Asks the providers that moved. `None`: one of the answers may be different now.
+    pub async fn recheck(&self, basis: &Basis) -> Result<Option<Basis>, ResolveError> {
+        if !self.has_resolved(basis) || basis.has_expired() {
+            return Ok(None);
+        }
+        match all(basis.grounds.iter().map(|ground| self.renewed(ground))).await {
+            Ok(grounds) => Ok(Some(Basis { grounds, ..*basis })),
+            Err(Stop::Changed) => Ok(None),
+            Err(Stop::Failed(error)) => Err(error),
+        }
+    }
+
+    async fn renewed(&self, ground: &Ground) -> Result<Ground, Stop> {
+        if self.stands(ground) {
+            return Ok(ground.clone());
+        }
+        if self.one_is_back(ground).await {
+            return Err(Stop::Changed);
+        }
+        let named = &self.providers[ground.provider];
+        let Some(provider) = named.one() else { return Err(Stop::Changed) };
+        let pulse = provider.pulse();
+        match provider.unchanged(&ground.keys, ground.as_of.moment).await {
+            Ok(Some(as_of)) => {
+                let renewed = Ground { pulse, as_of, ..ground.clone() };
+                Ok(if renewed.is_stand_in() { renewed.for_a_while() } else { renewed })
+            }
+            Ok(None) => Err(Stop::Changed),
+            // Another one may answer.
+            Err(_) if ground.in_place_of.is_some() => Err(Stop::Changed),
+            Err(error) => Err(Stop::Failed(named.failed(error))),
+        }
+    }
+
+    /// Whether somebody answers again in whose place this was asked.
+    async fn one_is_back(&self, ground: &Ground) -> bool {
+        for &index in ground.in_place_of.iter().flatten() {
+            if self.ask_one(index, ground.keys.clone()).await.is_ok() {
+                return true;
+            }
+        }
+        false
+    }
+}

@@ -1,0 +1,183 @@
+//! Several providers that are asked as one (`type: multi`): whose answer is taken, and on what it
+//! rests then. Uses the resolver's own questions.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use super::basis::Ground;
+use super::{ResolveError, Resolver};
+use crate::config::Strategy;
+use crate::provider::Batch;
+use crate::secret::{Absent, Answer, SecretKey};
+use crate::sys::uptime::Uptime;
+
+/// How long an answer is good for which another should have been asked.
+const A_WHILE: Duration = Duration::from_secs(5);
+
+pub(super) struct Several {
+    /// In the order in which they are asked.
+    pub(super) of: Vec<usize>,
+    strategy: Strategy,
+    /// Who has answered last, by key.
+    answered: Mutex<HashMap<SecretKey, usize>>,
+}
+
+/// What came of a question.
+pub(super) struct Asked {
+    pub(super) grounds: Vec<Ground>,
+    pub(super) answers: Vec<Answer>,
+}
+
+impl Several {
+    pub(super) fn new(of: Vec<usize>, strategy: Strategy) -> Self {
+        Self { of, strategy, answered: Mutex::default() }
+    }
+
+    /// Who has said last what there is of this.
+    pub(super) fn answered(&self, key: &SecretKey) -> Option<usize> {
+        self.answered.lock().unwrap_or_else(PoisonError::into_inner).get(key).copied()
+    }
+
+    fn note(&self, keys: &[SecretKey], by: usize) {
+        let mut answered = self.answered.lock().unwrap_or_else(PoisonError::into_inner);
+        answered.extend(keys.iter().map(|key| (key.clone(), by)));
+    }
+}
+
+impl Ground {
+    /// If this one fails, it is not known what all of them say.
+    fn of_several(self) -> Self {
+        Self { in_place_of: Some(Vec::new()), ..self }
+    }
+
+    /// Not for longer than a while.
+    pub(super) fn for_a_while(mut self) -> Self {
+        let soon = Uptime::now() + A_WHILE;
+        self.as_of.until = Some(self.as_of.until.map_or(soon, |until| until.min(soon)));
+        self
+    }
+}
+
+impl Resolver {
+    pub(super) async fn ask_several(
+        &self,
+        index: usize,
+        several: &Several,
+        keys: Vec<SecretKey>,
+    ) -> Result<Asked, ResolveError> {
+        match several.strategy {
+            Strategy::Failover => self.ask_until_one_answers(several, keys).await,
+            Strategy::Priority => self.ask_until_one_has_it(several, keys).await,
+            Strategy::Merge => self.ask_whoever_has_it(index, several, keys).await,
+        }
+    }
+
+    /// One answers for all keys, so that they are of one source.
+    async fn ask_until_one_answers(
+        &self,
+        several: &Several,
+        keys: Vec<SecretKey>,
+    ) -> Result<Asked, ResolveError> {
+        let mut failed = Vec::new();
+        let mut first_error = None;
+        for &member in &several.of {
+            match self.ask_one(member, keys.clone()).await {
+                Ok((ground, batch)) => {
+                    several.note(&keys, member);
+                    let ground = Ground { in_place_of: Some(failed), ..ground };
+                    let ground = if ground.is_stand_in() { ground.for_a_while() } else { ground };
+                    return Ok(Asked { grounds: vec![ground], answers: batch.answers });
+                }
+                Err(error) => {
+                    tracing::warn!(provider = self.providers[member].name, %error, "failover: the next one is asked");
+                    first_error.get_or_insert(error);
+                    failed.push(member);
+                }
+            }
+        }
+        Err(first_error
+            .unwrap_or_else(|| ResolveError::NoProvider { name: String::new(), known: Vec::new() }))
+    }
+
+    /// That a secret is not there is taken from who has answered, never from who has failed.
+    async fn ask_until_one_has_it(
+        &self,
+        several: &Several,
+        keys: Vec<SecretKey>,
+    ) -> Result<Asked, ResolveError> {
+        let mut answers: Vec<Answer> = keys.iter().map(|_| Err(Absent::Missing)).collect();
+        let mut grounds = Vec::new();
+        for &member in &several.of {
+            let missing = |at: &usize| matches!(answers[*at], Err(Absent::Missing));
+            let open: Vec<usize> = (0..keys.len()).filter(missing).collect();
+            if open.is_empty() {
+                break;
+            }
+            let wanted: Vec<_> = open.iter().map(|&at| keys[at].clone()).collect();
+            let (ground, batch) = self.ask_one(member, wanted).await?;
+            grounds.push(ground.of_several());
+            for (at, answer) in open.into_iter().zip(batch.answers) {
+                if !matches!(answer, Err(Absent::Missing)) {
+                    several.note(&keys[at..=at], member);
+                }
+                answers[at] = answer;
+            }
+        }
+        Ok(Asked { grounds, answers })
+    }
+
+    /// All are asked at the same time. A name that two have is refused; one that nobody has might be
+    /// where nobody answers.
+    async fn ask_whoever_has_it(
+        &self,
+        index: usize,
+        several: &Several,
+        keys: Vec<SecretKey>,
+    ) -> Result<Asked, ResolveError> {
+        let ask = |&member: &usize| {
+            let keys = keys.clone();
+            async move { Ok::<_, ResolveError>((member, self.ask_one(member, keys).await)) }
+        };
+        let mut told: Vec<(usize, Batch)> = Vec::new();
+        let (mut grounds, mut first_error) = (Vec::new(), None);
+        for (member, outcome) in super::all(several.of.iter().map(ask)).await? {
+            match outcome {
+                Ok((ground, batch)) => {
+                    grounds.push(ground.of_several());
+                    told.push((member, batch));
+                }
+                Err(error) => drop(first_error.get_or_insert(error)),
+            }
+        }
+        let mut answers = Vec::with_capacity(keys.len());
+        for (at, key) in keys.iter().enumerate() {
+            let mut having =
+                told.iter().filter(|(_, batch)| !matches!(batch.answers[at], Err(Absent::Missing)));
+            match (having.next(), having.next(), &first_error) {
+                (Some((one, _)), Some((other, _)), _) => return Err(self.conflict(index, key, *one, *other)),
+                (Some((member, batch)), None, _) => {
+                    several.note(&keys[at..=at], *member);
+                    answers.push(batch.answers[at].clone());
+                }
+                (None, _, Some(error)) => return Err(error.clone()),
+                (None, _, None) => answers.push(Err(Absent::Missing)),
+            }
+        }
+        // Whoever comes back may have the same names.
+        if first_error.is_some() {
+            grounds = grounds.into_iter().map(Ground::for_a_while).collect();
+        }
+        Ok(Asked { grounds, answers })
+    }
+
+    fn conflict(&self, index: usize, key: &SecretKey, one: usize, other: usize) -> ResolveError {
+        let name = |index: usize| self.providers[index].name.clone();
+        ResolveError::Conflict {
+            several: name(index),
+            path: key.path.clone(),
+            one: name(one),
+            other: name(other),
+        }
+    }
+}
