@@ -8,7 +8,7 @@
 //! | daemon | `daemon` | builds the object graph from the config, and what serves it |
 //! | edges | `fs`, `exec`, `control`, `credentials` | a kernel request, a child's environment, an operator, a service manager; never each other |
 //! | use case | `broker` | render a file for a caller: the script of every read |
-//! | services | `audit`, `provider`, `cache`, `resolver`, `readers`, `reactions`, `metrics`, `store`, `trial`, `ledger`, `sys` | I/O; `sys` alone has `unsafe` |
+//! | services | `audit`, `provider`, `cache`, `resolver`, `readers`, `reactions`, `metrics`, `net`, `store`, `trial`, `ledger`, `sys` | I/O; `sys` alone has `unsafe` |
 //! | rules | `config`, `document`, `fields`, `policy`, `template` | pure: texts and times are arguments |
 //! | words | `secret`, `caller`, `clock`, `nearest`, `visible` | what everybody talks about |
 
@@ -27,6 +27,7 @@ pub mod audit;
 pub mod cache;
 pub mod ledger;
 pub mod metrics;
+pub mod net;
 pub mod provider;
 pub mod reactions;
 pub mod readers;

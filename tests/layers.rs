@@ -23,7 +23,7 @@ const TABLE: &str = "\
 //! |---|---|---|
 //! | assembly | `cli` | all |
 //! | edges | `fs`, `exec` | never each other |
-//! | services | `provider`, `store` | I/O; `sys` alone has `unsafe` |
+//! | services | `net`, `provider`, `store` | I/O; `sys` alone has `unsafe` |
 //! | rules | `policy` | pure: no I/O |
 //! | words | `secret`, `clock` | words |
 ";
@@ -119,7 +119,9 @@ fn some_crates_have_one_home() {
     assert_refused("fs/nodes.rs", "use fuser::Errno;", "fuser");
     assert_refused("store/mod.rs", "fn f(e: minijinja::Error) {}", "minijinja");
     assert_refused("provider/mod.rs", "use ::rusqlite as db;", "rusqlite");
+    assert_refused("provider/vault.rs", "use rustls::ClientConfig;", "rustls");
     assert_fine("fs/fuse.rs", "use fuser::Errno;");
+    assert_fine("net/tls.rs", "use rustls::ClientConfig;");
 }
 
 #[test]

@@ -76,7 +76,11 @@ mod tests {
     use super::*;
 
     fn turns(concurrency: usize) -> Arc<Turns> {
-        Arc::new(Turns::new(&Limits { timeout: Duration::from_millis(400), concurrency }))
+        Arc::new(Turns::new(&Limits {
+            timeout: Duration::from_millis(400),
+            concurrency,
+            ..Limits::default()
+        }))
     }
 
     async fn hang(turns: &Arc<Turns>, number: usize, is_suspect: bool) {

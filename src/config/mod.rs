@@ -17,6 +17,7 @@ mod scalar;
 mod schema;
 #[cfg(test)]
 mod tests;
+mod transport;
 mod word;
 
 use core::net::SocketAddr;
@@ -33,11 +34,13 @@ pub use error::ConfigError;
 use parts::Parts;
 pub use place::Place;
 pub use provider::{
-    Document, Keeping, Limits, Program, ProviderConfig, Remote, RemoteSource, SecretSource, Several, Strategy,
+    Document, Etcd, Keeping, Limits, Login, Program, ProviderConfig, Remote, RemoteSource, SecretSource, Several,
+    Strategy, TextSource, Vault,
 };
 pub use reaction::{Action, Reaction, Response, Signal, Unit, Watch};
 pub use rules::scalar::{digest, unit};
 pub use schema::schema;
+pub use transport::{Address, Identity, Pin, Tls, TlsVersion, Transport};
 
 use crate::nearest::nearest;
 use crate::secret::{Reference, SecretName};

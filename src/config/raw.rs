@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 
 use super::credential::RawCredentials;
 use super::error::ConfigError;
@@ -20,7 +20,7 @@ use super::word::{Given, Scalar, Table, Word, given};
 use super::{Account, FileOptions, StoreBackend};
 use crate::secret::SecretName;
 use crate::template::{Dialect, Format, Syntax};
-pub(super) use provider::{Cache, Provider};
+pub(super) use provider::{Auth, Cache, Provider};
 
 #[derive(Default, serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, expecting = "a map of settings: store, mounts, …")]
@@ -290,57 +290,5 @@ impl<'de> Visitor<'de> for StoreVisitor {
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Store, A::Error> {
         let StoreMap { path, backend, key } = StoreMap::deserialize(MapAccessDeserializer::new(map))?;
         Ok(Store { path: path.0, backend: backend.0, key })
-    }
-}
-
-/// A key whose capability is not there: empty, or refused. Never read and forgotten.
-#[derive(Default)]
-pub(super) struct Later;
-
-impl<'de> Deserialize<'de> for Later {
-    fn deserialize<D: Deserializer<'de>>(reader: D) -> Result<Self, D::Error> {
-        reader.deserialize_any(LaterVisitor)
-    }
-}
-
-struct LaterVisitor;
-
-fn not_available<T, E: Error>() -> Result<T, E> {
-    Err(E::custom("this is not available in this version; remove it"))
-}
-
-impl<'de> Visitor<'de> for LaterVisitor {
-    type Value = Later;
-
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("nothing: this is not available in this version")
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<Later, E> {
-        Ok(Later)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Later, A::Error> {
-        if items.next_element::<IgnoredAny>()?.is_some() { not_available() } else { Ok(Later) }
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Later, A::Error> {
-        if map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() { not_available() } else { Ok(Later) }
-    }
-
-    fn visit_str<E: Error>(self, _: &str) -> Result<Later, E> {
-        not_available()
-    }
-
-    fn visit_bool<E: Error>(self, _: bool) -> Result<Later, E> {
-        not_available()
-    }
-
-    fn visit_u64<E: Error>(self, _: u64) -> Result<Later, E> {
-        not_available()
-    }
-
-    fn visit_f64<E: Error>(self, _: f64) -> Result<Later, E> {
-        not_available()
     }
 }

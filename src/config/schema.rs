@@ -9,8 +9,8 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::credential::{CredentialMap, CredentialName, RawCredential};
-use super::provider::{ProviderType, SecretSource, Strategy};
-use super::raw::{Later, Root, Store, StoreMap};
+use super::provider::{Method, ProviderType, SecretSource, Strategy, TextSource};
+use super::raw::{Root, Store, StoreMap};
 use super::reaction::{Argument, Signal, Unit, Watch};
 use super::rules::scalar::{
     CgroupPattern, GroupName, Id, ProgramPath, SecretPattern, Sha256, UnitPattern, UserName,
@@ -19,6 +19,7 @@ use super::rules::{ANYONE, Exe, ExeMap, Many, MatcherMap, OneOfThem};
 use super::scalar::{
     Bytes, Count, FieldsForm, FilePath, KeySource, Label, Loopback, Mode, ReferenceText, Status, Variable,
 };
+use super::transport::{Address, Pin, ServerName, TlsVersion};
 use super::word::{Given, Scalar, Table, Word};
 use super::{Account, StoreBackend};
 use crate::policy::{Action, Door, Pattern};
@@ -64,6 +65,8 @@ looks! {
     Dialect: one_of(Dialect::names());
     Syntax: one_of(Syntax::names());
     ProviderType: one_of(ProviderType::ALL.map(|(name, _)| name));
+    Method: one_of(Method::ALL.map(|(name, _)| name));
+    TextSource: json_schema!({"type": ["string", "integer"], "minimum": 0, "pattern": r"^(\$\{[A-Za-z0-9_]+\}|(?!\$\{)[^\u0000\n]+)$"});
     Strategy: one_of(Strategy::ALL.map(|(name, _)| name));
     SecretSource: json_schema!({
         "type": "string",
@@ -74,6 +77,14 @@ looks! {
     Count: json_schema!({"type": "integer", "minimum": 1, "maximum": Count::MOST});
     Status: json_schema!({"type": "integer", "minimum": 1, "maximum": u8::MAX});
     Bytes: json_schema!({"type": "string", "pattern": "^0*[1-9][0-9]* *[KMG]iB$", "examples": ["16MiB"]});
+    Address: json_schema!({
+        "type": "string",
+        "pattern": r"^(https://|http://(localhost|127(\.[0-9]{1,3}){3}|\[::1\])(:[0-9]+)?(/|$))[^@?#]*$",
+        "examples": ["https://vault.example.com:8200"],
+    });
+    Pin: json_schema!({"type": "string", "pattern": "^sha256/[A-Za-z0-9+/]{43}=$"});
+    TlsVersion: one_of(TlsVersion::NAMES);
+    ServerName: json_schema!({"type": "string", "pattern": r"^(\[?[0-9A-Fa-f:.]+\]?|[A-Za-z0-9._-]{1,253})$"});
     StoreBackend: one_of(StoreBackend::NAMES);
     KeySource: one_of(KeySource::NAMES);
     bool: json_schema!({"type": "boolean"});
@@ -190,9 +201,5 @@ inline! {
     });
     [] Store, generator => json_schema!({
         "anyOf": [PathBuf::look(), generator.subschema_for::<StoreMap>()],
-    });
-    [] Later, _generator => json_schema!({
-        "$comment": "not available in this version",
-        "anyOf": [{"type": "null"}, {"type": "array", "maxItems": 0}, {"type": "object", "maxProperties": 0}],
     });
 }

@@ -14,7 +14,7 @@ use crate::cache::Cache;
 use crate::clock::SystemClock;
 use crate::config::{Config, ConfigError, ProviderConfig, Remote, RemoteSource, Several, StoreConfig};
 use crate::nearest::nearest;
-use crate::provider::{EnvProvider, ExecProvider, FileProvider, LocalStore, Nowhere, Provider, Sealed};
+use crate::provider::{EnvProvider, EtcdProvider, ExecProvider, FileProvider, LocalStore, Nowhere, Provider, Sealed, VaultProvider};
 use crate::resolver::Resolver;
 use crate::secret::{NameError, Namespace, SecretBytes};
 use crate::store::{Access, Ask, EnvKey, KeySources, Store, StoreError};
@@ -194,7 +194,7 @@ fn assemble(
                 Some(kept(name).unwrap_or_else(|| Arc::new(EnvProvider::new(prefix, since))))
             }
             ProviderConfig::Remote(remote) => {
-                Some(kept(name).unwrap_or_else(|| provider_of(name, remote, &salt)))
+                Some(kept(name).unwrap_or_else(|| provider_of(name, remote, &salt, local.clone())))
             }
         }
     };
@@ -237,11 +237,18 @@ fn asks_store(config: &Config, default: &str) -> bool {
 }
 
 /// A provider elsewhere, with its memory in front of it.
-fn provider_of(name: &str, remote: &Remote, key: &SecretBytes) -> Arc<dyn Provider> {
+fn provider_of(
+    name: &str,
+    remote: &Remote,
+    key: &SecretBytes,
+    store: Option<Arc<dyn Provider>>,
+) -> Arc<dyn Provider> {
     let key = || SecretBytes::copy_of(key.expose());
     let upstream: Arc<dyn Provider> = match &remote.source {
         RemoteSource::Exec(program) => Arc::new(ExecProvider::new(program.clone(), key())),
         RemoteSource::File(document) => Arc::new(FileProvider::new(document.clone(), key())),
+        RemoteSource::Vault(vault) => Arc::new(VaultProvider::new((**vault).clone(), remote.limits.timeout, store)),
+        RemoteSource::Etcd(etcd) => Arc::new(EtcdProvider::new((**etcd).clone(), remote.limits.timeout, store)),
     };
     Arc::new(Cache::new(name, upstream, remote.limits.clone(), remote.keeping.clone()))
 }

@@ -35,8 +35,6 @@ pub(super) fn of_json(printed: &[u8]) -> Result<Fields, String> {
 
 struct Object(Fields);
 
-struct Text(SecretBytes);
-
 struct ObjectVisitor;
 
 impl<'de> Visitor<'de> for ObjectVisitor {
@@ -50,8 +48,7 @@ impl<'de> Visitor<'de> for ObjectVisitor {
         let mut fields = Fields::new();
         while let Some(name) = map.next_key::<String>()? {
             let name = FieldName::parse(&name).map_err(|_| A::Error::custom("a field's name"))?;
-            let Text(value) = map.next_value()?;
-            if fields.insert(name, value).is_some() || fields.len() > MOST {
+            if fields.insert(name, map.next_value()?).is_some() || fields.len() > MOST {
                 return Err(A::Error::custom("a field that is given twice, or too many"));
             }
         }
@@ -62,26 +59,6 @@ impl<'de> Visitor<'de> for ObjectVisitor {
 impl<'de> Deserialize<'de> for Object {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_map(ObjectVisitor)
-    }
-}
-
-struct TextVisitor;
-
-impl Visitor<'_> for TextVisitor {
-    type Value = Text;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a text")
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<Text, E> {
-        Ok(Text(SecretBytes::copy_of(text.as_bytes())))
-    }
-}
-
-impl<'de> Deserialize<'de> for Text {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(TextVisitor)
     }
 }
 

@@ -1,6 +1,9 @@
 //! Bytes that must not be told: no `Debug`, `Display`, `Serialize` or `Clone`, wiped on drop,
-//! and one visible way to look at them. Uses zeroize and subtle.
+//! and one visible way to look at them. Uses zeroize, subtle and serde.
 
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, Visitor};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
@@ -34,6 +37,25 @@ impl SecretBytes {
     /// Compares in a time that depends on the lengths only.
     pub fn same_as(&self, other: &[u8]) -> bool {
         self.0.ct_eq(other).into()
+    }
+}
+
+/// A text, which goes from the document into its own memory and nowhere else.
+impl<'de> Deserialize<'de> for SecretBytes {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Text;
+        impl Visitor<'_> for Text {
+            type Value = SecretBytes;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a text")
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<SecretBytes, E> {
+                Ok(SecretBytes::copy_of(text.as_bytes()))
+            }
+        }
+        from.deserialize_str(Text)
     }
 }
 

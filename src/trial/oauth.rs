@@ -2,13 +2,11 @@
 //! refresh token, which some servers take only once. Uses `http`.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::{SignedDuration, Timestamp};
-use serde::de::Visitor;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use super::http::{self, Address, Answer, quoted};
@@ -18,31 +16,10 @@ use crate::secret::{FieldName, SecretBytes};
 /// What is told of an answer. Whatever else is in it is passed over.
 #[derive(Deserialize)]
 struct Told {
-    access_token: Option<Token>,
-    refresh_token: Option<Token>,
+    access_token: Option<SecretBytes>,
+    refresh_token: Option<SecretBytes>,
     expires_in: Option<i64>,
     error: Option<String>,
-}
-
-/// Goes from the answer into its own memory, and nowhere else.
-struct Token(SecretBytes);
-
-impl<'de> Deserialize<'de> for Token {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct Text;
-        impl Visitor<'_> for Text {
-            type Value = Token;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a token")
-            }
-
-            fn visit_str<E>(self, text: &str) -> Result<Token, E> {
-                Ok(Token(SecretBytes::copy_of(text.as_bytes())))
-            }
-        }
-        from.deserialize_str(Text)
-    }
 }
 
 pub(super) async fn ask(
@@ -139,7 +116,7 @@ fn keep(told: Told, fresh: &mut BTreeMap<FieldName, SecretBytes>) {
     };
     let tokens = [("access_token", told.access_token), ("refresh_token", told.refresh_token)];
     for (name, token) in tokens {
-        token.iter().for_each(|token| put(name, token.0.expose()));
+        token.iter().for_each(|token| put(name, token.expose()));
     }
     let end = told
         .expires_in

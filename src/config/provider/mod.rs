@@ -1,6 +1,7 @@
 //! What the config says on a provider, judged: its type, and what each type takes and needs.
 //! Pure; uses `raw`.
 
+mod network;
 mod source;
 mod takes;
 mod words;
@@ -13,8 +14,9 @@ use super::base::Base;
 use super::raw;
 
 pub(super) use source::NO_PLACE_FOR_A_VALUE;
-pub use source::SecretSource;
-pub(super) use words::ProviderType;
+pub use network::{Etcd, Login, Vault};
+pub use source::{SecretSource, TextSource};
+pub(super) use words::{Method, ProviderType};
 pub use words::Strategy;
 
 /// A provider as the config describes it.
@@ -42,6 +44,8 @@ pub struct Remote {
 pub enum RemoteSource {
     Exec(Program),
     File(Document),
+    Vault(Box<Vault>),
+    Etcd(Box<Etcd>),
 }
 
 /// A program that prints a secret.
@@ -80,6 +84,10 @@ pub struct Limits {
     pub timeout: Duration,
     /// Questions at once.
     pub concurrency: usize,
+    /// Questions in a second.
+    pub per_second: Option<usize>,
+    /// Secrets in one question, if it is to hold fewer than the provider takes.
+    pub batch: Option<usize>,
 }
 
 /// What is kept of a provider's answers.
@@ -105,7 +113,7 @@ const NOT_FOUND: u8 = 44;
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { timeout: TIMEOUT, concurrency: CONCURRENCY }
+        Self { timeout: TIMEOUT, concurrency: CONCURRENCY, per_second: None, batch: None }
     }
 }
 
@@ -125,7 +133,7 @@ impl ProviderConfig {
     pub const ENV: Self = Self::Env { prefix: String::new() };
 
     /// `Err` names the key that is wrong, and says why. Relative paths begin at `base`.
-    pub(super) fn judge(given: raw::Provider, base: &Base<'_>) -> Result<Self, (&'static str, String)> {
+    pub(super) fn judge(mut given: raw::Provider, base: &Base<'_>) -> Result<Self, (&'static str, String)> {
         let kind = given.r#type.0;
         takes::refuse_others(kind, &given)?;
         let source = match kind {
@@ -136,15 +144,14 @@ impl ProviderConfig {
             ProviderType::Multi => return several(given).map(Self::Several),
             ProviderType::Exec => RemoteSource::Exec(program(&given, base)?),
             ProviderType::File => RemoteSource::File(document(&given, base)?),
+            ProviderType::Vault => RemoteSource::Vault(Box::new(network::vault(&mut given, base)?)),
+            ProviderType::Etcd => RemoteSource::Etcd(Box::new(network::etcd(&mut given, base)?)),
         };
         let usual = Keeping { ttl: kind.usual_ttl(), ..Keeping::default() };
-        let limits = Limits::default();
+        let limits = Limits::of(&given);
         Ok(Self::Remote(Remote {
             source,
-            limits: Limits {
-                timeout: given.timeout.0.unwrap_or(limits.timeout),
-                concurrency: given.concurrency.0.map_or(limits.concurrency, |count| count.0),
-            },
+            limits,
             keeping: match given.cache {
                 Some(cache) => Keeping::of(cache, usual),
                 None => usual,
@@ -183,6 +190,18 @@ fn several(given: raw::Provider) -> Result<Several, (&'static str, String)> {
     match of.is_empty() {
         true => needs("multi", "`of`: a list of other providers' names"),
         false => Ok(Several { of, strategy: given.strategy.0.unwrap_or_default() }),
+    }
+}
+
+impl Limits {
+    fn of(given: &raw::Provider) -> Self {
+        let usual = Self::default();
+        Self {
+            timeout: given.timeout.0.unwrap_or(usual.timeout),
+            concurrency: given.concurrency.0.as_ref().map_or(usual.concurrency, |count| count.0),
+            per_second: given.requests_per_second.0.as_ref().map(|count| count.0),
+            batch: given.batch_size.0.as_ref().map(|count| count.0),
+        }
     }
 }
 

@@ -34,6 +34,36 @@ impl SecretSource {
     }
 }
 
+/// A text that is no secret: itself, or where it comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TextSource {
+    Text(String),
+    From(SecretSource),
+}
+
+impl TextSource {
+    pub(super) fn under(self, base: &Base<'_>) -> Self {
+        match self {
+            Self::From(source) => Self::From(source.under(base)),
+            text => text,
+        }
+    }
+}
+
+impl Scalar for TextSource {
+    const EXPECTED: &'static str = "a text, or its place: ${VARIABLE}, file:PATH, credential:NAME or store:NAME";
+
+    fn judge(text: &str) -> Result<Self, String> {
+        match SecretSource::judge(text) {
+            Ok(source) => Ok(Self::From(source)),
+            Err(_) if text.is_empty() || text.contains(['\0', '\n']) || text.starts_with("${") => {
+                Err(format!("expected {}", Self::EXPECTED))
+            }
+            Err(_) => Ok(Self::Text(text.to_owned())),
+        }
+    }
+}
+
 /// As it is written; never a value.
 impl fmt::Display for SecretSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

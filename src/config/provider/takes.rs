@@ -6,7 +6,9 @@ use crate::config::raw;
 use crate::config::word::Given;
 
 /// Those of all that have to be asked.
-const REMOTE: &[&str] = &["timeout", "concurrency", "cache"];
+const REMOTE: &[&str] = &["timeout", "concurrency", "requests_per_second", "cache"];
+/// Those of all that are elsewhere.
+const NETWORK: &[&str] = &["address", "tls", "auth", "batch_size"];
 
 fn own(kind: ProviderType) -> &'static [&'static str] {
     match kind {
@@ -14,17 +16,27 @@ fn own(kind: ProviderType) -> &'static [&'static str] {
         ProviderType::Env => &["prefix"],
         ProviderType::File => &["path", "age_key"],
         ProviderType::Exec => &["command", "env", "fields", "not_found_status"],
+        ProviderType::Vault => &["namespace"],
+        ProviderType::Etcd => &["prefix"],
         ProviderType::Multi => &["of", "strategy"],
     }
 }
 
 fn is_remote(kind: ProviderType) -> bool {
-    matches!(kind, ProviderType::File | ProviderType::Exec)
+    matches!(kind, ProviderType::File | ProviderType::Exec) || is_network(kind)
+}
+
+fn is_network(kind: ProviderType) -> bool {
+    matches!(kind, ProviderType::Vault | ProviderType::Etcd)
 }
 
 /// `Err` names the first setting that this type does not take.
 pub(super) fn refuse_others(kind: ProviderType, given: &raw::Provider) -> Result<(), (&'static str, String)> {
-    let takes = |key: &&str| own(kind).contains(key) || (is_remote(kind) && REMOTE.contains(key));
+    let takes = |key: &&str| {
+        own(kind).contains(key)
+            || (is_remote(kind) && REMOTE.contains(key))
+            || (is_network(kind) && NETWORK.contains(key))
+    };
     match given_keys(given).into_iter().find(|key| !takes(key)) {
         Some(key) => Err((key, format!("a provider of this type takes no `{key}`"))),
         None => Ok(()),
@@ -45,8 +57,14 @@ fn given_keys(given: &raw::Provider) -> Vec<&'static str> {
         ("age_key", is(&given.age_key)),
         ("of", given.of.is_some()),
         ("strategy", is(&given.strategy)),
+        ("address", is(&given.address)),
+        ("tls", given.tls.is_some()),
+        ("namespace", is(&given.namespace)),
+        ("auth", given.auth.is_some()),
+        ("batch_size", is(&given.batch_size)),
         ("timeout", is(&given.timeout)),
         ("concurrency", is(&given.concurrency)),
+        ("requests_per_second", is(&given.requests_per_second)),
         ("cache", given.cache.is_some()),
     ];
     all.into_iter().filter(|(_, is_given)| *is_given).map(|(key, _)| key).collect()

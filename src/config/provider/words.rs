@@ -12,7 +12,21 @@ pub(in crate::config) enum ProviderType {
     Env,
     File,
     Exec,
+    Vault,
+    Etcd,
     Multi,
+}
+
+/// How Vault is logged in to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::config) enum Method {
+    #[default]
+    Token,
+    AppRole,
+    Kubernetes,
+    Jwt,
+    UserPass,
+    Cert,
 }
 
 /// Which of several providers' answers is taken.
@@ -29,14 +43,16 @@ pub enum Strategy {
 
 /// Providers that are designed and not built.
 const LATER: &[&str] =
-    &["vault", "aws-sm", "aws-ssm", "azure-kv", "gcp-sm", "1password", "kubernetes", "etcd"];
+    &["aws-sm", "aws-ssm", "azure-kv", "gcp-sm", "1password", "kubernetes"];
 
 impl ProviderType {
-    pub(in crate::config) const ALL: [(&str, Self); 5] = [
+    pub(in crate::config) const ALL: [(&str, Self); 7] = [
         ("store", Self::Store),
         ("env", Self::Env),
         ("file", Self::File),
         ("exec", Self::Exec),
+        ("vault", Self::Vault),
+        ("etcd", Self::Etcd),
         ("multi", Self::Multi),
     ];
 
@@ -62,6 +78,30 @@ impl Scalar for ProviderType {
     fn judge(text: &str) -> Result<Self, String> {
         let found = Self::ALL.iter().find(|(name, _)| *name == text).map(|(_, kind)| *kind);
         found.ok_or_else(|| choice(text, "provider type", &Self::ALL.map(|(name, _)| name), LATER))
+    }
+}
+
+impl Method {
+    pub(in crate::config) const ALL: [(&str, Self); 6] = [
+        ("token", Self::Token),
+        ("approle", Self::AppRole),
+        ("kubernetes", Self::Kubernetes),
+        ("jwt", Self::Jwt),
+        ("userpass", Self::UserPass),
+        ("cert", Self::Cert),
+    ];
+
+    pub(super) fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(_, it)| *it == self).map_or("", |(name, _)| name)
+    }
+}
+
+impl Scalar for Method {
+    const EXPECTED: &'static str = "the name of a method";
+
+    fn judge(text: &str) -> Result<Self, String> {
+        let found = Self::ALL.iter().find(|(name, _)| *name == text).map(|(_, it)| *it);
+        found.ok_or_else(|| choice(text, "method", &Self::ALL.map(|(name, _)| name), &["aws", "azure", "gcp", "ldap"]))
     }
 }
 

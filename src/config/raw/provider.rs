@@ -6,17 +6,17 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 
-use super::Later;
-use crate::config::provider::{ProviderType, SecretSource, Strategy};
+use crate::config::provider::{Method, ProviderType, SecretSource, Strategy, TextSource};
 use crate::config::reaction::Argument;
 use crate::config::scalar::{Bytes, Count, FieldsForm, Label, Status, Variable};
+use crate::config::transport::{Address, RawTls};
 use crate::config::word::{Given, Table, Word};
 
 #[derive(serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a map with its `type`")]
 pub(in crate::config) struct Provider {
     /// What it is: the embedded store, the daemon's environment, a file or a folder of files, exec: a program
-    /// that prints a secret, or multi: several others as one
+    /// that prints a secret, vault (also OpenBao), etcd, or multi: several others as one
     pub(in crate::config) r#type: Word<ProviderType>,
     /// exec: the program and its arguments; a secret's path takes the place of `{path}`, else it is the last one
     #[serde(default)]
@@ -30,7 +30,7 @@ pub(in crate::config) struct Provider {
     /// exec: the exit status that means: there is no such secret (default: 44)
     #[serde(default)]
     pub(in crate::config) not_found_status: Given<Status>,
-    /// env: what the names of the variables begin with, and the names of the secrets do not (default: nothing)
+    /// env, etcd: what the names there begin with, and the names of the secrets do not (default: nothing)
     #[serde(default)]
     pub(in crate::config) prefix: Given<Argument>,
     /// file: a folder, whose files are secrets, or a document: env, JSON or YAML, as its name says; also encrypted by sops
@@ -53,15 +53,52 @@ pub(in crate::config) struct Provider {
     /// is not counted any more, up to four times as many in all
     #[serde(default)]
     pub(in crate::config) concurrency: Given<Count>,
-    /// Where it is
-    #[serde(default, rename = "address")]
-    pub(in crate::config) _address: Later,
+    /// How many questions a second it is asked at most; after a pause, so many at once (default: any number)
+    #[serde(default)]
+    pub(in crate::config) requests_per_second: Given<Count>,
+    /// How many secrets one question may hold (default: as many as it can)
+    #[serde(default)]
+    pub(in crate::config) batch_size: Given<Count>,
+    /// Where it is: https://HOST:PORT; http:// on this machine only
+    #[serde(default)]
+    pub(in crate::config) address: Given<Address>,
+    /// Whom to believe that it is the server, and who we are
+    #[serde(default)]
+    pub(in crate::config) tls: Option<RawTls>,
+    /// vault: the namespace that all paths are in (default: none)
+    #[serde(default)]
+    pub(in crate::config) namespace: Given<Argument>,
     /// How to log in
-    #[serde(default, rename = "auth")]
-    pub(in crate::config) _auth: Later,
+    #[serde(default)]
+    pub(in crate::config) auth: Option<Auth>,
     /// What is kept, and for how long
     #[serde(default)]
     pub(in crate::config) cache: Option<Cache>,
+}
+
+#[derive(Default, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default, expecting = "a map of settings: method, …")]
+pub(in crate::config) struct Auth {
+    /// vault: token, approle, kubernetes, jwt, userpass or cert (default: token)
+    pub(in crate::config) method: Given<Method>,
+    /// vault: where the method is enabled (default: its name)
+    pub(in crate::config) mount: Given<Argument>,
+    /// kubernetes, jwt, cert: the role to be logged in as
+    pub(in crate::config) role: Given<Argument>,
+    /// approle: the role's id, or where it comes from
+    pub(in crate::config) role_id: Given<TextSource>,
+    /// approle: where the secret id comes from
+    pub(in crate::config) secret_id: Given<SecretSource>,
+    /// approle: whether what comes from there is a wrapping token, good for one use (default: false)
+    pub(in crate::config) wrapped: Given<bool>,
+    /// token: where it comes from (default: ${VAULT_TOKEN})
+    pub(in crate::config) token: Given<SecretSource>,
+    /// kubernetes, jwt: where the token comes from (default of kubernetes: its service account's file)
+    pub(in crate::config) jwt: Given<SecretSource>,
+    /// userpass, etcd: the user
+    pub(in crate::config) username: Given<Argument>,
+    /// userpass, etcd: where the password comes from
+    pub(in crate::config) password: Given<SecretSource>,
 }
 
 #[derive(Default, serde::Deserialize, JsonSchema)]

@@ -133,12 +133,12 @@ fn unfit(path: &str, why: &str) -> ProviderError {
 }
 
 /// Never waits for a writer, as at a pipe.
-fn open(path: &Path) -> io::Result<File> {
+pub(super) fn open(path: &Path) -> io::Result<File> {
     std::fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)
 }
 
 /// A regular file's bytes.
-fn read(file: File, most: usize) -> io::Result<Zeroizing<Vec<u8>>> {
+pub(super) fn read(file: File, most: usize) -> io::Result<Zeroizing<Vec<u8>>> {
     let meta = file.metadata()?;
     if !meta.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "is no regular file"));

@@ -1,0 +1,131 @@
+//! Providers of the network, judged: where they are, and as whom they are asked. Pure; uses `transport`.
+
+use std::path::PathBuf;
+
+use super::source::{SecretSource, TextSource};
+use super::words::Method;
+use crate::config::base::Base;
+use crate::config::raw::{self, Auth};
+use crate::config::transport::Transport;
+
+/// A HashiCorp Vault or an OpenBao.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Vault {
+    pub transport: Transport,
+    pub namespace: Option<String>,
+    /// Where the method of login is enabled, without slashes at its ends.
+    pub mount: String,
+    pub login: Login,
+}
+
+/// Who we are for a Vault.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Login {
+    Token(SecretSource),
+    AppRole { role_id: TextSource, secret_id: SecretSource, is_wrapped: bool },
+    /// Also kubernetes: a token that somebody else has signed.
+    Jwt { role: String, jwt: SecretSource },
+    UserPass { username: String, password: SecretSource },
+    /// By the certificate of the connection.
+    Cert { role: Option<String> },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Etcd {
+    pub transport: Transport,
+    /// What the names there begin with.
+    pub prefix: String,
+    /// A user, and where the password comes from; else who the connection's certificate says, or nobody.
+    pub user: Option<(String, SecretSource)>,
+}
+
+type Refused = (&'static str, String);
+
+const TOKEN: &str = "VAULT_TOKEN";
+const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
+
+pub(super) fn vault(given: &mut raw::Provider, base: &Base<'_>) -> Result<Vault, Refused> {
+    let mut auth = given.auth.take().unwrap_or_default();
+    let transport = transport(given, base)?;
+    let method = auth.method.0.take().unwrap_or_default();
+    let mount = auth.mount.0.take().map_or_else(|| method.name().to_owned(), |it| it.0);
+    let login = login(method, &mut auth, base, &transport)?;
+    if let Some(key) = given_keys(&auth).next() {
+        return Err(("auth", format!("the method {} takes no `{key}`", method.name())));
+    }
+    let plain = |text: &str| text.trim_matches('/').to_owned();
+    let namespace = given.namespace.0.take().map(|it| plain(&it.0)).filter(|it| !it.is_empty());
+    Ok(Vault { transport, namespace, mount: plain(&mount), login })
+}
+
+pub(super) fn etcd(given: &mut raw::Provider, base: &Base<'_>) -> Result<Etcd, Refused> {
+    let mut auth = given.auth.take().unwrap_or_default();
+    let transport = transport(given, base)?;
+    let user = match (auth.username.0.take(), auth.password.0.take()) {
+        (Some(name), Some(password)) => Some((name.0, password.under(base))),
+        (None, None) => None,
+        _ => return Err(("auth", "a `username` and a `password` belong together".to_owned())),
+    };
+    if let Some(key) = auth.method.0.map(|_| "method").or_else(|| given_keys(&auth).next()) {
+        return Err(("auth", format!("a provider of this type takes no `{key}` there")));
+    }
+    let prefix = given.prefix.0.take().map_or_else(String::new, |it| it.0);
+    Ok(Etcd { transport, prefix, user })
+}
+
+fn transport(given: &mut raw::Provider, base: &Base<'_>) -> Result<Transport, Refused> {
+    Transport::judge(given.address.0.take(), given.tls.take(), |path| base.path(path))
+}
+
+/// Takes out what the method takes.
+fn login(method: Method, auth: &mut Auth, base: &Base<'_>, transport: &Transport) -> Result<Login, Refused> {
+    let needs = |what: &str| Err(("auth", format!("the method {} needs {what}", method.name())));
+    let mut role = auth.role.0.take().map(|role| role.0);
+    let mut given = |source: &mut Option<SecretSource>| source.take().map(|it| it.under(base));
+    match method {
+        _ if matches!(method, Method::Token | Method::AppRole | Method::UserPass) && role.is_some() => {
+            Err(("auth", format!("the method {} takes no `role`", method.name())))
+        }
+        Method::Token => {
+            Ok(Login::Token(given(&mut auth.token.0).unwrap_or_else(|| SecretSource::Variable(TOKEN.to_owned()))))
+        }
+        Method::AppRole => match (auth.role_id.0.take(), given(&mut auth.secret_id.0)) {
+            (Some(role_id), Some(secret_id)) => {
+                let is_wrapped = auth.wrapped.0.take().unwrap_or(false);
+                Ok(Login::AppRole { role_id: role_id.under(base), secret_id, is_wrapped })
+            }
+            _ => needs("a `role_id` and a `secret_id`"),
+        },
+        Method::Kubernetes | Method::Jwt => {
+            let file = || SecretSource::File(PathBuf::from(SERVICE_ACCOUNT));
+            let usual = (method == Method::Kubernetes).then(file);
+            match (role.take(), given(&mut auth.jwt.0).or(usual)) {
+                (Some(role), Some(jwt)) => Ok(Login::Jwt { role, jwt }),
+                (None, _) => needs("a `role`"),
+                (_, None) => needs("a `jwt`"),
+            }
+        }
+        Method::UserPass => match (auth.username.0.take(), given(&mut auth.password.0)) {
+            (Some(username), Some(password)) => Ok(Login::UserPass { username: username.0, password }),
+            _ => needs("a `username` and a `password`"),
+        },
+        Method::Cert if transport.tls.identity.is_none() => needs("a `cert` and a `key` under `tls`"),
+        Method::Cert => Ok(Login::Cert { role }),
+    }
+}
+
+/// What is left of the settings.
+fn given_keys(auth: &Auth) -> impl Iterator<Item = &'static str> {
+    let all = [
+        ("mount", auth.mount.0.is_some()),
+        ("role", auth.role.0.is_some()),
+        ("role_id", auth.role_id.0.is_some()),
+        ("secret_id", auth.secret_id.0.is_some()),
+        ("wrapped", auth.wrapped.0.is_some()),
+        ("token", auth.token.0.is_some()),
+        ("jwt", auth.jwt.0.is_some()),
+        ("username", auth.username.0.is_some()),
+        ("password", auth.password.0.is_some()),
+    ];
+    all.into_iter().filter(|(_, is_given)| *is_given).map(|(key, _)| key)
+}

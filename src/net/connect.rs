@@ -1,0 +1,183 @@
+//! A new connection: the name, TCP, a proxy if there is one, TLS. Each step says by itself why it goes no
+//! further. Uses tokio, tokio-rustls, `proxy` and `tls`.
+
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::sync::{Semaphore, oneshot};
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_rustls::TlsConnector;
+
+use super::error::{Fault, NetErrorKind, Phase};
+use super::proxy::{self, Proxy};
+use super::tls::{Offer, TlsError, Trust};
+use crate::config::Address;
+
+pub(super) trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
+
+/// The moment by which a request must be over, and how long that was at its beginning.
+#[derive(Clone, Copy)]
+pub(super) struct Deadline {
+    end: Instant,
+    limit: Duration,
+}
+
+impl Deadline {
+    pub(super) fn within(limit: Duration) -> Self {
+        Self { end: Instant::now() + limit, limit }
+    }
+
+    /// Ends half-way from here, for a step that may be tried once more.
+    pub(super) fn half(self) -> Self {
+        Self { end: Instant::now() + self.left() / 2, limit: self.left() / 2 }
+    }
+
+    pub(super) fn left(self) -> Duration {
+        self.end.saturating_duration_since(Instant::now())
+    }
+
+    pub(super) async fn bound<T>(
+        self,
+        phase: Phase,
+        work: impl Future<Output = Result<T, Fault>>,
+    ) -> Result<T, Fault> {
+        let done = timeout_at(self.end, work).await;
+        done.unwrap_or(Err(Fault::Timeout { phase, limit: self.limit }))
+    }
+}
+
+/// What connections of one provider share.
+pub(super) struct Connector {
+    address: Address,
+    trust: Arc<Trust>,
+    /// A resolver that hangs must not fill this process with threads that wait for it.
+    lookups: Arc<Semaphore>,
+}
+
+/// How long an address that does not answer may keep us from the next one.
+const NEXT: Duration = Duration::from_millis(500);
+const LOOKUPS: usize = 4;
+
+/// What to speak HTTP over.
+pub(super) struct Line {
+    pub(super) wire: Box<dyn Wire>,
+    /// Connections from before were made with other files.
+    pub(super) is_renewed: bool,
+}
+
+impl Connector {
+    pub(super) fn new(address: Address, trust: Trust) -> Self {
+        Self { address, trust: Arc::new(trust), lookups: Arc::new(Semaphore::new(LOOKUPS)) }
+    }
+
+    pub(super) async fn connect(&self, deadline: Deadline) -> Result<Line, Fault> {
+        // Files first: if they cannot be used, nobody has to be asked for anything.
+        let offer = if self.address.is_tls { Some(self.offer().await?) } else { None };
+        let stream = match proxy::of_environment(&self.address)? {
+            None => self.reach(&self.address.host, self.address.port, deadline).await?,
+            Some(proxy) => self.through(&proxy, deadline).await?,
+        };
+        // Small requests, each waited for.
+        stream.set_nodelay(true).map_err(|error| NetErrorKind::of_io(&error))?;
+        match offer {
+            None => Ok(Line { wire: Box::new(stream), is_renewed: false }),
+            Some(offer) => self.encrypt(stream, offer, deadline).await,
+        }
+    }
+
+    async fn offer(&self) -> Result<Offer, Fault> {
+        let trust = self.trust.clone();
+        let read = tokio::task::spawn_blocking(move || trust.offer()).await;
+        let read = read.map_err(|_| TlsError::Files("the files of TLS could not be read".to_owned()));
+        read.flatten().map_err(Fault::Tls)
+    }
+
+    async fn through(&self, proxy: &Proxy, deadline: Deadline) -> Result<TcpStream, Fault> {
+        let stream = self.reach(&proxy.host, proxy.port, deadline).await;
+        let stream = stream.map_err(|fault| proxy.blame(fault))?;
+        deadline.bound(Phase::Tunnel, proxy.tunnel(stream, &self.address)).await
+    }
+
+    async fn encrypt(&self, stream: TcpStream, offer: Offer, deadline: Deadline) -> Result<Line, Fault> {
+        let name = self.trust.server_name(&self.address.host).map_err(Fault::Tls)?;
+        let shake = TlsConnector::from(offer.config).connect(name, stream);
+        let shaken = deadline.bound(Phase::Handshake, async {
+            shake.await.map_err(|error| match NetErrorKind::of_io(&error) {
+                Fault::Reset => Fault::Tls(TlsError::NotTls),
+                fault => self.under(fault),
+            })
+        });
+        Ok(Line { wire: Box::new(shaken.await?), is_renewed: offer.is_new })
+    }
+
+    /// A fault of TLS, in the light of what is set.
+    pub(super) fn under(&self, fault: Fault) -> Fault {
+        match fault {
+            Fault::Tls(error) => Fault::Tls(error.under(self.trust.tls())),
+            other => other,
+        }
+    }
+
+    /// The first of its addresses that answers. The last one is given all the time that is left.
+    async fn reach(&self, host: &str, port: u16, deadline: Deadline) -> Result<TcpStream, Fault> {
+        let addresses = deadline.bound(Phase::Resolve, self.resolve(host, port)).await?;
+        let mut fault = Fault::Dns("it has no address".to_owned());
+        let last = addresses.len().saturating_sub(1);
+        for (index, address) in addresses.into_iter().enumerate() {
+            // Plain HTTP is for this machine, whatever a resolver makes of `localhost`.
+            if !self.address.is_tls && !address.ip().is_loopback() {
+                fault = Fault::Dns("it is not this machine, and http:// goes nowhere else".to_owned());
+                continue;
+            }
+            let patience = if index == last { deadline.left() } else { NEXT.min(deadline.left()) };
+            fault = match timeout(patience, TcpStream::connect(address)).await {
+                Ok(Ok(stream)) => return Ok(stream),
+                Ok(Err(error)) if error.kind() == io::ErrorKind::TimedOut => deadline.late(Phase::Connect),
+                Ok(Err(error)) => NetErrorKind::of_io(&error),
+                Err(_) => deadline.late(Phase::Connect),
+            };
+        }
+        Err(fault)
+    }
+
+    /// In a thread that nobody waits for: the resolver of the system cannot be stopped.
+    async fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, Fault> {
+        if let Ok(ip) = host.parse() {
+            return Ok(vec![SocketAddr::new(ip, port)]);
+        }
+        let turn = self.lookups.clone().acquire_owned().await.expect("it is never closed");
+        let (tell, told) = oneshot::channel();
+        let host = host.to_owned();
+        let look = move || {
+            // Whoever asked may have gone.
+            let _ = tell.send((&*host, port).to_socket_addrs().map(Vec::from_iter));
+            drop(turn);
+        };
+        let spawned = thread::Builder::new().name("resolve".to_owned()).spawn(look);
+        spawned.map_err(|error| Fault::Dns(error.to_string()))?;
+        match told.await {
+            Ok(Ok(addresses)) => Ok(addresses),
+            Ok(Err(error)) => Err(Fault::Dns(resolver_says(&error))),
+            Err(_) => Err(Fault::Dns("the resolver was lost".to_owned())),
+        }
+    }
+}
+
+impl Deadline {
+    fn late(self, phase: Phase) -> Fault {
+        Fault::Timeout { phase, limit: self.limit }
+    }
+}
+
+/// Without the words that everybody puts before it.
+fn resolver_says(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.rsplit_once(": ").map_or(text.clone(), |(_, end)| end.to_owned())
+}

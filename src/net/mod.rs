@@ -1,0 +1,156 @@
+//! The one way to servers elsewhere: HTTP over TLS, for all providers of the network. Follows no redirect,
+//! waits for nothing without an end, takes no more than it should, and tells in words what is wrong.
+//! Nothing is made before the first request: no connection, no thread, no list of authorities.
+//!
+//! ```no_run
+//! # async fn f(transport: secretfs::config::Transport, token: secretfs::secret::SecretBytes) -> Result<(), Box<dyn std::error::Error>> {
+//! use secretfs::net::{Client, Request, Route};
+//!
+//! let client = Client::new(transport, std::time::Duration::from_secs(4));
+//! let route = Route::to("/v1").name("secret")?.then("/data").names("team/app")?;
+//! let response = client.send(Request::get(route).secret("x-vault-token", "", &token)?).await?;
+//! if response.status() == 200 {
+//!     let fields = response.json()?.at(&["data", "data"])?.members()?;
+//! }
+//! # Ok(()) }
+//! ```
+
+mod connect;
+mod error;
+mod json;
+mod pool;
+mod proxy;
+mod request;
+mod response;
+mod tls;
+mod verify;
+
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+
+use crate::config::{Address, Transport};
+use connect::{Connector, Deadline};
+use error::Fault;
+pub use error::{NetError, NetErrorKind, Part, Phase};
+pub use json::{Json, JsonError};
+use pool::{Link, Pool};
+pub use request::{Request, Route};
+pub use response::{LARGEST, LONGEST_PAUSE, Response, same_origin};
+pub use tls::TlsError;
+use tls::Trust;
+
+/// Asks one server. Shared by all who ask; its connections are closed with it.
+pub struct Client {
+    address: Address,
+    connector: Connector,
+    pool: Pool,
+    timeout: Duration,
+}
+
+/// The most bytes of a head, and of what is read at once.
+const BUFFER: usize = 64 << 10;
+
+impl Client {
+    /// `timeout` bounds each request as a whole: less than whoever asks is ready to wait, so that there is
+    /// time left to say what was waited for.
+    pub fn new(transport: Transport, timeout: Duration) -> Self {
+        let Transport { address, tls } = transport;
+        let connector = Connector::new(address.clone(), Trust::new(tls));
+        Self { address, connector, pool: Pool::default(), timeout }
+    }
+
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// The answer, whatever its status: `Err` means that there is none. A connection that has waited and
+    /// turns out to be dead is replaced once, if asking twice does no harm.
+    pub async fn send(&self, request: Request) -> Result<Response, NetError> {
+        self.answer(&request).await.map_err(|fault| self.connector.under(fault).of(&self.address))
+    }
+
+    /// The route of a location that a redirect gives, if it is on this server: to be asked by whoever
+    /// wants to. On any other server our credentials have no business.
+    pub fn stays(&self, location: &str) -> Option<Route> {
+        response::route_of(&self.address, location)
+    }
+
+    /// Closes connections that have waited for long enough. Called each second; never waits.
+    pub fn sweep(&self) {
+        self.pool.sweep();
+    }
+
+    async fn answer(&self, request: &Request) -> Result<Response, Fault> {
+        let deadline = Deadline::within(self.timeout);
+        if let Some(mut link) = self.pool.take() {
+            let head = if request.is_repeatable() { deadline.half() } else { deadline };
+            match self.ask(&mut link, request, head).await {
+                Ok(response) => return self.read(link, response, deadline).await,
+                // Others that have waited as long are no better.
+                Err(lost) if lost.is_unsent || request.is_repeatable() => self.pool.clear(),
+                Err(lost) => return Err(lost.fault),
+            }
+        }
+        let mut link = self.connect(deadline).await?;
+        let response = self.ask(&mut link, request, deadline).await.map_err(|lost| lost.fault)?;
+        self.read(link, response, deadline).await
+    }
+
+    async fn connect(&self, deadline: Deadline) -> Result<Link, Fault> {
+        let line = self.connector.connect(deadline).await?;
+        if line.is_renewed {
+            self.pool.clear();
+        }
+        let shake = http1::Builder::new().max_buf_size(BUFFER).handshake(TokioIo::new(line.wire));
+        let (sender, connection) = shake.await.map_err(|error| NetErrorKind::of_http(&error))?;
+        // Ends with the sender, or when the server closes.
+        tokio::spawn(connection);
+        Ok(Link::new(sender))
+    }
+
+    async fn ask(
+        &self,
+        link: &mut Link,
+        request: &Request,
+        deadline: Deadline,
+    ) -> Result<hyper::Response<Incoming>, Lost> {
+        let request = request.to(&self.address).map_err(Lost::sent)?;
+        let mut is_unsent = false;
+        let asked = deadline.bound(Phase::Head, async {
+            link.sender.ready().await.map_err(|error| NetErrorKind::of_http(&error))?;
+            link.sender.try_send_request(request).await.map_err(|mut error| {
+                is_unsent = error.take_message().is_some();
+                NetErrorKind::of_http(error.error())
+            })
+        });
+        asked.await.map_err(|fault| Lost { fault, is_unsent })
+    }
+
+    /// Keeps the connection, if the answer was read to its end.
+    async fn read(
+        &self,
+        link: Link,
+        response: hyper::Response<Incoming>,
+        deadline: Deadline,
+    ) -> Result<Response, Fault> {
+        let response = deadline.bound(Phase::Body, Response::read(response)).await?;
+        self.pool.put(link);
+        Ok(response)
+    }
+}
+
+/// A request without an answer.
+struct Lost {
+    fault: Fault,
+    /// The server cannot have seen it.
+    is_unsent: bool,
+}
+
+impl Lost {
+    fn sent(fault: Fault) -> Self {
+        Self { fault, is_unsent: false }
+    }
+}
