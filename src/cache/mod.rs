@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use crate::config::{Keeping, Limits};
-use crate::provider::{AsOf, Batch, BoxFuture, Provider, ProviderError, Pulse};
+use crate::provider::{AsOf, Batch, BoxFuture, Provider, ProviderError, Pulse, Step};
 use crate::secret::{Absent, SecretKey};
 use crate::sys::uptime::Uptime;
 use breaker::Breaker;
@@ -173,6 +173,11 @@ impl Provider for Cache {
             self.0.breaker.health()?;
             self.0.within_time(self.0.upstream.health()).await
         })
+    }
+
+    /// Whoever tries wants to know how it is now.
+    fn trial(&self) -> BoxFuture<'_, Vec<Step>> {
+        self.0.upstream.trial()
     }
 
     /// Moves with each change of an answer that was known.

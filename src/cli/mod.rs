@@ -36,6 +36,7 @@ pub mod open;
 pub mod output;
 pub mod policy;
 pub mod progress;
+pub mod provider;
 pub mod prune;
 pub mod readers;
 pub mod reload;
@@ -182,6 +183,8 @@ enum Command {
     Policy(policy::Args),
     /// Print ready templates for common programs
     Template(template::Args),
+    /// List the providers that the config names, and say step by step whether they work
+    Provider(provider::Args),
     /// Take a tour: a throw-away store, a real mount, real programs
     Demo(demo::Args),
     /// Say what works here, what does not, and what to do about it
@@ -275,6 +278,7 @@ fn dispatch(cli: Cli) -> Result<u8, Failure> {
         Command::Check(args) => check::run(args, common),
         Command::Policy(args) => policy::run(args, common),
         Command::Template(args) => template::run(args, common),
+        Command::Provider(args) => provider::run(args, common),
         Command::Demo(args) => demo::run(args, common),
         Command::Doctor(args) => doctor::run(args, common),
         Command::Completions(args) => completions::run(args),

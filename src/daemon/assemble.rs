@@ -14,7 +14,10 @@ use crate::cache::Cache;
 use crate::clock::SystemClock;
 use crate::config::{Config, ConfigError, ProviderConfig, Remote, RemoteSource, Several, StoreConfig};
 use crate::nearest::nearest;
-use crate::provider::{EnvProvider, EtcdProvider, ExecProvider, FileProvider, LocalStore, Nowhere, Provider, Sealed, VaultProvider};
+use crate::provider::{
+    EnvProvider, EtcdProvider, ExecProvider, FileProvider, LocalStore, Nowhere, Provider, Sealed,
+    VaultProvider,
+};
 use crate::resolver::Resolver;
 use crate::secret::{NameError, Namespace, SecretBytes};
 use crate::store::{Access, Ask, EnvKey, KeySources, Store, StoreError};
@@ -247,8 +250,12 @@ fn provider_of(
     let upstream: Arc<dyn Provider> = match &remote.source {
         RemoteSource::Exec(program) => Arc::new(ExecProvider::new(program.clone(), key())),
         RemoteSource::File(document) => Arc::new(FileProvider::new(document.clone(), key())),
-        RemoteSource::Vault(vault) => Arc::new(VaultProvider::new((**vault).clone(), remote.limits.timeout, store)),
-        RemoteSource::Etcd(etcd) => Arc::new(EtcdProvider::new((**etcd).clone(), remote.limits.timeout, store)),
+        RemoteSource::Vault(vault) => {
+            Arc::new(VaultProvider::new((**vault).clone(), remote.limits.timeout, store))
+        }
+        RemoteSource::Etcd(etcd) => {
+            Arc::new(EtcdProvider::new((**etcd).clone(), remote.limits.timeout, store))
+        }
     };
     Arc::new(Cache::new(name, upstream, remote.limits.clone(), remote.keeping.clone()))
 }

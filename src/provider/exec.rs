@@ -18,7 +18,7 @@ use nix::unistd::{AccessFlags, access};
 
 use super::fields;
 use super::versions::Versions;
-use super::{AsOf, Batch, BoxFuture, Provider, ProviderError, Pulse};
+use super::{AsOf, Batch, BoxFuture, Provider, ProviderError, Pulse, Step};
 use crate::config::Program;
 use crate::secret::{Absent, Answer, SecretBytes, SecretKey, SecretType, SecretVersion};
 use crate::sys::leftover;
@@ -142,6 +142,14 @@ impl Provider for ExecProvider {
                 true => Ok(()),
                 false => Err(self.failed("is no program that can be run".to_owned())),
             }
+        })
+    }
+
+    /// It is run for a secret only.
+    fn trial(&self) -> BoxFuture<'_, Vec<Step>> {
+        Box::pin(async {
+            let outcome = self.health().await.map(|()| self.program.command[0].clone());
+            vec![Step { what: "program", outcome }]
         })
     }
 

@@ -52,6 +52,19 @@ pub trait Provider: Send + Sync {
     /// Whether a fetch can be expected to succeed now.
     fn health(&self) -> BoxFuture<'_, Result<(), ProviderError>>;
 
+    /// Tries it, one step after the other, for a person who wants to know what works; the first step that
+    /// fails is the last one.
+    fn trial(&self) -> BoxFuture<'_, Vec<Step>> {
+        Box::pin(async {
+            let answers = self.health().await.map(|()| "yes".to_owned());
+            let mut steps = vec![Step { what: "answers", outcome: answers }];
+            if steps[0].outcome.is_ok() {
+                steps.push(Step::listing(self.names().await));
+            }
+            steps
+        })
+    }
+
     /// Where the provider stands: called at every lookup, so it costs next to nothing.
     fn pulse(&self) -> Pulse;
 
@@ -85,6 +98,23 @@ pub fn unhurried<T>(work: impl FnOnce() -> T) -> T {
     let pool =
         Handle::try_current().is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread);
     if pool { tokio::task::block_in_place(work) } else { work() }
+}
+
+/// One step of a trial, and what was seen.
+#[derive(Debug)]
+pub struct Step {
+    pub what: &'static str,
+    pub outcome: Result<String, ProviderError>,
+}
+
+impl Step {
+    pub fn listing(names: Result<Vec<String>, ProviderError>) -> Self {
+        let count = |names: Vec<String>| match names.len() {
+            1 => "1 secret".to_owned(),
+            count => format!("{count} secrets"),
+        };
+        Self { what: "list", outcome: names.map(count) }
+    }
 }
 
 /// Answers to the keys of one fetch, in their order.

@@ -53,7 +53,8 @@ impl OwnSecret {
         let Some(store) = &self.store else { return Err("there is no store".to_owned()) };
         let key = SecretKey { provider: None, ..reference.key.clone() };
         let batch = store.fetch(std::slice::from_ref(&key)).await.map_err(|error| error.to_string())?;
-        let version = batch.answers.into_iter().next().ok_or("there is no answer")?.map_err(|it| it.to_string())?;
+        let version =
+            batch.answers.into_iter().next().ok_or("there is no answer")?.map_err(|it| it.to_string())?;
         let field = reference.field.clone().unwrap_or_else(FieldName::value);
         let value = version.fields.get(&field).ok_or_else(|| format!("it has no field `{field}`"))?;
         Ok(SecretBytes::copy_of(value.expose()))

@@ -13,11 +13,11 @@ use std::time::Duration;
 use super::base::Base;
 use super::raw;
 
-pub(super) use source::NO_PLACE_FOR_A_VALUE;
 pub use network::{Etcd, Login, Vault};
+pub(super) use source::NO_PLACE_FOR_A_VALUE;
 pub use source::{SecretSource, TextSource};
-pub(super) use words::{Method, ProviderType};
 pub use words::Strategy;
+pub(super) use words::{Method, ProviderType};
 
 /// A provider as the config describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]

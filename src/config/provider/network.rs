@@ -22,12 +22,24 @@ pub struct Vault {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Login {
     Token(SecretSource),
-    AppRole { role_id: TextSource, secret_id: SecretSource, is_wrapped: bool },
+    AppRole {
+        role_id: TextSource,
+        secret_id: SecretSource,
+        is_wrapped: bool,
+    },
     /// Also kubernetes: a token that somebody else has signed.
-    Jwt { role: String, jwt: SecretSource },
-    UserPass { username: String, password: SecretSource },
+    Jwt {
+        role: String,
+        jwt: SecretSource,
+    },
+    UserPass {
+        username: String,
+        password: SecretSource,
+    },
     /// By the certificate of the connection.
-    Cert { role: Option<String> },
+    Cert {
+        role: Option<String>,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,14 +93,14 @@ fn transport(given: &mut raw::Provider, base: &Base<'_>) -> Result<Transport, Re
 fn login(method: Method, auth: &mut Auth, base: &Base<'_>, transport: &Transport) -> Result<Login, Refused> {
     let needs = |what: &str| Err(("auth", format!("the method {} needs {what}", method.name())));
     let mut role = auth.role.0.take().map(|role| role.0);
-    let mut given = |source: &mut Option<SecretSource>| source.take().map(|it| it.under(base));
+    let given = |source: &mut Option<SecretSource>| source.take().map(|it| it.under(base));
     match method {
         _ if matches!(method, Method::Token | Method::AppRole | Method::UserPass) && role.is_some() => {
             Err(("auth", format!("the method {} takes no `role`", method.name())))
         }
-        Method::Token => {
-            Ok(Login::Token(given(&mut auth.token.0).unwrap_or_else(|| SecretSource::Variable(TOKEN.to_owned()))))
-        }
+        Method::Token => Ok(Login::Token(
+            given(&mut auth.token.0).unwrap_or_else(|| SecretSource::Variable(TOKEN.to_owned())),
+        )),
         Method::AppRole => match (auth.role_id.0.take(), given(&mut auth.secret_id.0)) {
             (Some(role_id), Some(secret_id)) => {
                 let is_wrapped = auth.wrapped.0.take().unwrap_or(false);

@@ -51,7 +51,8 @@ impl TextSource {
 }
 
 impl Scalar for TextSource {
-    const EXPECTED: &'static str = "a text, or its place: ${VARIABLE}, file:PATH, credential:NAME or store:NAME";
+    const EXPECTED: &'static str =
+        "a text, or its place: ${VARIABLE}, file:PATH, credential:NAME or store:NAME";
 
     fn judge(text: &str) -> Result<Self, String> {
         match SecretSource::judge(text) {

@@ -42,8 +42,7 @@ pub enum Strategy {
 }
 
 /// Providers that are designed and not built.
-const LATER: &[&str] =
-    &["aws-sm", "aws-ssm", "azure-kv", "gcp-sm", "1password", "kubernetes"];
+const LATER: &[&str] = &["aws-sm", "aws-ssm", "azure-kv", "gcp-sm", "1password", "kubernetes"];
 
 impl ProviderType {
     pub(in crate::config) const ALL: [(&str, Self); 7] = [
@@ -101,7 +100,9 @@ impl Scalar for Method {
 
     fn judge(text: &str) -> Result<Self, String> {
         let found = Self::ALL.iter().find(|(name, _)| *name == text).map(|(_, it)| *it);
-        found.ok_or_else(|| choice(text, "method", &Self::ALL.map(|(name, _)| name), &["aws", "azure", "gcp", "ldap"]))
+        found.ok_or_else(|| {
+            choice(text, "method", &Self::ALL.map(|(name, _)| name), &["aws", "azure", "gcp", "ldap"])
+        })
     }
 }
 

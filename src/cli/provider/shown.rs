@@ -1,0 +1,172 @@
+//! A provider's settings in words, as they are in force. Uses the words of `config`.
+
+use std::time::Duration;
+
+use super::default;
+use crate::cli::report::Failure;
+use crate::cli::{Common, output};
+use crate::config::{
+    Address, Config, Keeping, Limits, Login, ProviderConfig, Remote, RemoteSource, Tls, TlsVersion,
+};
+
+pub(super) fn kind(kind: &ProviderConfig) -> &'static str {
+    match kind {
+        ProviderConfig::Store => "store",
+        ProviderConfig::Env { .. } => "env",
+        ProviderConfig::Several(_) => "multi",
+        ProviderConfig::Remote(remote) => match remote.source {
+            RemoteSource::Exec(_) => "exec",
+            RemoteSource::File(_) => "file",
+            RemoteSource::Vault(_) => "vault",
+            RemoteSource::Etcd(_) => "etcd",
+        },
+    }
+}
+
+/// Where it is, in one word or a few.
+pub(super) fn place(config: &Config, kind: &ProviderConfig) -> String {
+    match kind {
+        ProviderConfig::Store => {
+            let path = config.store.path.as_deref();
+            path.map_or_else(|| "./.secretfs".to_owned(), |path| path.display().to_string())
+        }
+        ProviderConfig::Env { prefix } if prefix.is_empty() => "the environment".to_owned(),
+        ProviderConfig::Env { prefix } => format!("the environment, {prefix}*"),
+        ProviderConfig::Several(several) => several.of.join(", "),
+        ProviderConfig::Remote(remote) => match &remote.source {
+            RemoteSource::Exec(program) => program.command.join(" "),
+            RemoteSource::File(document) => document.path.display().to_string(),
+            RemoteSource::Vault(vault) => url(&vault.transport.address),
+            RemoteSource::Etcd(etcd) => url(&etcd.transport.address),
+        },
+    }
+}
+
+fn url(address: &Address) -> String {
+    let scheme = if address.is_tls { "https" } else { "http" };
+    format!("{scheme}://{}{}", address.authority(), address.prefix)
+}
+
+/// What is set, line by line: also what was left to us.
+fn settings(config: &Config, provider: &ProviderConfig) -> Vec<(&'static str, String)> {
+    let mut lines = vec![("type", kind(provider).to_owned()), ("place", place(config, provider))];
+    match provider {
+        ProviderConfig::Several(several) => lines.push(("strategy", several.strategy.name().to_owned())),
+        ProviderConfig::Remote(remote) => {
+            lines.extend(own(remote));
+            lines.extend(limits(&remote.limits));
+            lines.extend(keeping(&remote.keeping));
+        }
+        ProviderConfig::Store | ProviderConfig::Env { .. } => {}
+    }
+    lines
+}
+
+fn own(remote: &Remote) -> Vec<(&'static str, String)> {
+    match &remote.source {
+        RemoteSource::Exec(program) => vec![
+            ("prints", if program.prints_json { "an object of fields" } else { "a value" }.to_owned()),
+            ("not_found_status", program.not_found_status.to_string()),
+        ],
+        RemoteSource::File(document) => {
+            document.age_key.iter().map(|source| ("age_key", source.to_string())).collect()
+        }
+        RemoteSource::Vault(vault) => {
+            let mut lines = tls(&vault.transport.tls, vault.transport.address.is_tls);
+            lines.extend(vault.namespace.iter().map(|it| ("namespace", it.clone())));
+            lines.push(("login", login(&vault.login)));
+            lines.push(("mount", format!("auth/{}", vault.mount)));
+            lines
+        }
+        RemoteSource::Etcd(etcd) => {
+            let mut lines = tls(&etcd.transport.tls, etcd.transport.address.is_tls);
+            if !etcd.prefix.is_empty() {
+                lines.push(("prefix", etcd.prefix.clone()));
+            }
+            lines.extend(
+                etcd.user.iter().map(|(name, from)| ("login", format!("{name}, password from {from}"))),
+            );
+            lines
+        }
+    }
+}
+
+fn login(login: &Login) -> String {
+    match login {
+        Login::Token(from) => format!("token from {from}"),
+        Login::AppRole { secret_id, is_wrapped, .. } => {
+            let wrapped = if *is_wrapped { "wrapped " } else { "" };
+            format!("approle, {wrapped}secret id from {secret_id}")
+        }
+        Login::Jwt { role, jwt } => format!("role {role}, token from {jwt}"),
+        Login::UserPass { username, password } => format!("user {username}, password from {password}"),
+        Login::Cert { role } => {
+            let role = role.as_ref().map_or_else(String::new, |role| format!(", role {role}"));
+            format!("certificate of the connection{role}")
+        }
+    }
+}
+
+fn tls(tls: &Tls, is_tls: bool) -> Vec<(&'static str, String)> {
+    if !is_tls {
+        return vec![("tls", "none: it is on this machine".to_owned())];
+    }
+    let min = match tls.min {
+        TlsVersion::Tls12 => "1.2 and up",
+        TlsVersion::Tls13 => "1.3 and up",
+    };
+    let mut lines = vec![("tls", min.to_owned())];
+    lines.extend(tls.ca.iter().map(|path| ("tls.ca", path.display().to_string())));
+    if !tls.pins.is_empty() {
+        lines.push(("tls.pins", tls.pins.len().to_string()));
+    }
+    lines.extend(tls.identity.iter().map(|it| ("tls.cert", it.cert.display().to_string())));
+    lines
+}
+
+fn limits(limits: &Limits) -> Vec<(&'static str, String)> {
+    let mut lines = vec![("timeout", time(limits.timeout)), ("concurrency", limits.concurrency.to_string())];
+    lines.extend(limits.per_second.map(|count| ("requests_per_second", count.to_string())));
+    lines.extend(limits.batch.map(|count| ("batch_size", count.to_string())));
+    lines
+}
+
+fn keeping(keeping: &Keeping) -> Vec<(&'static str, String)> {
+    let stale = keeping.max_stale.map_or_else(|| "off".to_owned(), time);
+    let mut lines = vec![
+        ("cache.ttl", time(keeping.ttl)),
+        ("cache.negative_ttl", time(keeping.negative_ttl)),
+        ("cache.max_stale", stale),
+        ("cache.size", format!("{} KiB", keeping.size >> 10)),
+    ];
+    if !keeping.no_cache.is_empty() {
+        lines
+            .push(("cache.no_cache", Vec::from_iter(keeping.no_cache.iter().map(String::as_str)).join(", ")));
+    }
+    lines
+}
+
+fn time(time: Duration) -> String {
+    format!("{time:?}")
+}
+
+pub(super) fn show(
+    config: &Config,
+    (name, provider): (&str, &ProviderConfig),
+    common: &Common,
+) -> Result<(), Failure> {
+    let mut lines = vec![("name", name.to_owned())];
+    lines.extend(settings(config, provider));
+    if name == default(config) {
+        lines.push(("default", "for all names that are mapped nowhere".to_owned()));
+    }
+    lines.extend(super::mapped(config, name).into_iter().map(|name| ("secret", name.to_owned())));
+    if common.json {
+        let object: serde_json::Map<_, _> =
+            lines.into_iter().map(|(key, value)| (key.to_owned(), value.into())).collect();
+        return output::print_json(&object);
+    }
+    let width = lines.iter().map(|(key, _)| key.len()).max().unwrap_or(0);
+    let line = |(key, value): (&str, String)| format!("{key:width$}  {}\n", output::in_line(&value));
+    output::print(lines.into_iter().map(line).collect::<String>())
+}
