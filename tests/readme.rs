@@ -48,6 +48,11 @@ fn the_page_of_the_audit_tells_the_truth() {
 }
 
 #[test]
+fn the_page_of_providers_tells_the_truth() {
+    check("docs/providers.md", "");
+}
+
+#[test]
 fn the_page_of_exec_tells_the_truth() {
     common::tool("base64");
     check("docs/exec.md", "");
