@@ -202,6 +202,128 @@ fn a_command_that_will_not_end_is_killed() {
     wrapper.wait().unwrap();
 }
 
+/// Until nobody can say anything any more.
+#[track_caller]
+fn is_not_started_again(says: &Receiver<String>) {
+    let said: Vec<String> = std::iter::from_fn(|| says.recv_timeout(PATIENCE).ok()).collect();
+    assert!(said.iter().all(|line| line == "bye"), "it is started again: {said:?}");
+}
+
+/// Who is told to end while the command is ending for a change does not start it anew.
+#[test]
+fn a_signal_while_it_is_to_be_started_anew_is_the_end() {
+    let store = store();
+    let slow = "trap 'echo bye; sleep 2; exit 5' TERM; trap 'exit 6' INT QUIT HUP; echo $PW; while :; do sleep 0.02; done";
+    // Of the end that the change has asked for, and of the signal that nobody heeds.
+    for mask in [&[][..], &["--mask"]] {
+        for (signal, status) in [(Signal::SIGTERM, 5), (Signal::SIGINT, 5), (Signal::SIGQUIT, 5)] {
+            store.set("pw", "value-1");
+            let mut running = Running::start(&store, &[&["--watch", "--env", "PW=pw"], mask].concat(), slow);
+            running.says.recv_timeout(PATIENCE).unwrap();
+            store.set("pw", "value-2");
+            running.says("bye");
+            running.send(signal);
+            is_not_started_again(&running.says);
+            let code = running.wrapper.wait().unwrap().code();
+            assert!(code == Some(status) || code == Some(6), "{signal} {mask:?} {code:?}");
+        }
+    }
+}
+
+/// The same for one that dies of it.
+#[test]
+fn a_signal_that_it_dies_of_is_its_status() {
+    let store = store();
+    let script = "import os, signal, sys, time
+def end(*_):
+    print('bye', flush=True)
+    time.sleep(2)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGTERM)
+signal.signal(signal.SIGTERM, end)
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+print(os.environ['PW'], flush=True)
+while True: time.sleep(1)";
+    for (signal, status) in [(Signal::SIGTERM, 143), (Signal::SIGINT, 130), (Signal::SIGQUIT, 131)] {
+        store.set("pw", "value-1");
+        let mut command =
+            store.command(&["exec", "--watch", "--env", "PW=pw", "--", "python3", "-c", script]);
+        let mut wrapper = command.stdout(Stdio::piped()).spawn().unwrap();
+        let says = heard(BufReader::new(wrapper.stdout.take().unwrap()).lines());
+        assert_eq!(says.recv_timeout(PATIENCE).unwrap(), "value-1");
+        store.set("pw", "value-2");
+        assert_eq!(says.recv_timeout(PATIENCE).unwrap(), "bye");
+        kill(Pid::from_raw(wrapper.id() as i32), signal).unwrap();
+        is_not_started_again(&says);
+        assert_eq!(wrapper.wait().unwrap().code(), Some(status), "{signal}");
+    }
+}
+
+/// When the command has ended, and what it left behind has not yet.
+#[test]
+fn a_signal_between_two_commands_is_the_end() {
+    let store = store();
+    let script =
+        "sh -c 'trap \"\" TERM; while :; do sleep 0.05; done' >/dev/null & echo $$; echo $PW; exec sleep 60";
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        store.set("pw", "value-1");
+        let mut running = Running::start(&store, &["--watch", "--env", "PW=pw"], script);
+        let pid = running.says.recv_timeout(PATIENCE).unwrap();
+        running.says("value-1");
+        store.set("pw", "value-2");
+        // Who ignores SIGTERM gets two seconds more.
+        while fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z ")) {
+            sleep(Duration::from_millis(5));
+        }
+        sleep(Duration::from_millis(300));
+        running.send(signal);
+        is_not_started_again(&running.says);
+        let code = running.wrapper.wait().unwrap().code();
+        assert_eq!(code, Some(128 + signal as i32), "{signal}");
+    }
+}
+
+/// Told to end first: a change that comes while it is at it does not start it anew. Where it goes on
+/// all the same, the change is not forgotten.
+#[test]
+fn a_change_while_it_is_ending_starts_nothing() {
+    let store = store();
+    let slow = "trap 'echo bye; sleep 3; exit 5' TERM; echo $PW; while :; do sleep 0.02; done";
+    let mut running = Running::start(&store, &["--watch", "--env", "PW=pw"], slow);
+    running.says("value-1");
+    running.send(Signal::SIGTERM);
+    running.says("bye");
+    store.set("pw", "value-2");
+    is_not_started_again(&running.says);
+    assert_eq!(running.wrapper.wait().unwrap().code(), Some(5));
+    store.set("pw", "value-1");
+    let heedless = "trap 'echo int' INT; echo $PW; while :; do sleep 0.02; done";
+    let mut command = line(&store, &["--watch", "--env", "PW=pw"], heedless);
+    let mut wrapper = command.env("SECRETFS_TEST_GRACE_MS", "1000").stdout(Stdio::piped()).spawn().unwrap();
+    let says = heard(BufReader::new(wrapper.stdout.take().unwrap()).lines());
+    assert_eq!(says.recv_timeout(PATIENCE).unwrap(), "value-1");
+    kill(Pid::from_raw(wrapper.id() as i32), Signal::SIGINT).unwrap();
+    assert_eq!(says.recv_timeout(PATIENCE).unwrap(), "int");
+    store.set("pw", "value-2");
+    assert_eq!(says.recv_timeout(PATIENCE).unwrap(), "value-2");
+    wrapper.kill().unwrap();
+    wrapper.wait().unwrap();
+}
+
+/// On a terminal of its own the command alone gets what Ctrl-C makes.
+#[test]
+fn ctrl_c_while_it_is_to_be_started_anew_is_the_end() {
+    let store = store();
+    let slow = "trap 'echo bye; sleep 2; exit 5' TERM; trap '' INT; echo start; while :; do sleep 0.02; done";
+    let mut terminal = Keyboard::start(line(&store, &["--watch", "--mask", "--env", "PW=pw"], slow));
+    terminal.expect("start");
+    store.set("pw", "value-2");
+    terminal.expect("bye");
+    terminal.press("\x03");
+    assert_eq!(terminal.wait().code(), Some(5));
+    assert_eq!(terminal.screen().matches("start").count(), 1, "{}", terminal.screen());
+}
+
 #[test]
 fn what_cannot_be_started_again_ends_it() {
     let store = store();

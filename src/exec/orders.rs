@@ -18,6 +18,8 @@ pub(super) enum Order {
     Back,
     /// It shall end, with all of its group where that is its own.
     End(Signal),
+    /// Nothing that it has left behind goes on: the next one is to be started.
+    Clear,
     /// A new one is started, with an environment that is read from the descriptor that comes with this.
     Start {
         has_keys: bool,
@@ -31,6 +33,8 @@ pub(super) enum Word {
     /// With this status, as a shell says it.
     Ended(u8),
     Stopped,
+    /// Nothing is left of it.
+    Cleared,
 }
 
 impl Order {
@@ -49,6 +53,7 @@ impl Order {
             Self::End(signal) => [b'e', signal as i32 as u8],
             Self::Front => [b'f', 0],
             Self::Back => [b'b', 0],
+            Self::Clear => [b'c', 0],
             Self::Start { has_keys } => [b'n', u8::from(has_keys)],
         }
     }
@@ -60,6 +65,7 @@ impl Order {
             [b'n', has_keys] => Some(Self::Start { has_keys: has_keys != 0 }),
             [b'f', 0] => Some(Self::Front),
             [b'b', 0] => Some(Self::Back),
+            [b'c', 0] => Some(Self::Clear),
             _ => None,
         }
     }
@@ -74,6 +80,7 @@ impl Word {
             Self::Started => (b's', 0),
             Self::Ended(status) => (b'e', status),
             Self::Stopped => (b't', 0),
+            Self::Cleared => (b'c', 0),
         };
         link.send(&[Self::MARK, kind, status])
     }
@@ -83,6 +90,7 @@ impl Word {
             [Self::MARK, b's', _] => Some(Self::Started),
             [Self::MARK, b'e', status] => Some(Self::Ended(status)),
             [Self::MARK, b't', _] => Some(Self::Stopped),
+            [Self::MARK, b'c', _] => Some(Self::Cleared),
             _ => None,
         }
     }

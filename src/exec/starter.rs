@@ -183,12 +183,15 @@ impl Starter<'_> {
 
     fn obey(&mut self, order: Option<Order>, with: Option<OwnedFd>) -> io::Result<()> {
         match (order, self.command) {
+            (Some(Order::Clear), None) => {
+                end_orphans();
+                Word::Cleared.send(self.link)?;
+            }
             (Some(Order::Start { has_keys }), None) => {
                 let mut bytes = Zeroizing::default();
                 File::from(with.ok_or(io::ErrorKind::InvalidData)?).read_to_end(&mut bytes)?;
                 let environment = Some(Environment::read(&bytes));
                 self.is_stopped = false;
-                end_orphans();
                 self.command = self.ends.start(self.link, self.become_command, has_keys, environment)?;
                 if self.command.is_some() {
                     Word::Started.send(self.link)?;

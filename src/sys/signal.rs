@@ -31,6 +31,10 @@ fn action(which: Signal) -> libc::sighandler_t {
     }
 }
 
+pub fn is_ignored(which: Signal) -> bool {
+    action(which) == libc::SIG_IGN
+}
+
 /// Undoes what Rust's runtime does at start: a write to a closed pipe ends the process as it ends
 /// any other filter.
 pub fn end_on_broken_pipe() {
@@ -95,7 +99,7 @@ impl HeldBack {
     /// Those of a terminal and of whoever manages us. What is ignored stays ignored.
     pub fn now() -> io::Result<Self> {
         let ending = [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM];
-        let which = SigSet::from_iter(ending.into_iter().filter(|&it| action(it) != libc::SIG_IGN));
+        let which = SigSet::from_iter(ending.into_iter().filter(|&it| !is_ignored(it)));
         let mask = which.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
         Ok(Self { which, mask })
     }

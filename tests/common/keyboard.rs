@@ -28,7 +28,12 @@ pub struct Keyboard {
 
 impl Keyboard {
     /// Starts the program as the leader of a session with a terminal of its own.
-    pub fn start(mut command: Command) -> Self {
+    pub fn start(command: Command) -> Self {
+        Self::start_unseen(command, Duration::ZERO)
+    }
+
+    /// The same; so long nobody takes what is to appear.
+    pub fn start_unseen(mut command: Command, delay: Duration) -> Self {
         let pair = openpty(None, None).expect("a terminal");
         // What another test starts meanwhile must not hold the line.
         for end in [&pair.master, &pair.slave] {
@@ -50,7 +55,7 @@ impl Keyboard {
         drop((command, pair.slave));
         let line = Arc::new(File::from(pair.master));
         let screen = Arc::new(Mutex::new(String::new()));
-        watch(Arc::downgrade(&line), screen.clone());
+        watch(Arc::downgrade(&line), screen.clone(), delay);
         Self { line: Some(line), screen, child, seen: 0 }
     }
 
@@ -133,8 +138,9 @@ impl Drop for Keyboard {
     }
 }
 
-fn watch(line: Weak<File>, screen: Arc<Mutex<String>>) {
+fn watch(line: Weak<File>, screen: Arc<Mutex<String>>, delay: Duration) {
     thread::spawn(move || {
+        thread::sleep(delay);
         let mut bytes = [0; 4096];
         while let Some(line) = line.upgrade() {
             let mut ready = [PollFd::new(line.as_fd(), PollFlags::POLLIN)];

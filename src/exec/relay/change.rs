@@ -39,13 +39,19 @@ impl Teller {
 pub(super) struct Changes {
     changes: Receiver<Change>,
     woken: Arc<OwnedFd>,
-    pending: Option<Restart>,
+    /// With what it is to be started anew.
+    newest: Option<Environment>,
+    /// It was asked to end for that.
+    ending: Option<Ending>,
+    /// Somebody else has told it to end: until then it may be about to, and is left alone.
+    told_until: Option<Instant>,
 }
 
 /// The old command is asked to end; then it is made to.
-struct Restart {
-    environment: Environment,
+struct Ending {
     patience: Option<Instant>,
+    /// Somebody has told it to end meanwhile: it is not started anew.
+    is_for_good: bool,
 }
 
 /// What a command may take to end.
@@ -60,45 +66,61 @@ impl Changes {
     pub(super) fn new() -> io::Result<(Self, Teller)> {
         let (sender, changes) = channel();
         let (woken, wake) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
-        Ok((Self { changes, woken: Arc::new(woken), pending: None }, Teller { changes: sender, wake }))
+        let heard = Self { changes, woken: Arc::new(woken), newest: None, ending: None, told_until: None };
+        Ok((heard, Teller { changes: sender, wake }))
     }
 
-    /// Something to read here: [`Changes::heed`].
+    /// Something to read here, or no patience left: [`Changes::heed`].
     pub(super) fn woken(&self) -> Arc<OwnedFd> {
         self.woken.clone()
+    }
+
+    /// How long nothing has to be done here by itself.
+    pub(super) fn patience(&self) -> Option<Duration> {
+        let kill = self.ending.as_ref().and_then(|ending| ending.patience);
+        let begin = self.told_until.filter(|_| self.ending.is_none() && self.newest.is_some());
+        let next = kill.into_iter().chain(begin).min()?;
+        Some(next.saturating_duration_since(Instant::now()))
     }
 
     pub(super) fn heed(&mut self, link: &Link) {
         while read(&*self.woken, &mut [0; 16]).is_ok_and(|length| length > 0) {}
         while let Ok(change) = self.changes.try_recv() {
-            match (change, &mut self.pending) {
-                (Change::Signal(signal), _) => Order::Signal(signal).send(link),
-                (Change::Restart(environment), Some(pending)) => pending.environment = environment,
-                (Change::Restart(environment), none) => {
-                    Order::End(Signal::SIGTERM).send(link);
-                    *none = Some(Restart { environment, patience: Some(Instant::now() + grace()) });
-                }
+            match change {
+                Change::Signal(signal) => Order::Signal(signal).send(link),
+                Change::Restart(environment) => self.newest = Some(environment),
             }
         }
-    }
-
-    /// How long the old command is waited for.
-    pub(super) fn patience(&self) -> Option<Duration> {
-        let patience = self.pending.as_ref()?.patience?;
-        Some(patience.saturating_duration_since(Instant::now()))
-    }
-
-    pub(super) fn press(&mut self, link: &Link) {
-        if self.patience() == Some(Duration::ZERO)
-            && let Some(pending) = &mut self.pending
-        {
-            Order::End(Signal::SIGKILL).send(link);
-            pending.patience = None;
+        let is_over = |until: Option<Instant>| until.is_some_and(|until| until <= Instant::now());
+        match &mut self.ending {
+            Some(ending) if is_over(ending.patience) => {
+                Order::End(Signal::SIGKILL).send(link);
+                ending.patience = None;
+            }
+            None if self.newest.is_some() && (self.told_until.is_none() || is_over(self.told_until)) => {
+                Order::End(Signal::SIGTERM).send(link);
+                let patience = Some(Instant::now() + grace());
+                self.ending = Some(Ending { patience, is_for_good: false });
+            }
+            _ => {}
         }
     }
 
-    /// The command has ended: with what it is to be started again, if it is.
+    /// Somebody has told the command to end. One that goes on all the same is started anew as ever.
+    pub(super) fn give_way(&mut self) {
+        self.told_until = Some(Instant::now() + grace());
+        self.ending.iter_mut().for_each(|ending| ending.is_for_good = true);
+    }
+
+    /// Whether it is to be started anew when it ends.
+    pub(super) fn has_next(&self) -> bool {
+        self.ending.as_ref().is_some_and(|ending| !ending.is_for_good) && self.newest.is_some()
+    }
+
+    /// With this, now that it has ended.
     pub(super) fn next(&mut self) -> Option<Environment> {
-        Some(self.pending.take()?.environment)
+        let has_next = self.has_next();
+        self.ending = None;
+        self.newest.take().filter(|_| has_next)
     }
 }

@@ -30,6 +30,8 @@ impl Relay {
             window: None,
             keys: None,
             changes,
+            told: None,
+            between: None,
             piece: Zeroizing::new(vec![0; PIECE]),
         };
         let (first, second) = match masks {

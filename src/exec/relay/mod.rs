@@ -2,6 +2,7 @@
 //! signals go on to it, and it ends as it would end alone. Uses sys.
 
 mod change;
+mod finish;
 mod keys;
 mod lay;
 mod stream;
@@ -10,7 +11,6 @@ mod wait;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::{Duration, Instant};
 
 use nix::fcntl::OFlag;
 use nix::sys::signal::{SigSet, Signal};
@@ -24,7 +24,7 @@ use super::supervise::{SIGNALS, is_hangup_for_us};
 use crate::sys::child;
 use crate::sys::link::Link;
 use crate::sys::signal;
-use crate::sys::{hardening, terminal};
+use crate::sys::terminal;
 use change::Changes;
 use keys::Keys;
 use stream::Stream;
@@ -40,6 +40,10 @@ pub struct Relay {
     /// If the command has a terminal of its own.
     keys: Option<Keys>,
     changes: Changes,
+    /// The last signal that was passed on to end the command.
+    told: Option<Signal>,
+    /// How it has ended, while what it left behind is ended before the next one starts.
+    between: Option<u8>,
     piece: Zeroizing<Vec<u8>>,
 }
 
@@ -51,16 +55,22 @@ pub enum End {
     NotStarted(Vec<u8>),
 }
 
-/// After the command's end: when so long nothing came, what it left behind keeps its output open.
-const QUIET: Duration = Duration::from_millis(100);
-/// And when that never ends.
-const LONGEST: Duration = Duration::from_secs(1);
+/// What ends a command that does nothing about it, as far as somebody who wants that sends it.
+const ENDING: [Signal; 4] = [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM];
+
+/// As a shell says it.
+fn status_of(signal: Signal) -> u8 {
+    128 + signal as u8
+}
 
 impl Relay {
-    /// Until the command has ended and its output is passed on. Signals must be held back
+    /// Until the command has ended and its output is taken. Signals must be held back
     /// ([`super::hold_signals`]).
     pub fn supervise(mut self, link: Link) -> io::Result<End> {
-        let signals = SignalFd::with_flags(&SigSet::from_iter(SIGNALS), SfdFlags::SFD_CLOEXEC)?;
+        let signals = SignalFd::with_flags(
+            &SigSet::from_iter(SIGNALS),
+            SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK,
+        )?;
         if let Some(keys) = &mut self.keys {
             keys.take();
         }
@@ -68,22 +78,21 @@ impl Relay {
         let end = loop {
             let patience = self.changes.patience();
             let others = self.step([signals.as_fd(), link.as_fd(), woken.as_fd()], patience)?.others;
-            let [has_signal, has_word, has_change] = others;
-            if has_signal && let Some(info) = signals.read_signal()? {
-                self.heed(&info, &link);
+            let [has_signal, has_word, _] = others;
+            if has_signal
+                && let Some(info) = signals.read_signal()?
+                && let Some(end) = self.heed(&info, &link)
+            {
+                break end;
             }
-            if has_change {
-                self.changes.heed(&link);
-            }
-            self.changes.press(&link);
+            self.changes.heed(&link);
             if has_word && let Some(end) = self.heed_word(&link)? {
                 break end;
             }
         };
         // The starter has the command's terminal: that ends with it.
         drop(link);
-        self.finish()?;
-        Ok(end)
+        self.finish(&signals, end)
     }
 
     /// Answers when all is over.
@@ -95,15 +104,29 @@ impl Relay {
             None => return Ok(Some(End::NotStarted(word))),
             Some(Word::Started) => {}
             Some(Word::Stopped) => self.stop_with_it(link),
-            Some(Word::Ended(status)) => match self.changes.next() {
-                Some(environment) => self.start_again(&environment, link)?,
-                None => return Ok(Some(End::Status(status))),
-            },
+            Some(Word::Ended(status)) => {
+                if self.is_as_told(status) || !self.changes.has_next() {
+                    return Ok(Some(End::Status(status)));
+                }
+                self.between = Some(status);
+                Order::Clear.send(link);
+            }
+            Some(Word::Cleared) => {
+                let status = self.between.take().unwrap_or_default();
+                let Some(environment) = self.changes.next() else { return Ok(Some(End::Status(status))) };
+                self.start_again(&environment, link)?;
+            }
         }
         Ok(None)
     }
 
+    /// Whether it died of what was passed on to it.
+    fn is_as_told(&self, status: u8) -> bool {
+        self.told.is_some_and(|signal| status == status_of(signal))
+    }
+
     fn start_again(&mut self, environment: &Environment, link: &Link) -> io::Result<()> {
+        self.told = None;
         let (theirs, ours) = pipe2(OFlag::O_CLOEXEC)?;
         let has_keys = self.keys.as_ref().is_some_and(Keys::has_them);
         Order::Start { has_keys }.send_with(link, theirs.as_fd())?;
@@ -112,46 +135,20 @@ impl Relay {
         File::from(ours).write_all(&environment.bytes())
     }
 
-    /// The filter is told that it has ended only when it has: half a value may be in it.
-    fn finish(mut self) -> io::Result<()> {
-        let latest = Instant::now() + LONGEST;
-        while !self.is_over() && Instant::now() < latest {
-            if !self.step([], Some(QUIET))?.has_come {
-                break;
+    /// Answers if that is the end, as there is no command that it could be passed on to.
+    fn heed(&mut self, info: &siginfo, link: &Link) -> Option<End> {
+        let signal = Signal::try_from(info.ssi_signo.cast_signed()).ok()?;
+        let by_terminal = info.ssi_code == libc::SI_KERNEL;
+        if ENDING.contains(&signal) {
+            self.told = Some(signal);
+            // One that a program sends means as often that something is to be read anew.
+            if signal != Signal::SIGHUP || by_terminal {
+                self.changes.give_way();
+                if self.between.is_some() && !signal::is_ignored(signal) {
+                    return Some(End::Status(status_of(signal)));
+                }
             }
         }
-        self.keys = None;
-        if self.is_over() {
-            return Ok(());
-        }
-        self.leave_the_rest()
-    }
-
-    /// What the command has left behind goes on writing, and whoever reads it, reading.
-    fn leave_the_rest(mut self) -> io::Result<()> {
-        let needed: Vec<i32> = self.streams.iter().flat_map(Stream::descriptors).collect();
-        if child::is_alone() && self.sized.is_empty() {
-            return child::leave_beside(&needed, move || {
-                let _ = hardening::forbid_dumps();
-                let _ = SigSet::from_iter(SIGNALS).thread_unblock();
-                while !self.is_over() && self.step([], None).is_ok() {}
-            });
-        }
-        self.streams.iter_mut().for_each(Stream::end);
-        let latest = Instant::now() + LONGEST;
-        while !self.is_over() && Instant::now() < latest {
-            self.step([], Some(QUIET))?;
-        }
-        Ok(())
-    }
-
-    fn is_over(&self) -> bool {
-        self.streams.iter().all(Stream::is_over)
-    }
-
-    fn heed(&mut self, info: &siginfo, link: &Link) {
-        let Ok(signal) = Signal::try_from(info.ssi_signo.cast_signed()) else { return };
-        let by_terminal = info.ssi_code == libc::SI_KERNEL;
         match signal {
             // Of orphans, as PID 1.
             Signal::SIGCHLD => while child::reap().is_some() {},
@@ -166,6 +163,7 @@ impl Relay {
             }
             _ => {}
         }
+        None
     }
 
     fn follow_size(&self) {

@@ -8,6 +8,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, fcntl};
 use nix::poll::{PollFd, PollFlags};
 use nix::sys::socket::{MsgFlags, send};
 use nix::sys::stat::{SFlag, fstat};
@@ -33,12 +34,17 @@ pub(super) struct Stream {
     /// When the last piece came.
     since: Instant,
     is_terminal: bool,
+    /// Once the command has ended: how much of what it wrote may still lie there, unread. Of who writes
+    /// on, no more is read than that.
+    rest: Option<usize>,
 }
 
 /// What poll(2) says of a stream.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Ready {
     pub(super) can_read: bool,
+    /// There is room for more, and nothing is there.
+    pub(super) is_silent: bool,
     pub(super) can_write: bool,
     pub(super) is_reader_gone: bool,
 }
@@ -52,6 +58,7 @@ impl Stream {
             out: Zeroizing::default(),
             since: Instant::now(),
             is_terminal: isatty(to).unwrap_or(false),
+            rest: None,
         })
     }
 
@@ -60,10 +67,29 @@ impl Stream {
         self.to.is_none()
     }
 
+    /// From now on what the command wrote is read, and nothing behind it.
+    pub(super) fn read_the_rest(&mut self) {
+        self.rest = self.from.as_ref().map(holds);
+    }
+
+    pub(super) fn read_on(&mut self) {
+        self.rest = None;
+    }
+
+    /// All that the command wrote is passed on.
+    pub(super) fn is_taken(&self) -> bool {
+        self.is_over() || self.rest == Some(0) && self.out.is_empty()
+    }
+
+    /// Whether it would be told at once that nothing is there.
+    pub(super) fn asks(&self) -> bool {
+        self.rest.is_some() && self.awaited()[0].is_some()
+    }
+
     /// What it waits for: something to read, and room to write.
     pub(super) fn awaited(&self) -> [Option<PollFd<'_>>; 2] {
         let room = if self.out.is_empty() { PollFlags::empty() } else { PollFlags::POLLOUT };
-        let from = self.from.as_ref().filter(|_| self.out.len() < PIECE);
+        let from = self.from.as_ref().filter(|_| self.out.len() < PIECE && self.rest != Some(0));
         [
             from.map(|from| PollFd::new(from.as_fd(), PollFlags::POLLIN)),
             // Even without anything to write: that the reader has gone is told.
@@ -89,6 +115,9 @@ impl Stream {
             return false;
         }
         let has_come = ready.can_read && self.read(piece);
+        if ready.is_silent {
+            self.rest = self.rest.map(|_| 0);
+        }
         if self.deadline().is_some_and(|deadline| deadline <= Instant::now()) {
             self.filter.release(&mut self.out);
         }
@@ -101,6 +130,7 @@ impl Stream {
         match read(from, piece) {
             Ok(length @ 1..) => {
                 self.since = Instant::now();
+                self.rest = self.rest.map(|rest| rest.saturating_sub(length));
                 self.filter.feed(&piece[..length], &mut self.out);
                 true
             }
@@ -117,6 +147,9 @@ impl Stream {
     pub(super) fn end(&mut self) {
         if self.from.take().is_some() {
             self.filter.end(&mut self.out);
+        }
+        if self.out.is_empty() {
+            self.to = None;
         }
     }
 
@@ -148,6 +181,11 @@ impl Stream {
         let from = self.from.as_ref().map(AsRawFd::as_raw_fd);
         from.into_iter().chain(self.to.as_ref().map(|to| to.fd.as_raw_fd()))
     }
+}
+
+/// The most that can lie in a pipe, or in a terminal (`pty_common_install` in the kernel).
+fn holds(way: &OwnedFd) -> usize {
+    fcntl(way, FcntlArg::F_GETPIPE_SZ).map_or(PIECE, |size| size.unsigned_abs() as usize)
 }
 
 /// Where output goes. It is opened anew where that is possible, as others who use it too must not

@@ -65,13 +65,16 @@ impl Relay {
             let to = to.unwrap_or(PollFlags::empty());
             let ready = Ready {
                 can_read: from.is_some_and(|it| !it.is_empty()),
+                is_silent: from.is_some_and(|it| it.is_empty()),
                 can_write: to.contains(PollFlags::POLLOUT),
                 is_reader_gone: to.intersects(PollFlags::POLLERR | PollFlags::POLLHUP),
             };
             has_come |= stream.go_on(ready, &mut self.piece);
         }
-        if let (Some(keys), Some([ours, _])) = (&mut self.keys, of_keys.first()) {
-            keys.go_on(ours.is_some_and(|it| !it.is_empty()));
+        if let (Some(keys), Some([ours, _])) = (&mut self.keys, of_keys.first())
+            && keys.go_on(ours.is_some_and(|it| !it.is_empty()))
+        {
+            self.changes.give_way();
         }
         has_come
     }
