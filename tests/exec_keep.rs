@@ -2,6 +2,8 @@
 //! editors and git do, takes the cover away in every view of files, and it has to come back.
 
 mod common;
+#[path = "canary/scan.rs"]
+mod scan;
 
 use std::fs;
 use std::io::Read;
@@ -12,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use common::covered::{TEMPLATE, prepared, write};
 use common::{Running, TestStore, USER, stdout_of, tool};
+use scan::Scan;
 
 const COVER: &[&str] = &["--file", "app.conf=t.tpl"];
 
@@ -166,13 +169,41 @@ fn the_command_does_not_hear_of_who_keeps_its_files() {
     soon("somebody stays", || !is_anybody_at(&store));
 }
 
-/// A process that was started with this store.
+/// A process that was started with this store, or sees its folder's covers.
 fn is_anybody_at(store: &TestStore) -> bool {
+    !processes_with("cmdline", store).is_empty() || !processes_with("mountinfo", store).is_empty()
+}
+
+/// Of whom a file in /proc names the store's folder.
+fn processes_with(name: &str, store: &TestStore) -> Vec<u32> {
     let folder = store.folder().to_str().unwrap().to_owned();
-    let processes = fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().path().join("cmdline"));
-    processes
-        .filter_map(|path| fs::read(path).ok())
-        .any(|line| String::from_utf8_lossy(&line).contains(&folder))
+    let all = fs::read_dir("/proc").unwrap().filter_map(|it| it.unwrap().file_name().to_str()?.parse().ok());
+    let text = |pid: u32| fs::read(format!("/proc/{pid}/{name}")).unwrap_or_default();
+    all.filter(|pid| String::from_utf8_lossy(&text(*pid)).contains(&folder)).collect()
+}
+
+/// Who keeps the files lives as long as the command, and could be looked into for as long.
+#[test]
+fn who_keeps_the_files_has_no_value() {
+    let value = "Vk7qXw2Rz9Lm-Ht4bNc8Ys6JdQp3Fg5Tv1Ku";
+    for (store, mask) in [TestStore::new(), TestStore::of(USER)].into_iter().zip([&[][..], &["--mask"]]) {
+        let store = prepared(store);
+        store.set("long", value);
+        let options = [COVER, &["--env", "LONG=long"], mask].concat();
+        let mut running = Running::start(&store, &options);
+        let (_, command) = running.say();
+        let is_keeper = |pid: &u32| {
+            fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line == b"secretfs\0--keep\0")
+        };
+        let keepers: Vec<u32> = processes_with("mountinfo", &store).into_iter().filter(is_keeper).collect();
+        assert_eq!(keepers.len(), 1);
+        let scan = Scan::of([("the value", value.as_bytes())]);
+        let hits = scan.process(keepers[0]).unwrap();
+        assert!(hits.is_empty(), "{hits:?}");
+        assert_eq!(fs::read(format!("/proc/{}/environ", keepers[0])).unwrap(), b"");
+        assert!(!scan.process(command).unwrap().is_empty(), "the control");
+        running.end();
+    }
 }
 
 /// Nothing can be made in /proc, which says so in the words of a folder that is not there.

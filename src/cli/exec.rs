@@ -29,6 +29,7 @@ use crate::template::{Dialect, Format, Options, Template};
 use collect::collect;
 pub use collect::most_telling;
 use cover::{Cover, PLACE, layout, put_in_place};
+pub use keep::keep_if_asked;
 use watch::Watcher;
 
 #[derive(clap::Args)]

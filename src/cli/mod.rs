@@ -216,6 +216,7 @@ pub fn main() -> ExitCode {
         return report::report(&Failure::new(exit::OS, error), false);
     }
     crate::sys::group::mind_if_asked();
+    exec::keep_if_asked();
     completions::answer();
     // First of all, while there is one thread: no child and no /proc file shall have it.
     let env_key = crate::store::EnvKey::take();

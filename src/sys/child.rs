@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::RawFd;
-use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, Command, ExitStatus};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nix::errno::Errno;
@@ -12,9 +12,9 @@ use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, waitid, waitpid};
 use nix::unistd::{ForkResult, Pid, fork as fork_process, getpid, getppid, setsid};
 
-use super::environ;
 use super::link::Link;
 use super::signal;
+use super::{capability, environ};
 
 /// What [`reap`] has to tell of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +64,23 @@ pub fn leave_beside(needed: &[RawFd], work: impl FnOnce()) -> io::Result<()> {
     }
     // SAFETY: ends the process at once; nothing of the parent's is flushed or dropped twice.
     unsafe { libc::_exit(libc::EXIT_SUCCESS) }
+}
+
+/// The same as a program of ours, of which the word on its command line tells what it is to do: nothing
+/// of this process's memory and environment is in it. The link is its stdin. What this process may do to
+/// mounts, it may. Before a second thread only.
+pub fn leave_program_beside(word: &str) -> io::Result<Link> {
+    let (ours, theirs) = Link::pair()?;
+    let needed = [theirs.as_fd().as_raw_fd()];
+    leave_beside(&needed, move || {
+        if capability::keep_over_exec().is_ok() {
+            let mut program = Command::new("/proc/self/exe");
+            program.arg0("secretfs").arg(word).env_clear().stdin(OwnedFd::from(theirs));
+            // Returns if it failed; the end of the link tells that.
+            let _ = program.stdout(Stdio::null()).stderr(Stdio::null()).exec();
+        }
+    })?;
+    Ok(ours)
 }
 
 /// Whether this process has one thread, so that it may fork.

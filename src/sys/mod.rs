@@ -2,6 +2,7 @@
 //! The only folder with `unsafe`, each block with its `SAFETY:`. Uses the words only.
 
 pub mod allocator;
+mod capability;
 pub mod child;
 pub mod environ;
 pub mod filesystem;

@@ -17,6 +17,11 @@ impl Spare {
         open(libc::AT_FDCWD, path, 0)
     }
 
+    /// One whose descriptor somebody has kept.
+    pub fn kept(descriptor: OwnedFd) -> Self {
+        Self(descriptor)
+    }
+
     /// One more of the same; only while this one is in its place.
     pub fn another(&self) -> io::Result<Self> {
         open(self.0.as_raw_fd(), Path::new(""), libc::AT_EMPTY_PATH as libc::c_uint)

@@ -1,22 +1,26 @@
 //! A process beside the command that keeps its files covered. Whoever renames a file over a covered
 //! one, as editors and git do, takes the cover away in every view of files: the kernel does that
-//! without a word. Uses sys and the mount table.
+//! without a word. It is a program of its own, so that no value is in it. Uses sys and the mount table.
 
+use std::ffi::{CStr, OsString};
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsFd;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::prctl::set_name;
 use nix::sys::signal::Signal;
 use nix::unistd::{getpid, getppid};
 
 use crate::fs::mountpoint;
+use crate::sys::child;
+use crate::sys::link::Link;
 use crate::sys::process::Process;
 use crate::sys::spare::Spare;
-use crate::sys::{child, hardening};
 
 /// A path, and what covers it when it is bare.
 pub(super) struct Kept {
@@ -55,28 +59,64 @@ impl Kept {
     }
 }
 
+/// What tells the keeper from every other process of ours.
+const WORD: &str = "--keep";
+const NAME: &CStr = c"secretfs-keeper";
+
 /// In the command's view of files, by the process that becomes the command and whose parent
-/// serves the files. Ends after that parent, and sees to it that the command does.
-pub(super) fn stay_beside(mut kept: Vec<Kept>) -> io::Result<()> {
-    let (command, server) = (Process::of(getpid())?, Process::of(getppid())?);
-    let spares = kept.iter().flat_map(|it| &it.spares).map(Spare::as_fd);
-    let needed = [command.as_fd(), server.as_fd()].into_iter().chain(spares);
-    let needed: Vec<_> = needed.map(|it| it.as_raw_fd()).collect();
-    child::leave_beside(&needed, move || {
-        keep(&mut kept, &server);
-        // A command that has changed its user has not been ended with its parent.
-        let _ = command.kill(Signal::SIGKILL);
-    })
+/// serves the files. The keeper ends after that parent, and sees to it that the command does.
+pub(super) fn stay_beside(kept: Vec<Kept>) -> io::Result<()> {
+    let link = child::leave_program_beside(WORD)?;
+    link.send_with(b"command", Process::of(getpid())?.as_fd())?;
+    link.send_with(b"server", Process::of(getppid())?.as_fd())?;
+    for Kept { target, spares } in &kept {
+        for spare in spares {
+            link.send_with(target.as_os_str().as_bytes(), spare.as_fd())?;
+        }
+    }
+    link.send(b"go")?;
+    match link.receive()? {
+        Some(_) => Ok(()),
+        None => Err(io::Error::other("the process that is to keep it has not begun")),
+    }
+}
+
+/// Returns, unless this process was started as a keeper.
+pub fn keep_if_asked() {
+    if std::env::args_os().nth(1).is_some_and(|word| word == WORD) {
+        std::process::exit(i32::from(begin_to_keep().is_err()));
+    }
+}
+
+fn begin_to_keep() -> io::Result<()> {
+    let link = Link::of_stdin()?;
+    // By hand, or by mistake.
+    if !link.is_socket() {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let next = || link.receive()?.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof));
+    let process = || next()?.1.map(Process::kept).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData));
+    let (command, server) = (process()?, process()?);
+    let mut kept: Vec<Kept> = Vec::new();
+    while let (target, Some(spare)) = next()? {
+        let target = PathBuf::from(OsString::from_vec(target));
+        match kept.last_mut().filter(|last| last.target == target) {
+            Some(last) => last.spares.push(Spare::kept(spare)),
+            None => kept.push(Kept { target, spares: vec![Spare::kept(spare)] }),
+        }
+    }
+    set_name(NAME)?;
+    link.send(b"ready")?;
+    drop(link);
+    keep(&mut kept, &server);
+    // A command that has changed its user has not been ended with its parent.
+    let _ = command.kill(Signal::SIGKILL);
+    Ok(())
 }
 
 /// Returns when the server has ended.
 fn keep(kept: &mut [Kept], server: &Process) {
     let Ok(mounts) = File::open("/proc/self/mountinfo") else { return };
-    // Its memory is a copy of that of a process that has read secrets.
-    if hardening::forbid_dumps().is_err() {
-        return;
-    }
-    hardening::lock_memory();
     let mut pause = FIRST_PAUSE;
     loop {
         let bare = kept.iter_mut().filter_map(|it| (!it.cover_again()).then_some(())).count();
