@@ -8,6 +8,7 @@ use zeroize::Zeroizing;
 
 use super::gaps::colours;
 use super::patterns::Patterns;
+use super::runs::Met;
 use super::{LEAST, MASK, Masks};
 
 pub struct Filter {
@@ -71,14 +72,14 @@ impl Filter {
 
     /// Answers from where on the text is not decided.
     fn decide(&mut self, patterns: &Patterns, is_end: bool, out: &mut Vec<u8>) -> usize {
-        let (mut at, mut colour) = (0, 0);
+        let (mut at, mut colour, mut met) = (0, 0, Met::default());
         loop {
             at = patterns.next(&self.text, at, &mut colour);
             self.pass(at, out);
             if at == self.text.len() {
                 return at;
             }
-            let found = patterns.at(&self.text[at..]);
+            let found = patterns.at(&self.text, at, &mut met);
             self.mask(at..at + found.longest, patterns.keep_colours, out);
             if found.is_undecided && !is_end {
                 self.depth = found.depth;

@@ -7,6 +7,7 @@ mod filter;
 mod forms;
 mod gaps;
 mod patterns;
+mod runs;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

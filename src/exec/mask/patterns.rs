@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::LEAST;
 use super::beginnings::Beginnings;
 use super::gaps::{ESCAPE, Gap, Manner, next_colour};
+use super::runs::{self, Met, Run};
 use crate::secret::SecretBytes;
 
 /// What a text that is sought consists of.
@@ -35,12 +36,13 @@ impl Kind {
 pub(super) struct Pattern {
     pub(super) kind: Kind,
     bytes: Arc<SecretBytes>,
+    runs: Arc<[Run]>,
 }
 
 impl Pattern {
     pub(super) fn new(kind: Kind, bytes: &[u8]) -> Self {
         debug_assert!(bytes.len() >= LEAST);
-        Self { kind, bytes: Arc::new(SecretBytes::copy_of(bytes)) }
+        Self { kind, bytes: Arc::new(SecretBytes::copy_of(bytes)), runs: runs::of(bytes).into() }
     }
 
     pub(super) fn bytes(&self) -> &[u8] {
@@ -141,25 +143,26 @@ impl Patterns {
         from + self.beginnings.first_in(rest).unwrap_or(rest.len() - rest.len().min(LEAST - 1))
     }
 
-    /// Which patterns the text begins with.
-    pub(super) fn at(&self, text: &[u8]) -> Found {
+    /// Which patterns stand at this place of a text, of which these runs were met.
+    pub(super) fn at(&self, text: &[u8], at: usize, met: &mut Met) -> Found {
         let mut found = Found::default();
-        for kind in Kind::ALL.into_iter().filter(|&kind| self.beginnings.may_begin(text, kind)) {
+        for kind in Kind::ALL.into_iter().filter(|&kind| self.beginnings.may_begin(&text[at..], kind)) {
             for &manner in kind.manners() {
-                self.walk(text, kind, manner, &mut found);
+                self.walk(Place { text, at, met }, kind, manner, &mut found);
             }
         }
         found
     }
 
-    fn walk(&self, text: &[u8], kind: Kind, manner: Manner, found: &mut Found) {
+    fn walk(&self, mut from: Place<'_>, kind: Kind, manner: Manner, found: &mut Found) {
+        let text = &from.text[from.at..];
         let all = Branch { those: self.kinds[kind as usize].clone(), ..Branch::default() };
         let mut next = Some(all);
         // Where some patterns have a byte that may be a gap in others, both ways are gone.
         let mut others = Vec::new();
         while let Some(mut branch) = next.or_else(|| others.pop()) {
             next = None;
-            match self.agree(text, &mut branch, manner, found) {
+            match self.agree(&mut from, &mut branch, manner, found) {
                 End::Over => continue,
                 End::OutOfText => {
                     found.is_undecided = true;
@@ -187,23 +190,22 @@ impl Patterns {
     }
 
     /// As far as all of them agree with the text.
-    fn agree(&self, text: &[u8], branch: &mut Branch, manner: Manner, found: &mut Found) -> End {
+    fn agree(&self, from: &mut Place<'_>, branch: &mut Branch, manner: Manner, found: &mut Found) -> End {
+        let text = &from.text[from.at..];
         while !branch.those.is_empty() {
             // Of those that agree with the text so far, the shortest is the first.
             let those = &self.sorted[branch.those.clone()];
-            let (first, last) = (those[0].bytes(), those[those.len() - 1].bytes());
-            if first.len() == branch.depth {
+            let (first, last) = (&those[0], &those[those.len() - 1]);
+            if first.bytes().len() == branch.depth {
                 found.add(text, branch, manner);
                 branch.those.start += 1;
                 continue;
             }
-            // As far as the first and the last agree, all do.
-            let common = agreement(&first[branch.depth..], &last[branch.depth..]);
-            let agreed = agreement(&text[branch.place..], &first[branch.depth..branch.depth + common]);
+            let agreed = from.agreement(branch, first, last);
             branch.depth += agreed;
             branch.place += agreed;
             branch.since = if agreed > 0 { branch.place } else { branch.since };
-            if first.len() == branch.depth {
+            if first.bytes().len() == branch.depth {
                 continue;
             }
             return if branch.place == text.len() { End::OutOfText } else { End::Apart };
@@ -221,7 +223,33 @@ impl Patterns {
     }
 }
 
-/// How many bytes both begin with.
-fn agreement(one: &[u8], other: &[u8]) -> usize {
-    one.iter().zip(other).take_while(|(one, other)| one == other).count()
+/// Where patterns are sought.
+struct Place<'a> {
+    text: &'a [u8],
+    at: usize,
+    met: &'a mut Met,
+}
+
+/// So much is compared at once at first, and then more and more: what does not agree costs no more
+/// than what does.
+const AT_ONCE: usize = 64;
+
+impl Place<'_> {
+    /// As far as the first and the last agree with the text, all do that are between them.
+    fn agreement(&mut self, branch: &Branch, first: &Pattern, last: &Pattern) -> usize {
+        let (mut agreed, mut most) = (0, AT_ONCE);
+        loop {
+            let mut with = |pattern: &Pattern, most| {
+                let (place, depth) = (self.at + branch.place + agreed, branch.depth + agreed);
+                self.met.agreement((self.text, place), (pattern.bytes(), depth), &pattern.runs, most)
+            };
+            let here = with(first, most);
+            let here = if std::ptr::eq(first, last) { here } else { with(last, here) };
+            agreed += here;
+            if here < most {
+                return agreed;
+            }
+            most *= 4;
+        }
+    }
 }
