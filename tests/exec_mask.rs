@@ -9,7 +9,7 @@ use std::process::{Command, Output, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use common::{Keyboard, TestStore, stdout_of, tool};
+use common::{Keyboard, TestStore, USER, stdout_of, tool};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::termios::{LocalFlags, tcgetattr};
 use nix::unistd::Pid;
@@ -427,6 +427,53 @@ fn a_killed_wrapper_ends_the_command() {
         assert!(Instant::now() < patience, "the command goes on");
         sleep(Duration::from_millis(10));
     }
+}
+
+/// The kernel forgets who is to be ended with whom once a process changes its user.
+#[test]
+fn a_killed_wrapper_ends_a_command_that_has_changed_its_user() {
+    let store = store();
+    fs::create_dir(store.folder().join("pids")).unwrap();
+    let is_there =
+        |pid: &str| fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "));
+    let soon = |is_so: &dyn Fn() -> bool| {
+        let patience = Instant::now() + Duration::from_secs(10);
+        while !is_so() && Instant::now() < patience {
+            std::hint::spin_loop();
+        }
+        is_so()
+    };
+    let start = |option: &str, number: usize| {
+        let path = store.folder().join("pids").join(number.to_string());
+        fs::write(&path, "").unwrap();
+        std::os::unix::fs::chown(&path, Some(USER), Some(USER)).unwrap();
+        let (user, script) = (USER.to_string(), format!("echo $$. >{}; exec sleep 60", path.display()));
+        let words = ["setpriv", "--reuid", &user, "--clear-groups", "sh", "-c", &script];
+        let mut line = store.command(&[&["exec", option, "--env", "PW=pw", "--"], &words[..]].concat());
+        let child = line.stdout(Stdio::null()).spawn().unwrap();
+        let told = || fs::read_to_string(&path).unwrap().strip_suffix(".\n").map(str::to_owned);
+        assert!(soon(&|| told().is_some()), "it does not start");
+        (child, told().unwrap())
+    };
+    std::os::unix::fs::chown(store.folder(), Some(USER), Some(USER)).unwrap();
+    for number in 0..12 {
+        let (mut child, pid) = start(["--mask", "--watch"][number % 2], number);
+        // At once, and a little later.
+        sleep(Duration::from_millis(number as u64 / 4));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(soon(&|| !is_there(&pid)), "the command goes on");
+    }
+    // The control: who is between them cannot end it when that is killed.
+    let (mut child, pid) = start("--mask", 12);
+    sleep(Duration::from_millis(300));
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let starter = stat.rsplit_once(") ").unwrap().1.split(' ').nth(1).unwrap().parse().unwrap();
+    kill(Pid::from_raw(starter), Signal::SIGKILL).unwrap();
+    child.wait().unwrap();
+    sleep(Duration::from_millis(300));
+    assert!(is_there(&pid));
+    kill(Pid::from_raw(pid.parse().unwrap()), Signal::SIGKILL).unwrap();
 }
 
 /// Each collection is judged and written down, masked or not.

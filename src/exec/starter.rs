@@ -61,16 +61,17 @@ pub fn attend(link: &Link, ends: Ends, become_command: Become<'_>) -> io::Result
         terminal::lead_session(front.terminal.as_fd())?;
     }
     let has_keys = ends.terminal.as_ref().is_some_and(|front| front.has_keys);
+    // A command that changes its user is not ended with its parent any more (PR_SET_PDEATHSIG): so this
+    // process has to be there to end it.
+    child::outlive_parent()?;
     let Some(command) = ends.start(link, become_command, has_keys, None)? else { return Ok(()) };
-    // Locks are not inherited, and it has a copy of all that its parent had.
-    hardening::lock_memory();
-    let nothing = File::options().read(true).write(true).open("/dev/null")?;
-    dup2_stdin(&nothing)?;
-    dup2_stdout(&nothing)?;
-    dup2_stderr(&nothing)?;
-    let ends = ends.leave(link)?;
-    Word::Started.send(link)?;
-    Starter { link, become_command, command: Some(command), ends, is_stopped: false }.run()
+    let mut starter = Starter { link, become_command, command: Some(command), ends, is_stopped: false };
+    let attended = starter.settle().and_then(|()| starter.run());
+    // Nobody is left who would pass its output on.
+    if let Some(command) = starter.command {
+        let _ = kill(command, Signal::SIGKILL);
+    }
+    attended
 }
 
 impl Ends {
@@ -109,7 +110,7 @@ impl Ends {
 
     /// Leaves the streams to the command, unless it may be started again, and all else to the
     /// parent: who waits for the end of one waits for these alone.
-    fn leave(mut self, link: &Link) -> io::Result<Self> {
+    fn leave(&mut self, link: &Link) -> io::Result<()> {
         if !self.are_kept {
             self.streams = [(); 3]
                 .map(|()| File::open("/dev/null").map(OwnedFd::from))
@@ -121,8 +122,7 @@ impl Ends {
         let terminal = self.terminal.iter().map(|front| front.terminal.as_raw_fd());
         let needed = self.streams.iter().map(AsRawFd::as_raw_fd).chain(terminal);
         let needed = needed.chain([link.as_fd().as_raw_fd()]).chain(0..=2);
-        child::close_all_but(&needed.collect::<Vec<_>>())?;
-        Ok(self)
+        child::close_all_but(&needed.collect::<Vec<_>>())
     }
 }
 
@@ -136,7 +136,21 @@ struct Starter<'a> {
 }
 
 impl Starter<'_> {
-    fn run(mut self) -> io::Result<()> {
+    /// Once the command has begun.
+    fn settle(&mut self) -> io::Result<()> {
+        // Locks are not inherited, and it has a copy of all that its parent had.
+        hardening::lock_memory();
+        let nothing = File::options().read(true).write(true).open("/dev/null")?;
+        dup2_stdin(&nothing)?;
+        dup2_stdout(&nothing)?;
+        dup2_stderr(&nothing)?;
+        drop(nothing);
+        self.ends.leave(self.link)?;
+        Word::Started.send(self.link)
+    }
+
+    /// Until the parent has gone.
+    fn run(&mut self) -> io::Result<()> {
         // Blocked already: what was held back for the supervisor is held back here, too.
         let news = SignalFd::new(&SigSet::from_iter([Signal::SIGCHLD]))?;
         loop {
@@ -152,15 +166,10 @@ impl Starter<'_> {
             if ready[0].any() == Some(true) {
                 match self.link.receive()? {
                     Some((order, with)) => self.obey(Order::read(&order), with)?,
-                    None => break,
+                    None => return Ok(()),
                 }
             }
         }
-        // Nobody is left who would pass its output on.
-        if let Some(command) = self.command {
-            let _ = kill(command, Signal::SIGKILL);
-        }
-        Ok(())
     }
 
     fn heed_children(&mut self) -> io::Result<()> {

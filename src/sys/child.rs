@@ -108,6 +108,13 @@ fn end_with_parent(parent: Pid) -> bool {
     is_set && getppid() == parent
 }
 
+/// From now on it is for this process to notice that its parent has ended, by the end of its link.
+pub fn outlive_parent() -> io::Result<()> {
+    // SAFETY: PR_SET_PDEATHSIG takes an integer.
+    Errno::result(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, 0 as libc::c_ulong) })?;
+    Ok(())
+}
+
 /// Waits until this child has ended; answers with its status as waitpid(2) gives it.
 pub fn wait(child: Pid) -> io::Result<libc::c_int> {
     let mut status = 0;
