@@ -131,35 +131,96 @@ fn a_config_with_a_mistake_changes_nothing() {
     assert_eq!(daemon.path("f").metadata().unwrap().mode() & 0o777, 0o444);
 }
 
+/// `FILE:LINE:COLUMN` of what the config says last.
+fn place_of(folder: &Path, value: &str) -> String {
+    let text = fs::read_to_string(folder.join("secretfs.yaml")).unwrap();
+    let before = &text[..text.rfind(value).unwrap()];
+    let column = before.len() - before.rfind('\n').unwrap();
+    format!("secretfs.yaml:{}:{column}", before.matches('\n').count() + 1)
+}
+
 /// The daemon would wait for itself.
 #[test]
-fn nothing_that_the_daemon_reads_may_lie_in_its_mounts() {
+fn nothing_that_the_daemon_uses_may_lie_in_its_mounts() {
     let daemon = one_file();
     for folder in ["m2", "none"] {
         fs::create_dir(daemon.folder().join(folder)).unwrap();
     }
     symlink("mnt/f", daemon.folder().join("link")).unwrap();
+    symlink("mnt", daemon.folder().join("way")).unwrap();
     let daemon = daemon.start();
     let reload = || daemon.run(&["reload", "--socket", "run/control.sock"]);
-    for mistake in [
-        "- {at: m2, templates: mnt/sub}\n",
-        "- {at: m2, templates: none, files: {loop: {template: mnt/x}}}\n",
-        "- {at: m2, templates: none, files: {loop: {template: link}}}\n",
-        "- {at: mnt/sub, templates: none}\n",
+    for (mistake, value) in [
+        ("- {at: m2, templates: mnt/sub}\n", "mnt/sub"),
+        ("- {at: m2, templates: none, files: {loop: {template: mnt/x}}}\n", "mnt/x"),
+        ("- {at: m2, templates: none, files: {loop: {template: link}}}\n", "link"),
+        ("- {at: mnt/sub, templates: none}\n", "mnt/sub"),
+        ("audit: {file: mnt/audit.log}\n", "mnt/audit.log"),
+        ("audit:\n  file: way/sub/audit.log\n", "way/sub/audit.log"),
+        ("credentials: {socket: mnt/c.sock, names: {c: k}}\n", "mnt/c.sock"),
+        ("credentials: {names: {c: k}, socket: ./way/c.sock}\n", "./way/c.sock"),
+        ("control: {socket: mnt/control.sock}\n", "mnt/control.sock"),
     ] {
         daemon.config(&format!("{ONE}{mistake}"));
+        let place = place_of(daemon.folder(), value);
         let refused = reload();
         let said = String::from_utf8_lossy(&refused.stderr).into_owned();
-        assert!(!refused.status.success() && said.contains("lies in the mount"), "{mistake}: {said}");
+        assert_eq!(refused.status.code(), Some(78), "{mistake}: {said}");
+        assert!(said.contains("lies in the mount") && said.contains(&place), "{mistake}, {place}: {said}");
         assert_eq!(daemon.read("f"), "k=v1\n", "{mistake}");
+        let checked = daemon.run(&["check", "--offline", "--config", "secretfs.yaml"]);
+        let said = String::from_utf8_lossy(&checked.stdout).into_owned();
+        assert_eq!(checked.status.code(), Some(78), "{mistake}: {said}");
+        assert!(said.contains("lies in the mount") && said.contains(&place), "{mistake}, {place}: {said}");
     }
     // Nor in one that the new config does not have.
     daemon.config("mounts:\n- {at: m2, templates: mnt}\n");
     assert!(!reload().status.success());
-    daemon.config(&format!(
-        "{ONE}- {{at: m2, templates: none, files: {{f: {{template: templates/f.tpl}}}}}}\n"
-    ));
-    assert!(reload().status.success(), "the control");
+    // The control: what lies elsewhere, and a socket that nobody wants.
+    let elsewhere = [
+        "- {at: m2, templates: none, files: {f: {template: templates/f.tpl}}}",
+        "audit: {file: audit.log}",
+        "credentials: {socket: way/c.sock}",
+        "control: {socket: run/control.sock}",
+    ];
+    daemon.config(&format!("{ONE}{}\n", elsewhere.join("\n")));
+    let taken = reload();
+    assert!(taken.status.success(), "{}", String::from_utf8_lossy(&taken.stderr));
+}
+
+/// So it is at the start, and for who serves without a daemon.
+#[test]
+fn who_begins_with_a_log_in_his_own_mount_is_refused() {
+    let with = |daemon: TestDaemon, log: &str| daemon.config(&format!("{ONE}audit: {{file: {log}}}\n"));
+    let refused = with(one_file(), "mnt/audit.log").refused();
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(said.contains("secretfs.yaml:4:15: ") && said.contains("lies in the mount"), "{said}");
+    with(one_file(), "audit.log").start();
+    let folder = tempfile::tempdir().unwrap();
+    ["mnt", "templates"].iter().for_each(|name| fs::create_dir(folder.path().join(name)).unwrap());
+    let run = |own: &str, args: &[&str]| {
+        fs::write(folder.path().join("secretfs.yaml"), format!("{ONE}{own}")).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_secretfs"));
+        command.args(args).current_dir(folder.path()).env("HOME", folder.path());
+        command.env_remove("SECRETFS_STORE").output().unwrap()
+    };
+    assert!(run("", &["init"]).status.success());
+    for (own, place) in [
+        ("audit: {file: mnt/audit.log}\n", "3:15"),
+        ("store: mnt/store\n", "3:8"),
+        ("store: {path: .secretfs, key: {source: file, path: mnt/key}}\n", "3:52"),
+    ] {
+        for (args, place) in [
+            (&["mount", "--", "true"][..], format!("secretfs.yaml:{place}: ")),
+            (&["mount", "templates", "mnt", "--", "true"], String::new()),
+        ] {
+            let refused = run(own, args);
+            let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+            assert_eq!(refused.status.code(), Some(78), "{own}: {said}");
+            assert!(said.contains("lies in the mount") && said.contains(&place), "{own}: {said}");
+        }
+    }
+    assert!(run("audit: {file: audit.log}\n", &["mount", "--", "true"]).status.success(), "the control");
 }
 
 /// It says which programs root runs.

@@ -52,7 +52,7 @@ pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
     };
     report.count_templates(subjects.iter().map(|subject| &subject.path));
     if is_whole {
-        settings::judge(&config, &mut report);
+        settings::judge(&common.choice(), &config, &mut report);
         rules::judge(&config, &mut report);
         audit::judge(&config, &mut report);
     }

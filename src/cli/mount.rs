@@ -63,7 +63,7 @@ enum Event {
 pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
     common.choice().refuse_deploy()?;
     let config = config::load(common)?;
-    let plans = plans(&config, args)?;
+    let plans = plans(&config, args, &Own::of_config(&common.choice(), &config))?;
     if let Some(command) = command(args) {
         return run_inside(common, &config, &plans, &command);
     }
@@ -91,10 +91,10 @@ pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
 }
 
 /// What the command line or the config wants mounted.
-fn plans(config: &Config, args: &Args) -> Result<Vec<Plan>, Failure> {
+fn plans(config: &Config, args: &Args, own: &Own) -> Result<Vec<Plan>, Failure> {
     let plans = match (&args.templates, &args.mountpoint) {
-        (Some(templates), Some(at)) => plan::of_folder(templates, at, args.spec()?)?,
-        _ => plan::of_config(config, &Own::default())?,
+        (Some(templates), Some(at)) => plan::of_folder(templates, at, args.spec()?, own)?,
+        _ => plan::of_config(config, own)?,
     };
     let names_owners = match args.templates {
         Some(_) => args.owner.is_some() || args.group.is_some(),

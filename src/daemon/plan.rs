@@ -31,7 +31,7 @@ pub enum PlanError {
     Config(#[from] ConfigError),
     #[error("the mount point {} lies in the folder of templates {}", at.display(), folder.display())]
     InTemplates { at: PathBuf, folder: PathBuf },
-    #[error("{} lies in the mount {}, where nothing is that a mount is made of", path.display(), at.display())]
+    #[error("{} lies in the mount {}: who serves that would wait for itself", path.display(), at.display())]
     InMount { path: PathBuf, at: PathBuf },
     #[error("{}: {error}", path.display())]
     Path { path: PathBuf, error: io::Error },
@@ -48,8 +48,16 @@ pub fn of_config(config: &Config, own: &Own) -> Result<Vec<Plan>, PlanError> {
     let plans = numbered.map(|(index, mount)| plan_mount(config, &index.to_string(), mount));
     let plans: Vec<_> = plans.collect::<Result<_, _>>()?;
     judge_places(config, &plans)?;
-    apart::judge(&plans, own)?;
+    apart::judge(&plans, own).map_err(|misplaced| misplaced.in_config(config))?;
     Ok(plans)
+}
+
+/// What is wrong with it that nothing has to be looked up for but places and users.
+pub fn fault(config: &Config, own: &Own) -> Option<ConfigError> {
+    match of_config(config, own) {
+        Err(PlanError::Config(error)) => Some(error),
+        _ => None,
+    }
 }
 
 /// The same place may be spelled in several ways.
@@ -67,10 +75,10 @@ fn judge_places(config: &Config, plans: &[Plan]) -> Result<(), PlanError> {
 }
 
 /// One folder of templates, all of whose files are served alike.
-pub fn of_folder(templates: &Path, at: &Path, spec: Spec) -> Result<Vec<Plan>, PlanError> {
+pub fn of_folder(templates: &Path, at: &Path, spec: Spec, own: &Own) -> Result<Vec<Plan>, PlanError> {
     let at = absolute(at)?;
     let plans = vec![Plan { layout: layout(&at, templates, spec, BTreeMap::new())?, at }];
-    apart::judge(&plans, &Own::default())?;
+    apart::judge(&plans, own).map_err(|misplaced| misplaced.error)?;
     Ok(plans)
 }
 

@@ -260,7 +260,7 @@ impl Reloader {
 
     pub(super) fn plans(&self, before: &Current, config: &Config) -> Result<Vec<Plan>, PlanError> {
         let mounted = before.mounts.iter().map(|mounted| mounted.at.clone()).collect();
-        plan::of_config(config, &Own::of(&self.path, &self.choice, config, mounted))
+        plan::of_config(config, &Own::of_daemon(&self.choice, config, mounted))
     }
 
     /// That of before if values come from the same places: what it has fetched is still good.

@@ -1,5 +1,5 @@
 //! What a config says that can be known to be wrong only here: users that nobody knows, files
-//! without a template, programs that are not there.
+//! without a template, programs that are not there, and what would lie in our own mounts.
 
 use std::collections::BTreeSet;
 use std::fs::Metadata;
@@ -8,10 +8,14 @@ use std::path::{Path, PathBuf};
 
 use super::report::Report;
 use crate::config::{Action, Config, FileOptions, Mount, Reaction};
-use crate::daemon::plan::{Unknown, spec};
+use crate::daemon::apart::Own;
+use crate::daemon::assemble::Choice;
+use crate::daemon::plan::{self, Unknown, spec};
 use crate::nearest::nearest;
 
-pub(super) fn judge(config: &Config, report: &mut Report) {
+pub(super) fn judge(choice: &Choice, config: &Config, report: &mut Report) {
+    let own = Own::of_daemon(choice, config, Vec::new());
+    plan::fault(config, &own).into_iter().for_each(|error| report.add(error.into()));
     for (index, mount) in config.mounts.iter().enumerate() {
         let at = index.to_string();
         let place = ["mounts", &at];

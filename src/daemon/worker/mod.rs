@@ -226,12 +226,11 @@ impl Worker {
 fn begin(path: &Path, choice: &Choice, before: &Before) -> Result<First, WorkerError> {
     let on_disk = Texts::read(path).map_err(ReloadError::from);
     let tried = on_disk.as_ref().ok().cloned();
-    let error = match on_disk.map_err(WorkerError::from).and_then(|texts| build(path, texts, choice, before))
-    {
+    let error = match on_disk.map_err(WorkerError::from).and_then(|texts| build(texts, choice, before)) {
         Ok(first) => return Ok(First { tried, ..first }),
         Err(error) => error,
     };
-    match (before.config.clone().map(|texts| build(path, texts, choice, before)), error) {
+    match (before.config.clone().map(|texts| build(texts, choice, before)), error) {
         (Some(Ok(first)), WorkerError::Config(error)) => {
             let problem = Some(error.in_brief());
             reload::report(&Err(*error));
@@ -241,11 +240,11 @@ fn begin(path: &Path, choice: &Choice, before: &Before) -> Result<First, WorkerE
     }
 }
 
-fn build(path: &Path, texts: Texts, choice: &Choice, before: &Before) -> Result<First, WorkerError> {
+fn build(texts: Texts, choice: &Choice, before: &Before) -> Result<First, WorkerError> {
     let config = texts.parse().map_err(LoadError::from).map_err(ReloadError::from)?;
     let mounted = before.config.iter().filter_map(|texts| texts.parse().ok()).flat_map(|it| it.mounts);
     let mounted: Vec<_> = mounted.filter_map(|it| std::path::absolute(it.at).ok()).collect();
-    let own = Own::of(path, choice, &config, mounted.clone());
+    let own = Own::of_daemon(choice, &config, mounted.clone());
     let plans = plan::of_config(&config, &own).map_err(ReloadError::from)?;
     // Before the mounts: of two daemons for one config, that is what the second one is told.
     let control = before.control.as_ref().map(OwnedFd::try_clone).transpose()?;
