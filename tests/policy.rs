@@ -3,11 +3,11 @@
 
 mod common;
 
-use std::fs::File;
-use std::os::unix::fs::FileExt;
+use std::fs::{self, File};
+use std::os::unix::fs::{FileExt, symlink};
 use std::process::Command;
 
-use common::{Daemon, STRANGER, TestDaemon, USER, eventually, stdout_of, tool};
+use common::{Daemon, STRANGER, TestDaemon, TestStore, USER, copy_program, eventually, stdout_of, tool};
 use nix::sys::signal::Signal;
 
 fn config(access: &str, policy: &str) -> String {
@@ -57,7 +57,7 @@ fn is(seen: [Option<String>; 3], expected: [Option<&str>; 3]) -> bool {
 fn a_rule_holds_for_a_mount_however_it_is_spelled() {
     let test = TestDaemon::new().secret("k", "v1").template("f.tpl", "k=<< secrets.k >>\n");
     let folder = test.folder().to_owned();
-    std::os::unix::fs::symlink(&folder, folder.join("link")).unwrap();
+    symlink(&folder, folder.join("link")).unwrap();
     let config = |at: &str| {
         let mount = "mounts: [{at: link/mnt, templates: templates, mode: \"0444\"}]\n";
         let files = format!("{}/{at}/*", folder.display());
@@ -238,4 +238,50 @@ fn an_empty_list_of_rules_is_written_as_one() {
     let said = reload(&served, &config("[{allow: }]", "[]"));
     assert!(said.contains("is the next line indented too little?"), "{said}");
     assert!(reload(&served, &config("[]", "[]")).contains("reloaded"), "the control");
+}
+
+/// The kernel tells the program that runs, and no rule is about a link to it. Who names one is told
+/// what to name.
+#[test]
+fn a_program_behind_a_link_is_nobody_and_that_is_said() {
+    let store = TestStore::new();
+    let folder = store.folder().canonicalize().unwrap();
+    fs::create_dir(folder.join("real")).unwrap();
+    copy_program("/bin/cat", &folder.join("real/cat"));
+    symlink("real", folder.join("behind")).unwrap();
+    symlink("real/cat", folder.join("last")).unwrap();
+    let config = |verdict: &str, program: &str| {
+        let program = folder.join(program).display().to_string();
+        format!(
+            "mounts:\n- at: mnt\n  templates: templates\n  mode: \"0444\"\n  access:\n  - {verdict}: {{uid: 0, exe: {program}}}\n"
+        )
+    };
+    let daemon = TestDaemon::on(store).secret("k", "v1").template("f.tpl", "k=<< secrets.k >>\n");
+    let daemon = daemon.config(&config("allow", "behind/cat")).start();
+    let reads =
+        |by: &str| Command::new(folder.join(by)).arg(daemon.path("f")).output().unwrap().status.success();
+    let real = folder.join("real/cat");
+    let says = format!("leads over a link, so it fits nobody; what runs is {}: name that", real.display());
+    let place = "rule_fits_nobody: secretfs.yaml:";
+    let mut warned = 1;
+    assert!(daemon.stderr().contains(place) && daemon.stderr().contains(&says), "{}", daemon.stderr());
+    for (verdict, program, is_read, is_linked) in [
+        ("allow", "last", false, true),
+        ("deny", "last", true, true),
+        ("deny", "behind/cat", true, true),
+        ("allow", "real/cat", true, false),
+        ("deny", "real/cat", false, false),
+    ] {
+        let said = reload(&daemon, &config(verdict, program));
+        assert!(said.contains("reloaded"), "{said}");
+        for by in ["behind/cat", "last", "real/cat"] {
+            assert_eq!(reads(by), is_read, "{verdict} {program}, by {by}");
+        }
+        warned += usize::from(is_linked);
+        assert_eq!(daemon.stderr().matches(place).count(), warned, "{verdict} {program}");
+        let checked = daemon.run(&["check", "--offline", "--config", "secretfs.yaml"]);
+        let checked = stdout_of(&checked);
+        let line = format!("  {}: {says}", folder.join(program).display());
+        assert_eq!(checked.contains(&line), is_linked, "{checked}");
+    }
 }

@@ -110,6 +110,12 @@ pub(super) fn judge(plans: &[Plan], own: &Own) -> Result<(), Misplaced> {
     Ok(())
 }
 
+/// Where a path leads, if no way goes through a mount of the config.
+pub(super) fn real(config: &Config, path: &Path) -> Option<PathBuf> {
+    let places: Vec<_> = config.mounts.iter().filter_map(|it| std::path::absolute(&it.at).ok()).collect();
+    Mounts::of_places(places.iter()).ok()?.outside(path, true).ok()
+}
+
 impl Mounts {
     fn of(plans: &[Plan], own: &Own) -> Result<Self, Misplaced> {
         Self::of_places(plans.iter().map(|plan| &plan.at).chain(&own.mounts)).map_err(|(at, error)| {

@@ -3,11 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 
 use nix::unistd::{Group, User};
 
-use crate::config::{self, AccessRule, Config, ConfigError, Exe, Matcher, ProviderConfig, Wanted};
+use super::apart;
+use crate::config::{self, AccessRule, Config, ConfigError, Exe, Matcher, ProviderConfig, Wanted, Written};
 use crate::control::socket;
 use crate::credentials::{Credential, Credentials};
 use crate::nearest::nearest;
@@ -56,15 +58,44 @@ pub fn credentials(config: &Config) -> Result<Credentials, ConfigError> {
     Ok(Credentials { socket: socket.unwrap_or_default(), names })
 }
 
-/// Says which rules can fit nobody, with what this daemon may see.
+/// Says which rules can fit nobody: for programs that this daemon may not see, and for names that
+/// only lead to one.
 pub fn warn(config: &Config) {
-    let Some(hidden) = identity::sight().hides_programs() else { return };
-    let has_program = |Matcher(all): &&Matcher| all.iter().any(|it| matches!(it, Wanted::Exe(_)));
-    for list in config.matchers().iter().filter(|list| list.matchers.iter().any(|it| has_program(&it))) {
-        let place: Vec<_> = list.path.iter().map(String::as_str).collect();
-        let rule = config.origin(&place, "a rule on programs".to_owned());
-        tracing::warn!(%rule, "{hidden}");
+    let hidden = identity::sight().hides_programs();
+    for list in config.matchers() {
+        let programs = programs(&list);
+        if let (Some(hidden), false) = (&hidden, programs.is_empty()) {
+            let place: Vec<_> = list.path.iter().map(String::as_str).collect();
+            let rule = config.origin(&place, "a rule on programs".to_owned());
+            tracing::warn!(%rule, "{hidden}");
+        }
+        for (place, path) in programs {
+            let Some(real) = apart::real(config, path).filter(|real| real != path) else { continue };
+            let place: Vec<_> = place.iter().map(String::as_str).collect();
+            let told = config.error_at(&place, behind_link(path, &real)).in_brief();
+            tracing::warn!("rule_fits_nobody: {told}");
+        }
     }
+}
+
+/// The paths of programs that these matchers name, and where.
+fn programs<'a>(list: &Written<'a>) -> Vec<(Vec<String>, &'a Path)> {
+    let matchers = list.matchers.iter().enumerate();
+    let all = matchers.flat_map(|(index, Matcher(all))| all.iter().map(move |wanted| (index, wanted)));
+    let of = |(index, wanted): (usize, &'a Wanted)| {
+        let Wanted::Exe(programs) = wanted else { return Vec::new() };
+        let place = |value: usize| {
+            [&list.path[..], &[index.to_string(), "exe".to_owned(), value.to_string()]].concat()
+        };
+        programs.iter().enumerate().map(|(value, it)| (place(value), it.path.as_path())).collect()
+    };
+    all.flat_map(of).collect()
+}
+
+/// The kernel tells the program that runs, never the links that lead to it.
+pub fn behind_link(path: &Path, real: &Path) -> String {
+    let (path, real) = (path.display(), real.display());
+    format!("{path}: leads over a link, so it fits nobody; what runs is {real}: name that")
 }
 
 /// Everything that names somebody whom this machine does not know.

@@ -127,19 +127,19 @@ impl Linter<'_> {
     }
 
     fn program(&self, place: &[String], Exe { path, sha256 }: &Exe, report: &mut Report) {
-        if is_interpreter(path) {
+        let real = fs::canonicalize(path);
+        if is_interpreter(real.as_deref().unwrap_or(path)) {
             report
                 .add(self.note(place, "this program does what a script says: the rule is for every script"));
         }
-        let problem = unfit(path).or_else(|| {
-            let wanted = sha256.as_ref()?;
-            match identity::digest_of(path) {
-                None => Some("can have no digest: it is too large, or its filesystem is served".to_owned()),
-                Some(found) => (found != *wanted).then(|| "has another sha256 than that".to_owned()),
-            }
-        });
+        let of_digest = || match identity::digest_of(path) {
+            None => Some("can have no digest: it is too large, or its filesystem is served".to_owned()),
+            found => (found != *sha256).then(|| "has another sha256 than that".to_owned()),
+        };
+        let unfit = || unfit(path).or_else(|| sha256.as_ref().and_then(|_| of_digest()));
+        let problem = leading(path).or_else(|| Some(format!("{}: {}", path.display(), unfit()?)));
         if let Some(problem) = problem {
-            report.add(self.note(place, format!("{}: {problem}", path.display())));
+            report.add(self.note(place, problem));
         }
     }
 
@@ -267,12 +267,16 @@ fn is_interpreter(path: &Path) -> bool {
     INTERPRETERS.contains(&stem) || name == "ld.so" || (name.starts_with("ld-") && name.contains(".so"))
 }
 
+/// Why nobody is known by this path.
+fn leading(path: &Path) -> Option<String> {
+    let real = fs::canonicalize(path).ok().filter(|real| real != path)?;
+    Some(rules::behind_link(path, &real))
+}
+
 /// Why the rule cannot fit, as this machine is now.
 fn unfit(path: &Path) -> Option<String> {
     let Ok(meta) = path.metadata() else { return Some("is not there".to_owned()) };
-    let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     match () {
-        () if real != path => Some(format!("is a link, and what runs is {}: name that", real.display())),
         () if !meta.is_file() => Some("is no program".to_owned()),
         () if meta.uid() != 0 => {
             Some("does not belong to root, so it is taken for nobody's program".to_owned())
