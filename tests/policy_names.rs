@@ -4,8 +4,9 @@
 mod common;
 
 use std::fs;
-use std::process::Output;
+use std::process::{Command, Output};
 
+use common::programmed::{Programmed, attribute};
 use common::{Daemon, TestDaemon, TestStore, stdout_of};
 
 /// A secret `a` with the field `b`, another with a dot in its name, and one with a label.
@@ -191,4 +192,39 @@ fn a_rule_on_less_than_a_secret_is_a_fault_where_it_stands() {
     store.set("a.b", "whole");
     let (status, text) = check("a.b", &[]);
     assert!(status == Some(0) && text.contains("nothing refers"), "it is there by that name: {text}");
+}
+
+/// A program that takes several spellings for one name is asked by one.
+#[test]
+fn a_rule_on_a_secret_of_a_program_is_not_gone_round_by_another_spelling() {
+    const WAYS: [&str; 9] =
+        ["/kv/x", "kv/x/", "kv//x", "kv/./x", "./kv/x", "kv/y/../x", "//kv/x", " kv/x", "kv/x\\n"];
+    // It makes one name of all of them, as a path does.
+    let script = "printf %s \"$1\" | tr -d ' \\n' | sed 's,/[.]/,/,g; s,[^/.]*/[.][.]/,,; s,^[.]*/*,,; s,/*$,,; s,//*,/,g'";
+    let started = |policy: &str, command: &'static str| {
+        let mut mount = Programmed::new(script).command(command).file("plain", "<< secret('p:kv/x') >>");
+        mount = mount.file("other", "<< secret('p:kv/z') >>").policy(policy);
+        for (index, way) in WAYS.iter().enumerate() {
+            mount = mount.file(&format!("way{index}"), &format!("<< secret('p:{way}') | default('d') >>"));
+        }
+        mount.start()
+    };
+    let mount = started("[{secrets: \"p:kv/x\", deny: anyone}]", "./program");
+    assert_eq!((mount.errno("plain"), mount.read("other")), (libc::EACCES, "kv/z".to_owned()));
+    for (index, way) in WAYS.iter().enumerate() {
+        let file = format!("way{index}");
+        assert_eq!(mount.errno(&file), libc::EIO, "{way}");
+        let reason = attribute(&mount, &file, "error").unwrap();
+        assert!(reason.contains("is not asked for a name that"), "{way}: {reason}");
+    }
+    // The controls: it would have told, and who has names from the root says so to the program.
+    let whole = started("[]", "./program, '/{path}'");
+    assert_eq!((whole.read("plain"), whole.errno("way0")), ("kv/x".to_owned(), libc::EIO));
+    for way in WAYS {
+        let told = Command::new(whole.store().folder().join("program"))
+            .arg(way.replace("\\n", "\n"))
+            .output()
+            .unwrap();
+        assert_eq!(stdout_of(&told), "kv/x", "{way}");
+    }
 }

@@ -38,11 +38,22 @@ pub struct ExecProvider {
     versions: Versions,
 }
 
-/// Not taken for an option, and no other name of what has one already: a rule is about one name.
-fn is_plain(path: &str) -> bool {
-    let is_roundabout = path.contains('/') && path.split('/').any(|part| matches!(part, "." | ".."));
-    let is_doubled = path.match_indices("//").any(|(at, _)| !path[..at].ends_with(':'));
-    !is_roundabout && !is_doubled && !path.starts_with('-') && !path.contains('\0')
+/// What is wrong with a path that a program may take for an option, or for another name of what has
+/// one already: a rule is about one name. Where names begin with `/`, the command says that.
+fn roundabout(path: &str) -> Option<&'static str> {
+    let inside = path.split_once("://").map_or(path, |(_, inside)| inside);
+    let is_step = |part: &str| matches!(part, "." | "..");
+    match () {
+        () if path.starts_with('-') => Some("begins with `-`"),
+        () if path.starts_with('/') => {
+            Some("begins with `/`; if all its names do, write `/{path}` in its `command`")
+        }
+        () if path.contains('/') && (inside.is_empty() || inside.ends_with('/')) => Some("ends with `/`"),
+        () if inside.starts_with('/') || inside.contains("//") => Some("has `//` in it"),
+        () if path.contains('/') && inside.split('/').any(is_step) => Some("has `.` or `..` for a part"),
+        () if path.trim() != path || path.contains(char::is_control) => Some("has white space at an end"),
+        () => None,
+    }
 }
 
 impl ExecProvider {
@@ -51,8 +62,11 @@ impl ExecProvider {
     }
 
     async fn ask(&self, key: &SecretKey) -> Result<Answer, ProviderError> {
+        if let Some(wrong) = roundabout(&key.path) {
+            return Err(ProviderError::Invalid(self.says(&format!("is not asked for a name that {wrong}"))));
+        }
         // A program knows no versions.
-        if key.version.is_some() || !is_plain(&key.path) {
+        if key.version.is_some() {
             return Ok(Err(Absent::Missing));
         }
         let ended = program::run(&mut self.command(&key.path), LARGEST).await;
@@ -173,11 +187,34 @@ mod tests {
 
     #[test]
     fn a_secret_has_one_name() {
-        for plain in ["kv/x", "a", "a..b/c", ".env", "op://a/b", "/etc/x"] {
-            assert!(is_plain(plain), "{plain}");
+        for plain in ["kv/x", "a", "a..b/c", ".env", "..", "op://a/b", "a b", "a:b/c", "op://a/.b"] {
+            assert_eq!(roundabout(plain), None, "{plain}");
         }
-        for other in ["kv//x", "./kv/x", "kv/./x", "kv/../x", "-kv", "a\0"] {
-            assert!(!is_plain(other), "{other}");
+        for other in [
+            "/x",
+            "/kv/x",
+            "//x",
+            "kv/x/",
+            "/",
+            "kv//x",
+            "./kv/x",
+            "kv/./x",
+            "kv/../x",
+            "x/..",
+            "-kv",
+            "a\0",
+            " a",
+            "a ",
+            "a\n",
+            "op://",
+            "op:///a",
+            "op://a/",
+            "op://a//b",
+            "op://a/./b",
+            "op://../a",
+            "op://a/http://b",
+        ] {
+            assert!(roundabout(other).is_some(), "{other:?}");
         }
     }
 }

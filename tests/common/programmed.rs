@@ -14,6 +14,7 @@ pub struct Programmed {
     settings: String,
     mounts: &'static str,
     command: &'static str,
+    policy: String,
 }
 
 impl Programmed {
@@ -28,6 +29,7 @@ impl Programmed {
             settings: String::new(),
             mounts: "{at: mnt, templates: templates}",
             command: "./program",
+            policy: "[]".to_owned(),
         }
     }
 
@@ -53,6 +55,12 @@ impl Programmed {
         self
     }
 
+    /// The rules on secrets, as YAML.
+    pub fn policy(mut self, yaml: &str) -> Self {
+        self.policy = yaml.to_owned();
+        self
+    }
+
     pub fn file(mut self, name: &str, text: &str) -> Self {
         self.mount = self.mount.template(&format!("{name}.tpl"), text);
         self
@@ -65,7 +73,8 @@ impl Programmed {
 
     pub fn start(self) -> Mounted {
         let provider = format!("{{type: exec, command: [{}]{}}}", self.command, self.settings);
-        let config = format!("providers: {{p: {provider}}}\nmounts: [{}]\n", self.mounts);
+        let (policy, mounts) = (self.policy, self.mounts);
+        let config = format!("providers: {{p: {provider}}}\nmounts: [{mounts}]\npolicy: {policy}\n");
         self.mount.config(&config).start()
     }
 }
