@@ -4,6 +4,7 @@
 mod common;
 
 use std::fs;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -52,7 +53,7 @@ fn every_door_counts_and_nothing_else_does() {
         assert_eq!(stdout_of(&store.run(&["render", "t.tpl"])), "one 1\n");
         assert_eq!((used(&store, "a"), used(&store, "b")), (3, 1), "render, {backend}");
         // Nobody gets a value by these, nor by what fails.
-        let config = "profiles: {web: {env: {A: a}}}\nmounts: [{at: mnt, templates: .}]\n";
+        let config = "profiles: {web: {env: {A: a}}}\n";
         fs::write(store.folder().join("secretfs.yaml"), config).unwrap();
         for args in [&["check"][..], &["list"], &["versions", "a"], &["exists", "a"], &["show", "a"]] {
             stdout_of(&store.run(args));
@@ -129,6 +130,30 @@ fn a_daemon_counts_through_a_worker_that_is_killed() {
     (0..4).for_each(|_| drop(daemon.read("a.conf")));
     assert!(daemon.stop().success());
     assert_eq!(used(daemon.store(), "a"), 7, "the rest is written down at the end");
+}
+
+/// Who opens a file that somebody keeps open gets what that one has, be it of a process that is gone.
+#[test]
+fn an_older_version_that_is_given_once_more_is_counted_whoever_has_rendered_it() {
+    for dies in [false, true] {
+        let daemon = TestDaemon::new().secret("a", "one").secret("b", "two");
+        let mut daemon = daemon.template("ab.conf.tpl", "<< secrets.a >> << secrets.b >>\n").start();
+        let held = fs::File::open(daemon.path("ab.conf")).unwrap();
+        eventually("the use is written down", || (used(daemon.store(), "a") == 1).then_some(()));
+        if dies {
+            daemon.kill_worker();
+            daemon.await_log("the worker serves", 2);
+        }
+        daemon.store().set("a", "new");
+        let again = format!("/proc/self/fd/{}", held.as_raw_fd());
+        for _ in 0..3 {
+            assert_eq!(fs::read_to_string(&again).unwrap(), "one two\n", "what the open one has");
+        }
+        assert_eq!(daemon.read("ab.conf"), "new two\n", "the control");
+        drop(held);
+        assert!(daemon.stop().success());
+        assert_eq!(["a", "b"].map(|name| used(daemon.store(), name)), [5, 5], "worker killed: {dies}");
+    }
 }
 
 /// Where nothing can be written, values come as ever.

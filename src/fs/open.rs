@@ -314,6 +314,7 @@ impl SecretFs {
                     tracing::warn!(file = %file.path.display(), "open elsewhere, in another version than the rest of its set");
                     return Err(Errno::STALE);
                 }
+                held.count_like(&snapshot);
                 metrics::get().stale_handles.inc();
                 tracing::info!(file = %file.path.display(), "open elsewhere: serves the snapshot of the open handle");
                 Ok(held)

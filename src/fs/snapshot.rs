@@ -50,6 +50,8 @@ struct Origin {
 struct Inherited {
     keys: Arc<[SecretKey]>,
     versions: Versions,
+    /// Where uses of these secrets are counted, once something of ours has them in it, too.
+    uses: OnceLock<Vec<Arc<Uses>>>,
 }
 
 /// A secret as the next process reads it: provider, path, the version that the template asks for,
@@ -166,10 +168,24 @@ impl Snapshot {
         origin.as_ref().map(|origin| origin.versions.clone()).or_else(inherited).unwrap_or_default()
     }
 
-    /// Somebody was given it. Nobody knows of which secrets another process has made it.
+    /// Somebody was given it.
     pub fn used(&self) {
         let now = Timestamp::now();
-        self.origin().iter().flat_map(|origin| &origin.uses).for_each(|uses| uses.count(now));
+        let inherited = self.inherited.as_ref().and_then(|it| it.uses.get());
+        match &*self.origin() {
+            Some(origin) => origin.uses.iter().for_each(|uses| uses.count(now)),
+            None => inherited.into_iter().flatten().for_each(|uses| uses.count(now)),
+        }
+    }
+
+    /// What another process has rendered is counted like this one, if that is of the same secrets.
+    pub fn count_like(&self, ours: &Self) {
+        let Some(inherited) = &self.inherited else { return };
+        if let Some(origin) = &*ours.origin()
+            && origin.keys == inherited.keys
+        {
+            inherited.uses.get_or_init(|| origin.uses.clone());
+        }
     }
 
     /// Asks about the basis without copying it.
@@ -242,7 +258,7 @@ impl Inherited {
         let key = |Name(provider, path, version, used)| (SecretKey { provider, path, version }, used);
         let (keys, used): (Vec<_>, Vec<_>) = named.into_iter().map(key).unzip();
         let versions = keys.iter().cloned().zip(used).filter_map(|(key, used)| Some((key, used?)));
-        Some(Self { versions: Versions(versions.collect()), keys: keys.into() })
+        Some(Self { versions: Versions(versions.collect()), keys: keys.into(), uses: OnceLock::new() })
     }
 }
 
