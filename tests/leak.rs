@@ -10,11 +10,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use common::failing::{self, EXPRESSIONS, FORMATS, PROGRAMS, VALUE};
 use common::{Daemon, TestDaemon, TestStore, http, tool};
 use scan::Scan;
 
-/// Parts of it are searched for, so each of its bytes counts. What the formats cannot carry is in it.
-const VALUE: &str = "Vk7qXw2Rz9Lm\"\\ $(id) `'{<%>}é\u{2028}\n\tHt4bNc8Ys6Jd%0aQp3Fg5Tv1Ku";
 const TRACE: (&str, &str) = ("SECRETFS_LOG", "trace");
 
 /// What was said, by whom.
@@ -58,98 +57,17 @@ fn fails(ear: &mut Ear, store: &TestStore, args: &[&str], stdin: impl AsRef<[u8]
     ear.hear_output(&args.join(" "), &output);
 }
 
-const FORMATS: [&str; 6] = ["text", "json", "yaml", "env", "pgpass", "netrc"];
-const DIALECTS: [&str; 4] = ["systemd", "shell", "docker", "compose"];
-/// Each is wrong for the value, or may be.
-const EXPRESSIONS: [&str; 30] = [
-    "secrets.v | hash('crc')",
-    "secrets.v | hash",
-    "secrets.v | bcrypt(99)",
-    "secrets.v | b64decode",
-    "secrets.v | from_json",
-    "secrets.v | from_json | tojson",
-    "secrets.v | indent(secrets.v)",
-    "secrets.v | indent(-1)",
-    "secrets.v | split('')",
-    "secrets.v | split(secrets.v) | hash('md5')",
-    "secrets.v | lines | upper",
-    "secrets.v | lines | b64decode | join",
-    "secrets.v | join(1)",
-    "secrets.v | trim(2)",
-    "secrets.v | nosuch",
-    "secrets.v | required('why')",
-    "(secrets.v | from_json)['a']",
-    "secrets.v.nosuch",
-    "secrets.v + 1",
-    "secrets.v * 2",
-    "secrets.v - secrets.v",
-    "secrets.v ~ secrets.gone",
-    "secrets.v < 3",
-    "-secrets.v",
-    "secrets[secrets.v]",
-    "secret(secrets.v)",
-    "secrets.v[secrets.v]",
-    "secrets.v if secrets.v > 1 else 0",
-    "secrets.bytes ~ secrets.v | tojson",
-    "secrets.big ~ secrets.big ~ secrets.v",
-];
-
-/// Each expression in each format: in a value's place, amid quotes and alone.
-fn templates() -> Vec<(String, String, String)> {
-    let formats = FORMATS.map(|name| format!("format: {name}"));
-    let formats = formats.into_iter().chain(DIALECTS.map(|name| format!("dialect: {name}")));
-    let mut files = Vec::new();
-    for (number, options) in formats.enumerate() {
-        for (at, expression) in EXPRESSIONS.iter().enumerate() {
-            let text = match at % 3 {
-                0 => format!("A=\"<< {expression} >>\"\n<< secrets.v >>"),
-                1 => format!("{{\"a\": '<< {expression} >>, << secrets.v >>: << secrets.v >>"),
-                _ => format!("machine << secrets.v >>:<< {expression} >>:<< secrets.v | raw >>\n"),
-            };
-            files.push((format!("{number}-{at}"), options.clone(), text));
-        }
-    }
-    files
-}
-
-fn program(folder: &Path, name: &str, script: &str) {
-    let path = folder.join(name);
-    fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-}
-
-/// Providers that fail in each way there is, with the value on their lips.
-const PROGRAMS: [(&str, &str, &str); 8] = [
-    ("stderr", "cat secret >&2; exit 1", ""),
-    ("both", "cat secret; cat secret >&2; exit 3", ""),
-    ("json", "echo '{\"a\":'; cat secret", ", fields: json"),
-    ("shape", "printf '[\"'; cat secret; printf '\"]'", ", fields: json"),
-    ("bytes", "cat secret; printf '\\377\\000'", ""),
-    ("large", "cat secret; head -c 9000000 /dev/zero | tr '\\0' x", ""),
-    ("slow", "cat secret; sleep 9", ", timeout: 300ms"),
-    ("killed", "cat secret; cat secret >&2; kill -9 $$", ""),
-];
-
 fn daemon(weakness: &str) -> Daemon {
-    let mut daemon =
-        TestDaemon::new().secret("v", VALUE).secret("bytes", [VALUE.as_bytes(), b"\xff\0"].concat());
-    daemon = daemon.secret("big", VALUE.repeat(9_000));
-    fs::write(daemon.folder().join("secret"), VALUE).unwrap();
-    let (mut providers, mut files) = (String::new(), String::new());
-    for (name, script, options) in PROGRAMS {
-        program(daemon.folder(), &format!("say-{name}"), script);
-        providers += &format!("  {name}: {{type: exec, command: [./say-{name}]{options}}}\n");
-        daemon = daemon
-            .template(&format!("p-{name}.tpl"), format!("{{\"k\": << secret('{name}:a') | from_json >>}}"));
-        files += &format!("    p-{name}: {{format: json}}\n");
+    let mut daemon = TestDaemon::new();
+    for (name, value) in failing::secrets() {
+        daemon = daemon.secret(name, value);
     }
-    for (name, options, text) in templates() {
+    for (name, text) in failing::templates() {
         daemon = daemon.template(&format!("{name}.tpl"), text);
-        files += &format!("    {name}: {{{options}}}\n");
     }
-    let config = format!(
-        "providers:\n{providers}mounts:\n- at: mnt\n  templates: templates\n  files:\n{files}audit: {{file: audit.log}}\n"
-    );
+    let (providers, files) = (failing::providers(daemon.folder()), failing::files());
+    let config =
+        format!("{providers}mounts:\n- at: mnt\n  templates: templates\n{files}audit: {{file: audit.log}}\n");
     daemon.config(&config).env(TRACE.0, TRACE.1).env("SECRETFS_TEST_WEAKNESS", weakness).start()
 }
 
@@ -162,9 +80,9 @@ fn attribute(path: &Path) -> Output {
 fn what_fails_at_a_mount_tells_no_value() {
     let (mut ear, mut daemon) = (Ear::new(), daemon(""));
     let mut failed = 0;
-    let names: Vec<_> = templates().into_iter().map(|it| it.0).collect();
+    let names: Vec<_> = failing::templates().into_iter().map(|it| it.0).collect();
     let programs = PROGRAMS.map(|(name, ..)| format!("p-{name}"));
-    for name in names.iter().chain(&programs) {
+    for name in &names {
         if fs::read(daemon.path(name)).is_err() {
             failed += 1;
             ear.hear_output(name, &attribute(&daemon.path(name)));
@@ -201,7 +119,8 @@ fn what_fails_at_a_mount_tells_no_value() {
 fn a_log_that_tells_is_noticed() {
     let mut daemon = daemon("talkative");
     // Whatever can be rendered.
-    let rendered = templates().iter().filter(|(name, ..)| fs::read(daemon.path(name)).is_ok()).count();
+    let rendered =
+        failing::templates().iter().filter(|(name, ..)| fs::read(daemon.path(name)).is_ok()).count();
     assert!(rendered > 0);
     assert!(daemon.stop().success());
     let hits = Ear::new().scan.file(&daemon.folder().join("stderr")).unwrap();
@@ -212,10 +131,9 @@ fn a_log_that_tells_is_noticed() {
 #[test]
 fn what_fails_in_a_command_tells_no_value() {
     let (mut ear, store) = (Ear::new(), TestStore::new());
-    store
-        .set("v", VALUE)
-        .set("bytes", [VALUE.as_bytes(), b"\xff\0"].concat())
-        .set("big", VALUE.repeat(9_000));
+    for (name, value) in failing::secrets() {
+        store.set(name, value);
+    }
     let template = store.folder().join("t.tpl");
     let mut failed = 0;
     for (number, expression) in EXPRESSIONS.iter().enumerate() {

@@ -16,6 +16,7 @@ macro_rules! on_both {
 
 pub mod covered;
 pub mod daemon;
+pub mod failing;
 pub mod hostile;
 pub mod http;
 mod keyboard;

@@ -6,8 +6,11 @@ mod common;
 
 mod app;
 mod credentials;
+mod journal;
 mod load;
 mod reactions;
+#[path = "../canary/scan.rs"]
+mod scan;
 
 use std::fs;
 use std::process::Command;
