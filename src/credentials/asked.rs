@@ -41,6 +41,8 @@ pub enum Stranger {
         is: Option<String>,
     },
     Program(String),
+    /// Its program cannot be believed to be what it looks like.
+    Veiled(&'static str),
 }
 
 /// How the service manager runs what it starts, if not by itself (since 255): beside its own program.
@@ -128,10 +130,12 @@ fn confirm_program(who: &Identity) -> Result<(), Stranger> {
     if identity::sight().hides_programs().is_some() {
         return Ok(());
     }
-    let is_believed = who.userns == Namespace::Own && !who.traced;
-    let Some(exe) = who.exe.as_ref().filter(|_| is_believed) else {
-        return Err(Stranger::Program("an unknown program".to_owned()));
+    let exe = match &who.exe {
+        _ if who.traced => Err("somebody traces it"),
+        Some(exe) if who.userns == Namespace::Own => Ok(exe),
+        _ => Err("its program is not known"),
     };
+    let exe = exe.map_err(Stranger::Veiled)?;
     let is_manager = fs::metadata(MANAGER).is_ok_and(|it| (it.dev(), it.ino()) == (exe.dev, exe.ino));
     match is_manager || fs::read_link(MANAGER).is_ok_and(|path| is_executor(&exe.path, &path)) {
         true => Ok(()),
@@ -148,7 +152,7 @@ impl Stranger {
     pub fn is_certain(&self) -> bool {
         match self {
             Self::Address | Self::Uid(_) | Self::Unit { is: Some(_), .. } | Self::Program(_) => true,
-            Self::Gone | Self::Refused(_) | Self::Unit { is: None, .. } => false,
+            Self::Gone | Self::Refused(_) | Self::Unit { is: None, .. } | Self::Veiled(_) => false,
         }
     }
 }
@@ -166,6 +170,7 @@ impl fmt::Display for Stranger {
             Self::Unit { claimed, is: None } => {
                 write!(f, "it is asked for as {claimed} by a process of no unit")
             }
+            Self::Veiled(why) => write!(f, "who asks for it may be anybody: {why}"),
             Self::Program(path) => write!(f, "it is asked for by {path}, which is not the service manager"),
         }
     }

@@ -245,6 +245,105 @@ fn who_is_given_a_credential_is_written_down_and_a_placeholder_is_no_value() {
     assert!(!log.contains("s3cret"), "{log}");
 }
 
+/// A dot may part a secret from its field or be in its name, and a label may be any secret's: rules are
+/// about what it turns out to be, by all its names.
+#[test]
+fn dotted_names_and_labels_are_judged_by_what_they_turn_out_to_be() {
+    let config = "credentials:
+  names:
+    field: db.password
+    dotted: api.key
+    twice: db.username
+    label: label=ai
+    shut: label=shut
+policy:
+  - {secrets: [api.key, label=ai, lab], allow: {unit: web-*.service}}
+  - {secrets: label=shut, allow: anyone}
+  - {secrets: [hidden, db.password], deny: anyone}
+";
+    let served = [("web-field", "field"), ("web-dotted", "dotted"), ("web-label", "label")];
+    let refused = [
+        ("no-dotted", "dotted", "denied by the lack of a rule"),
+        ("no-label", "label", "denied by the rule at"),
+        ("web-shut", "shut", "denied by the rule at"),
+        ("web-twice", "twice", "it can mean `db#username` and `db.username`"),
+    ];
+    let units: Vec<_> = served.into_iter().chain(refused.map(|(unit, name, _)| (unit, name))).collect();
+    let app = app(&format!("{config}audit: {{file: /var/lib/secretfs-audit.log}}\n"), &units);
+    app.store.set("api.key", "dotted value").set("db.username", "another");
+    stdout_of(&app.store.run_with(&["set", "lab", "--label", "ai"], "labelled value"));
+    stdout_of(&app.store.run_with(&["set", "hidden", "--label", "shut"], "hidden value"));
+    let starts: String = served.iter().map(|(unit, _)| format!("systemctl start {unit}.service\n")).collect();
+    let fails: String =
+        refused.iter().map(|(unit, ..)| format!("fails systemctl start {unit}.service\n")).collect();
+    let transcript = boot(&app, &format!("{starts}{fails}cat /var/lib/secretfs-audit.log"));
+    for ((unit, _), value) in served.iter().zip([PASSWORD, "dotted value", "labelled value"]) {
+        assert_eq!(app.machine.output_of(unit), format!("[{value}]"), "{unit}");
+    }
+    for (unit, _, words) in refused {
+        assert_eq!(app.machine.output_of(unit), "", "{unit}");
+        let said = refusals(&app);
+        let is_told =
+            |line: &String| line.contains(words) && line.contains(&format!("unit=\"{unit}.service\""));
+        assert!(said.iter().any(is_told), "{unit}, {words}: {said:#?}");
+    }
+    let audit = transcript.output.lines().filter_map(|line| serde_json::from_str(line).ok());
+    let audit: Vec<serde_json::Value> = audit.collect();
+    for (unit, names) in
+        [("web-field", "db"), ("web-dotted", "api.key"), ("web-label", "label=ai"), ("web-shut", "hidden")]
+    {
+        let of_unit = |line: &&serde_json::Value| line["unit"] == format!("{unit}.service");
+        let lines: Vec<_> = audit.iter().filter(of_unit).map(|it| it["secrets"].to_string()).collect();
+        assert!(lines.len() == 1 && lines[0].contains(&format!("\"{names}\"")), "{unit}: {lines:?}");
+    }
+}
+
+/// Traces the manager and all that it starts, until it is told to end.
+const TRACER: &str = r#"
+import ctypes, os, signal, sys
+ptrace = ctypes.CDLL(None, use_errno=True).ptrace
+ptrace.argtypes = [ctypes.c_long, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p]
+CONT, SEIZE, LISTEN, FORKS = 7, 0x4206, 0x4208, 2 | 4 | 8
+assert ptrace(SEIZE, 1, None, FORKS) == 0, os.strerror(ctypes.get_errno())
+open(sys.argv[1], "w").close()
+while True:
+    pid, status = os.waitpid(-1, 0x40000000)
+    if not os.WIFSTOPPED(status): continue
+    stopped, event = os.WSTOPSIG(status), status >> 16
+    is_group = event == 128 and stopped != signal.SIGTRAP
+    ptrace(LISTEN if is_group else CONT, pid, None, None if event else stopped)
+"#;
+
+/// Who traces the asker is given what it is given. The manager itself gets a refusal, and no end that
+/// it would take for an empty credential.
+#[test]
+fn an_asker_whom_somebody_traces_is_refused() {
+    let config = "audit: {file: /var/lib/audit.log}\ncredentials:\n  names:\n    password: db.password\n";
+    let unit = UNIT.replace("CapabilityBoundingSet=", "CapabilityBoundingSet=CAP_SYS_PTRACE ");
+    let app = app_as(&unit, config, &[("web", "password")]);
+    let folder = app.machine.folder().display().to_string();
+    fs::write(format!("{folder}/tracer.py"), TRACER).expect("a program");
+    let transcript = boot(
+        &app,
+        &format!(
+            "systemctl start web.service
+             /usr/bin/env python3 {folder}/tracer.py {folder}/traces & tracer=$!
+             until [ -e {folder}/traces ]; do sleep 0.01; done
+             fails systemctl start web.service
+             kill $tracer; wait $tracer || true
+             systemctl start web.service
+             cat /var/lib/audit.log"
+        ),
+    );
+    // Before and after it is the control.
+    assert_eq!(app.machine.output_of("web"), format!("[{PASSWORD}]").repeat(2));
+    assert_eq!(refusals(&app).len(), 1);
+    expect_refusal(&app, "who asks for it may be anybody: somebody traces it");
+    let audit = transcript.output.lines().filter(|line| line.contains("\"door\":\"systemd\""));
+    let outcomes: Vec<_> = audit.map(|line| line.contains("\"verdict\":\"denied\"")).collect();
+    assert_eq!(outcomes, [false, true, false], "{}", transcript.output);
+}
+
 /// The secret of a provider that takes its time, and what happens meanwhile.
 fn while_waiting(unit: &str, script: &str) -> App {
     let config = "providers:\n  slow: {type: exec, command: [/bin/sh, -c, \"sleep 2; echo late\"], timeout: 4s}\n\
