@@ -79,9 +79,13 @@ impl Error {
                 ProviderError::Sealed(_) => Class::NoKey,
                 ProviderError::Corrupt(_) => Class::Tampered,
                 ProviderError::Timeout(_) => Class::Timeout,
-                ProviderError::Unavailable(_) | ProviderError::Invalid(_) | ProviderError::TooLarge(_) => {
-                    Class::Failed
-                }
+                ProviderError::Unavailable(_)
+                | ProviderError::Unreachable(_)
+                | ProviderError::Invalid(_)
+                | ProviderError::TooLarge(_)
+                | ProviderError::Untrusted(_)
+                | ProviderError::Denied(_)
+                | ProviderError::Throttled { .. } => Class::Failed,
             },
             Self::Timeout(_) => Class::Timeout,
             Self::Environment { .. }

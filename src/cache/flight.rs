@@ -75,8 +75,9 @@ impl Inner {
     }
 
     fn take_off(self: &Arc<Self>, mut begun: Vec<Begun>) {
+        let most = self.limits.batch.unwrap_or(usize::MAX).min(self.upstream.largest_batch()).max(1);
         while !begun.is_empty() {
-            let batch = begun.split_off(begun.len().saturating_sub(self.upstream.largest_batch().max(1)));
+            let batch = begun.split_off(begun.len().saturating_sub(most));
             tokio::spawn(self.clone().fly(batch));
         }
     }
@@ -112,7 +113,7 @@ impl Inner {
             let pause = (PAUSE + jitter()) * tries;
             let is_over = tries > RETRIES || Instant::now() + pause >= end;
             match outcome {
-                Err(ProviderError::Unavailable(_)) if !is_over => tokio::time::sleep(pause).await,
+                Err(error) if error.is_passing() && !is_over => tokio::time::sleep(pause).await,
                 outcome => return outcome,
             }
         }
@@ -120,9 +121,11 @@ impl Inner {
 
     /// Who need not ask waits for no turn; who has waited may find that it need not ask now.
     async fn turn(&self, keys: &[SecretKey], end: Instant) -> Result<Turn<'_>, ProviderError> {
+        self.throttle.refuse(Uptime::now())?;
         self.breaker.refuse(keys, Uptime::now())?;
         let turn = timeout_at(end, self.turns.take(self.breaker.suspects(keys))).await;
         let turn = turn.map_err(|_| self.late("is busy with other questions"))?;
+        self.throttle.refuse(Uptime::now())?;
         self.breaker.admit(keys, Uptime::now())?;
         Ok(turn)
     }
@@ -136,6 +139,7 @@ impl Inner {
             metrics.provider_errors.of([&self.name, error.kind()]).inc();
             tracing::warn!(provider = self.name, kind = error.kind(), %error, "provider_error");
         }
+        self.throttle.heed(outcome.as_ref().err(), Uptime::now());
         self.breaker.heed(keys, outcome.as_ref().err(), Uptime::now());
         outcome
     }
@@ -145,8 +149,11 @@ impl Inner {
         &self,
         work: impl Future<Output = Result<T, ProviderError>>,
     ) -> Result<T, ProviderError> {
+        self.throttle.refuse(Uptime::now())?;
         let worked = tokio::time::timeout(self.limits.timeout, work).await;
-        worked.unwrap_or_else(|_| Err(self.late("has not answered")))
+        let outcome = worked.unwrap_or_else(|_| Err(self.late("has not answered")));
+        self.throttle.heed(outcome.as_ref().err(), Uptime::now());
+        outcome
     }
 
     fn late(&self, how: &str) -> ProviderError {

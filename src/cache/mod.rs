@@ -1,10 +1,12 @@
 //! What stands between the readers and a provider elsewhere, itself a provider: keeps answers for a
 //! while, asks once however many want to know, and says so when it has to serve an old answer.
-//! Uses `provider`; its parts are `table` (what is kept), `breaker`, `turns` and `flight` (how it is asked).
+//! Uses `provider`; its parts are `table` (what is kept), `breaker`, `throttle`,
+//! `turns` and `flight` (how it is asked).
 
 mod breaker;
 mod flight;
 mod table;
+mod throttle;
 mod turns;
 
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -17,6 +19,7 @@ use crate::sys::uptime::Uptime;
 use breaker::Breaker;
 use flight::Seat;
 use table::{Table, Told};
+use throttle::Throttle;
 use turns::Turns;
 
 /// A provider, with a memory in front of it. Freshness, as readers see it:
@@ -39,6 +42,7 @@ struct Inner {
     table: Mutex<Table>,
     turns: Turns,
     breaker: Breaker,
+    throttle: Throttle,
 }
 
 /// How long a reader waits for a provider where an old answer would do.
@@ -53,6 +57,7 @@ impl Cache {
             turns: Turns::new(&limits),
             table: Mutex::new(Table::new(keeping.clone())),
             breaker: Breaker::new(name),
+            throttle: Throttle::default(),
             limits,
             keeping,
         }))

@@ -1,11 +1,11 @@
-//! Whose turn it is to ask a provider: so many at once, and those who hang must not have all turns.
+//! Whose turn it is to ask a provider: so many at once, so many a second, and those who hang must not have all turns.
 //! Who takes long gives its turn up and goes on; who has failed has only a part of the turns.
 
 use std::pin::pin;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::time::timeout;
+use tokio::sync::{Mutex, Semaphore, SemaphorePermit};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::config::Limits;
 
@@ -15,6 +15,7 @@ pub(super) struct Turns {
     suspects: Semaphore,
     /// Bounds all, those included who have given their turn up.
     all: Semaphore,
+    rate: Option<Rate>,
     /// From then on a question takes long.
     long: Duration,
 }
@@ -37,6 +38,7 @@ impl Turns {
             turns: Semaphore::new(limits.concurrency),
             suspects: Semaphore::new(limits.concurrency.div_ceil(2)),
             all: Semaphore::new(limits.concurrency * ALL),
+            rate: limits.per_second.map(Rate::new),
             long: limits.timeout / LONG,
         }
     }
@@ -47,7 +49,46 @@ impl Turns {
             false => None,
         };
         let counted = (one_of(&self.turns).await, suspect);
-        Turn { _all: one_of(&self.all).await, counted, long: self.long }
+        let turn = Turn { _all: one_of(&self.all).await, counted, long: self.long };
+        if let Some(rate) = &self.rate {
+            rate.wait().await;
+        }
+        turn
+    }
+}
+
+/// A bucket of turns, filled evenly, that holds those of a second.
+struct Rate {
+    per_second: f64,
+    /// Who holds it waits for the next turn; the others stand in line. Who gives up takes none.
+    bucket: Mutex<Bucket>,
+}
+
+struct Bucket {
+    turns: f64,
+    at: Instant,
+}
+
+impl Rate {
+    fn new(per_second: usize) -> Self {
+        let per_second = per_second as f64;
+        Self { per_second, bucket: Mutex::new(Bucket { turns: per_second, at: Instant::now() }) }
+    }
+
+    async fn wait(&self) {
+        let mut bucket = self.bucket.lock().await;
+        self.fill(&mut bucket);
+        if bucket.turns < 1.0 {
+            sleep(Duration::from_secs_f64((1.0 - bucket.turns) / self.per_second)).await;
+            self.fill(&mut bucket);
+        }
+        bucket.turns -= 1.0;
+    }
+
+    fn fill(&self, bucket: &mut Bucket) {
+        let now = Instant::now();
+        let more = (now - bucket.at).as_secs_f64() * self.per_second;
+        *bucket = Bucket { turns: (bucket.turns + more).min(self.per_second), at: now };
     }
 }
 
@@ -88,7 +129,7 @@ mod tests {
             let turns = turns.clone();
             tokio::spawn(async move { turns.take(is_suspect).await.spend(pending::<()>()).await });
         }
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        sleep(Duration::from_millis(20)).await;
     }
 
     async fn has_turn(turns: &Turns, within: Duration) -> bool {
@@ -102,8 +143,39 @@ mod tests {
         assert!(!has_turn(&turns, Duration::from_millis(20)).await, "the control: so many at once");
         assert!(has_turn(&turns, Duration::from_millis(300)).await);
         hang(&turns, 6, false).await;
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        sleep(Duration::from_millis(500)).await;
         assert!(!has_turn(&turns, Duration::from_millis(300)).await, "four times as many");
+    }
+
+    /// Time passes here only while all wait.
+    #[tokio::test(start_paused = true)]
+    async fn so_many_a_second_and_after_a_pause_so_many_at_once() {
+        let limits = Limits { per_second: Some(5), ..Limits::default() };
+        let (turns, start) = (Turns::new(&limits), Instant::now());
+        let mut at = Vec::new();
+        for _ in 0..15 {
+            drop(turns.take(false).await);
+            at.push(start.elapsed().as_millis());
+        }
+        assert!(at[4] < 10 && (190..=220).contains(&at[5]) && (1990..=2100).contains(&at[14]), "{at:?}");
+        sleep(Duration::from_secs(60)).await;
+        let again = Instant::now();
+        for _ in 0..6 {
+            drop(turns.take(false).await);
+        }
+        assert!((190..=220).contains(&again.elapsed().as_millis()), "no more than those of a second");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_gives_up_takes_no_turn() {
+        let turns = Turns::new(&Limits { per_second: Some(1), ..Limits::default() });
+        drop(turns.take(false).await);
+        for _ in 0..50 {
+            assert!(timeout(Duration::from_millis(10), turns.take(false)).await.is_err());
+        }
+        let start = Instant::now();
+        drop(turns.take(false).await);
+        assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
     }
 
     #[tokio::test]

@@ -3,6 +3,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
 use tokio::runtime::{Handle, RuntimeFlavor};
 
@@ -18,6 +19,7 @@ mod file;
 mod local;
 mod nowhere;
 mod own;
+mod remote;
 mod sealed;
 mod vault;
 mod versions;
@@ -29,6 +31,7 @@ pub use file::FileProvider;
 pub use local::LocalStore;
 pub use nowhere::Nowhere;
 pub use own::OwnSecret;
+pub use remote::refusal;
 pub use sealed::Sealed;
 pub use vault::VaultProvider;
 
@@ -162,6 +165,9 @@ pub enum ProviderError {
     /// It has failed, at once: to ask again may help.
     #[error("{0}")]
     Unavailable(String),
+    /// There was no way to it: to ask again may help.
+    #[error("{0}")]
+    Unreachable(String),
     /// It has not answered in time.
     #[error("{0}")]
     Timeout(String),
@@ -171,6 +177,15 @@ pub enum ProviderError {
     /// It has answered more than it may.
     #[error("{0}")]
     TooLarge(String),
+    /// What answers there cannot be believed to be the provider: to ask again does not help.
+    #[error("{0}")]
+    Untrusted(String),
+    /// It knows us, and gives us nothing: a credential that is void, or has not the right.
+    #[error("{0}")]
+    Denied(String),
+    /// It wants to be left alone, for so long if it says so.
+    #[error("{why}")]
+    Throttled { why: String, after: Option<Duration> },
 }
 
 impl ProviderError {
@@ -180,14 +195,23 @@ impl ProviderError {
             Self::Sealed(_) => "sealed",
             Self::Corrupt(_) => "corrupt",
             Self::Unavailable(_) => "unavailable",
+            Self::Unreachable(_) => "connect",
             Self::Timeout(_) => "timeout",
             Self::Invalid(_) => "decode",
             Self::TooLarge(_) => "too_large",
+            Self::Untrusted(_) => "tls",
+            Self::Denied(_) => "auth",
+            Self::Throttled { .. } => "throttled",
         }
     }
 
     /// The provider itself is down, as far as one can tell.
     pub fn is_outage(&self) -> bool {
-        matches!(self, Self::Unavailable(_) | Self::Timeout(_))
+        self.is_passing() || matches!(self, Self::Timeout(_) | Self::Untrusted(_))
+    }
+
+    /// To ask again at once may help.
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::Unavailable(_) | Self::Unreachable(_))
     }
 }

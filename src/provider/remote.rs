@@ -1,0 +1,51 @@
+//! What a provider of the network makes of a request without an answer, and of an answer that is none.
+//! Uses `net`.
+
+use jiff::Timestamp;
+
+use super::ProviderError;
+use crate::net::{NetError, NetErrorKind, Response};
+
+impl From<NetError> for ProviderError {
+    fn from(error: NetError) -> Self {
+        let why = error.to_string();
+        match error.kind {
+            NetErrorKind::Dns(_)
+            | NetErrorKind::Refused
+            | NetErrorKind::Unreachable(_)
+            | NetErrorKind::Proxy(_) => Self::Unreachable(why),
+            NetErrorKind::Reset => Self::Unavailable(why),
+            NetErrorKind::Tls(_) => Self::Untrusted(why),
+            NetErrorKind::Timeout { .. } => Self::Timeout(why),
+            NetErrorKind::TooLarge(_) => Self::TooLarge(why),
+            NetErrorKind::Protocol(_) | NetErrorKind::Name(_) => Self::Invalid(why),
+        }
+    }
+}
+
+/// What a status means that is neither success nor the provider's own word for *there is none*. `who`
+/// stands before it: the server, as people know it.
+pub fn refusal(who: &str, response: &Response) -> ProviderError {
+    let status = response.status();
+    let after = response.retry_after(Timestamp::now());
+    let why = format!("{who} {} ({status})", in_words(status));
+    match status {
+        429 => ProviderError::Throttled { why, after },
+        503 if after.is_some() => ProviderError::Throttled { why, after },
+        401 | 403 => ProviderError::Denied(why),
+        500..=599 => ProviderError::Unavailable(why),
+        _ => ProviderError::Invalid(why),
+    }
+}
+
+fn in_words(status: u16) -> &'static str {
+    match status {
+        300..=399 => "sends us elsewhere, which is not followed: check `address`",
+        401 | 403 => "refuses our login or our right to this",
+        404 | 405 => "does not know what it was asked: check `address`",
+        429 => "is asked too often",
+        503 => "is not ready",
+        500..=599 => "has failed",
+        _ => "answers with what is not expected",
+    }
+}
