@@ -256,7 +256,7 @@ fn a_mistake_is_said_to_be_in_its_own_file() {
 #[test]
 fn a_program_is_a_provider_with_limits_and_a_memory() {
     let config = parse(
-        "providers:\n  p: {type: exec, command: [./get, -x], timeout: 2s, cache: {max_stale: 1h, size: 1MiB}}\n  \
+        "providers:\n  p: {type: exec, command: [./get, -x], timeout: 2s, requests_per_second: 5, cache: {max_stale: 1h, size: 1MiB}}\n  \
          q: {type: exec, command: [get], fields: json, not_found_status: 1, cache: {no_cache: [otp]}}\n",
     );
     let config = config.unwrap();
@@ -268,6 +268,7 @@ fn a_program_is_a_provider_with_limits_and_a_memory() {
     assert_eq!(program.command, ["/etc/app/get", "-x"]);
     assert_eq!((program.prints_json, program.not_found_status), (false, 44));
     assert_eq!((limits.timeout, limits.concurrency), (Duration::from_secs(2), 16));
+    assert_eq!((limits.per_second, limits.batch), (Some(5), None));
     assert_eq!((keeping.max_stale, keeping.size), (Some(Duration::from_secs(3_600)), 1 << 20));
     assert_eq!(keeping.ttl, Keeping::default().ttl);
     let Remote { source: RemoteSource::Exec(program), keeping, .. } = remote("q") else { panic!() };
@@ -300,6 +301,15 @@ fn settings_that_a_provider_does_not_take_are_located() {
         ("providers:\n  p: {type: multi, of: [p]}\n", "2:25: `p` is itself made of several"),
         ("providers:\n  p: {type: multi, of: [env, env]}\n", "2:30: `env` is named twice"),
         ("providers:\n  p: {type: multi, of: [env], strategy: merged}\n", "did you mean `merge`?"),
+        ("providers:\n  p: {type: exec, command: [a], batch_size: 2}\n", "takes no `batch_size`"),
+        ("providers:\n  p: {type: exec, command: [a], tls: {cert: c}}\n", "takes no `tls`"),
+        ("providers:\n  p: {type: exec, command: [a], tls: {certt: c}}\n", "did you mean `cert`?"),
+        ("providers:\n  p: {type: exec, command: [a], tls: {verify: false}}\n", "unknown key `verify`"),
+        ("providers:\n  p: {type: exec, command: [a], adress: x}\n", "did you mean `address`?"),
+        (
+            "providers:\n  p: {type: exec, command: [a], address: 'http://vault:8200'}\n",
+            "2:42: providers.p.address: `http://vault:8200` would send secrets in the clear",
+        ),
     ] {
         let refusal = refusal(text);
         assert!(refusal.contains(says), "{text}: {refusal}");

@@ -23,6 +23,14 @@ impl Request {
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
+
+    /// As it goes on to another server, which closes after it.
+    pub fn written(&self) -> Vec<u8> {
+        let headers = self.headers.iter().filter(|(name, _)| name != "connection");
+        let headers: String = headers.map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let head = format!("{} {} HTTP/1.1\r\n{headers}connection: close\r\n\r\n", self.method, self.target);
+        [head.as_bytes(), &self.body].concat()
+    }
 }
 
 pub struct Response {
@@ -137,7 +145,8 @@ fn converse<S: Read + Write>(stream: S, answer: &dyn Fn(&Request) -> Response) -
     stream.flush()
 }
 
-fn read(stream: &mut impl BufRead) -> io::Result<Request> {
+/// Its head, and its body if the head says how long that is.
+pub fn read(stream: &mut impl BufRead) -> io::Result<Request> {
     let mut lines = Vec::new();
     loop {
         let mut line = String::new();
