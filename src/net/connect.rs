@@ -117,6 +117,14 @@ impl Connector {
         Ok(Line { wire: Box::new(shaken.await?), is_renewed: offer.is_new })
     }
 
+    /// A fault of the first request over a connection.
+    pub(super) fn at_first(&self, fault: Fault) -> Fault {
+        match fault {
+            Fault::Reset => self.trust.closed().map_or(Fault::Reset, Fault::Tls),
+            other => other,
+        }
+    }
+
     /// A fault of TLS, in the light of what is set.
     pub(super) fn under(&self, fault: Fault) -> Fault {
         match fault {

@@ -95,7 +95,8 @@ impl Client {
             }
         }
         let mut link = self.connect(deadline).await?;
-        let response = self.ask(&mut link, request, deadline).await.map_err(|lost| lost.fault)?;
+        let asked = self.ask(&mut link, request, deadline).await;
+        let response = asked.map_err(|lost| self.connector.at_first(lost.fault))?;
         self.read(link, response, deadline).await
     }
 

@@ -5,12 +5,15 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use rustls::client::ResolvesClientCert;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{AlertDescription, CertificateError, ClientConfig, RootCertStore, version};
+use rustls::sign::CertifiedKey;
+use rustls::{AlertDescription, CertificateError, ClientConfig, RootCertStore, SignatureScheme, version};
 use zeroize::Zeroizing;
 
 use super::verify::Verifier;
@@ -92,6 +95,7 @@ impl TlsError {
 /// The files of one provider, and what they came to.
 pub(super) struct Trust {
     tls: Tls,
+    is_asked: Arc<AtomicBool>,
     /// Held while files are read: who comes meanwhile needs them, too.
     loaded: Mutex<Option<Loaded>>,
 }
@@ -113,7 +117,7 @@ pub(super) struct Offer {
 
 impl Trust {
     pub(super) fn new(tls: Tls) -> Self {
-        Self { tls, loaded: Mutex::default() }
+        Self { tls, is_asked: Arc::default(), loaded: Mutex::default() }
     }
 
     /// Blocks while it reads. Files that cannot be used leave those before in force: a certificate and its
@@ -125,7 +129,9 @@ impl Trust {
             return Ok(Offer { config: known.config.clone(), is_new: false });
         }
         match (load(&self.tls), loaded.as_ref()) {
-            (Ok(config), _) => {
+            (Ok(mut config), _) => {
+                let (own, is_asked) = (config.client_auth_cert_resolver, self.is_asked.clone());
+                config.client_auth_cert_resolver = Arc::new(Asked { own, is_asked });
                 let config = Arc::new(config);
                 *loaded = Some(Loaded { config: config.clone(), prints });
                 Ok(Offer { config, is_new: true })
@@ -144,12 +150,40 @@ impl Trust {
             .map_err(|_| TlsError::Files(format!("`{name}` is no name that a certificate can be for")))
     }
 
+    /// What it means that the server has closed a connection before it has said anything: it may have had
+    /// no time to say that it wants another certificate of ours.
+    pub(super) fn closed(&self) -> Option<TlsError> {
+        let refused = || match self.tls.identity {
+            Some(_) => TlsError::RefusesOurs("it closes the connection".to_owned()),
+            None => TlsError::AsksForOurs,
+        };
+        self.is_asked.load(Ordering::Relaxed).then(refused)
+    }
+
     pub(super) fn tls(&self) -> &Tls {
         &self.tls
     }
 
     fn loaded(&self) -> MutexGuard<'_, Option<Loaded>> {
         self.loaded.lock().expect("nothing panics while it holds this")
+    }
+}
+
+/// Notes that the server has asked who we are.
+#[derive(Debug)]
+struct Asked {
+    own: Arc<dyn ResolvesClientCert>,
+    is_asked: Arc<AtomicBool>,
+}
+
+impl ResolvesClientCert for Asked {
+    fn resolve(&self, hints: &[&[u8]], schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        self.is_asked.store(true, Ordering::Relaxed);
+        self.own.resolve(hints, schemes)
+    }
+
+    fn has_certs(&self) -> bool {
+        self.own.has_certs()
     }
 }
 
