@@ -119,9 +119,10 @@ impl Client {
         deadline: Deadline,
     ) -> Result<hyper::Response<Incoming>, Lost> {
         let request = request.to(&self.address).map_err(Lost::sent)?;
-        let mut is_unsent = false;
+        let mut is_unsent = true;
         let asked = deadline.bound(Phase::Head, async {
             link.sender.ready().await.map_err(|error| NetErrorKind::of_http(&error))?;
+            is_unsent = false;
             link.sender.try_send_request(request).await.map_err(|mut error| {
                 is_unsent = error.take_message().is_some();
                 NetErrorKind::of_http(error.error())

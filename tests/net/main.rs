@@ -7,6 +7,7 @@ mod common;
 mod harness;
 
 mod alone;
+mod cache;
 mod faults;
 mod requests;
 mod tls;

@@ -182,7 +182,7 @@ impl Shared {
                 (Source::Own(own), None) => self.answer(stream, fault, own(&request))?,
                 (Source::Server(server), None) => self.pass(stream, fault, *server, &request)?,
             };
-            if is_last {
+            if is_last || request.header("connection") == Some("close") {
                 return Ok(());
             }
         }
