@@ -10,7 +10,7 @@
 //! | use case | `broker` | render a file for a caller: the script of every read |
 //! | services | `audit`, `provider`, `cache`, `resolver`, `readers`, `reactions`, `metrics`, `net`, `store`, `trial`, `ledger`, `sys` | I/O; `sys` alone has `unsafe` |
 //! | rules | `config`, `document`, `fields`, `policy`, `template` | pure: texts and times are arguments |
-//! | words | `secret`, `caller`, `clock`, `nearest`, `visible` | what everybody talks about |
+//! | words | `secret`, `caller`, `clock`, `nearest`, `poison`, `visible` | what everybody talks about |
 
 pub mod cli;
 
@@ -45,5 +45,6 @@ pub mod template;
 pub mod caller;
 pub mod clock;
 pub mod nearest;
+pub mod poison;
 pub mod secret;
 pub mod visible;

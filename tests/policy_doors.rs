@@ -73,6 +73,8 @@ fn what_is_not_asked_of_rules_is_told() {
     let store = TestStore::new();
     fs::create_dir(store.folder().join("templates")).unwrap();
     fs::write(store.folder().join("templates/f.env.tpl"), "a=<< secrets.a >>\n").unwrap();
+    let more = "b=<< secrets['stripe/live'] >>\nc=<< secret('env:STRIPE') >>\n";
+    fs::write(store.folder().join("templates/g.env.tpl"), more).unwrap();
     let program = "/usr/bin/true";
     let real = fs::canonicalize(program).unwrap().display().to_string();
     let check = |policy: &str| {
@@ -86,7 +88,13 @@ fn what_is_not_asked_of_rules_is_told() {
     for (policy, note) in [
         ("{secrets: a, allow: {door: api}}", "nobody comes through the door `api` yet"),
         ("{secrets: a, deny: {uid: 1}, actions: [rotate, delete]}", "about no reading"),
-        ("{secrets: nosuch, deny: anyone}", "nothing refers to a secret like `nosuch`"),
+        ("{secrets: nosuch, deny: anyone}", "nothing refers to a secret like `nosuch`\n"),
+        (
+            "{secrets: strpe/live, deny: anyone}",
+            "nothing refers to a secret like `strpe/live`; did you mean `stripe/live`?\n",
+        ),
+        ("{secrets: srtipe/*, deny: anyone}", "like `srtipe/*`; did you mean `stripe/*`?\n"),
+        ("{secrets: \"env:SRTIPE\", deny: anyone}", "like `env:SRTIPE`; did you mean `env:STRIPE`?\n"),
         ("{secrets: a, allow: {uid: 0, exe: /usr/bin/mawk}}", "does what a script says"),
         (&wrong, "has another sha256 than that"),
         (

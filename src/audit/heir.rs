@@ -2,13 +2,14 @@
 //! which outlive a worker that is killed. Uses `ledger` and `chain`.
 
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use jiff::Timestamp;
 
 use super::chain::Head;
 use super::log::End;
 use crate::ledger::{Kept, Kind, Ledger, Record};
+use crate::poison::EvenPoisoned;
 
 /// Said in so many words, twice; the first word says which of the two holds. So whoever is killed
 /// between two words leaves the one before.
@@ -83,7 +84,7 @@ impl Heirs {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().even_poisoned()
     }
 }
 

@@ -24,7 +24,7 @@ mod tests;
 mod verify;
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -44,6 +44,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::AuditConfig;
 use crate::ledger::Ledger;
 use crate::metrics;
+use crate::poison::EvenPoisoned;
 use denials::Denials;
 use queue::{By, Queue, Waiting};
 use sinks::Sinks;
@@ -200,7 +201,7 @@ impl Audit {
     }
 
     fn denials(&self) -> MutexGuard<'_, Denials> {
-        self.denials.lock().unwrap_or_else(PoisonError::into_inner)
+        self.denials.lock().even_poisoned()
     }
 
     fn write(&self, batch: &[Waiting]) -> Result<(), AuditError> {
@@ -216,7 +217,7 @@ impl Audit {
 
     fn tell_trouble(&self, error: Option<&AuditError>) {
         metrics::get().audit_blocked.set(i64::from(error.is_some()));
-        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = error.map(ToString::to_string);
+        *self.trouble.lock().even_poisoned() = error.map(ToString::to_string);
     }
 
     /// Whether a disk has not answered for longer than anybody should wait.
@@ -234,7 +235,7 @@ impl Audit {
     /// Why the last event could not be written down. Never waits.
     pub fn problem(&self) -> Option<String> {
         let late = self.is_late().then(|| AuditError::late(self.config.file.as_deref()).to_string());
-        late.or_else(|| self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone())
+        late.or_else(|| self.trouble.lock().even_poisoned().clone())
     }
 
     /// The same, if nothing is given away for it.
@@ -328,7 +329,7 @@ impl Audit {
     }
 
     fn sinks(&self) -> MutexGuard<'_, Sinks> {
-        self.sinks.lock().unwrap_or_else(PoisonError::into_inner)
+        self.sinks.lock().even_poisoned()
     }
 }
 

@@ -3,11 +3,12 @@
 //! budget. Uses std only.
 
 use std::path::Path;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
 use super::error::AuditError;
 use super::event::Event;
+use crate::poison::EvenPoisoned;
 
 /// How long it is waited for a disk that does not answer.
 pub const BUDGET: Duration = Duration::from_millis(500);
@@ -109,7 +110,7 @@ impl Queue {
                 return Err(AuditError::late(path));
             }
             state.crowd += 1;
-            state = self.written.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            state = self.written.wait_timeout(state, left).even_poisoned().0;
             state.crowd -= 1;
         }
         let outcome = self.write(state, write);
@@ -126,7 +127,7 @@ impl Queue {
         let mut state = self.state();
         state.has_helper = true;
         if state.waiting.is_empty() || state.busy.is_some() {
-            state = self.wanted.wait_timeout(state, time).unwrap_or_else(PoisonError::into_inner).0;
+            state = self.wanted.wait_timeout(state, time).even_poisoned().0;
         }
         if !state.waiting.is_empty() && state.busy.is_none() {
             let _ = self.write(state, write);
@@ -175,7 +176,7 @@ impl Queue {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().even_poisoned()
     }
 }
 

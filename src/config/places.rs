@@ -168,8 +168,6 @@ fn lost<E: Error>() -> E {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use proptest::prelude::*;
 
     use super::*;
@@ -252,18 +250,18 @@ mod tests {
         }
     }
 
+    /// Only the first one is looked for in the text: the others are found where there is none.
     #[test]
-    fn a_thousand_places_cost_little_more_than_one() {
+    fn a_thousand_places_are_found_by_reading_once() {
         let rules: String = (0..1000).map(|n| format!("- {{secrets: s{n}, deny: {{uid: {n}}}}}\n")).collect();
         let text = format!("policy:\n{rules}");
-        let start = Instant::now();
-        (0..3).for_each(|_| assert!(locate(&text, &["policy", "999"]).is_some()));
-        let one = start.elapsed() / 3;
-        let (places, start) = (Places::default(), Instant::now());
+        let places = Places::default();
+        assert!(places.find(&text, &["policy", "999"]).is_some());
         for n in 0..1000 {
-            let place = places.find(&text, &["policy", &n.to_string()]);
+            let place = places.find("", &["policy", &n.to_string()]);
             assert_eq!(place, Some(Place { line: n + 2, column: 3 }));
         }
-        assert!(start.elapsed() < one * 60, "{:?} for all, {one:?} for one", start.elapsed());
+        let afresh = Places::default().find("", &["policy", "7"]);
+        assert_ne!(afresh, Some(Place { line: 9, column: 3 }), "the control");
     }
 }

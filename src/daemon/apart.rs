@@ -63,19 +63,19 @@ impl Opened {
 /// What lies where it must not, and where the config says that.
 pub(super) struct Misplaced {
     place: Vec<String>,
-    pub(super) error: PlanError,
+    pub(super) error: Box<PlanError>,
 }
 
 impl Misplaced {
     fn at<'a>(place: impl IntoIterator<Item = &'a str>) -> impl FnOnce(PlanError) -> Self {
         let place = place.into_iter().map(str::to_owned).collect();
-        |error| Self { place, error }
+        |error| Self { place, error: Box::new(error) }
     }
 
     /// With file, line and column, if it is named there.
     pub(super) fn in_config(self, config: &Config) -> PlanError {
         let place: Vec<_> = self.place.iter().map(String::as_str).collect();
-        match self.error {
+        match *self.error {
             error @ (PlanError::InMount { .. } | PlanError::InTemplates { .. }) if !place.is_empty() => {
                 config.error_at(&place, error).hint(Some("mount elsewhere".to_owned())).into()
             }
@@ -120,21 +120,21 @@ impl Mounts {
     fn of(plans: &[Plan], own: &Own) -> Result<Self, Misplaced> {
         Self::of_places(plans.iter().map(|plan| &plan.at).chain(&own.mounts)).map_err(|(at, error)| {
             match plans.iter().position(|plan| plan.at == at) {
-                Some(index) => Misplaced::at(["mounts", &index.to_string(), "at"])(error),
-                None => Misplaced::at([])(error),
+                Some(index) => Misplaced::at(["mounts", &index.to_string(), "at"])(*error),
+                None => Misplaced::at([])(*error),
             }
         })
     }
 
     /// None of them lies in another; or the one that does.
-    fn of_places<'a>(places: impl Iterator<Item = &'a PathBuf>) -> Result<Self, (PathBuf, PlanError)> {
+    fn of_places<'a>(places: impl Iterator<Item = &'a PathBuf>) -> Result<Self, (PathBuf, Box<PlanError>)> {
         let mut places: Vec<_> = places.cloned().collect();
         // The outer ones first: as long as they are as they are written, nothing in them is looked at.
         places.sort_by_key(|at| at.components().count());
         places.dedup();
         let mut mounts = Self(places.clone());
         for place in places {
-            let at = mounts.outside(&place, false).map_err(|error| (place, error))?;
+            let at = mounts.outside(&place, false).map_err(|error| (place, Box::new(error)))?;
             if !mounts.0.contains(&at) {
                 mounts.0.push(at);
             }
@@ -194,7 +194,7 @@ mod tests {
 
     fn mounts(places: &[&Path]) -> Result<Mounts, PlanError> {
         let places: Vec<_> = places.iter().map(|it| it.to_path_buf()).collect();
-        Mounts::of_places(places.iter()).map_err(|(_, error)| error)
+        Mounts::of_places(places.iter()).map_err(|(_, error)| *error)
     }
 
     #[test]

@@ -3,12 +3,12 @@
 //! alone, and comes back by itself. Uses `reload`.
 
 use std::path::{Path, PathBuf};
-use std::sync::PoisonError;
 
 use super::plan::Plan;
 use super::reload::{Current, Mounted, ReloadError, Reloader};
 use crate::fs::SecretFs;
 use crate::fs::mountpoint;
+use crate::poison::EvenPoisoned;
 
 /// One that is not there, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,13 +62,13 @@ impl Reloader {
     }
 
     fn lacking_secrets(&self) -> Vec<String> {
-        self.lacks.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.lacks.lock().even_poisoned().clone()
     }
 
     /// `is_news`: others than before, and not only for another reason.
     pub fn found_lacking(&self, lacks: Vec<String>, is_news: bool) {
         let count = lacks.len();
-        *self.lacks.lock().unwrap_or_else(PoisonError::into_inner) = lacks;
+        *self.lacks.lock().even_poisoned() = lacks;
         if is_news {
             if count > 0 {
                 tracing::warn!(lacks = count, "not_ready: secretfs status says what is not there");

@@ -78,7 +78,7 @@ fn judge_places(config: &Config, plans: &[Plan]) -> Result<(), PlanError> {
 pub fn of_folder(templates: &Path, at: &Path, spec: Spec, own: &Own) -> Result<Vec<Plan>, PlanError> {
     let at = absolute(at)?;
     let plans = vec![Plan { layout: layout(&at, templates, spec, BTreeMap::new())?, at }];
-    apart::judge(&plans, own).map_err(|misplaced| misplaced.error)?;
+    apart::judge(&plans, own).map_err(|misplaced| *misplaced.error)?;
     Ok(plans)
 }
 

@@ -5,7 +5,7 @@
 mod error;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, RwLock, TryLockError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -28,6 +28,7 @@ use crate::fs::mountpoint::MountError;
 use crate::fs::tree::TreeError;
 use crate::fs::{Change, SecretFs};
 use crate::metrics;
+use crate::poison::EvenPoisoned;
 use crate::secret::Reference;
 
 /// One config in force, with all that was made of it. Never changes.
@@ -148,7 +149,7 @@ impl Reloader {
     }
 
     pub fn current(&self) -> Arc<Current> {
-        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.current.read().even_poisoned().clone()
     }
 
     pub fn path(&self) -> &Path {
@@ -172,18 +173,18 @@ impl Reloader {
 
     /// When a reload was tried last, and why the old config stayed if it did.
     pub fn last(&self) -> Option<Last> {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.last.lock().even_poisoned().clone()
     }
 
     /// Somebody has taken this mount away. The next reload makes it again.
     pub fn ended(&self, device: &str) {
-        let mut place = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        let mut place = self.current.write().even_poisoned();
         let mounts = place.mounts.iter().filter(|mounted| mounted.device != device).cloned().collect();
         *place = Arc::new(Current { mounts, ..Current::clone(&place) });
     }
 
     pub(super) fn turn(&self) -> MutexGuard<'_, Option<Texts>> {
-        self.tried.lock().unwrap_or_else(PoisonError::into_inner)
+        self.tried.lock().even_poisoned()
     }
 
     fn turn_within(&self, limit: Duration) -> Result<MutexGuard<'_, Option<Texts>>, ReloadError> {
@@ -208,7 +209,7 @@ impl Reloader {
         report(&outcome);
         let problem = outcome.as_ref().err().map(ReloadError::in_brief);
         let last = Last { at: SystemClock.now(), problem };
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(last);
+        *self.last.lock().even_poisoned() = Some(last);
         self.tell_status();
         outcome
     }
@@ -295,7 +296,7 @@ impl Reloader {
 
     /// What has ended while it was made is not in it.
     pub(super) fn replace(&self, before: &Current, mut next: Current) {
-        let mut place = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        let mut place = self.current.write().even_poisoned();
         next.mounts.retain(|mounted| !before.has(&mounted.device) || place.has(&mounted.device));
         *place = Arc::new(next);
     }

@@ -3,7 +3,7 @@
 //! Uses `sys::identity`.
 
 use std::collections::HashMap;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
@@ -11,6 +11,7 @@ use tokio::time::timeout;
 
 use crate::broker::Error;
 use crate::caller::{Caller, Identity, Inquiry, Refusal};
+use crate::poison::EvenPoisoned;
 use crate::provider::unhurried;
 use crate::sys::identity;
 
@@ -42,7 +43,7 @@ async fn in_turn<T>(caller: &Caller, look: impl FnOnce() -> T) -> T {
 }
 
 fn turn(uid: u32) -> Arc<Semaphore> {
-    let mut turns = TURNS.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut turns = TURNS.lock().even_poisoned();
     turns.retain(|other, turn| *other == uid || Arc::strong_count(turn) > 1);
     turns.entry(uid).or_insert_with(|| Arc::new(Semaphore::new(1))).clone()
 }

@@ -2,10 +2,11 @@
 //! does so again and again may be what ends them. Uses the ledger.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use crate::ledger::{Kept, Kind, Ledger, Record};
+use crate::poison::EvenPoisoned;
 
 /// As many processes may end before one request is answered; and more, if they do so faster than it
 /// can be answered.
@@ -58,7 +59,7 @@ impl Returned {
     }
 
     fn counts(&self) -> std::sync::MutexGuard<'_, Counts> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().even_poisoned()
     }
 }
 

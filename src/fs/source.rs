@@ -6,10 +6,11 @@ use std::io::{self, Read};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::broker;
+use crate::poison::EvenPoisoned;
 use crate::sys::lease;
 use crate::template::{LARGEST_TEMPLATE, Options, Template};
 
@@ -132,7 +133,7 @@ impl Source {
         if let Some(loaded) = self.last().filter(|_| self.is_fixed) {
             return loaded;
         }
-        let _one = self.loading.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one = self.loading.lock().even_poisoned();
         // Counted first: a doubt that comes while the file is read must not be lost, and until it
         // is read nobody may take what was there before for current.
         let doubts = self.doubts.load(Ordering::Acquire);

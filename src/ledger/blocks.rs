@@ -3,11 +3,12 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use zeroize::Zeroizing;
 
 use super::Kind;
+use crate::poison::EvenPoisoned;
 use crate::sys::region::{PIECE, PIECE_WORDS, Region};
 
 const BLOCK: usize = 32;
@@ -155,7 +156,7 @@ impl Blocks {
     }
 
     fn free(&self) -> MutexGuard<'_, Free> {
-        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+        self.free.lock().even_poisoned()
     }
 }
 

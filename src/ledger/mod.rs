@@ -9,12 +9,13 @@ use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use nix::sys::uio::pread;
 use zeroize::Zeroizing;
 
 use crate::metrics;
+use crate::poison::EvenPoisoned;
 use crate::sys::region::Region;
 use blocks::{Blocks, Found};
 
@@ -132,7 +133,7 @@ impl Ledger {
     }
 
     fn leave(&self, found: Vec<Found>) {
-        let mut left = self.0.left.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut left = self.0.left.lock().even_poisoned();
         for Found { kind, id, words, bytes, blocks } in found {
             let record = Record { of: self.0.clone(), blocks };
             left.entry(kind).or_default().push(Kept { id, words, bytes, record });
@@ -166,13 +167,13 @@ impl Ledger {
 
     /// Looks at what the process before has left of this kind.
     pub fn left<T>(&self, kind: Kind, look: impl FnOnce(&[Kept]) -> T) -> T {
-        let left = self.0.left.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = self.0.left.lock().even_poisoned();
         look(left.get(&kind).map_or(&[], Vec::as_slice))
     }
 
     /// What the process before has left of this kind, once.
     pub fn take(&self, kind: Kind) -> Vec<Kept> {
-        let mut left = self.0.left.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut left = self.0.left.lock().even_poisoned();
         left.remove(&kind).unwrap_or_default()
     }
 

@@ -1,7 +1,7 @@
 //! The embedded store seen as a provider. Uses `store`; keeps its blocking off the async threads.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
@@ -9,6 +9,7 @@ use tokio::sync::Semaphore;
 
 use super::{AsOf, Batch, BoxFuture, Provider, ProviderError, Pulse, unhurried};
 use crate::clock::Clock;
+use crate::poison::EvenPoisoned;
 use crate::secret::{Absent, Namespace, SecretKey, SecretName, Selector};
 use crate::store::{Question, Store, StoreError};
 use crate::sys::leftover;
@@ -121,7 +122,7 @@ impl Provider for LocalStore {
 impl LocalStore {
     /// Writes down how often each secret was given out. It is said once that it cannot be.
     fn note_uses(&self, store: &Store) {
-        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut noted = self.noted.lock().even_poisoned();
         if noted.0.elapsed() < NOTED {
             return;
         }
@@ -136,7 +137,7 @@ impl LocalStore {
 
     /// Keeps in memory which secret has which label, so that who opens a file need not read them all.
     fn learn_labels(&self, store: &Store) -> Result<(), StoreError> {
-        let mut learnt = self.learnt.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut learnt = self.learnt.lock().even_poisoned();
         let pulse = store.pulse();
         if !self.by_label.load(Ordering::Relaxed) || (pulse.is_some() && *learnt == pulse) {
             return Ok(());
@@ -153,7 +154,7 @@ impl LocalStore {
     /// A line in the log for each secret that expires within a week: at the start and once a day.
     fn warn_of_expiry(&self, store: &Store) -> Result<(), StoreError> {
         let now = self.clock.now();
-        let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut warned = self.warned.lock().even_poisoned();
         if warned.is_some_and(|last| now.duration_since(last) < DAY) {
             return Ok(());
         }

@@ -2,13 +2,14 @@
 //! the same key. Uses the words of `secret`.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use hmac::{Hmac, KeyInit, Mac};
 use jiff::Timestamp;
 use sha2::Sha256;
 
 use super::fields::Fields;
+use crate::poison::EvenPoisoned;
 use crate::secret::{SecretBytes, SecretType, SecretVersion};
 
 pub(super) struct Versions {
@@ -52,7 +53,7 @@ impl Versions {
     }
 
     fn meet(&self, path: &str, version: u64) -> (u64, Timestamp) {
-        let mut met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut met = self.met.lock().even_poisoned();
         match met.get(path) {
             Some(known) if known.0 == version => *known,
             _ => {

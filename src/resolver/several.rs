@@ -2,12 +2,13 @@
 //! rests then. Uses the resolver's own questions.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use super::basis::Ground;
 use super::{ResolveError, Resolver};
 use crate::config::Strategy;
+use crate::poison::EvenPoisoned;
 use crate::provider::Batch;
 use crate::secret::{Absent, Answer, SecretKey};
 use crate::sys::uptime::Uptime;
@@ -36,11 +37,11 @@ impl Several {
 
     /// Who has said last what there is of this.
     pub(super) fn answered(&self, key: &SecretKey) -> Option<usize> {
-        self.answered.lock().unwrap_or_else(PoisonError::into_inner).get(key).copied()
+        self.answered.lock().even_poisoned().get(key).copied()
     }
 
     fn note(&self, keys: &[SecretKey], by: usize) {
-        let mut answered = self.answered.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut answered = self.answered.lock().even_poisoned();
         answered.extend(keys.iter().map(|key| (key.clone(), by)));
     }
 }

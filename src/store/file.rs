@@ -9,7 +9,7 @@ use std::fs::{File, Metadata, OpenOptions};
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use super::StoreError;
 use super::backend::{
@@ -19,6 +19,7 @@ use super::cipher::{Id, Mac};
 use super::claim::sync_names;
 use super::index::Range;
 use super::sequence::WriterLock;
+use crate::poison::EvenPoisoned;
 use document::{Blob, Document, Fixed, Refusal, Secret, Space};
 
 /// The most bytes of the document: a commit writes all of them, and each process holds them.
@@ -68,7 +69,7 @@ impl JsonFile {
 
     /// The document as it lies there now; read only if that is another one than before.
     fn current(&self) -> Result<Arc<Document>, StoreError> {
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = self.held.lock().even_poisoned();
         let meta = self.path.symlink_metadata().map_err(|error| self.unreadable(error))?;
         if let Some(held) = held.as_ref().filter(|held| held.mark == Mark::of(&meta)) {
             return Ok(held.document.clone());
@@ -132,7 +133,7 @@ impl JsonFile {
         sync_names(&self.path)?;
         let mark = file.metadata().map(|meta| Mark::of(&meta));
         let mark = mark.map_err(StoreError::io("look at", &self.path))?;
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = self.held.lock().even_poisoned();
         *held = Some(Held { document, mark, _file: file });
         Ok(())
     }

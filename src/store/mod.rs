@@ -57,7 +57,7 @@ mod witness;
 
 use std::fmt;
 use std::path::Path;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, RwLock};
 
 use jiff::Timestamp;
 
@@ -79,6 +79,7 @@ pub use salvage::{Damage, Inspection};
 pub use whole::Whole;
 pub use witness::{Deed, What, Witness};
 
+use crate::poison::EvenPoisoned;
 use crate::secret::{Namespace, SecretBytes, SecretName};
 use backend::{PATIENCE, Write};
 use cipher::Id;
@@ -327,7 +328,7 @@ impl Store {
     }
 
     fn opened(&self) -> Arc<Opened> {
-        self.opened.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.opened.read().even_poisoned().clone()
     }
 
     fn read<T>(

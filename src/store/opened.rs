@@ -2,7 +2,7 @@
 //! namespaces, and how moments are told apart. Uses the parts of `store`.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::StoreError;
 use super::backend::{Backend, RootRow};
@@ -12,6 +12,7 @@ use super::layout::{Identity, Layout};
 use super::seen::Top;
 use super::sequence::{Mark, Sequence};
 use super::view::View;
+use crate::poison::EvenPoisoned;
 use crate::secret::{Namespace, SecretName};
 
 /// The files as they were found when they were opened last.
@@ -62,7 +63,7 @@ impl Opened {
     /// number: something took the place of its rows, and what is called an epoch from now on is another.
     pub(super) fn has_gone_back(&self, root: &RootRow) -> bool {
         let now = (root.epoch, root.seal);
-        let mut looked_at = self.looked_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut looked_at = self.looked_at.lock().even_poisoned();
         let before = std::mem::replace(&mut *looked_at, now);
         before.0 > now.0 || (before.0 == now.0 && before.1 != now.1)
     }
@@ -141,6 +142,6 @@ impl Opened {
     }
 
     fn namespaces(&self) -> MutexGuard<'_, Namespaces> {
-        self.namespaces.lock().unwrap_or_else(PoisonError::into_inner)
+        self.namespaces.lock().even_poisoned()
     }
 }

@@ -1,7 +1,7 @@
 //! What a process that keeps a store open does when its files are others than before, or do not say the
 //! same: after a backup, a move, a change of keys, a writer that died. Uses the parts of `store`.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use super::backend::RootRow;
 use super::keyring::Masters;
@@ -9,6 +9,7 @@ use super::layout::{self, Layout};
 use super::opened::Opened;
 use super::sequence::WriterLock;
 use super::{KeyError, Store, StoreError, StoreId, older};
+use crate::poison::EvenPoisoned;
 
 impl Store {
     /// Finds files that were replaced behind our back, and a sequence that is not what the store
@@ -47,7 +48,7 @@ impl Store {
 
     fn reopen_now(&self, new: Option<Arc<Masters>>) -> Result<(), StoreError> {
         let layout = Layout::open(self.layout.dir())?;
-        let mut slot = self.opened.write().unwrap_or_else(PoisonError::into_inner);
+        let mut slot = self.opened.write().even_poisoned();
         let backend = layout.backend().open(&layout.rows(), self.access)?;
         let root = backend.read()?.root()?;
         let known = new.into_iter().chain([slot.masters.clone()]);

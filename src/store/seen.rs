@@ -4,12 +4,13 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::backend::RootRow;
 use super::cipher::Mac;
 use super::index::{Child, Leaf, Members, Node};
 use super::labels::Labels;
+use crate::poison::EvenPoisoned;
 
 /// The top of an index, as of one commit.
 pub(super) struct Top {
@@ -87,7 +88,7 @@ impl Seen {
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().even_poisoned()
     }
 }
 

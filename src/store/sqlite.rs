@@ -5,7 +5,7 @@ mod connect;
 mod failure;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use rusqlite::types::FromSql;
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, Row, params};
@@ -16,6 +16,7 @@ use super::backend::{
 use super::cipher::{Id, Mac};
 use super::index::Range;
 use super::{Access, StoreError, schema};
+use crate::poison::EvenPoisoned;
 use connect::connect;
 pub(super) use failure::failure;
 use failure::{alone, unfit};
@@ -59,7 +60,7 @@ impl Sqlite {
     }
 
     fn begin(&self, how: &str) -> Result<Transaction<'_>, StoreError> {
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let idle = self.idle.lock().even_poisoned().pop();
         let connection = match idle {
             Some(connection) => connection,
             None => connect(&self.path, self.access)?,
@@ -70,7 +71,7 @@ impl Sqlite {
 
     /// Keeps a connection for the next reader; not a frozen one, which sees no later commit.
     fn keep(&self, connection: Connection) {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut idle = self.idle.lock().even_poisoned();
         if idle.len() < IDLE && connection.is_readonly("main").is_ok_and(|is_readonly| !is_readonly) {
             idle.push(connection);
         }

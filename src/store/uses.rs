@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -18,6 +18,7 @@ use super::cipher::Id;
 use super::model::Used;
 use super::sequence::WriterLock;
 use super::{SecretInfo, Store, StoreError};
+use crate::poison::EvenPoisoned;
 use crate::secret::Uses;
 
 /// Nobody waits longer to add lines.
@@ -57,7 +58,7 @@ impl Tallies {
     }
 
     fn table(&self) -> MutexGuard<'_, HashMap<Id, Arc<Uses>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().even_poisoned()
     }
 }
 

@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, killpg};
@@ -15,6 +15,7 @@ use nix::unistd::{ForkResult, Pid, fork as fork_process, getpid, getppid, setsid
 use super::link::Link;
 use super::signal;
 use super::{capability, environ};
+use crate::poison::EvenPoisoned;
 
 /// What [`reap`] has to tell of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -202,7 +203,7 @@ pub fn end_group(child: &Child) {
 }
 
 fn awaited() -> MutexGuard<'static, BTreeMap<i32, Option<ExitStatus>>> {
-    AWAITED.lock().unwrap_or_else(PoisonError::into_inner)
+    AWAITED.lock().even_poisoned()
 }
 
 impl News {

@@ -6,12 +6,13 @@ use std::ffi::c_void;
 use std::io;
 use std::num::NonZeroUsize;
 use std::ptr::NonNull;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mlock, mmap, mmap_anonymous};
 use nix::unistd::{Pid, ftruncate, geteuid, getpid};
 
 use super::own;
+use crate::poison::EvenPoisoned;
 
 /// Keys are of one size.
 pub const KEY: usize = 32;
@@ -106,7 +107,7 @@ static PLACES: Mutex<Places> =
     Mutex::new(Places { owner: None, pieces: Vec::new(), free: Vec::new(), worst: Keeping::Hidden });
 
 fn places() -> MutexGuard<'static, Places> {
-    PLACES.lock().unwrap_or_else(PoisonError::into_inner)
+    PLACES.lock().even_poisoned()
 }
 
 impl Places {

@@ -3,11 +3,12 @@
 
 use std::fmt;
 use std::io;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use minijinja::value::{Object, Rest};
 use minijinja::{Environment, ErrorKind, UndefinedBehavior, Value};
 
+use crate::poison::EvenPoisoned;
 use crate::secret::{SecretBytes, SecretKey};
 
 use super::error::{Fault, Kind, Span};
@@ -124,7 +125,7 @@ impl Compiled {
             Value::from_pairs([("s", Value::from(slots)), ("run", Value::from_dyn_object(run.clone()))]);
         let template = self.engine.get_template("").expect("it has been added");
         let end = template.render_captured_to(context, io::sink()).map(drop).map_err(|error| error.kind());
-        let mut state = run.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = run.state.lock().even_poisoned();
         let end = state.finish(end, self);
         state.outcome(end, inputs)
     }
@@ -146,7 +147,7 @@ impl Run {
 
     /// Applies a filter. The first of `rest` is its place.
     fn apply(&self, apply: Apply, base: Value, rest: &[Value]) -> Result<Value, minijinja::Error> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock().even_poisoned();
         let places = &self.compiled.program.places;
         let place = rest.first().and_then(Value::as_usize).and_then(|place| places.get(place));
         let span = place.copied().unwrap_or(state.place);

@@ -53,8 +53,8 @@ pub(super) fn judge_names(config: &Config, used: &Used, report: &mut Report) {
             let at = ["policy".to_owned(), index.to_string(), "secrets".to_owned(), value.to_string()];
             match used.judge(&policy, pattern) {
                 None => {}
-                Some((Kind::Note, message)) => report.add(linter.note(&at, message)),
-                Some((_, message)) => report.add(linter.fault(&at, message)),
+                Some((Kind::Note, message, near)) => report.add(linter.note(&at, message).hint(near)),
+                Some((_, message, near)) => report.add(linter.fault(&at, message).hint(near)),
             }
         }
     }

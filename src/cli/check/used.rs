@@ -1,7 +1,10 @@
 //! The secrets that templates and the config refer to, and which of them the pattern of a rule is about.
 //! May use every layer.
 
+use std::collections::BTreeSet;
+
 use super::finding::Kind;
+use crate::nearest::nearest;
 use crate::policy::{Pattern, Policy};
 use crate::secret::{FieldName, Reference, SecretKey};
 
@@ -36,8 +39,8 @@ impl Used {
         }
     }
 
-    /// What is to be said of a pattern that is about none of them.
-    pub(super) fn judge(&self, policy: &Policy, pattern: &Pattern) -> Option<(Kind, String)> {
+    /// What is to be said of a pattern that is about none of them, and what may have been meant.
+    pub(super) fn judge(&self, policy: &Policy, pattern: &Pattern) -> Option<(Kind, String, Option<String>)> {
         let is_about = |it: &Reference| policy.is_about(pattern, &it.key);
         if self.certain.iter().any(is_about) {
             return None;
@@ -47,17 +50,37 @@ impl Used {
         match field_of(pattern).filter(|_| !is_there) {
             Some((whole, field)) if self.has_field(policy, &whole, &field) && !is_doubtful => {
                 let what = format!("never decides: `{pattern}` is the field `{field}` of a secret");
-                Some((Kind::Config, format!("{what}, and rules are about whole secrets: write `{whole}`")))
+                Some((
+                    Kind::Config,
+                    format!("{what}, and rules are about whole secrets: write `{whole}`"),
+                    None,
+                ))
             }
             Some((whole, field)) if is_doubtful || self.known.iter().any(|it| *it == whole.as_str()) => {
                 let what = format!(
                     "is about a secret of this name only: if the field `{field}` of `{whole}` is meant"
                 );
-                Some((Kind::Note, format!("{what}, write `{whole}`")))
+                Some((Kind::Note, format!("{what}, write `{whole}`"), None))
             }
             _ if is_doubtful => None,
-            _ => Some((Kind::Note, format!("nothing refers to a secret like `{pattern}`"))),
+            _ => {
+                Some((Kind::Note, format!("nothing refers to a secret like `{pattern}`"), self.near(pattern)))
+            }
         }
+    }
+
+    /// What is referred to, or the folder of it if the pattern is one of a folder.
+    fn near(&self, pattern: &Pattern) -> Option<String> {
+        let names = self
+            .certain
+            .iter()
+            .chain(self.doubtful.iter().flatten())
+            .map(|it| SecretKey { version: None, ..it.key.clone() }.to_string());
+        let candidates: BTreeSet<_> = match pattern.as_str().strip_suffix("/*") {
+            None => names.collect(),
+            Some(_) => names.filter_map(|name| Some(format!("{}/*", name.rsplit_once('/')?.0))).collect(),
+        };
+        nearest(pattern.as_str(), candidates).map(|near| format!("did you mean `{near}`?"))
     }
 
     fn has_field(&self, policy: &Policy, whole: &Pattern, field: &FieldName) -> bool {

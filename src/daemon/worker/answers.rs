@@ -1,7 +1,7 @@
 //! What the worker answers on the control socket. Uses `control`, `fs` and the link to the holder.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -20,6 +20,7 @@ use crate::control::wire::{
 use crate::control::{Daemon, Kind, Refused};
 use crate::fs::{SecretFs, session};
 use crate::metrics;
+use crate::poison::EvenPoisoned;
 use crate::provider::BoxFuture;
 use crate::sys::link::Link;
 use crate::sys::{identity, limits, vault};
@@ -56,7 +57,7 @@ impl Answers {
 
     /// The holder has found out that the successor is not fit.
     pub(super) fn refuse(&self, why: &str) {
-        for hopeful in self.hopeful.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+        for hopeful in self.hopeful.lock().even_poisoned().drain(..) {
             let _ = hopeful.send(why.to_owned());
         }
     }
@@ -64,7 +65,7 @@ impl Answers {
     /// Ends with this process, if all goes well.
     async fn succeed(&self, ask: Report) -> Result<(), Refused> {
         let (refuse, refused) = oneshot::channel();
-        self.hopeful.lock().unwrap_or_else(PoisonError::into_inner).push(refuse);
+        self.hopeful.lock().even_poisoned().push(refuse);
         let unheard = |error| Refused::new(Kind::Unavailable, format!("the holder does not hear: {error}"));
         ask.send(&self.link).map_err(unheard)?;
         match refused.await {

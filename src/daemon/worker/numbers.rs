@@ -3,10 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use super::mounts::forget;
 use crate::fs::mountpoint;
+use crate::poison::EvenPoisoned;
 use crate::sys::link::Link;
 
 #[derive(Default)]
@@ -38,7 +39,7 @@ pub(super) enum End {
 impl Numbers {
     /// As long as this is held no number is another's than it was.
     pub(super) fn lock(&self) -> MutexGuard<'_, Given> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().even_poisoned()
     }
 
     /// It is not served any more. If it is gone, the holder does not keep it either.

@@ -10,10 +10,11 @@ mod patterns;
 mod runs;
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use sha2::{Digest, Sha256};
 
+use crate::poison::EvenPoisoned;
 use crate::secret::SecretBytes;
 use forms::Forms;
 use patterns::{Pattern, Patterns};
@@ -69,7 +70,7 @@ impl Masks {
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().even_poisoned()
     }
 }
 

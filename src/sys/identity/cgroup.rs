@@ -2,9 +2,10 @@
 //! name them as it likes, so only the outermost parts count. And the paths of groups that are known.
 
 use std::collections::HashMap;
-use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{LazyLock, Mutex, MutexGuard};
 
 use crate::caller::{Fact, UserUnit};
+use crate::poison::EvenPoisoned;
 
 /// By the kernel's number, which no other group ever has; those of the unified hierarchy are never
 /// renamed (cgroups(7)).
@@ -25,7 +26,7 @@ pub(super) fn keep(number: u64, path: &str) {
 }
 
 fn known_paths() -> MutexGuard<'static, HashMap<u64, String>> {
-    KNOWN.lock().unwrap_or_else(PoisonError::into_inner)
+    KNOWN.lock().even_poisoned()
 }
 
 /// The line of the unified hierarchy, or systemd's own where that one is not in use.

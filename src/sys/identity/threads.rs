@@ -5,7 +5,7 @@
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use libc::pidfd_info;
 
@@ -14,6 +14,7 @@ use super::pidfd::Pidfd;
 use super::proc;
 use super::stat::Stat;
 use crate::caller::{Level, ProcessId};
+use crate::poison::EvenPoisoned;
 
 /// A thread that is held.
 pub(super) struct Thread {
@@ -130,7 +131,7 @@ impl Told {
 }
 
 fn lock<T>(it: &Mutex<T>) -> MutexGuard<'_, T> {
-    it.lock().unwrap_or_else(PoisonError::into_inner)
+    it.lock().even_poisoned()
 }
 
 #[cfg(test)]
