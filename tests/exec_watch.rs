@@ -263,8 +263,8 @@ while True: time.sleep(1)";
 #[test]
 fn a_signal_between_two_commands_is_the_end() {
     let store = store();
-    let script =
-        "sh -c 'trap \"\" TERM; while :; do sleep 0.05; done' >/dev/null & echo $$; echo $PW; exec sleep 60";
+    let script = "sh -c 'trap \"\" TERM; while :; do sleep 0.05; done' >/dev/null & echo $! >>left
+        echo $$; echo $PW; exec sleep 60";
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
         store.set("pw", "value-1");
         let mut running = Running::start(&store, &["--watch", "--env", "PW=pw"], script);
@@ -280,6 +280,9 @@ fn a_signal_between_two_commands_is_the_end() {
         is_not_started_again(&running.says);
         let code = running.wrapper.wait().unwrap().code();
         assert_eq!(code, Some(128 + signal as i32), "{signal}");
+    }
+    for pid in fs::read_to_string(store.folder().join("left")).unwrap().lines() {
+        let _ = kill(Pid::from_raw(pid.parse().unwrap()), Signal::SIGKILL);
     }
 }
 
