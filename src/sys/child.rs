@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus};
 use std::sync::{Mutex, MutexGuard};
 
 use nix::errno::Errno;
@@ -68,17 +68,21 @@ pub fn leave_beside(needed: &[RawFd], work: impl FnOnce()) -> io::Result<()> {
 }
 
 /// The same as a program of ours, of which the word on its command line tells what it is to do: nothing
-/// of this process's memory and environment is in it. The link is its stdin. What this process may do to
-/// mounts, it may. Before a second thread only.
+/// of this process's memory and environment is in it. The link is its stdin, and all that it says
+/// goes there. What this process may do to mounts, it may. Before a second thread only.
 pub fn leave_program_beside(word: &str) -> io::Result<Link> {
     let (ours, theirs) = Link::pair()?;
     let needed = [theirs.as_fd().as_raw_fd()];
     leave_beside(&needed, move || {
-        if capability::keep_over_exec().is_ok() {
+        // Where a command runs there may be no /dev/null.
+        let theirs = OwnedFd::from(theirs);
+        if capability::keep_over_exec().is_ok()
+            && let (Ok(out), Ok(errors)) = (theirs.try_clone(), theirs.try_clone())
+        {
             let mut program = Command::new("/proc/self/exe");
-            program.arg0("secretfs").arg(word).env_clear().stdin(OwnedFd::from(theirs));
+            program.arg0("secretfs").arg(word).env_clear().stdin(theirs).stdout(out).stderr(errors);
             // Returns if it failed; the end of the link tells that.
-            let _ = program.stdout(Stdio::null()).stderr(Stdio::null()).exec();
+            let _ = program.exec();
         }
     })?;
     Ok(ours)

@@ -62,6 +62,8 @@ impl Kept {
 /// What tells the keeper from every other process of ours.
 const WORD: &str = "--keep";
 const NAME: &CStr = c"secretfs-keeper";
+/// What it says once it needs nothing more.
+const READY: &[u8] = b"ready";
 
 /// In the command's view of files, by the process that becomes the command and whose parent
 /// serves the files. The keeper ends after that parent, and sees to it that the command does.
@@ -76,8 +78,8 @@ pub(super) fn stay_beside(kept: Vec<Kept>) -> io::Result<()> {
     }
     link.send(b"go")?;
     match link.receive()? {
-        Some(_) => Ok(()),
-        None => Err(io::Error::other("the process that is to keep it has not begun")),
+        Some((word, _)) if word == READY => Ok(()),
+        _ => Err(io::Error::other("the process that is to keep it has not begun")),
     }
 }
 
@@ -89,7 +91,7 @@ pub fn keep_if_asked() {
 }
 
 fn begin_to_keep() -> io::Result<()> {
-    let link = Link::of_stdin()?;
+    let link = Link::from(io::stdin().as_fd().try_clone_to_owned()?);
     // By hand, or by mistake.
     if !link.is_socket() {
         return Err(io::ErrorKind::InvalidInput.into());
@@ -106,7 +108,7 @@ fn begin_to_keep() -> io::Result<()> {
         }
     }
     set_name(NAME)?;
-    link.send(b"ready")?;
+    link.send(READY)?;
     drop(link);
     keep(&mut kept, &server);
     // A command that has changed its user has not been ended with its parent.
