@@ -16,9 +16,10 @@ use tokio_rustls::TlsConnector;
 use super::error::{Fault, NetErrorKind, Phase};
 use super::proxy::{self, Proxy};
 use super::tls::{Offer, TlsError, Trust};
-use crate::config::Address;
+use crate::config::{Address, Tls};
 
-pub(super) trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
+/// What bytes go over.
+pub trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
 
@@ -79,7 +80,8 @@ impl Connector {
 
     pub(super) async fn connect(&self, deadline: Deadline) -> Result<Line, Fault> {
         // Files first: if they cannot be used, nobody has to be asked for anything.
-        let offer = if self.address.is_tls { Some(self.offer().await?) } else { None };
+        let offer =
+            if self.address.is_tls { Some(offer(&self.trust).await.map_err(Fault::Tls)?) } else { None };
         let stream = match proxy::of_environment(&self.address)? {
             None => self.reach(&self.address.host, self.address.port, deadline).await?,
             Some(proxy) => self.through(&proxy, deadline).await?,
@@ -92,13 +94,6 @@ impl Connector {
         }
     }
 
-    async fn offer(&self) -> Result<Offer, Fault> {
-        let trust = self.trust.clone();
-        let read = tokio::task::spawn_blocking(move || trust.offer()).await;
-        let read = read.map_err(|_| TlsError::Files("the files of TLS could not be read".to_owned()));
-        read.flatten().map_err(Fault::Tls)
-    }
-
     async fn through(&self, proxy: &Proxy, deadline: Deadline) -> Result<TcpStream, Fault> {
         let stream = self.reach(&proxy.host, proxy.port, deadline).await;
         let stream = stream.map_err(|fault| proxy.blame(fault))?;
@@ -106,15 +101,10 @@ impl Connector {
     }
 
     async fn encrypt(&self, stream: TcpStream, offer: Offer, deadline: Deadline) -> Result<Line, Fault> {
-        let name = self.trust.server_name(&self.address.host).map_err(Fault::Tls)?;
-        let shake = TlsConnector::from(offer.config).connect(name, stream);
-        let shaken = deadline.bound(Phase::Handshake, async {
-            shake.await.map_err(|error| match NetErrorKind::of_io(&error) {
-                Fault::Reset => Fault::Tls(TlsError::NotTls),
-                fault => self.under(fault),
-            })
-        });
-        Ok(Line { wire: Box::new(shaken.await?), is_renewed: offer.is_new })
+        let is_renewed = offer.is_new;
+        let shaken =
+            async { shake(&self.trust, offer, stream, &self.address.host).await.map_err(Fault::Tls) };
+        Ok(Line { wire: deadline.bound(Phase::Handshake, shaken).await?, is_renewed })
     }
 
     /// A fault of the first request over a connection.
@@ -181,6 +171,35 @@ impl Connector {
 impl Deadline {
     fn late(self, phase: Phase) -> Fault {
         Fault::Timeout { phase, limit: self.limit }
+    }
+}
+
+pub(super) async fn encrypt(stream: TcpStream, host: &str) -> Result<Box<dyn Wire>, TlsError> {
+    let trust = Arc::new(Trust::new(Tls::default()));
+    let offer = offer(&trust).await?;
+    shake(&trust, offer, stream, host).await
+}
+
+async fn offer(trust: &Arc<Trust>) -> Result<Offer, TlsError> {
+    let trust = trust.clone();
+    let read = tokio::task::spawn_blocking(move || trust.offer()).await;
+    read.unwrap_or_else(|_| Err(TlsError::Files("the files of TLS could not be read".to_owned())))
+}
+
+async fn shake(
+    trust: &Trust,
+    offer: Offer,
+    stream: TcpStream,
+    host: &str,
+) -> Result<Box<dyn Wire>, TlsError> {
+    let shaken = TlsConnector::from(offer.config).connect(trust.server_name(host)?, stream).await;
+    match shaken {
+        Ok(stream) => Ok(Box::new(stream)),
+        Err(error) => Err(match NetErrorKind::of_io(&error) {
+            Fault::Tls(error) => error.under(trust.tls()),
+            Fault::Reset => TlsError::NotTls,
+            other => TlsError::Other(other.to_string()),
+        }),
     }
 }
 

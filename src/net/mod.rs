@@ -30,8 +30,10 @@ use std::time::Duration;
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
 
 use crate::config::{Address, Transport};
+pub use connect::Wire;
 use connect::{Connector, Deadline};
 use error::Fault;
 pub use error::{NetError, NetErrorKind, Part, Phase};
@@ -52,6 +54,11 @@ pub struct Client {
 
 /// The most bytes of a head, and of what is read at once.
 const BUFFER: usize = 64 << 10;
+
+/// TLS for who speaks something else than HTTP, with the system's authorities. Whoever asks bounds the time.
+pub async fn encrypt(stream: TcpStream, host: &str) -> Result<Box<dyn Wire>, TlsError> {
+    connect::encrypt(stream, host).await
+}
 
 impl Client {
     /// `timeout` bounds each request as a whole: less than whoever asks is ready to wait, so that there is

@@ -1,6 +1,7 @@
 //! The server's certificate, judged by the authorities that are believed and by the pins. A pin counts only
 //! for a certificate that the verified chain needs: what a server sends beside it proves nothing. Uses webpki.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -39,27 +40,33 @@ impl Verifier {
         now: UnixTime,
     ) -> Result<(), TlsError> {
         let certificate = EndEntityCert::try_from(end).map_err(|error| told(&error, end, sent, name))?;
-        let chain = |judge: Option<&dyn Fn(&VerifiedPath<'_>) -> Result<(), webpki::Error>>| {
-            let (all, usage) = (self.algorithms.all, KeyUsage::server_auth());
-            certificate.verify_for_usage(all, &self.roots.roots, sent, now, usage, None, judge).map(drop)
-        };
-        chain(None).map_err(|error| told(&error, end, sent, name))?;
-        certificate.verify_is_valid_for_subject_name(name).map_err(|error| told(&error, end, sent, name))?;
-        if self.pins.is_empty() {
-            return Ok(());
-        }
         // Of several chains, one that has the pin will do.
-        let is_pinned = |path: &VerifiedPath<'_>| match self.has_pin(path) {
+        let is_unpinned = Cell::new(false);
+        let judge = |path: &VerifiedPath<'_>| match self.has_pin(path) {
             true => Ok(()),
-            false => Err(webpki::Error::UnknownIssuer),
+            false => {
+                is_unpinned.set(true);
+                Err(webpki::Error::UnknownIssuer)
+            }
         };
-        let seen = Pin(hash(&certificate.subject_public_key_info()));
-        chain(Some(&is_pinned)).map_err(|_| TlsError::Pin { seen: seen.to_string() })
+        let (all, usage) = (self.algorithms.all, KeyUsage::server_auth());
+        let chain =
+            certificate.verify_for_usage(all, &self.roots.roots, sent, now, usage, None, Some(&judge));
+        match chain {
+            Ok(_) => {}
+            Err(_) if is_unpinned.get() => {
+                let seen = Pin(hash(&certificate.subject_public_key_info()));
+                return Err(TlsError::Pin { seen: seen.to_string() });
+            }
+            Err(error) => return Err(told(&error, end, sent, name)),
+        }
+        certificate.verify_is_valid_for_subject_name(name).map_err(|error| told(&error, end, sent, name))
     }
 
     fn has_pin(&self, path: &VerifiedPath<'_>) -> bool {
         let is_pin = |hash: [u8; 32]| self.pins.iter().any(|pin| pin.0 == hash);
-        is_pin(hash(&path.end_entity().subject_public_key_info()))
+        self.pins.is_empty()
+            || is_pin(hash(&path.end_entity().subject_public_key_info()))
             || path.intermediate_certificates().any(|it| is_pin(hash(&it.subject_public_key_info())))
             || is_pin(hash(&key_of(path.anchor())))
     }

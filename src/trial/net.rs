@@ -1,17 +1,14 @@
 //! A connection to a server: TCP, a Unix socket, or TLS over TCP. Its failures are told without the
-//! address, which is a part of the secret. Uses tokio and rustls.
+//! address, which is a part of the secret. Uses tokio and `net`.
 
 use std::io;
 use std::path::Path;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::io::AsyncReadExt;
 use tokio::net::{TcpStream, UnixStream};
 
 use super::Stop;
-
-pub(super) trait Wire: AsyncRead + AsyncWrite + Unpin + Send {}
-
-impl<T: AsyncRead + AsyncWrite + Unpin + Send> Wire for T {}
+use crate::net::{TlsError, Wire, encrypt};
 
 pub(super) type Stream = Box<dyn Wire>;
 
@@ -36,9 +33,31 @@ fn unreached(error: io::Error) -> Stop {
     Stop::Fails(format!("no connection to its server: {error}"))
 }
 
-/// Not here yet.
-pub(super) async fn tls(_: TcpStream, _: &str, _: Trust) -> Result<Stream, Stop> {
-    Err(Stop::Unknown("its server is spoken to over TLS, which is not tried".into()))
+/// Of a server that anybody may be, nothing is believed.
+pub(super) async fn tls(stream: TcpStream, host: &str, trust: Trust) -> Result<Stream, Stop> {
+    match trust {
+        Trust::Authorities => encrypt(stream, host).await.map_err(unbelieved),
+        Trust::Anybody => {
+            Err(Stop::Unknown("nothing says that it is the right server: that is not tried".into()))
+        }
+    }
+}
+
+fn unbelieved(error: TlsError) -> Stop {
+    match error {
+        TlsError::Expired { on } => Stop::Fails(format!("the certificate of its server has expired on {on}")),
+        TlsError::NotYet { from } => {
+            Stop::Fails(format!("the certificate of its server is not valid before {from}"))
+        }
+        TlsError::OtherName { .. } => Stop::Fails("the certificate of its server is for another name".into()),
+        // Whoever uses it may know that one.
+        TlsError::UnknownCa { issuer } => Stop::Unknown(format!(
+            "the certificate of its server is from an authority that this machine does not know ({issuer})"
+        )),
+        TlsError::AsksForOurs => Stop::Unknown("its server asks for a certificate, too".into()),
+        TlsError::NotTls => Stop::strange("TLS"),
+        other => Stop::Fails(format!("no TLS with its server: {other}")),
+    }
 }
 
 /// So many bytes; no server has to say more than 64 KiB in one piece here.

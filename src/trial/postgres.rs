@@ -36,7 +36,7 @@ pub(super) async fn secured(
     };
     asked.await.map_err(|_| Stop::strange(WHO))?;
     let trust = match mode {
-        Some("verify-ca" | "verify-full") => Trust::Authorities,
+        Some("verify-full") => Trust::Authorities,
         _ => Trust::Anybody,
     };
     match (answer[0], mode) {

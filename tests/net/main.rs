@@ -11,6 +11,7 @@ mod cache;
 mod faults;
 mod requests;
 mod tls;
+mod trial;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -57,7 +57,7 @@ impl Authority {
         let (params, key) = (authority_params(name), KeyPair::generate().unwrap());
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         let (pem, pin, der) = (certificate.pem(), pin(&key), certificate.der().clone());
-        let above = [&[der.clone()], &*self.above].concat();
+        let above = [std::slice::from_ref(&der), &*self.above].concat();
         Self { issuer: Issuer::new(params, key), der, above, pem, pin }
     }
 
@@ -68,7 +68,7 @@ impl Authority {
     fn sign(&self, params: CertificateParams) -> Leaf {
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        let chain = [&[certificate.der().clone()], &*self.above].concat();
+        let chain = [std::slice::from_ref(certificate.der()), &*self.above].concat();
         Leaf { chain, pem: certificate.pem(), pin: pin(&key), key }
     }
 
