@@ -200,6 +200,11 @@ impl Resolver {
         self.each().for_each(|(_, provider)| provider.flush());
     }
 
+    /// Has all providers give back what was lent to them.
+    pub fn give_back(&self) {
+        self.each().for_each(|(_, provider)| provider.give_back());
+    }
+
     /// Each provider by name, with why a fetch would fail now. One that does not answer in time
     /// would fail, too.
     pub async fn health(&self) -> Vec<(String, Option<String>)> {

@@ -249,6 +249,11 @@ impl Broker {
         self.resolver.flush();
     }
 
+    /// Has the providers give back what was lent to them: nothing of it is served any more. May take a moment.
+    pub fn give_back(&self) {
+        self.resolver.give_back();
+    }
+
     /// To be called each second by who keeps a broker: mends what the providers' pulses miss.
     pub async fn tend(&self) {
         self.audit.tend();

@@ -96,7 +96,8 @@ impl Inner {
         keys.iter().for_each(|key| drop(table.flights.remove(key)));
         match outcome {
             Ok(batch) => {
-                keys.iter().zip(&batch.answers).map(|(key, it)| Ok(table.land(key, it, now))).collect()
+                let until = batch.as_of.until;
+                keys.iter().zip(&batch.answers).map(|(key, it)| Ok(table.land(key, it, now, until))).collect()
             }
             Err(error) => keys.iter().map(|_| Err(error.clone())).collect(),
         }

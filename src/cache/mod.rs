@@ -113,7 +113,10 @@ impl Inner {
         let until = each().map(|(key, told)| match told.is_stale {
             // Asked again by whoever comes next.
             true => told.checked,
-            false => told.checked + self.keeping.time_of(key, &told.absent),
+            false => {
+                let kept = told.checked + self.keeping.time_of(key, &told.absent);
+                told.until.map_or(kept, |until| until.min(kept))
+            }
         });
         let stale_since = told.iter().filter(|told| told.is_stale).map(|told| told.checked).min();
         AsOf { moment: moment.unwrap_or_else(|| table.moment()), until: until.min(), stale_since }
@@ -192,6 +195,18 @@ impl Provider for Cache {
 
     fn tend(&self) -> BoxFuture<'_, Result<(), ProviderError>> {
         Box::pin(self.0.within_time(self.0.upstream.tend()))
+    }
+
+    fn flush(&self) {
+        self.0.upstream.flush();
+    }
+
+    fn give_back(&self) {
+        self.0.upstream.give_back();
+    }
+
+    fn steps(&self) -> BoxFuture<'_, Vec<Step>> {
+        self.0.upstream.steps()
     }
 
     fn sweep(&self) {

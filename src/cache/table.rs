@@ -25,6 +25,8 @@ pub(super) struct Told {
     pub(super) changed: u64,
     /// When the provider has said so last.
     pub(super) checked: Uptime,
+    /// From when on it has to be asked for anew, if the provider has said so.
+    pub(super) until: Option<Uptime>,
     /// It is too old, and the provider does not answer.
     pub(super) is_stale: bool,
 }
@@ -52,6 +54,7 @@ struct Record {
     print: [u8; 32],
     changed: u64,
     checked: Uptime,
+    until: Option<Uptime>,
     size: usize,
     last_use: u64,
     is_told_stale: bool,
@@ -87,7 +90,8 @@ impl Table {
     /// What is known and young enough.
     pub(super) fn fresh(&mut self, key: &SecretKey, what: Need, now: Uptime) -> Option<Told> {
         let record = self.records.get(key)?;
-        let is_fresh = now.since(record.checked) < self.keeping.time_of(key, &record.absent);
+        let is_young = now.since(record.checked) < self.keeping.time_of(key, &record.absent);
+        let is_fresh = is_young && record.until.is_none_or(|until| now < until);
         let suffices = what == Need::Changes || record.answer.is_some();
         if !(is_fresh && suffices) {
             return None;
@@ -110,8 +114,14 @@ impl Table {
         Some(self.records[key].told())
     }
 
-    /// The provider has answered.
-    pub(super) fn land(&mut self, key: &SecretKey, answer: &Answer, now: Uptime) -> Told {
+    /// The provider has answered, for no longer than `until`.
+    pub(super) fn land(
+        &mut self,
+        key: &SecretKey,
+        answer: &Answer,
+        now: Uptime,
+        until: Option<Uptime>,
+    ) -> Told {
         let print = leftover::wiped(|| print_of(answer));
         let known = self.records.get(key).map(|record| (record.print == print, record.changed));
         let changed = match known {
@@ -128,6 +138,7 @@ impl Table {
             absent: absent.clone(),
             changed,
             checked: now,
+            until,
             is_stale: false,
         };
         self.forget_answer(key);
@@ -137,6 +148,7 @@ impl Table {
             print,
             changed,
             checked: now,
+            until,
             size: 0,
             last_use: 0,
             is_told_stale: false,
@@ -238,6 +250,7 @@ impl Record {
             absent: self.absent.clone(),
             changed: self.changed,
             checked: self.checked,
+            until: self.until,
             is_stale: false,
         }
     }

@@ -111,9 +111,11 @@ impl SecretFs {
         self.generations.now()
     }
 
-    /// At the orderly end: writes down what only this process knows.
+    /// At the orderly end, for good: writes down what only this process knows, and gives back what was lent.
     pub fn flush(&self) {
-        self.now().broker.flush();
+        let broker = self.now().broker.clone();
+        broker.flush();
+        broker.give_back();
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::{Handle, RuntimeFlavor};
 
@@ -86,6 +86,18 @@ pub trait Provider: Send + Sync {
     /// Writes down what only this process knows. At the orderly end; may take a moment.
     fn flush(&self) {}
 
+    /// Gives back what was lent to it: logins, credentials that are ours alone. When nobody will serve what it has
+    /// given any more; may take a moment.
+    fn give_back(&self) {}
+
+    /// What works and what does not, for who sets it up: ends at the first step that fails.
+    fn steps(&self) -> BoxFuture<'_, Vec<Step>> {
+        Box::pin(async {
+            let start = Instant::now();
+            vec![Step::of("answer", start, self.health().await.map(|()| "it answers".to_owned()))]
+        })
+    }
+
     /// Whether any of these may have changed after `since`, the `as_of` of an earlier batch.
     /// Answers with the moment up to which it has looked, or `None` if there was a change.
     fn unchanged<'a>(
@@ -124,6 +136,26 @@ impl Step {
 pub struct Batch {
     pub answers: Vec<Answer>,
     pub as_of: AsOf,
+}
+
+/// One of the things that have to work.
+#[derive(Debug)]
+pub struct Step {
+    /// In a word.
+    pub name: &'static str,
+    pub took: Duration,
+    /// What was found.
+    pub outcome: Result<String, ProviderError>,
+}
+
+impl Step {
+    pub fn of(name: &'static str, start: Instant, outcome: Result<String, ProviderError>) -> Self {
+        Self { name, took: start.elapsed(), outcome }
+    }
+
+    pub fn is_fine(&self) -> bool {
+        self.outcome.is_ok()
+    }
 }
 
 /// The moment that answers belong to, and how long they are good.

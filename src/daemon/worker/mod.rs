@@ -193,6 +193,9 @@ impl Worker {
         let broker = answers.reloader.current().broker.clone();
         broker.note(Kind::Stop, if is_over { "for good" } else { "for a successor" });
         broker.flush();
+        if is_over {
+            broker.give_back();
+        }
         let credentials = credentials.map(|(server, socket)| {
             server.end();
             socket

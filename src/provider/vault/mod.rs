@@ -1,35 +1,183 @@
-//! A HashiCorp Vault or an OpenBao as a provider (`type: vault`). Uses `net`.
+//! A HashiCorp Vault or an OpenBao as a provider (`type: vault`): `vault:MOUNT/PATH#FIELD@VERSION`. Uses `net`.
+//!
+//! | what | file |
+//! |---|---|
+//! | a request, and a refusal in words | `api` |
+//! | methods of login; a token and its time; being logged in | `login`, `pass`, `session` |
+//! | what stands where | `mounts` |
+//! | key and value; what an answer holds; what was lent | `kv`, `answer`, `lease` |
+//! | which secrets there are; what works and what does not | `names`, `steps` |
 
-use std::sync::Arc;
+mod answer;
+mod api;
+mod kv;
+mod lease;
+mod login;
+mod mounts;
+mod names;
+mod pass;
+mod session;
+mod steps;
+
+use std::sync::{Arc, OnceLock, mpsc};
 use std::time::Duration;
 
-use super::{AsOf, Batch, BoxFuture, Provider, ProviderError, Pulse};
+use tokio::runtime::Handle;
+
+use super::versions::Versions;
+use super::{AsOf, Batch, BoxFuture, Provider, ProviderError, Pulse, Step, unhurried};
 use crate::config::Vault;
 use crate::net::Client;
-use crate::secret::SecretKey;
+use crate::secret::{Absent, Answer, SecretBytes, SecretKey};
+use crate::sys::leftover;
+use crate::sys::uptime::Uptime;
+use api::Api;
+use kv::Seen;
+use lease::Leases;
+use login::Door;
+use mounts::{Engine, Mounts, Place};
+use session::Session;
 
-pub struct VaultProvider {
-    client: Client,
+pub struct VaultProvider(Arc<Inner>);
+
+struct Inner {
+    session: Arc<Session>,
+    mounts: Mounts,
+    seen: Seen,
+    leases: Leases,
+    versions: Versions,
+    /// Where it is asked, so that it can say goodbye there.
+    pool: OnceLock<Handle>,
 }
+
+/// An answer, and when to ask again if that is known.
+type Told = (Answer, Option<Uptime>);
+
+/// The time for a goodbye.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 impl VaultProvider {
     /// `store` is where its own secrets may be.
-    pub fn new(settings: Vault, timeout: Duration, _store: Option<Arc<dyn Provider>>) -> Self {
-        Self { client: Client::new(settings.transport, timeout) }
+    pub fn new(
+        settings: Vault,
+        timeout: Duration,
+        version_key: SecretBytes,
+        store: Option<Arc<dyn Provider>>,
+    ) -> Self {
+        let Vault { transport, namespace, mount, login } = settings;
+        let api = Arc::new(Api::new(Client::new(transport, timeout), namespace));
+        Self(Arc::new(Inner {
+            session: Arc::new(Session::new(api, Door::new(login, mount, store))),
+            mounts: Mounts::default(),
+            seen: Seen::default(),
+            leases: Leases::default(),
+            versions: Versions::new(version_key),
+            pool: OnceLock::new(),
+        }))
     }
 }
 
+impl Inner {
+    async fn read(&self, key: &SecretKey) -> Result<Told, ProviderError> {
+        if api::is_of_system(&key.path) {
+            let why = format!("`{}` is of the server itself: no secret is read from there", key.path);
+            return Err(ProviderError::Invalid(why));
+        }
+        let session = &self.session;
+        let Some(mut place) = self.mounts.place(session, &key.path).await? else {
+            return Ok((Err(Absent::Missing), None));
+        };
+        if matches!(place.engine, Engine::Kv2 | Engine::Unknown) {
+            match self.seen.read(session, &place, key).await {
+                Ok(Some(Err(Absent::Missing))) if place.engine == Engine::Unknown => {}
+                Ok(Some(answer)) => {
+                    self.mounts.learn(&place.mount, Engine::Kv2);
+                    return Ok((answer, None));
+                }
+                Err(error) if !(place.engine == Engine::Unknown && is_refusal(&error)) => return Err(error),
+                _ => {
+                    self.mounts.forget(&place.mount);
+                    place.engine = Engine::Unknown;
+                }
+            }
+        }
+        self.read_plain(&place, key).await
+    }
+
+    /// KV 1, or what is made when it is asked for. Neither knows versions.
+    async fn read_plain(&self, place: &Place, key: &SecretKey) -> Result<Told, ProviderError> {
+        if key.version.is_some() {
+            return Ok((Err(Absent::Missing), None));
+        }
+        let pass = self.session.pass().await?;
+        if let Some((version, until)) = self.leases.get(&key.path, &pass) {
+            return Ok((Ok(version), until));
+        }
+        let (ask, response, pass) = kv::read_plain(&self.session, place).await?;
+        match response.status() {
+            200 => {}
+            404 if api::words(&response).is_none() => return Ok((Err(Absent::Missing), None)),
+            _ => {
+                let what = format!("to read `{}`", key.path);
+                return Err(self.session.api().refusal(&what, &ask, &response));
+            }
+        }
+        let plain = leftover::wiped(|| answer::plain(&response))?;
+        if plain.fields.values().any(|value| value.same_as(pass.token.expose())) {
+            let why = format!("`{}` holds our own token: no secret is read from there", key.path);
+            return Err(ProviderError::Invalid(why));
+        }
+        let kind = answer::kind_of(&plain.fields);
+        let version = Arc::new(self.versions.of(&key.path, kind, plain.fields));
+        let until = plain.lease.and_then(|lent| self.leases.put(&key.path, lent, version.clone(), &pass));
+        Ok((Ok(version), until))
+    }
+
+    async fn give_back(&self) {
+        if self.session.held().is_some_and(|pass| !pass.is_ours) {
+            self.leases.give_back(&self.session).await;
+        }
+        self.session.leave().await;
+    }
+}
+
+fn is_refusal(error: &ProviderError) -> bool {
+    matches!(error, ProviderError::Denied(_))
+}
+
 impl Provider for VaultProvider {
-    fn fetch<'a>(&'a self, _keys: &'a [SecretKey]) -> BoxFuture<'a, Result<Batch, ProviderError>> {
-        Box::pin(async { Err(ProviderError::Unavailable("not built".to_owned())) })
+    /// One after the other: who asks at once for many asks for one each.
+    fn fetch<'a>(&'a self, keys: &'a [SecretKey]) -> BoxFuture<'a, Result<Batch, ProviderError>> {
+        Box::pin(async move {
+            self.0.pool.get_or_init(Handle::current);
+            let (mut answers, mut as_of) = (Vec::with_capacity(keys.len()), AsOf::moment(0));
+            for key in keys {
+                let (answer, until) = self.0.read(key).await?;
+                as_of.until = as_of.until.into_iter().chain(until).min();
+                answers.push(answer);
+            }
+            Ok(Batch { answers, as_of })
+        })
+    }
+
+    /// A Vault answers one secret at a time, and one that is refused must not take others with it.
+    fn largest_batch(&self) -> usize {
+        1
     }
 
     fn names(&self) -> BoxFuture<'_, Result<Vec<String>, ProviderError>> {
-        Box::pin(async { Err(ProviderError::Unavailable("not built".to_owned())) })
+        Box::pin(names::all(&self.0.session, &self.0.mounts))
     }
 
     fn health(&self) -> BoxFuture<'_, Result<(), ProviderError>> {
-        Box::pin(async { Err(ProviderError::Unavailable("not built".to_owned())) })
+        Box::pin(async {
+            steps::state(self.0.session.api()).await?;
+            self.0.session.pass().await.map(drop)
+        })
+    }
+
+    fn steps(&self) -> BoxFuture<'_, Vec<Step>> {
+        Box::pin(steps::all(&self.0.session, &self.0.mounts))
     }
 
     /// Nothing is known without asking.
@@ -37,8 +185,26 @@ impl Provider for VaultProvider {
         Pulse::Moving
     }
 
+    fn tend(&self) -> BoxFuture<'_, Result<(), ProviderError>> {
+        Box::pin(async {
+            self.0.session.tend().await?;
+            self.0.leases.tend(&self.0.session).await
+        })
+    }
+
     fn sweep(&self) {
-        self.client.sweep();
+        self.0.session.api().sweep();
+    }
+
+    fn give_back(&self) {
+        let Some(pool) = self.0.pool.get() else { return };
+        let (tell, done) = mpsc::channel();
+        let this = self.0.clone();
+        pool.spawn(async move {
+            this.give_back().await;
+            let _ = tell.send(());
+        });
+        let _ = unhurried(|| done.recv_timeout(FAREWELL));
     }
 
     fn unchanged<'a>(

@@ -1,0 +1,109 @@
+//! What an answer of a Vault holds: fields, versions, leases. Nothing is asked here; pure but for the clock.
+
+use super::api::{json, odd};
+use crate::net::{Json, JsonError, Response};
+use crate::provider::ProviderError;
+use crate::provider::fields::{Fields, MOST};
+use crate::secret::{FieldName, SecretType, SecretVersion};
+
+/// Of a question to a KV 2.
+pub(super) enum Found {
+    Version(Box<SecretVersion>),
+    /// This version, or the newest, was deleted or destroyed.
+    Gone(Option<u64>),
+    Nothing,
+    /// It is no KV 2.
+    Other,
+    Refusal,
+}
+
+/// Of a question to anything else.
+pub(super) struct Plain {
+    pub(super) fields: Fields,
+    /// By which it can be renewed and given back, and for how long it was lent.
+    pub(super) lease: Option<Lent>,
+}
+
+pub(super) struct Lent {
+    pub(super) id: String,
+    /// In seconds.
+    pub(super) ttl: u64,
+    pub(super) is_renewable: bool,
+}
+
+pub(super) fn versioned(response: &Response) -> Result<Found, ProviderError> {
+    match response.status() {
+        200 => version(json(response)?).map_err(odd)?.map_or(Ok(Found::Other), |found| found.map(Found::Version)),
+        404 => missing(response).map_err(odd),
+        _ => Ok(Found::Refusal),
+    }
+}
+
+/// A secret that was deleted is answered with what is left of it.
+fn missing(response: &Response) -> Result<Found, JsonError> {
+    let Ok(answer) = response.json() else { return Ok(Found::Refusal) };
+    if let Some(metadata) = answer.get("data")?.map(|data| data.get("metadata")).transpose()?.flatten() {
+        return Ok(Found::Gone(metadata.get("version")?.map(Json::whole).transpose()?));
+    }
+    let has_errors = answer.get("errors")?.is_some_and(|errors| errors.items().is_ok_and(|it| !it.is_empty()));
+    let has_warnings = answer.get("warnings")?.is_some_and(|warnings| warnings.items().is_ok_and(|it| !it.is_empty()));
+    Ok(match () {
+        () if has_errors => Found::Refusal,
+        () if has_warnings => Found::Other,
+        () => Found::Nothing,
+    })
+}
+
+/// `None`: it is not of a KV 2.
+#[allow(clippy::type_complexity)]
+fn version(answer: Json<'_>) -> Result<Option<Result<Box<SecretVersion>, ProviderError>>, JsonError> {
+    let data = answer.at(&["data"])?;
+    let (Some(members), Some(metadata)) = (data.get("data")?, data.get("metadata")?) else { return Ok(None) };
+    let number = metadata.at(&["version"])?.whole()?;
+    let moment = |name: &str| -> Result<Option<jiff::Timestamp>, JsonError> {
+        let text = metadata.get(name)?.map(Json::text).transpose()?.filter(|text| !text.is_empty());
+        text.map(|text| text.parse().map_err(|_| JsonError::Other { expected: "a time" })).transpose()
+    };
+    let created = moment("created_time")?.ok_or(JsonError::Missing("data.metadata.created_time".to_owned()))?;
+    let expires_at = moment("deletion_time")?;
+    Ok(Some(fields(members).map(|fields| {
+        Box::new(SecretVersion {
+            turned_out: None,
+            kind: kind_of(&fields),
+            fields,
+            version: number,
+            created_at: created,
+            updated_at: created,
+            expires_at,
+            uses: None,
+        })
+    })))
+}
+
+/// What can be no field is not one; nor is nothing.
+pub(super) fn fields(data: Json<'_>) -> Result<Fields, ProviderError> {
+    let members = data.members().map_err(odd)?.into_iter().filter(|(_, value)| !value.is_null());
+    let fields = members.filter_map(|(name, value)| Some((FieldName::parse(&name).ok()?, value.value())));
+    let fields: Fields = fields.collect();
+    match fields.len() <= MOST {
+        true => Ok(fields),
+        false => Err(ProviderError::Invalid(format!("a secret has more than {MOST} fields"))),
+    }
+}
+
+pub(super) fn kind_of(fields: &Fields) -> SecretType {
+    let is_plain = fields.len() == 1 && fields.contains_key(FieldName::VALUE);
+    if is_plain { SecretType::Plain } else { SecretType::Custom }
+}
+
+pub(super) fn plain(response: &Response) -> Result<Plain, ProviderError> {
+    let answer = json(response)?;
+    let lent = || -> Result<Option<Lent>, JsonError> {
+        let id = answer.get("lease_id")?.map(Json::text).transpose()?.filter(|id| !id.is_empty());
+        let Some(id) = id else { return Ok(None) };
+        let ttl = answer.at(&["lease_duration"])?.whole()?;
+        let is_renewable = answer.get("renewable")?.map_or(Ok(false), Json::flag)?;
+        Ok(Some(Lent { id, ttl, is_renewable }))
+    };
+    Ok(Plain { fields: fields(answer.at(&["data"]).map_err(odd)?)?, lease: lent().map_err(odd)? })
+}

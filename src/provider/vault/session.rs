@@ -1,0 +1,242 @@
+//! Being logged in: one token however many ask, renewed in time, had anew when it is void. What a refusal means is
+//! found out once: a right that is lacking, or a token that is no more. Uses `api` and `login`.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::OwnedMutexGuard;
+
+use super::api::{Api, Ask, is_of_policy, json};
+use super::login::{Door, Granted};
+use super::pass::{Life, Pass};
+use crate::net::{Response, Route};
+use crate::provider::ProviderError;
+use crate::secret::SecretBytes;
+use crate::sys::uptime::Uptime;
+
+pub(super) struct Session {
+    api: Arc<Api>,
+    door: Door,
+    held: Mutex<Option<Arc<Pass>>>,
+    /// Whoever logs in has it.
+    gate: Arc<tokio::sync::Mutex<Attempts>>,
+}
+
+/// Of the logins so far.
+#[derive(Default)]
+struct Attempts {
+    /// Counts the passes.
+    made: u64,
+    failed: Option<Failed>,
+}
+
+struct Failed {
+    at: Uptime,
+    why: ProviderError,
+    /// What was refused, not to be tried again at once: a server may lock out who does.
+    refused: Option<Ask>,
+    pause: Duration,
+}
+
+/// After a login that was refused, at first and at most, if the credentials stay the same.
+const FIRST: Duration = Duration::from_secs(1);
+const LONGEST: Duration = Duration::from_secs(60);
+/// The token of a login just now is not void.
+const YOUNG: Duration = Duration::from_secs(10);
+
+impl Session {
+    pub(super) fn new(api: Arc<Api>, door: Door) -> Self {
+        Self { api, door, held: Mutex::default(), gate: Arc::default() }
+    }
+
+    pub(super) fn api(&self) -> &Api {
+        &self.api
+    }
+
+    /// The answer to a question of ours, with the pass that it was asked with.
+    pub(super) async fn ask(self: &Arc<Self>, ask: &Ask) -> Result<(Response, Arc<Pass>), ProviderError> {
+        let pass = self.pass().await?;
+        let response = self.api.send(ask, Some(&pass.token)).await?;
+        if response.status() != 403 || !self.is_void(&pass, &response).await? {
+            return Ok((response, pass));
+        }
+        let pass = self.enter(Some(&pass)).await?;
+        Ok((self.api.send(ask, Some(&pass.token)).await?, pass))
+    }
+
+    /// The same, where every answer but success is a failure at `what`.
+    pub(super) async fn ask_for(self: &Arc<Self>, what: &str, ask: &Ask) -> Result<Response, ProviderError> {
+        let (response, _) = self.ask(ask).await?;
+        match response.is_success() {
+            true => Ok(response),
+            false => Err(self.api.refusal(what, ask, &response)),
+        }
+    }
+
+    pub(super) async fn pass(self: &Arc<Self>) -> Result<Arc<Pass>, ProviderError> {
+        let held = self.held();
+        if let Some(given) = self.door.given().await {
+            let given = given?;
+            return Ok(match held.filter(|pass| pass.token.same_as(given.expose())) {
+                Some(pass) => pass,
+                None => self.take_given(given).await,
+            });
+        }
+        match held.filter(|pass| pass.is_good()) {
+            Some(pass) => Ok(pass),
+            None => self.enter(None).await,
+        }
+    }
+
+    pub(super) fn held(&self) -> Option<Arc<Pass>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn hold(&self, pass: Arc<Pass>) -> Arc<Pass> {
+        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(pass.clone());
+        pass
+    }
+
+    /// A token from elsewhere, of which nothing is known yet.
+    async fn take_given(&self, token: SecretBytes) -> Arc<Pass> {
+        let mut attempts = self.gate.lock().await;
+        match self.held().filter(|pass| pass.token.same_as(token.expose())) {
+            Some(pass) => pass,
+            None => {
+                attempts.made += 1;
+                self.hold(Arc::new(Pass::given(token, attempts.made)))
+            }
+        }
+    }
+
+    /// Whether a refusal is about the token, and not about its rights.
+    async fn is_void(&self, pass: &Pass, refused: &Response) -> Result<bool, ProviderError> {
+        if pass.is_counted {
+            return Ok(true);
+        }
+        let ask = Ask::get(Route::to("/v1/auth/token/lookup-self"));
+        let response = self.api.send(&ask, Some(&pass.token)).await?;
+        match response.status() {
+            200 => Ok(false),
+            // One that may not even ask that is not had anew for each question.
+            403 => Ok(!pass.is_ours || pass.age() >= YOUNG || !is_of_policy(refused)),
+            _ => Err(self.api.refusal("a look at our own token", &ask, &response)),
+        }
+    }
+
+    /// Logs in, unless somebody else just has: `void` is the pass that is to be replaced. Goes on when who asked
+    /// has gone: what is good for one use must not be lost.
+    async fn enter(self: &Arc<Self>, void: Option<&Pass>) -> Result<Arc<Pass>, ProviderError> {
+        let (asked, void) = (Uptime::now(), void.map(|pass| pass.generation));
+        let gate = self.gate.clone().lock_owned().await;
+        if let Some(pass) = self.held().filter(|pass| pass.is_good() && Some(pass.generation) != void) {
+            return Ok(pass);
+        }
+        if self.door.given().await.is_some() {
+            return Err(ProviderError::Denied(
+                "our token is void: it has expired, was revoked or is used up; put a new one in its place".to_owned(),
+            ));
+        }
+        if let Some(failed) = gate.failed.as_ref().filter(|failed| failed.at >= asked) {
+            return Err(failed.why.clone());
+        }
+        let this = self.clone();
+        let entered = tokio::spawn(async move { this.knock(gate).await });
+        entered.await.unwrap_or_else(|_| Err(ProviderError::Unavailable("the login was lost".to_owned())))
+    }
+
+    async fn knock(&self, mut gate: OwnedMutexGuard<Attempts>) -> Result<Arc<Pass>, ProviderError> {
+        let mut refused = None;
+        let outcome = self.log_in(&mut gate, &mut refused).await;
+        match outcome {
+            Ok(granted) => {
+                gate.failed = None;
+                gate.made += 1;
+                Ok(self.hold(Arc::new(Pass::ours(granted, gate.made))))
+            }
+            Err(why) => {
+                let before = gate.failed.take().map(|failed| failed.pause);
+                let pause = before.map_or(FIRST, |pause| (2 * pause).min(LONGEST));
+                gate.failed = Some(Failed { at: Uptime::now(), why: why.clone(), refused, pause });
+                Err(why)
+            }
+        }
+    }
+
+    async fn log_in(&self, gate: &mut Attempts, refused: &mut Option<Ask>) -> Result<Granted, ProviderError> {
+        let ask = self.door.ask(&self.api).await?;
+        if let Some(failed) = &gate.failed
+            && Uptime::now().since(failed.at) < failed.pause
+            && failed.refused.as_ref().is_some_and(|refused| refused.is_same(&ask))
+        {
+            *refused = Some(ask);
+            return Err(failed.why.clone());
+        }
+        let response = self.api.send(&ask, None).await?;
+        if response.is_success() {
+            return Granted::read(json(&response)?);
+        }
+        let why = self.api.refusal(&self.door.name(), &ask, &response);
+        *refused = matches!(why, ProviderError::Denied(_)).then_some(ask);
+        Err(why)
+    }
+
+    /// Renews what is to be renewed, in time. Called each second.
+    pub(super) async fn tend(self: &Arc<Self>) -> Result<(), ProviderError> {
+        let Some(pass) = self.held().filter(|pass| pass.is_due()) else { return Ok(()) };
+        let outcome = match pass.life() {
+            None => self.learn(&pass).await,
+            Some(life) if life.is_renewable => self.renew(&pass).await,
+            Some(_) if pass.is_ours => self.enter(Some(&pass)).await.map(drop),
+            Some(life) => Err(life.ends()),
+        };
+        if outcome.is_err() {
+            pass.put_off();
+        }
+        outcome
+    }
+
+    /// How long a token lives that somebody has given us. One that may not ask is left alone.
+    async fn learn(&self, pass: &Pass) -> Result<(), ProviderError> {
+        let ask = Ask::get(Route::to("/v1/auth/token/lookup-self"));
+        let response = self.api.send(&ask, Some(&pass.token)).await?;
+        match response.status() {
+            200 => {
+                let token = SecretBytes::copy_of(pass.token.expose());
+                let (granted, at_first) = Granted::looked_up(token, json(&response)?)?;
+                pass.live(Life::of(&granted, at_first));
+                Ok(())
+            }
+            403 => {
+                pass.live(Life::ENDLESS);
+                Ok(())
+            }
+            _ => Err(self.api.refusal("a look at our own token", &ask, &response)),
+        }
+    }
+
+    async fn renew(self: &Arc<Self>, pass: &Arc<Pass>) -> Result<(), ProviderError> {
+        let ask = Ask::put(Route::to("/v1/auth/token/renew-self"));
+        let response = self.api.send(&ask, Some(&pass.token)).await?;
+        match response.status() {
+            200 => {
+                pass.renewed(Granted::read(json(&response)?)?.ttl);
+                Ok(())
+            }
+            // Void, or never to be renewed.
+            400 | 403 if pass.is_ours => self.enter(Some(pass)).await.map(drop),
+            _ => Err(self.api.refusal("to renew our token", &ask, &response)),
+        }
+    }
+
+    /// Gives the token back, if it was given to us for this. With it go all its leases.
+    pub(super) async fn leave(&self) {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(pass) = held.filter(|pass| pass.is_ours) {
+            let ask = Ask::put(Route::to("/v1/auth/token/revoke-self"));
+            if let Err(error) = self.api.send(&ask, Some(&pass.token)).await {
+                tracing::debug!(%error, "our token was not revoked: it ends by itself");
+            }
+        }
+    }
+}

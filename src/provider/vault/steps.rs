@@ -1,0 +1,46 @@
+//! What works and what does not, step by step, for who sets a Vault up. Uses `session`.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::api::{Api, Ask, json};
+use super::mounts::Mounts;
+use super::session::Session;
+use super::names;
+use crate::net::{Json, Route};
+use crate::provider::{ProviderError, Step};
+
+/// Reaches it, logs in, and lists what there is. Ends at the first that fails.
+pub(super) async fn all(session: &Arc<Session>, mounts: &Mounts) -> Vec<Step> {
+    let mut steps = Vec::new();
+    let start = Instant::now();
+    let state = state(session.api()).await;
+    steps.push(Step::of("reach", start, state));
+    if steps.iter().all(Step::is_fine) {
+        let start = Instant::now();
+        let pass = session.pass().await.map(|_| "a token is there".to_owned());
+        steps.push(Step::of("login", start, pass));
+    }
+    if steps.iter().all(Step::is_fine) {
+        let start = Instant::now();
+        let listed = names::all(session, mounts).await.map(|names| format!("{} names", names.len()));
+        steps.push(Step::of("list", start, listed));
+    }
+    steps
+}
+
+/// Which server it is, if it can answer. Asked without a login, and outside of every namespace.
+pub(super) async fn state(api: &Api) -> Result<String, ProviderError> {
+    let ask = Ask::get(Route::to("/v1/sys/health")).of_root();
+    let response = api.send(&ask, None).await?;
+    let is_standby = match response.status() {
+        200 => false,
+        // It answers, and asks its leader where it has to.
+        429 | 473 => true,
+        503 => return Err(ProviderError::Unavailable("it is sealed: it has to be unsealed".to_owned())),
+        _ => return Err(api.refusal("the question how it is", &ask, &response)),
+    };
+    let version = json(&response)?.get("version").ok().flatten().and_then(|it| Json::text(it).ok());
+    let version = version.map(|version| crate::visible::in_line(&version)).unwrap_or_default();
+    Ok(format!("version {version}{}", if is_standby { ", a standby" } else { "" }))
+}
