@@ -183,11 +183,6 @@ impl Provider for Cache {
         })
     }
 
-    /// Whoever tries wants to know how it is now.
-    fn trial(&self) -> BoxFuture<'_, Vec<Step>> {
-        self.0.upstream.trial()
-    }
-
     /// Moves with each change of an answer that was known.
     fn pulse(&self) -> Pulse {
         Pulse::Still(self.0.table().changes())
@@ -205,6 +200,7 @@ impl Provider for Cache {
         self.0.upstream.give_back();
     }
 
+    /// Whoever tries wants to know how it is now.
     fn steps(&self) -> BoxFuture<'_, Vec<Step>> {
         self.0.upstream.steps()
     }

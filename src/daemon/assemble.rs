@@ -250,8 +250,12 @@ fn provider_of(
     let upstream: Arc<dyn Provider> = match &remote.source {
         RemoteSource::Exec(program) => Arc::new(ExecProvider::new(program.clone(), key())),
         RemoteSource::File(document) => Arc::new(FileProvider::new(document.clone(), key())),
-        RemoteSource::Vault(vault) => Arc::new(VaultProvider::new((**vault).clone(), remote.limits.timeout, key(), store)),
-        RemoteSource::Etcd(etcd) => Arc::new(EtcdProvider::new((**etcd).clone(), remote.limits.timeout, store)),
+        RemoteSource::Vault(vault) => {
+            Arc::new(VaultProvider::new((**vault).clone(), remote.limits.timeout, key(), store))
+        }
+        RemoteSource::Etcd(etcd) => {
+            Arc::new(EtcdProvider::new((**etcd).clone(), remote.limits.timeout, store))
+        }
     };
     Arc::new(Cache::new(name, upstream, remote.limits.clone(), remote.keeping.clone()))
 }

@@ -13,6 +13,7 @@
 use std::path::Path;
 use std::process::{Command, ExitStatus};
 use std::sync::Arc;
+use std::time::Instant;
 
 use nix::unistd::{AccessFlags, access};
 
@@ -160,10 +161,11 @@ impl Provider for ExecProvider {
     }
 
     /// It is run for a secret only.
-    fn trial(&self) -> BoxFuture<'_, Vec<Step>> {
+    fn steps(&self) -> BoxFuture<'_, Vec<Step>> {
         Box::pin(async {
+            let start = Instant::now();
             let outcome = self.health().await.map(|()| self.program.command[0].clone());
-            vec![Step { what: "program", outcome }]
+            vec![Step::of("program", start, outcome)]
         })
     }
 

@@ -55,19 +55,6 @@ pub trait Provider: Send + Sync {
     /// Whether a fetch can be expected to succeed now.
     fn health(&self) -> BoxFuture<'_, Result<(), ProviderError>>;
 
-    /// Tries it, one step after the other, for a person who wants to know what works; the first step that
-    /// fails is the last one.
-    fn trial(&self) -> BoxFuture<'_, Vec<Step>> {
-        Box::pin(async {
-            let answers = self.health().await.map(|()| "yes".to_owned());
-            let mut steps = vec![Step { what: "answers", outcome: answers }];
-            if steps[0].outcome.is_ok() {
-                steps.push(Step::listing(self.names().await));
-            }
-            steps
-        })
-    }
-
     /// Where the provider stands: called at every lookup, so it costs next to nothing.
     fn pulse(&self) -> Pulse;
 
@@ -94,7 +81,13 @@ pub trait Provider: Send + Sync {
     fn steps(&self) -> BoxFuture<'_, Vec<Step>> {
         Box::pin(async {
             let start = Instant::now();
-            vec![Step::of("answer", start, self.health().await.map(|()| "it answers".to_owned()))]
+            let mut steps = vec![Step::of("answers", start, self.health().await.map(|()| "yes".to_owned()))];
+            if steps[0].is_fine() {
+                let start = Instant::now();
+                let listed = self.names().await.map(|names| counted(names.len()));
+                steps.push(Step::of("list", start, listed));
+            }
+            steps
         })
     }
 
@@ -115,27 +108,15 @@ pub fn unhurried<T>(work: impl FnOnce() -> T) -> T {
     if pool { tokio::task::block_in_place(work) } else { work() }
 }
 
-/// One step of a trial, and what was seen.
-#[derive(Debug)]
-pub struct Step {
-    pub what: &'static str,
-    pub outcome: Result<String, ProviderError>,
-}
-
-impl Step {
-    pub fn listing(names: Result<Vec<String>, ProviderError>) -> Self {
-        let count = |names: Vec<String>| match names.len() {
-            1 => "1 secret".to_owned(),
-            count => format!("{count} secrets"),
-        };
-        Self { what: "list", outcome: names.map(count) }
-    }
-}
-
 /// Answers to the keys of one fetch, in their order.
 pub struct Batch {
     pub answers: Vec<Answer>,
     pub as_of: AsOf,
+}
+
+/// So many secrets, in words.
+fn counted(secrets: usize) -> String {
+    if secrets == 1 { "1 secret".to_owned() } else { format!("{secrets} secrets") }
 }
 
 /// One of the things that have to work.

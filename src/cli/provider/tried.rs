@@ -2,7 +2,7 @@
 //! the one that does not. Asks the providers as the daemon would. Never a value.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
@@ -37,6 +37,7 @@ struct Tried<'a> {
 #[derive(Serialize)]
 struct Line {
     step: &'static str,
+    milliseconds: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     seen: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -80,13 +81,14 @@ fn chosen<'a>(args: &Args, config: &'a Config) -> Result<Vec<&'a str>, Failure> 
 async fn steps(provider: Arc<dyn Provider>, read: Option<&str>) -> Vec<Line> {
     let late = |_| {
         let error = ProviderError::Timeout(format!("no answer within {PATIENCE:?}"));
-        vec![Step { what: "answers", outcome: Err(error) }]
+        vec![Step { name: "answers", took: PATIENCE, outcome: Err(error) }]
     };
-    let mut steps = tokio::time::timeout(PATIENCE, provider.trial()).await.unwrap_or_else(late);
+    let mut steps = tokio::time::timeout(PATIENCE, provider.steps()).await.unwrap_or_else(late);
     if let Some(path) = read
-        && steps.iter().all(|step| step.outcome.is_ok())
+        && steps.iter().all(Step::is_fine)
     {
-        steps.push(Step { what: "read", outcome: one_read(&*provider, path).await });
+        let start = Instant::now();
+        steps.push(Step::of("read", start, one_read(&*provider, path).await));
     }
     steps.into_iter().map(Line::of).collect()
 }
@@ -116,7 +118,8 @@ impl Line {
             Ok(seen) => (Some(seen), None),
             Err(error) => (None, Some(error.to_string())),
         };
-        Self { step: step.what, seen, problem }
+        let took = step.took.as_micros() as f64 / 1e3;
+        Self { step: step.name, milliseconds: took, seen, problem }
     }
 }
 
@@ -130,7 +133,7 @@ fn tell(tried: &[Tried<'_>], common: &Common) -> Result<u8, Failure> {
     for Tried { provider, works, steps } in tried {
         text += &format!("{provider}: {}\n", if *works { "works" } else { "does not work" });
         let width = steps.iter().map(|it| it.step.len()).max().unwrap_or(0);
-        for Line { step, seen, problem } in steps {
+        for Line { step, seen, problem, .. } in steps {
             let told = seen.as_deref().or(problem.as_deref()).unwrap_or_default();
             let mark = if problem.is_some() { "  <- here" } else { "" };
             text += &format!("  {step:width$}  {}{mark}\n", output::in_line(told));

@@ -33,7 +33,9 @@ pub(super) struct Lent {
 
 pub(super) fn versioned(response: &Response) -> Result<Found, ProviderError> {
     match response.status() {
-        200 => version(json(response)?).map_err(odd)?.map_or(Ok(Found::Other), |found| found.map(Found::Version)),
+        200 => {
+            version(json(response)?).map_err(odd)?.map_or(Ok(Found::Other), |found| found.map(Found::Version))
+        }
         404 => missing(response).map_err(odd),
         _ => Ok(Found::Refusal),
     }
@@ -45,8 +47,10 @@ fn missing(response: &Response) -> Result<Found, JsonError> {
     if let Some(metadata) = answer.get("data")?.map(|data| data.get("metadata")).transpose()?.flatten() {
         return Ok(Found::Gone(metadata.get("version")?.map(Json::whole).transpose()?));
     }
-    let has_errors = answer.get("errors")?.is_some_and(|errors| errors.items().is_ok_and(|it| !it.is_empty()));
-    let has_warnings = answer.get("warnings")?.is_some_and(|warnings| warnings.items().is_ok_and(|it| !it.is_empty()));
+    let has_errors =
+        answer.get("errors")?.is_some_and(|errors| errors.items().is_ok_and(|it| !it.is_empty()));
+    let has_warnings =
+        answer.get("warnings")?.is_some_and(|warnings| warnings.items().is_ok_and(|it| !it.is_empty()));
     Ok(match () {
         () if has_errors => Found::Refusal,
         () if has_warnings => Found::Other,
@@ -64,7 +68,8 @@ fn version(answer: Json<'_>) -> Result<Option<Result<Box<SecretVersion>, Provide
         let text = metadata.get(name)?.map(Json::text).transpose()?.filter(|text| !text.is_empty());
         text.map(|text| text.parse().map_err(|_| JsonError::Other { expected: "a time" })).transpose()
     };
-    let created = moment("created_time")?.ok_or(JsonError::Missing("data.metadata.created_time".to_owned()))?;
+    let created =
+        moment("created_time")?.ok_or(JsonError::Missing("data.metadata.created_time".to_owned()))?;
     let expires_at = moment("deletion_time")?;
     Ok(Some(fields(members).map(|fields| {
         Box::new(SecretVersion {

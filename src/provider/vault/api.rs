@@ -49,8 +49,14 @@ const TRIES: usize = 3;
 /// The most of a server's own words.
 const LONGEST: usize = 240;
 /// What a server may say of a place where its words could hold a value.
-const KNOWN: [&str; 6] =
-    ["permission denied", "sealed", "rate limit quota", "no handler for route", "unknown role", "unsupported path"];
+const KNOWN: [&str; 6] = [
+    "permission denied",
+    "sealed",
+    "rate limit quota",
+    "no handler for route",
+    "unknown role",
+    "unsupported path",
+];
 const INDEX: &str = "x-vault-index";
 
 impl Ask {
@@ -93,7 +99,11 @@ impl Ask {
     /// With the same credentials.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         self.members.len() == other.members.len()
-            && self.members.iter().zip(&other.members).all(|((_, a), (_, b))| a.bytes_of().ct_eq(b.bytes_of()).into())
+            && self
+                .members
+                .iter()
+                .zip(&other.members)
+                .all(|((_, a), (_, b))| a.bytes_of().ct_eq(b.bytes_of()).into())
     }
 
     fn body(&self) -> Result<Vec<u8>, ProviderError> {
@@ -102,7 +112,8 @@ impl Ask {
         let mut body = Vec::with_capacity(2 + size.sum::<usize>());
         for (index, (name, member)) in self.members.iter().enumerate() {
             let text = std::str::from_utf8(member.bytes_of());
-            let text = text.map_err(|_| ProviderError::Invalid(format!("our `{name}` is no text (UTF-8)")))?;
+            let text =
+                text.map_err(|_| ProviderError::Invalid(format!("our `{name}` is no text (UTF-8)")))?;
             body.extend_from_slice(if index == 0 { b"{\"" } else { b",\"" });
             body.extend_from_slice(name.as_bytes());
             body.extend_from_slice(b"\":");
@@ -144,7 +155,11 @@ impl Api {
     }
 
     /// Any answer is one, whatever its status, but that a node has to catch up first or sends us elsewhere.
-    pub(super) async fn send(&self, ask: &Ask, token: Option<&SecretBytes>) -> Result<Response, ProviderError> {
+    pub(super) async fn send(
+        &self,
+        ask: &Ask,
+        token: Option<&SecretBytes>,
+    ) -> Result<Response, ProviderError> {
         let mut tries = 1;
         let mut route = ask.route.clone();
         loop {
@@ -166,7 +181,12 @@ impl Api {
         }
     }
 
-    fn dress(&self, request: Request, ask: &Ask, token: Option<&SecretBytes>) -> Result<Request, ProviderError> {
+    fn dress(
+        &self,
+        request: Request,
+        ask: &Ask,
+        token: Option<&SecretBytes>,
+    ) -> Result<Request, ProviderError> {
         let mut request = request.header("x-vault-request", "true").map_err(unfit)?;
         if let Some(namespace) = self.namespace.as_deref().filter(|_| !ask.is_of_root) {
             request = request.header("x-vault-namespace", namespace).map_err(unfit)?;
@@ -217,7 +237,9 @@ impl Api {
                 why: format!("{who} is asked too often ({status}){shown}"),
                 after: response.retry_after(Timestamp::now()),
             },
-            472 | 473 => ProviderError::Unavailable(format!("{who} is a replica that is not ready ({status})")),
+            472 | 473 => {
+                ProviderError::Unavailable(format!("{who} is a replica that is not ready ({status})"))
+            }
             500.. => ProviderError::Unavailable(format!("{who} has failed at {what} ({status}){shown}")),
             401 | 403 => ProviderError::Denied(format!("{who} refuses {what} ({status}){shown}")),
             400 | 404 => ProviderError::Denied(format!("{who} does not accept {what} ({status}){shown}")),
@@ -245,7 +267,8 @@ pub(super) fn lags(response: &Response) -> bool {
 
 /// A refusal as a server has it for a token that it knows, and whose policies stand against the question.
 pub(super) fn is_of_policy(response: &Response) -> bool {
-    first_error(response).is_some_and(|text| text.contains("error occurred") && !text.contains("invalid token"))
+    first_error(response)
+        .is_some_and(|text| text.contains("error occurred") && !text.contains("invalid token"))
 }
 
 fn first_error(response: &Response) -> Option<String> {

@@ -61,7 +61,9 @@ impl Seen {
                     }
                     return Ok(Some(Ok(Arc::new(*version))));
                 }
-                Look::Gone(version) if known.is_none_or(|known| version.is_none_or(|it| it >= known.version)) => {
+                Look::Gone(version)
+                    if known.is_none_or(|known| version.is_none_or(|it| it >= known.version)) =>
+                {
                     return Ok(Some(Err(Absent::Revoked)));
                 }
                 Look::Missing if known.is_none() || was_missing => {

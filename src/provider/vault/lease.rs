@@ -40,7 +40,13 @@ impl Leases {
     }
 
     /// A new one, in place of one that goes on until it ends.
-    pub(super) fn put(&self, path: &str, lent: Lent, version: Arc<SecretVersion>, pass: &Pass) -> Option<Uptime> {
+    pub(super) fn put(
+        &self,
+        path: &str,
+        lent: Lent,
+        version: Arc<SecretVersion>,
+        pass: &Pass,
+    ) -> Option<Uptime> {
         let life = Life::new(lent.ttl, lent.is_renewable, lent.ttl);
         let (id, generation) = (lent.id, pass.generation);
         let lease = Lease { id, version, life, generation, asked: Uptime::now() };
@@ -71,9 +77,8 @@ impl Leases {
         let now = Uptime::now();
         let mut leases = self.leases();
         leases.retain(|_, lease| !lease.life.is_over());
-        let is_due = |lease: &Lease| {
-            lease.life.is_renewable && lease.life.is_due() && now.since(lease.asked) < KEPT
-        };
+        let is_due =
+            |lease: &Lease| lease.life.is_renewable && lease.life.is_due() && now.since(lease.asked) < KEPT;
         leases.iter().filter(|(_, it)| is_due(it)).map(|(path, it)| (path.clone(), it.id.clone())).collect()
     }
 

@@ -17,10 +17,22 @@ pub(super) struct Door {
 
 enum Method {
     Token(OwnSecret),
-    AppRole { role_id: OwnSecret, secret_id: OwnSecret, wrapping: Option<tokio::sync::Mutex<Option<Unwrapped>>> },
-    Jwt { role: String, jwt: OwnSecret },
-    UserPass { username: String, password: OwnSecret },
-    Cert { role: Option<String> },
+    AppRole {
+        role_id: OwnSecret,
+        secret_id: OwnSecret,
+        wrapping: Option<tokio::sync::Mutex<Option<Unwrapped>>>,
+    },
+    Jwt {
+        role: String,
+        jwt: OwnSecret,
+    },
+    UserPass {
+        username: String,
+        password: OwnSecret,
+    },
+    Cert {
+        role: Option<String>,
+    },
 }
 
 /// A wrapping token is good for one use: what it held is kept as long as we run.
@@ -85,9 +97,9 @@ impl Door {
                     .with("role_id", Member::Secret(role_id.read().await?))
                     .with("secret_id", Member::Secret(secret_id))
             }
-            Method::Jwt { role, jwt } => {
-                ask(route).with("role", Member::Text(role.clone())).with("jwt", Member::Secret(jwt.read().await?))
-            }
+            Method::Jwt { role, jwt } => ask(route)
+                .with("role", Member::Text(role.clone()))
+                .with("jwt", Member::Secret(jwt.read().await?)),
             Method::UserPass { username, password } => {
                 let route = route.name(username).map_err(unfit)?;
                 ask(route).with("password", Member::Secret(password.read().await?))
@@ -117,7 +129,8 @@ impl Granted {
     pub(super) fn looked_up(token: SecretBytes, answer: Json<'_>) -> Result<(Self, u64), ProviderError> {
         let read = || -> Result<(Self, u64), JsonError> {
             let data = answer.at(&["data"])?;
-            let is_counted = data.get("num_uses")?.is_some_and(|uses| uses.whole().is_ok_and(|uses| uses > 0));
+            let is_counted =
+                data.get("num_uses")?.is_some_and(|uses| uses.whole().is_ok_and(|uses| uses > 0));
             let is_renewable = data.get("renewable")?.is_some_and(|it| it.flag().unwrap_or(false));
             let at_first = data.get("creation_ttl")?.map_or(Ok(0), Json::whole)?;
             Ok((Self { token, ttl: data.at(&["ttl"])?.whole()?, is_renewable, is_counted }, at_first))
@@ -163,7 +176,11 @@ async fn unwrapped(
     if !response.is_success() {
         // Whatever has happened, it is used.
         *kept = Some(Unwrapped { wrapping, held: SecretBytes::copy_of(b"") });
-        return Err(if is_void(&response) { intercepted() } else { api.refusal("our wrapping token", &ask, &response) });
+        return Err(if is_void(&response) {
+            intercepted()
+        } else {
+            api.refusal("our wrapping token", &ask, &response)
+        });
     }
     let held = json(&response)?.at(&["data", "secret_id"]).and_then(Json::secret).map_err(odd)?;
     *kept = Some(Unwrapped { wrapping, held: SecretBytes::copy_of(held.expose()) });

@@ -57,7 +57,11 @@ impl Engine {
 
 impl Mounts {
     /// `None`: it leads to a mount, and to nothing in it.
-    pub(super) async fn place(&self, session: &Arc<Session>, path: &str) -> Result<Option<Place>, ProviderError> {
+    pub(super) async fn place(
+        &self,
+        session: &Arc<Session>,
+        path: &str,
+    ) -> Result<Option<Place>, ProviderError> {
         if let Some(place) = self.known(path) {
             return Ok(Some(place));
         }

@@ -34,11 +34,9 @@ pub(super) async fn all(session: &Arc<Session>, mounts: &Mounts) -> Result<Vec<S
             let path = format!("{}{entry}", folder.path);
             match path.ends_with('/') {
                 false if names.len() < MOST => names.push(format!("{}/{path}", folder.mount)),
-                true if path.matches('/').count() < DEEPEST => folders.push_back(Folder {
-                    mount: folder.mount.clone(),
-                    path,
-                    ..folder
-                }),
+                true if path.matches('/').count() < DEEPEST => {
+                    folders.push_back(Folder { mount: folder.mount.clone(), path, ..folder })
+                }
                 _ => {}
             }
         }

@@ -134,7 +134,8 @@ impl Session {
         }
         if self.door.given().await.is_some() {
             return Err(ProviderError::Denied(
-                "our token is void: it has expired, was revoked or is used up; put a new one in its place".to_owned(),
+                "our token is void: it has expired, was revoked or is used up; put a new one in its place"
+                    .to_owned(),
             ));
         }
         if let Some(failed) = gate.failed.as_ref().filter(|failed| failed.at >= asked) {

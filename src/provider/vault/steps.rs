@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use super::api::{Api, Ask, json};
 use super::mounts::Mounts;
-use super::session::Session;
 use super::names;
+use super::session::Session;
 use crate::net::{Json, Route};
 use crate::provider::{ProviderError, Step};
 
