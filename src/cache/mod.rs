@@ -215,6 +215,7 @@ impl Provider for Cache {
         let metrics = crate::metrics::get();
         metrics.cache_entries.of([&self.0.name]).set(left as i64);
         metrics.cache_evictions.of([&self.0.name]).inc_by(pushed_out);
+        self.0.upstream.sweep();
     }
 
     fn unchanged<'a>(

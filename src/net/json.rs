@@ -25,8 +25,10 @@ pub enum JsonError {
     Broken { line: usize, column: usize },
     #[error("its answer is JSON of more than {DEEPEST} levels")]
     Deep,
-    #[error("its answer has {expected} nowhere where one belongs")]
+    #[error("its answer has something else where {expected} belongs")]
     Other { expected: &'static str },
+    #[error("its answer has an object with a member that is there twice")]
+    Twice,
     #[error("its answer has no `{0}`")]
     Missing(String),
 }
@@ -44,9 +46,12 @@ impl<'a> Json<'a> {
 
     /// The members of an object. One that is given twice is an error: two readers may mean another one each.
     pub fn members(self) -> Result<BTreeMap<Cow<'a, str>, Self>, JsonError> {
-        serde_json::from_str::<Members<'a>>(self.0.get())
-            .map(|members| members.0)
-            .map_err(|_| JsonError::Other { expected: "an object" })
+        serde_json::from_str::<Members<'a>>(self.0.get()).map(|members| members.0).map_err(|_| {
+            match self.0.get().starts_with('{') {
+                true => JsonError::Twice,
+                false => JsonError::Other { expected: "an object" },
+            }
+        })
     }
 
     /// The member of that name; `null` is none.

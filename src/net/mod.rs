@@ -85,7 +85,8 @@ impl Client {
         response::route_of(&self.address, location)
     }
 
-    /// Closes connections that have waited for long enough. Called each second; never waits.
+    /// Closes connections that have waited for long enough: what went through them lies in their buffers
+    /// until then. To be called from the `sweep` of a provider, each second; never waits.
     pub fn sweep(&self) {
         self.pool.sweep();
     }

@@ -4,22 +4,40 @@
 use jiff::Timestamp;
 
 use super::ProviderError;
-use crate::net::{NetError, NetErrorKind, Response};
+use crate::net::{JsonError, NetError, NetErrorKind, Response};
 
 impl From<NetError> for ProviderError {
     fn from(error: NetError) -> Self {
-        let why = error.to_string();
-        match error.kind {
-            NetErrorKind::Dns(_)
-            | NetErrorKind::Refused
-            | NetErrorKind::Unreachable(_)
-            | NetErrorKind::Proxy(_) => Self::Unreachable(why),
-            NetErrorKind::Reset => Self::Unavailable(why),
-            NetErrorKind::Tls(_) => Self::Untrusted(why),
-            NetErrorKind::Timeout { .. } => Self::Timeout(why),
-            NetErrorKind::TooLarge(_) => Self::TooLarge(why),
-            NetErrorKind::Protocol(_) | NetErrorKind::Name(_) => Self::Invalid(why),
-        }
+        of_kind(&error.kind, error.to_string())
+    }
+}
+
+/// Of a request that could not be made.
+impl From<NetErrorKind> for ProviderError {
+    fn from(kind: NetErrorKind) -> Self {
+        of_kind(&kind, kind.to_string())
+    }
+}
+
+/// Of an answer that was not what it should be.
+impl From<JsonError> for ProviderError {
+    fn from(error: JsonError) -> Self {
+        Self::Invalid(error.to_string())
+    }
+}
+
+fn of_kind(kind: &NetErrorKind, why: String) -> ProviderError {
+    use ProviderError as Error;
+    match kind {
+        NetErrorKind::Dns(_)
+        | NetErrorKind::Refused
+        | NetErrorKind::Unreachable(_)
+        | NetErrorKind::Proxy(_) => Error::Unreachable(why),
+        NetErrorKind::Reset => Error::Unavailable(why),
+        NetErrorKind::Tls(_) => Error::Untrusted(why),
+        NetErrorKind::Timeout { .. } => Error::Timeout(why),
+        NetErrorKind::TooLarge(_) => Error::TooLarge(why),
+        NetErrorKind::Protocol(_) | NetErrorKind::Name(_) => Error::Invalid(why),
     }
 }
 

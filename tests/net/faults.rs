@@ -79,8 +79,8 @@ async fn an_answer_that_nobody_can_use_is_told_by_its_place() {
     for (fault, words) in [
         (Fault::Garbage, "is no JSON (line 1, column 1)"),
         (Fault::Truncated, "is no JSON (line 1"),
-        (Fault::WrongType, "an object nowhere where one belongs"),
-        (Fault::Twice, "an object nowhere where one belongs"),
+        (Fault::WrongType, "something else where an object belongs"),
+        (Fault::Twice, "a member that is there twice"),
         (Fault::Deep, "more than 64 levels"),
     ] {
         let response = asked(fault).await.unwrap();

@@ -82,3 +82,19 @@ async fn the_proxy_of_the_tests_stands_before_another_server() {
     assert!(client.send(question()).await.is_ok());
     assert_eq!(real.requests(), 3);
 }
+
+/// What has gone through a connection lies in its buffers for as long as it waits.
+#[tokio::test]
+async fn a_connection_does_not_wait_for_long() {
+    for (seconds, connections) in [(1, 1), (11, 2)] {
+        let server = server();
+        let client = Client::new(plain(server.address), ENOUGH);
+        client.send(question()).await.unwrap();
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(seconds)).await;
+        tokio::time::resume();
+        client.sweep();
+        client.send(question()).await.unwrap();
+        assert_eq!(server.connections(), connections, "after {seconds} s");
+    }
+}

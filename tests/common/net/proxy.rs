@@ -163,7 +163,13 @@ impl Shared {
             }
         });
         loop {
-            let request = Arc::new(read(&mut stream)?);
+            let request = match read(&mut stream) {
+                Ok(request) => Arc::new(request),
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                    return stream.get_mut().write_all(b"HTTP/1.1 400 -\r\nConnection: close\r\n\r\n");
+                }
+                Err(error) => return Err(error),
+            };
             self.requests.lock().unwrap().push(request.clone());
             self.wait_while_silent();
             let fault = self.fault.lock().unwrap().clone();
