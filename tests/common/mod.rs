@@ -14,6 +14,7 @@ macro_rules! on_both {
     };
 }
 
+pub mod bao;
 pub mod covered;
 pub mod daemon;
 pub mod failing;

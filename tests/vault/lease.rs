@@ -1,0 +1,159 @@
+//! Credentials of a real PostgreSQL, lent by OpenBao: one login for user and password, renewed while it can be,
+//! changed before it ends, and given back.
+
+use std::fs;
+use std::os::unix::fs::chown;
+use std::process::{Child, Command, Output};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::common::bao::{BY_TOKEN, Bao, free_port};
+use crate::common::programmed::eventually;
+use crate::common::{Mounted, stdout_of, tool};
+
+/// A cluster on loopback whose superuser has a password.
+struct Postgres {
+    child: Child,
+    folder: TempDir,
+    port: u16,
+}
+
+fn as_postgres() -> Command {
+    let mut command = Command::new(tool("setpriv"));
+    command.args(["--reuid", "postgres", "--regid", "postgres", "--init-groups"]);
+    command
+}
+
+impl Postgres {
+    #[track_caller]
+    fn start() -> Self {
+        let (folder, port) = (TempDir::new().unwrap(), free_port());
+        let user = nix::unistd::User::from_name("postgres").unwrap().expect("its package makes this user");
+        chown(folder.path(), Some(user.uid.as_raw()), Some(user.gid.as_raw())).unwrap();
+        let data = folder.path().join("data");
+        let mut init = as_postgres();
+        init.arg(tool("initdb")).args(["--no-sync", "--no-instructions", "--auth", "trust", "-D"]);
+        stdout_of(&init.arg(&data).output().unwrap());
+        let rules = "local all postgres trust\nhost all all 127.0.0.1/32 scram-sha-256\n";
+        fs::write(data.join("pg_hba.conf"), rules).unwrap();
+        let sockets = folder.path().display();
+        let config = format!(
+            "listen_addresses = '127.0.0.1'\nport = {port}\nunix_socket_directories = '{sockets}'\nfsync = off\n"
+        );
+        fs::write(data.join("postgresql.conf"), config).unwrap();
+        let mut server = as_postgres();
+        server.args(["--pdeathsig", "KILL"]).arg(tool("postgres")).arg("-D").arg(&data);
+        let log = fs::File::create(folder.path().join("log")).unwrap();
+        let child = server.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
+        let postgres = Self { child, folder, port };
+        let sql = "alter role postgres password 'hunter2-admin'";
+        eventually("PostgreSQL answers", || postgres.admin(sql).status.success());
+        postgres
+    }
+
+    fn admin(&self, sql: &str) -> Output {
+        let host = self.folder.path().display();
+        self.psql(sql, &format!("host={host} port={} user=postgres dbname=postgres", self.port))
+    }
+
+    fn psql(&self, sql: &str, to: &str) -> Output {
+        let mut psql = Command::new(tool("psql"));
+        psql.env("LC_ALL", "C.UTF-8").args(["--no-psqlrc", "--no-password", "--no-align", "--tuples-only"]);
+        psql.args(["--set", "ON_ERROR_STOP=1", "--command", sql, to]).output().unwrap()
+    }
+
+    /// Whether these open it.
+    fn opens(&self, login: &str) -> bool {
+        let (user, password) = login.split_once(':').expect("a user and a password");
+        let to = format!(
+            "host=127.0.0.1 port={} user={user} password={password} dbname=postgres",
+            self.port
+        );
+        self.psql("select 1", &to).status.success()
+    }
+
+    fn lent(&self) -> usize {
+        let said = stdout_of(&self.admin("select count(*) from pg_roles where rolname like 'v-%'"));
+        said.trim().parse().unwrap()
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A server that lends logins of this PostgreSQL, for so long.
+fn lender(postgres: &Postgres, ttl: &str, most: &str) -> Bao {
+    let bao = Bao::dev();
+    bao.put("sys/mounts/database", json!({"type": "database"}));
+    let url = format!(
+        "postgresql://{{{{username}}}}:{{{{password}}}}@127.0.0.1:{}/postgres?sslmode=disable",
+        postgres.port
+    );
+    let plugin = "postgresql-database-plugin";
+    bao.put("database/config/main", json!({"plugin_name": plugin, "connection_url": url, "allowed_roles": ["app", "broken"],
+        "username": "postgres", "password": "hunter2-admin"}));
+    let make = "create role \"{{name}}\" with login password '{{password}}' valid until '{{expiration}}'";
+    bao.put("database/roles/app", json!({"db_name": "main", "creation_statements": [make], "default_ttl": ttl, "max_ttl": most}));
+    let broken = json!({"db_name": "main", "creation_statements": ["create role hunter2-{{password}} nonsense"]});
+    bao.put("database/roles/broken", broken);
+    bao
+}
+
+const LOGIN: &str = "<< secret('vault:database/creds/app#username') >>:<< secret('vault:database/creds/app#password') >>";
+
+fn mounted(bao: &Bao) -> Mounted {
+    let file = |mount: crate::common::TestMount, name: &str| mount.template(name, LOGIN);
+    let mount = file(file(bao.mount(BY_TOKEN), "f.tpl"), "g.tpl");
+    mount.template("broken.tpl", "<< secret('vault:database/creds/broken#username') >>").start()
+}
+
+#[test]
+fn one_login_is_lent_and_given_back() {
+    let postgres = Postgres::start();
+    let bao = lender(&postgres, "1h", "24h");
+    let mut mount = mounted(&bao);
+    let login = mount.read("f");
+    assert!(postgres.opens(&login), "{login}");
+    assert_eq!(mount.read("g"), login, "user and password are of one login, in every file");
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(mount.read("f"), login, "asked again, it is the same");
+    assert_eq!(postgres.lent(), 1);
+    assert_eq!(mount.errno("broken"), libc::EIO);
+    crate::tells_nothing(&mount.stderr());
+    let user = login.split(':').next().unwrap();
+    assert!(!mount.stderr().contains(user), "{}", mount.stderr());
+    assert!(mount.stop().success());
+    eventually("it is given back", || postgres.lent() == 0);
+    assert!(!postgres.opens(&login));
+}
+
+/// Renewed to the longest that is granted, then a new one, while the old one still opens: whoever reads at any time has
+/// a login that opens.
+#[test]
+fn who_reads_at_any_time_has_a_login_that_opens() {
+    let postgres = Postgres::start();
+    let bao = lender(&postgres, "6s", "15s");
+    let mount = mounted(&bao);
+    let (start, mut seen) = (Instant::now(), Vec::new());
+    while start.elapsed() < Duration::from_secs(24) {
+        let login = mount.read("f");
+        assert!(postgres.opens(&login), "after {:?}: {seen:?}", start.elapsed());
+        if seen.last() != Some(&login) {
+            seen.push(login);
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    assert!((2..=4).contains(&seen.len()), "renewed, and changed when that was over: {seen:?}");
+    assert!(!mount.stderr().contains("provider_error"), "{}", mount.stderr());
+    // The control: one that nobody renews closes.
+    let lent = bao.call("GET", "database/creds/app", None).body["data"].clone();
+    let login = format!("{}:{}", lent["username"].as_str().unwrap(), lent["password"].as_str().unwrap());
+    assert!(postgres.opens(&login));
+    eventually("it is over", || !postgres.opens(&login));
+}

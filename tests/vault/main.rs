@@ -1,0 +1,253 @@
+//! OpenBao as a provider, through the real mount: what is there, what is not, what has changed, what is forbidden, and
+//! that nobody is told a value or a token.
+
+mod cluster;
+#[path = "../common/mod.rs"]
+mod common;
+mod lease;
+mod login;
+
+use std::fs;
+use std::time::Duration;
+
+use common::Mounted;
+use common::bao::{BY_TOKEN, Bao, ROOT};
+use common::programmed::{attribute, eventually};
+use serde_json::json;
+
+fn reason(mount: &Mounted, file: &str) -> String {
+    attribute(mount, file, "error").expect("a reason")
+}
+
+#[track_caller]
+fn fails(mount: &Mounted, file: &str, errno: i32, says: &str) {
+    assert_eq!(mount.errno(file), errno, "{file}: {:?}\n{}", attribute(mount, file, "error"), mount.stderr());
+    let reason = reason(mount, file);
+    assert!(reason.contains(says), "`{says}` is not in: {reason}");
+    tells_nothing(&reason);
+}
+
+#[track_caller]
+fn tells_nothing(text: &str) {
+    for canary in [ROOT, "hunter2"] {
+        assert!(!text.contains(canary), "{canary} is in {text}");
+    }
+}
+
+#[test]
+fn both_kinds_of_key_and_value_are_read() {
+    let bao = Bao::dev();
+    bao.put("sys/mounts/old", json!({"type": "kv", "options": {"version": "1"}}));
+    bao.put("sys/mounts/deep/er/kv", json!({"type": "kv", "options": {"version": "2"}}));
+    bao.set("app", json!({"password": "hunter2-a", "port": 5432, "tls": true, "nested": {"a": [1]}, "none": null}));
+    bao.set("app", json!({"password": "hunter2-b", "port": 5433}));
+    bao.set("plain", json!({"value": "hunter2-plain"}));
+    bao.put("old/db/main", json!({"user": "app", "password": "hunter2-old"}));
+    bao.put("deep/er/kv/data/x", json!({"data": {"value": "hunter2-deep"}}));
+    bao.put("secret/data/sp%20ace/%C3%A9%23%3F", json!({"data": {"value": "odd"}}));
+    let mount = bao
+        .mount(BY_TOKEN)
+        .template("v2.tpl", "<< secret('vault:secret/app#password') >>:<< secret('vault:secret/app#port') >>")
+        .template(
+            "first.tpl",
+            "<< secret('vault:secret/app#nested@1') >><< secret('vault:secret/app#tls@1') >><< secret('vault:secret/app#password@1') >>",
+        )
+        .template("plain.tpl", "<< secret('vault:secret/plain') >> v<< secret('vault:secret/plain').version >>")
+        .template("v1.tpl", "<< secret('vault:old/db/main#user') >>:<< secret('vault:old/db/main#password') >>")
+        .template("deep.tpl", "<< secret('vault:deep/er/kv/x') >>")
+        .template("none.tpl", "<< secret('vault:secret/nothing') | default('d') >><< secret('vault:old/no') | default('d') >>")
+        .template("missing.tpl", "<< secret('vault:secret/nothing') >>")
+        .template("field.tpl", "<< secret('vault:secret/app#none@1') >>")
+        .template("version.tpl", "<< secret('vault:secret/app#password@9') >>")
+        .template("old_version.tpl", "<< secret('vault:old/db/main#user@1') >>")
+        .start();
+    assert_eq!(mount.read("v2"), "hunter2-b:5433");
+    assert_eq!(mount.read("first"), "{\"a\":[1]}truehunter2-a");
+    assert_eq!(mount.read("plain"), "hunter2-plain v1");
+    assert_eq!(mount.read("v1"), "app:hunter2-old");
+    assert_eq!(mount.read("deep"), "hunter2-deep");
+    assert_eq!(mount.read("none"), "dd");
+    for file in ["missing", "field", "version", "old_version"] {
+        assert_eq!(mount.errno(file), libc::ENOKEY, "{file}: {}", reason(&mount, file));
+    }
+    bao.set("plain", json!({"value": "hunter2-new"}));
+    eventually("the new version is there", || mount.read("plain") == "hunter2-new v2");
+    bao.put("old/db/main", json!({"user": "app", "password": "hunter2-newer"}));
+    eventually("the new value is there", || mount.read("v1") == "app:hunter2-newer");
+    tells_nothing(&mount.stderr());
+}
+
+#[test]
+fn names_are_names_and_never_ways_elsewhere() {
+    let bao = Bao::dev();
+    bao.put("secret/data/sp%20ace/%C3%A9%3F%25", json!({"data": {"value": "odd"}}));
+    let mount = bao
+        .mount(BY_TOKEN)
+        .template("odd.tpl", "<< secret('vault:secret/sp ace/é?%') >>")
+        .template("up.tpl", "<< secret('vault:secret/../sys/health#version') >>")
+        .template("empty.tpl", "<< secret('vault:secret//app') >>")
+        .template("self.tpl", "<< secret('vault:auth/token/lookup-self#id') >>")
+        .template("system.tpl", "<< secret('vault:sys/seal-status#version') >>")
+        .template("query.tpl", "<< secret('vault:secret/app?version=1') | default('none') >>")
+        .start();
+    assert_eq!(mount.read("odd"), "odd");
+    assert_eq!(mount.read("query"), "none");
+    for file in ["up", "empty"] {
+        fails(&mount, file, libc::EIO, "cannot be asked for");
+    }
+    for file in ["self", "system"] {
+        fails(&mount, file, libc::EIO, "of the server itself");
+    }
+}
+
+/// Somebody took it away: a default must not hide that.
+#[test]
+fn a_deleted_version_is_revoked_and_not_missing() {
+    let bao = Bao::dev();
+    bao.set("app", json!({"value": "one"}));
+    let mount = bao
+        .mount(BY_TOKEN)
+        .template("f.tpl", "<< secret('vault:secret/app') | default('d') >>")
+        .start();
+    assert_eq!(mount.read("f"), "one");
+    bao.delete("secret/data/app");
+    eventually("it is revoked", || fs::read(mount.path("f")).is_err());
+    assert_eq!(mount.errno("f"), libc::EKEYREVOKED, "{}", reason(&mount, "f"));
+    bao.put("secret/undelete/app", json!({"versions": [1]}));
+    eventually("it is back", || fs::read_to_string(mount.path("f")).is_ok_and(|text| text == "one"));
+    bao.put("secret/destroy/app", json!({"versions": [1]}));
+    eventually("it is destroyed", || fs::read(mount.path("f")).is_err());
+    assert_eq!(mount.errno("f"), libc::EKEYREVOKED);
+    // The control: with all that is known of it gone, there is none.
+    bao.delete("secret/metadata/app");
+    eventually("it is missing", || fs::read_to_string(mount.path("f")).is_ok_and(|text| text == "d"));
+    bao.set("app", json!({"value": "anew"}));
+    eventually("it is written anew", || mount.read("f") == "anew");
+}
+
+#[test]
+fn namespaces_are_apart() {
+    let bao = Bao::dev();
+    bao.put("sys/namespaces/team1", json!({}));
+    let mounted = bao.call_as(ROOT, Some("team1"), "POST", "sys/mounts/kv", Some(json!({"type": "kv-v2"})));
+    assert_eq!(mounted.status, 204, "{}", mounted.body);
+    eventually("the mount is ready", || {
+        let body = json!({"data": {"value": "of team1"}});
+        bao.call_as(ROOT, Some("team1"), "POST", "kv/data/app", Some(body)).status == 200
+    });
+    let within = |namespace: &str| {
+        let more = format!("{BY_TOKEN}, namespace: {namespace}");
+        bao.mount(&more).template("f.tpl", "<< secret('vault:kv/app') >>").start()
+    };
+    assert_eq!(within("team1").read("f"), "of team1");
+    assert_eq!(within("/team1/").read("f"), "of team1");
+    fails(&within("team2"), "f", libc::EIO, "namespace not found");
+    let outside = bao.mount(BY_TOKEN).template("f.tpl", "<< secret('vault:kv/app') >>").start();
+    fails(&outside, "f", libc::EIO, "refuses to read `kv/app`");
+}
+
+#[test]
+fn what_a_policy_forbids_is_refused_and_costs_no_other_file_anything() {
+    let mut bao = Bao::dev();
+    bao.set("app", json!({"value": "mine"}));
+    bao.set("other", json!({"value": "hunter2"}));
+    bao.policy("app", "path \"secret/data/app\" { capabilities = [\"read\"] }");
+    bao.token = bao.make_token(json!({"policies": ["app"]}));
+    let mount = bao
+        .mount(BY_TOKEN)
+        .template("app.tpl", "<< secret('vault:secret/app') >>")
+        .template("other.tpl", "<< secret('vault:secret/other') | default('d') >>")
+        .template("mount.tpl", "<< secret('vault:nosuch/other') >>")
+        .start();
+    fails(&mount, "other", libc::EIO, "permission denied");
+    fails(&mount, "mount", libc::EIO, "permission denied");
+    assert_eq!(mount.read("app"), "mine");
+    assert!(mount.stderr().contains("kind=\"auth\""), "{}", mount.stderr());
+    let log = mount.stderr();
+    assert!(!log.contains(&bao.token), "{log}");
+}
+
+/// A token that may not ask what is where reads both kinds all the same.
+#[test]
+fn who_may_not_know_the_mounts_finds_out_by_reading() {
+    let bao = Bao::dev();
+    bao.put("sys/mounts/old", json!({"type": "kv", "options": {"version": "1"}}));
+    bao.set("app", json!({"value": "two"}));
+    bao.put("old/app", json!({"value": "one"}));
+    let deny = "path \"sys/internal/ui/mounts/*\" { capabilities = [\"deny\"] }
+        path \"secret/data/*\" { capabilities = [\"read\"] } path \"old/*\" { capabilities = [\"read\"] }";
+    bao.policy("blind", deny);
+    let token = bao.make_token(json!({"policies": ["blind"], "no_default_policy": true}));
+    let said = bao.call_as(&token, None, "GET", "sys/internal/ui/mounts/secret/app", None);
+    println!("the server says {} to the blind", said.status);
+    let mount = bao
+        .mount(BY_TOKEN)
+        .env("SECRETFS_TEST_TOKEN", &token)
+        .template("both.tpl", "<< secret('vault:secret/app') >> << secret('vault:old/app') >>")
+        .template("none.tpl", "<< secret('vault:old/none') | default('d') >>")
+        .start();
+    assert_eq!(mount.read("both"), "two one");
+    assert_eq!(mount.read("none"), "d");
+}
+
+#[test]
+fn the_way_is_tls_and_whom_not_to_believe_is_not_asked() {
+    let bao = Bao::dev_tls();
+    bao.set("app", json!({"value": "by tls"}));
+    let file = "<< secret('vault:secret/app') >>";
+    assert_eq!(bao.mount(BY_TOKEN).template("f.tpl", file).start().read("f"), "by tls");
+    let config = format!(
+        "providers: {{vault: {{type: vault, address: \"{}\", {BY_TOKEN}}}}}\nmounts: [{{at: mnt, templates: templates}}]\n",
+        bao.address()
+    );
+    let stranger = bao.mount(BY_TOKEN).config(&config).template("f.tpl", file).start();
+    assert_eq!(stranger.errno("f"), libc::EIO);
+    assert!(stranger.stderr().contains("kind=\"tls\""), "{}", stranger.stderr());
+    tells_nothing(&stranger.stderr());
+}
+
+#[test]
+fn a_sealed_server_is_unavailable_and_heals_when_it_is_opened() {
+    let mut bao = Bao::sealed();
+    let made = bao.call("PUT", "sys/init", Some(json!({"secret_shares": 1, "secret_threshold": 1}))).body;
+    let key = made["keys_base64"][0].as_str().unwrap().to_owned();
+    bao.token = made["root_token"].as_str().unwrap().to_owned();
+    bao.put("sys/unseal", json!({ "key": key }));
+    bao.wait_until("it is active", |bao| bao.health() == 200);
+    bao.put("sys/mounts/secret", json!({"type": "kv-v2"}));
+    eventually("the mount is ready", || {
+        bao.call("POST", "secret/data/app", Some(json!({"data": {"value": "v"}}))).status == 200
+    });
+    let mount = bao.mount(BY_TOKEN).template("f.tpl", "<< secret('vault:secret/app') | default('d') >>").start();
+    assert_eq!(mount.read("f"), "v");
+    bao.put("sys/seal", json!({}));
+    eventually("it fails", || fs::read(mount.path("f")).is_err());
+    fails(&mount, "f", libc::EIO, "is sealed");
+    bao.put("sys/unseal", json!({ "key": key }));
+    eventually("it is back", || fs::read_to_string(mount.path("f")).is_ok_and(|text| text == "v"));
+}
+
+/// Who asks too often is told so, and is left in peace; what is known is served meanwhile.
+#[test]
+fn a_quota_is_heeded() {
+    let bao = Bao::dev();
+    for name in ["a", "b", "c", "d", "e", "f"] {
+        bao.set(name, json!({ "value": name }));
+    }
+    bao.put("sys/quotas/config", json!({"enable_rate_limit_response_headers": true}));
+    bao.put("sys/quotas/rate-limit/q", json!({"rate": 2, "interval": "2s", "path": "secret/"}));
+    let mut mount = bao.mount(&format!("{BY_TOKEN}, cache: {{ttl: 1h}}"));
+    for name in ["a", "b", "c", "d", "e", "f"] {
+        mount = mount.template(&format!("{name}.tpl"), format!("<< secret('vault:secret/{name}') >>"));
+    }
+    let mount = mount.start();
+    let refused = ["a", "b", "c", "d", "e", "f"].map(|name| fs::read(mount.path(name)).is_err());
+    assert!(refused.contains(&true), "the control: the quota holds");
+    assert!(mount.stderr().contains("kind=\"throttled\""), "{}", mount.stderr());
+    for name in ["a", "b", "c", "d", "e", "f"] {
+        eventually("all are there in the end", || {
+            std::thread::sleep(Duration::from_millis(200));
+            fs::read_to_string(mount.path(name)).is_ok_and(|text| text == name)
+        });
+    }
+}
