@@ -50,9 +50,9 @@ impl Inner {
             let old = table.old(key, what, now);
             // One that was lost has nobody who could still land it.
             let under_way = table.flights.get(key).filter(|flight| flight.landing.has_changed().is_ok());
-            let Flight { began, landing } = under_way.cloned().unwrap_or_else(|| {
+            let Flight { began, landing, .. } = under_way.cloned().unwrap_or_else(|| {
                 let (sender, landing) = watch::channel(None);
-                let flight = Flight { began: now, landing };
+                let flight = Flight { began: now, changed: 0, landing };
                 table.flights.insert(key.clone(), flight.clone());
                 begun.push((key.clone(), sender));
                 flight
@@ -85,6 +85,9 @@ impl Inner {
     async fn fly(self: Arc<Self>, begun: Vec<Begun>) {
         let (keys, tell): (Vec<_>, Vec<_>) = begun.into_iter().unzip();
         let outcome = self.ask(&keys).await;
+        if outcome.is_ok() {
+            self.keep_watch();
+        }
         for (landing, tell) in self.land(&keys, outcome).into_iter().zip(tell) {
             tell.send_replace(Some(landing));
         }
@@ -93,11 +96,15 @@ impl Inner {
     fn land(&self, keys: &[SecretKey], outcome: Result<Batch, ProviderError>) -> Vec<Landing> {
         let now = Uptime::now();
         let mut table = self.table();
-        keys.iter().for_each(|key| drop(table.flights.remove(key)));
+        let changed: Vec<_> =
+            keys.iter().map(|key| table.flights.remove(key).map_or(0, |flight| flight.changed)).collect();
         match outcome {
             Ok(batch) => {
-                let until = batch.as_of.until;
-                keys.iter().zip(&batch.answers).map(|(key, it)| Ok(table.land(key, it, now, until))).collect()
+                let (moment, limit) = (batch.as_of.moment, batch.as_of.until);
+                let answers = keys.iter().zip(&batch.answers).zip(changed);
+                answers
+                    .map(|((key, it), changed)| Ok(table.land(key, it, (moment, changed), now, limit)))
+                    .collect()
             }
             Err(error) => keys.iter().map(|_| Err(error.clone())).collect(),
         }
@@ -163,7 +170,7 @@ impl Inner {
 }
 
 /// Up to a second pause, so that those who failed together do not come back together.
-fn jitter() -> Duration {
+pub(super) fn jitter() -> Duration {
     let random = getrandom::u32().unwrap_or_default();
     PAUSE.mul_f64(f64::from(random) / f64::from(u32::MAX))
 }

@@ -1,13 +1,17 @@
 //! What stands between the readers and a provider elsewhere, itself a provider: keeps answers for a
 //! while, asks once however many want to know, and says so when it has to serve an old answer.
-//! Uses `provider`; its parts are `table` (what is kept), `breaker`, `throttle`,
-//! `turns` and `flight` (how it is asked).
+//! Uses `provider`; its parts are `table` and `certain` (what is kept), `breaker`, `throttle`,
+//! `turns` and `flight` (how it is asked), and `watch` (how it tells by itself).
 
 mod breaker;
+mod certain;
 mod flight;
 mod table;
+#[cfg(test)]
+mod tests;
 mod throttle;
 mod turns;
+mod watch;
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -21,11 +25,13 @@ use flight::Seat;
 use table::{Table, Told};
 use throttle::Throttle;
 use turns::Turns;
+use watch::Watch;
 
 /// A provider, with a memory in front of it. Freshness, as readers see it:
 ///
 /// * within its time to live an answer costs one pulse;
 /// * after that the next one who asks waits until the provider has confirmed or changed it;
+/// * if the provider tells of changes by itself, an answer is good until it does, and as above otherwise;
 /// * with `max_stale`, if the provider fails or lets wait, the old answer is given and marked;
 /// * a change that anybody meets moves the pulse, so that all files with that secret hear of it.
 ///
@@ -37,12 +43,12 @@ struct Inner {
     name: String,
     upstream: Arc<dyn Provider>,
     limits: Limits,
-    keeping: Keeping,
     /// Guards the bookkeeping; held for no call.
     table: Mutex<Table>,
     turns: Turns,
     breaker: Breaker,
     throttle: Throttle,
+    watch: Watch,
 }
 
 /// How long a reader waits for a provider where an old answer would do.
@@ -55,11 +61,11 @@ impl Cache {
             name: name.to_owned(),
             upstream,
             turns: Turns::new(&limits),
-            table: Mutex::new(Table::new(keeping.clone())),
+            table: Mutex::new(Table::new(keeping)),
             breaker: Breaker::new(name),
             throttle: Throttle::default(),
+            watch: Watch::default(),
             limits,
-            keeping,
         }))
     }
 }
@@ -102,7 +108,8 @@ impl Inner {
             let age = Uptime::now().since(old.checked).as_secs();
             tracing::warn!(provider = self.name, age, why, "stale: an old answer is served");
         }
-        Told { is_stale: true, ..old }
+        // Asked again by whoever comes next.
+        Told { is_stale: true, until: old.checked, ..old }
     }
 
     /// The moment that these belong to, all together.
@@ -110,14 +117,7 @@ impl Inner {
         let table = self.table();
         let each = || keys.iter().zip(told);
         let moment = each().map(|(key, told)| table.moment_of(key, told)).min();
-        let until = each().map(|(key, told)| match told.is_stale {
-            // Asked again by whoever comes next.
-            true => told.checked,
-            false => {
-                let kept = told.checked + self.keeping.time_of(key, &told.absent);
-                told.until.map_or(kept, |until| until.min(kept))
-            }
-        });
+        let until = told.iter().map(|told| told.until);
         let stale_since = told.iter().filter(|told| told.is_stale).map(|told| told.checked).min();
         AsOf { moment: moment.unwrap_or_else(|| table.moment()), until: until.min(), stale_since }
     }
@@ -152,12 +152,11 @@ impl Keeping {
         }
     }
 
-    /// How long an answer may be served at all.
-    fn longest_of(&self, key: &SecretKey, absent: &Option<Absent>) -> Duration {
-        let time = self.time_of(key, absent);
+    /// How much longer an answer may be served.
+    fn stale_time_of(&self, key: &SecretKey, absent: &Option<Absent>) -> Duration {
         match absent {
-            None if self.keeps(key) => time + self.max_stale.unwrap_or_default(),
-            _ => time,
+            None if self.keeps(key) => self.max_stale.unwrap_or_default(),
+            _ => Duration::ZERO,
         }
     }
 }

@@ -9,6 +9,7 @@ use sha2::Sha256;
 use tokio::sync::watch;
 
 use super::Need;
+use super::certain::Watched;
 use super::flight::Landing;
 use crate::config::Keeping;
 use crate::secret::{Absent, Answer, SecretKey, SecretVersion};
@@ -20,27 +21,28 @@ use crate::sys::uptime::Uptime;
 pub(super) struct Told {
     /// Unless only changes are asked for.
     pub(super) answer: Option<Answer>,
-    pub(super) absent: Option<Absent>,
     /// The moment of its last change.
     pub(super) changed: u64,
     /// When the provider has said so last.
     pub(super) checked: Uptime,
-    /// From when on it has to be asked for anew, if the provider has said so.
-    pub(super) until: Option<Uptime>,
+    /// How long that is good.
+    pub(super) until: Uptime,
     /// It is too old, and the provider does not answer.
     pub(super) is_stale: bool,
 }
 
 pub(super) struct Table {
     keeping: Keeping,
-    records: HashMap<SecretKey, Record>,
+    pub(super) records: HashMap<SecretKey, Record>,
     /// The secrets whose answers are kept, by their last use.
     uses: BTreeMap<u64, SecretKey>,
     pub(super) flights: HashMap<SecretKey, Flight>,
     /// Counts answers that were not the ones that were known.
     moment: u64,
-    /// Counts those of them that took the place of a known one.
-    changes: u64,
+    /// Counts those of them that took the place of a known one, and what a watch tells.
+    pub(super) changes: u64,
+    /// The watch, as long as it listens.
+    pub(super) watched: Option<Watched>,
     used: u64,
     /// The size of all answers that are kept.
     size: usize,
@@ -48,13 +50,20 @@ pub(super) struct Table {
     pushed_out: u64,
 }
 
-struct Record {
+pub(super) struct Record {
     answer: Option<Answer>,
     absent: Option<Absent>,
     print: [u8; 32],
     changed: u64,
-    checked: Uptime,
-    until: Option<Uptime>,
+    /// When it was asked for, and when the answer was known to be right.
+    pub(super) asked: Uptime,
+    pub(super) checked: Uptime,
+    /// The provider's own.
+    pub(super) moment: u64,
+    /// From when on it has to be asked for anew, if the provider has said so.
+    limit: Option<Uptime>,
+    /// It has changed since, or may have.
+    pub(super) is_doubted: bool,
     size: usize,
     last_use: u64,
     is_told_stale: bool,
@@ -64,6 +73,8 @@ struct Record {
 #[derive(Clone)]
 pub(super) struct Flight {
     pub(super) began: Uptime,
+    /// An answer of an earlier moment than this one is doubted.
+    pub(super) changed: u64,
     pub(super) landing: watch::Receiver<Option<Landing>>,
 }
 
@@ -81,78 +92,89 @@ impl Table {
             flights: HashMap::new(),
             moment: 0,
             changes: 0,
+            watched: None,
             used: 0,
             size: 0,
             pushed_out: 0,
         }
     }
 
-    /// What is known and young enough.
+    /// What is known and good enough.
     pub(super) fn fresh(&mut self, key: &SecretKey, what: Need, now: Uptime) -> Option<Told> {
         let record = self.records.get(key)?;
-        let is_young = now.since(record.checked) < self.keeping.time_of(key, &record.absent);
-        let is_fresh = is_young && record.until.is_none_or(|until| now < until);
+        let until = self.until(key, record);
         let suffices = what == Need::Changes || record.answer.is_some();
-        if !(is_fresh && suffices) {
+        if record.is_doubted || now >= until || !suffices {
             return None;
         }
         self.touch(key);
-        Some(self.records[key].told())
+        Some(self.records[key].told(until))
     }
 
     /// What may be served if the provider does not answer: never that there is none.
     pub(super) fn old(&mut self, key: &SecretKey, what: Need, now: Uptime) -> Option<Told> {
         self.keeping.max_stale?;
         let record = self.records.get(key)?;
-        let age = now.since(record.checked);
+        let until = self.until(key, record);
         let suffices = what == Need::Changes || record.answer.is_some();
-        let may_be = record.absent.is_none() && age < self.keeping.longest_of(key, &record.absent);
+        let may_be = record.absent.is_none() && now < self.longest(key, record);
         if !(may_be && suffices) {
             return None;
         }
         self.touch(key);
-        Some(self.records[key].told())
+        Some(self.records[key].told(until))
     }
 
-    /// The provider has answered, for no longer than `until`.
+    fn until(&self, key: &SecretKey, record: &Record) -> Uptime {
+        let time = self.keeping.time_of(key, &record.absent);
+        let kept = match self.keeping.keeps(key) {
+            true => self.good_until(record, time),
+            false => record.checked + time,
+        };
+        record.limit.map_or(kept, |limit| limit.min(kept))
+    }
+
+    fn longest(&self, key: &SecretKey, record: &Record) -> Uptime {
+        self.until(key, record) + self.keeping.stale_time_of(key, &record.absent)
+    }
+
+    /// The provider has answered, as of this moment of its own and for no longer than `limit`. `changed`: a
+    /// moment at which it was heard of a change meanwhile.
     pub(super) fn land(
         &mut self,
         key: &SecretKey,
         answer: &Answer,
+        (moment, changed): (u64, u64),
         now: Uptime,
-        until: Option<Uptime>,
+        limit: Option<Uptime>,
     ) -> Told {
         let print = leftover::wiped(|| print_of(answer));
         let known = self.records.get(key).map(|record| (record.print == print, record.changed));
-        let changed = match known {
-            Some((true, changed)) => changed,
+        let last_change = match known {
+            Some((true, last)) => last,
             _ => {
                 self.moment += 1;
                 self.changes += u64::from(known.is_some());
                 self.moment
             }
         };
-        let absent = answer.as_ref().err().cloned();
-        let told = Told {
-            answer: Some(answer.clone()),
-            absent: absent.clone(),
-            changed,
-            checked: now,
-            until,
-            is_stale: false,
-        };
         self.forget_answer(key);
         let record = Record {
             answer: None,
-            absent,
+            absent: answer.as_ref().err().cloned(),
             print,
-            changed,
+            changed: last_change,
+            asked: now,
             checked: now,
-            until,
+            moment,
+            limit,
+            is_doubted: moment < changed,
             size: 0,
             last_use: 0,
             is_told_stale: false,
         };
+        let until = if record.is_doubted { now } else { self.until(key, &record) };
+        let told = Told { answer: Some(answer.clone()), ..record.told(until) };
         self.records.insert(key.clone(), record);
         self.keep(key, answer);
         told
@@ -198,7 +220,7 @@ impl Table {
     /// Lets go of all answers that are too old to be served, for the caller to drop.
     pub(super) fn sweep(&mut self, now: Uptime) -> Vec<Answer> {
         let is_over = |(key, record): (&SecretKey, &Record)| {
-            let over = now.since(record.checked) >= self.keeping.longest_of(key, &record.absent);
+            let over = now >= self.longest(key, record);
             (over && record.answer.is_some()).then(|| key.clone())
         };
         let over: Vec<_> = self.records.iter().filter_map(is_over).collect();
@@ -244,13 +266,12 @@ impl Table {
 }
 
 impl Record {
-    fn told(&self) -> Told {
+    fn told(&self, until: Uptime) -> Told {
         Told {
             answer: self.answer.clone(),
-            absent: self.absent.clone(),
             changed: self.changed,
             checked: self.checked,
-            until: self.until,
+            until,
             is_stale: false,
         }
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use nix::sys::socket::{setsockopt, sockopt};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, oneshot};
@@ -90,6 +91,7 @@ impl Connector {
         };
         // Small requests, each waited for.
         stream.set_nodelay(true).map_err(|error| NetErrorKind::of_io(&error))?;
+        keep_alive(&stream).map_err(|error| NetErrorKind::of_io(&error.into()))?;
         match offer {
             None => Ok(Line { wire: Box::new(stream), is_renewed: false }),
             Some(offer) => self.encrypt(stream, offer, deadline).await,
@@ -197,6 +199,14 @@ async fn shake(trust: &Trust, offer: Offer, stream: TcpStream, host: &str) -> Re
         Ok(stream) => Ok(Box::new(stream)),
         Err(error) => Err(NetErrorKind::of_io(&error)),
     }
+}
+
+/// Who waits for a server that is gone is told so by the kernel, after some 20 s.
+fn keep_alive(stream: &TcpStream) -> nix::Result<()> {
+    setsockopt(stream, sockopt::TcpKeepIdle, &10)?;
+    setsockopt(stream, sockopt::TcpKeepInterval, &5)?;
+    setsockopt(stream, sockopt::TcpKeepCount, &2)?;
+    setsockopt(stream, sockopt::KeepAlive, &true)
 }
 
 /// Without the words that everybody puts before it.

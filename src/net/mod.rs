@@ -18,6 +18,7 @@
 mod connect;
 mod error;
 mod json;
+mod lines;
 mod pool;
 mod proxy;
 mod request;
@@ -38,6 +39,7 @@ use connect::{Connector, Deadline};
 use error::Fault;
 pub use error::{NetError, NetErrorKind, Part, Phase};
 pub use json::{Json, JsonError};
+pub use lines::{Lines, Streamed};
 use pool::{Link, Pool};
 pub use request::{Request, Route};
 pub use response::{LARGEST, LONGEST_PAUSE, Response, same_origin};
@@ -79,6 +81,12 @@ impl Client {
         self.answer(&request).await.map_err(|fault| self.connector.under(fault).of(&self.address))
     }
 
+    /// An answer that has no end, over a connection of its own. Only its beginning is bounded in time.
+    pub async fn stream(&self, request: Request) -> Result<Streamed, NetError> {
+        let streamed = self.begin(&request).await;
+        streamed.map_err(|fault| self.connector.under(fault).of(&self.address))
+    }
+
     /// The route of a location that a redirect gives, if it is on this server: to be asked by whoever
     /// wants to. On any other server our credentials have no business.
     pub fn stays(&self, location: &str) -> Option<Route> {
@@ -106,6 +114,16 @@ impl Client {
         let asked = self.ask(&mut link, request, deadline).await;
         let response = asked.map_err(|lost| self.connector.at_first(lost.fault))?;
         self.read(link, response, deadline).await
+    }
+
+    async fn begin(&self, request: &Request) -> Result<Streamed, Fault> {
+        let deadline = Deadline::within(self.timeout);
+        let mut link = self.connect(deadline).await?;
+        let response = self.ask(&mut link, request, deadline).await.map_err(|lost| lost.fault)?;
+        match response.status().is_success() {
+            true => Ok(Streamed::Lines(Lines::new(link, response.into_body(), self.address.clone()))),
+            false => self.read(link, response, deadline).await.map(Streamed::Refused),
+        }
     }
 
     async fn connect(&self, deadline: Deadline) -> Result<Link, Fault> {

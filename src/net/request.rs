@@ -75,6 +75,8 @@ pub struct Request {
     query: String,
     headers: HeaderMap,
     body: Bytes,
+    /// Asking twice is as good as once.
+    is_repeatable: bool,
 }
 
 impl Request {
@@ -82,7 +84,8 @@ impl Request {
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
         headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
-        Self { method, route, query: String::new(), headers, body: Bytes::new() }
+        let is_repeatable = matches!(method.as_str(), "GET" | "LIST");
+        Self { method, route, query: String::new(), headers, body: Bytes::new(), is_repeatable }
     }
 
     pub fn get(route: Route) -> Self {
@@ -145,9 +148,14 @@ impl Request {
         self
     }
 
-    /// Asking twice is as good as once.
+    /// Changes nothing there, whatever its method.
+    pub fn repeatable(mut self) -> Self {
+        self.is_repeatable = true;
+        self
+    }
+
     pub(super) fn is_repeatable(&self) -> bool {
-        matches!(self.method.as_str(), "GET" | "LIST")
+        self.is_repeatable
     }
 
     /// As it goes to this server.

@@ -91,6 +91,12 @@ pub trait Provider: Send + Sync {
         })
     }
 
+    /// Tells of changes as they happen, for as long as it can, and ends with why it cannot any more.
+    /// Begun after an answer, and anew after each end; `None` if the provider has no such thing.
+    fn watch<'a>(&'a self, _tell: &'a Tell<'a>) -> Option<BoxFuture<'a, ProviderError>> {
+        None
+    }
+
     /// Whether any of these may have changed after `since`, the `as_of` of an earlier batch.
     /// Answers with the moment up to which it has looked, or `None` if there was a change.
     fn unchanged<'a>(
@@ -156,6 +162,22 @@ impl AsOf {
     pub fn moment(moment: u64) -> Self {
         Self { moment, until: None, stale_since: None }
     }
+}
+
+/// Whom a watch tells. Never waits.
+pub type Tell<'a> = dyn Fn(News) + Send + Sync + 'a;
+
+/// What a watch tells. Moments are the provider's own, as in [`AsOf`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum News {
+    /// From here on nothing is missed: every change after this moment is told, or has been.
+    Listening { since: u64 },
+    /// These have changed, the last of them at this moment.
+    Changed { paths: Vec<String>, at: u64 },
+    /// Anything may have changed, and moments from before mean nothing.
+    All,
+    /// Nothing has happened, and it still listens.
+    Still,
 }
 
 /// A provider's word on its own state. Two equal `Still` mean: nothing has changed between.

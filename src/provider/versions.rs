@@ -14,18 +14,22 @@ use crate::secret::{SecretBytes, SecretType, SecretVersion};
 
 pub(super) struct Versions {
     key: SecretBytes,
-    /// The version of each secret that was met last, and when it was met first.
-    met: Mutex<HashMap<String, (u64, Timestamp)>>,
+    met: Met,
 }
+
+/// The version of each secret that was met last, and when it was met first: for providers that tell no times.
+#[derive(Default)]
+pub(super) struct Met(Mutex<HashMap<String, (u64, Timestamp)>>);
 
 impl Versions {
     pub(super) fn new(key: SecretBytes) -> Self {
-        Self { key, met: Mutex::default() }
+        Self { key, met: Met::default() }
     }
 
     /// The version that has these fields. It is of the time when it was met first.
     pub(super) fn of(&self, path: &str, kind: SecretType, fields: Fields) -> SecretVersion {
-        let (version, since) = self.meet(path, self.number_of(&fields));
+        let version = self.number_of(&fields);
+        let since = self.met.meet(path, version);
         SecretVersion {
             turned_out: None,
             kind,
@@ -51,15 +55,17 @@ impl Versions {
         let number = digest[..6].iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
         1 + number
     }
+}
 
-    fn meet(&self, path: &str, version: u64) -> (u64, Timestamp) {
-        let mut met = self.met.lock().even_poisoned();
+impl Met {
+    pub(super) fn meet(&self, path: &str, version: u64) -> Timestamp {
+        let mut met = self.0.lock().even_poisoned();
         match met.get(path) {
-            Some(known) if known.0 == version => *known,
+            Some((known, since)) if *known == version => *since,
             _ => {
-                let new = (version, Timestamp::now());
-                met.insert(path.to_owned(), new);
-                new
+                let now = Timestamp::now();
+                met.insert(path.to_owned(), (version, now));
+                now
             }
         }
     }

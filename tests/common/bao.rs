@@ -62,19 +62,27 @@ impl Bao {
     #[track_caller]
     pub fn cluster() -> (Self, Self) {
         let (first, second) = (free_port(), free_port());
-        let mut leader = Self::started(TempDir::new().unwrap(), first, false, |folder, port| raft(folder, port, None));
-        let made = leader.call("PUT", "sys/init", Some(json!({"recovery_shares": 1, "recovery_threshold": 1}))).body;
+        let mut leader =
+            Self::started(TempDir::new().unwrap(), first, false, |folder, port| raft(folder, port, None));
+        let made =
+            leader.call("PUT", "sys/init", Some(json!({"recovery_shares": 1, "recovery_threshold": 1}))).body;
         leader.token = made["root_token"].as_str().expect("a token").to_owned();
         leader.wait_until("it leads", |bao| bao.health() == 200);
-        let mut standby =
-            Self::started(TempDir::new().unwrap(), second, false, |folder, port| raft(folder, port, Some(first)));
+        let mut standby = Self::started(TempDir::new().unwrap(), second, false, |folder, port| {
+            raft(folder, port, Some(first))
+        });
         standby.token = leader.token.clone();
         standby.wait_until("it stands by", |bao| bao.health() == 429);
         (leader, standby)
     }
 
     #[track_caller]
-    fn started(folder: TempDir, port: u16, is_tls: bool, command: impl FnOnce(&Path, u16) -> Command) -> Self {
+    fn started(
+        folder: TempDir,
+        port: u16,
+        is_tls: bool,
+        command: impl FnOnce(&Path, u16) -> Command,
+    ) -> Self {
         let mut command = command(folder.path(), port);
         let log = File::create(folder.path().join("log")).unwrap();
         command.env("HOME", folder.path()).stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);

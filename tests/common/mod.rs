@@ -15,8 +15,10 @@ macro_rules! on_both {
 }
 
 pub mod bao;
+pub mod contract;
 pub mod covered;
 pub mod daemon;
+pub mod etcd;
 pub mod failing;
 pub mod hostile;
 pub mod http;

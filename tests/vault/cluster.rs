@@ -29,7 +29,8 @@ fn a_standby_answers_and_goes_on_without_its_leader() {
         "providers: {{vault: {{type: vault, address: \"http://127.0.0.1:{both}\", {BY_TOKEN}, \
          cache: {{ttl: 1h, no_cache: [secret/app]}}}}}}\nmounts: [{{at: mnt, templates: templates}}]\n"
     );
-    let in_turn = standby.mount(BY_TOKEN).config(&config).template("f.tpl", "<< secret('vault:secret/app') >>").start();
+    let in_turn =
+        standby.mount(BY_TOKEN).config(&config).template("f.tpl", "<< secret('vault:secret/app') >>").start();
     let mut newest = 0;
     for number in 1..=30 {
         leader.set("app", json!({"value": format!("v{number}")}));
@@ -50,7 +51,11 @@ fn a_standby_answers_and_goes_on_without_its_leader() {
         thread::sleep(Duration::from_millis(100));
     }
     let auth = format!("auth: {{method: approle, role_id: '{role}', secret_id: '${{SECRET_ID}}'}}");
-    let late = standby.mount(&auth).env("SECRET_ID", &secret).template("f.tpl", "<< secret('vault:secret/app') >>").start();
+    let late = standby
+        .mount(&auth)
+        .env("SECRET_ID", &secret)
+        .template("f.tpl", "<< secret('vault:secret/app') >>")
+        .start();
     fails(&late, "f", libc::EIO, "");
     println!("a login without a leader: {:?}", crate::reason(&late, "f"));
     assert!(late.stderr().contains("kind=\"unavailable\""), "{}", late.stderr());

@@ -67,10 +67,7 @@ impl Postgres {
     /// Whether these open it.
     fn opens(&self, login: &str) -> bool {
         let (user, password) = login.split_once(':').expect("a user and a password");
-        let to = format!(
-            "host=127.0.0.1 port={} user={user} password={password} dbname=postgres",
-            self.port
-        );
+        let to = format!("host=127.0.0.1 port={} user={user} password={password} dbname=postgres", self.port);
         self.psql("select 1", &to).status.success()
     }
 
@@ -96,16 +93,24 @@ fn lender(postgres: &Postgres, ttl: &str, most: &str) -> Bao {
         postgres.port
     );
     let plugin = "postgresql-database-plugin";
-    bao.put("database/config/main", json!({"plugin_name": plugin, "connection_url": url, "allowed_roles": ["app", "broken"],
-        "username": "postgres", "password": "hunter2-admin"}));
+    bao.put(
+        "database/config/main",
+        json!({"plugin_name": plugin, "connection_url": url, "allowed_roles": ["app", "broken"],
+        "username": "postgres", "password": "hunter2-admin"}),
+    );
     let make = "create role \"{{name}}\" with login password '{{password}}' valid until '{{expiration}}'";
-    bao.put("database/roles/app", json!({"db_name": "main", "creation_statements": [make], "default_ttl": ttl, "max_ttl": most}));
-    let broken = json!({"db_name": "main", "creation_statements": ["create role hunter2-{{password}} nonsense"]});
+    bao.put(
+        "database/roles/app",
+        json!({"db_name": "main", "creation_statements": [make], "default_ttl": ttl, "max_ttl": most}),
+    );
+    let broken =
+        json!({"db_name": "main", "creation_statements": ["create role hunter2-{{password}} nonsense"]});
     bao.put("database/roles/broken", broken);
     bao
 }
 
-const LOGIN: &str = "<< secret('vault:database/creds/app#username') >>:<< secret('vault:database/creds/app#password') >>";
+const LOGIN: &str =
+    "<< secret('vault:database/creds/app#username') >>:<< secret('vault:database/creds/app#password') >>";
 
 fn mounted(bao: &Bao) -> Mounted {
     let file = |mount: crate::common::TestMount, name: &str| mount.template(name, LOGIN);

@@ -98,7 +98,9 @@ fn a_login_that_was_refused_is_not_hammered() {
     }
     fs::write(&password, "hunter2").unwrap();
     // Had it tried 20 times, the account would be locked for 15 minutes.
-    eventually("the right one is taken up", || fs::read_to_string(mount.path("f")).is_ok_and(|text| text == "v"));
+    eventually("the right one is taken up", || {
+        fs::read_to_string(mount.path("f")).is_ok_and(|text| text == "v")
+    });
     never_told(&mount, &[]);
 }
 
@@ -108,7 +110,15 @@ fn a_wrapped_secret_id_is_used_once() {
     let (role_id, _) = role(&bao, json!({}));
     let wrap = |path: &str| {
         let mut curl = Command::new(tool("curl"));
-        curl.args(["-s", "-X", "POST", "-H", &format!("X-Vault-Token: {}", bao.token), "-H", "X-Vault-Wrap-TTL: 300"]);
+        curl.args([
+            "-s",
+            "-X",
+            "POST",
+            "-H",
+            &format!("X-Vault-Token: {}", bao.token),
+            "-H",
+            "X-Vault-Wrap-TTL: 300",
+        ]);
         let said = curl.args(["-d", "{}"]).arg(format!("{}/v1/{path}", bao.address())).output().unwrap();
         let said: Value = serde_json::from_str(&stdout_of(&said)).unwrap();
         said["wrap_info"]["token"].as_str().unwrap().to_owned()
@@ -214,7 +224,9 @@ fn a_token_in_a_file_is_taken_up_when_it_changes() {
     eventually("it is void", || fs::read(mount.path("f")).is_err());
     fails(&mount, "f", libc::EIO, "our token is void");
     put(&second);
-    eventually("the new one is taken up", || fs::read_to_string(mount.path("f")).is_ok_and(|text| text == "v"));
+    eventually("the new one is taken up", || {
+        fs::read_to_string(mount.path("f")).is_ok_and(|text| text == "v")
+    });
     never_told(&mount, &[&first, &second]);
     assert!(mount.stop().success());
     let said = bao.call_as(&second, None, "GET", "auth/token/lookup-self", None);

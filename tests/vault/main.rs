@@ -39,7 +39,10 @@ fn both_kinds_of_key_and_value_are_read() {
     let bao = Bao::dev();
     bao.put("sys/mounts/old", json!({"type": "kv", "options": {"version": "1"}}));
     bao.put("sys/mounts/deep/er/kv", json!({"type": "kv", "options": {"version": "2"}}));
-    bao.set("app", json!({"password": "hunter2-a", "port": 5432, "tls": true, "nested": {"a": [1]}, "none": null}));
+    bao.set(
+        "app",
+        json!({"password": "hunter2-a", "port": 5432, "tls": true, "nested": {"a": [1]}, "none": null}),
+    );
     bao.set("app", json!({"password": "hunter2-b", "port": 5433}));
     bao.set("plain", json!({"value": "hunter2-plain"}));
     bao.put("old/db/main", json!({"user": "app", "password": "hunter2-old"}));
@@ -105,10 +108,8 @@ fn names_are_names_and_never_ways_elsewhere() {
 fn a_deleted_version_is_revoked_and_not_missing() {
     let bao = Bao::dev();
     bao.set("app", json!({"value": "one"}));
-    let mount = bao
-        .mount(BY_TOKEN)
-        .template("f.tpl", "<< secret('vault:secret/app') | default('d') >>")
-        .start();
+    let mount =
+        bao.mount(BY_TOKEN).template("f.tpl", "<< secret('vault:secret/app') | default('d') >>").start();
     assert_eq!(mount.read("f"), "one");
     bao.delete("secret/data/app");
     eventually("it is revoked", || fs::read(mount.path("f")).is_err());
@@ -218,7 +219,8 @@ fn a_sealed_server_is_unavailable_and_heals_when_it_is_opened() {
     eventually("the mount is ready", || {
         bao.call("POST", "secret/data/app", Some(json!({"data": {"value": "v"}}))).status == 200
     });
-    let mount = bao.mount(BY_TOKEN).template("f.tpl", "<< secret('vault:secret/app') | default('d') >>").start();
+    let mount =
+        bao.mount(BY_TOKEN).template("f.tpl", "<< secret('vault:secret/app') | default('d') >>").start();
     assert_eq!(mount.read("f"), "v");
     bao.put("sys/seal", json!({}));
     eventually("it fails", || fs::read(mount.path("f")).is_err());

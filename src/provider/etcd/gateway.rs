@@ -1,0 +1,223 @@
+//! One question to etcd, as the user of the config: logs in when it has to, once more when its token is void,
+//! and says in our own words what etcd refuses; its own might quote what it was sent. Uses `net`.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use tokio::sync::Mutex;
+use zeroize::Zeroizing;
+
+use crate::net::{Client, Json, Request, Response, Route, Streamed};
+use crate::provider::{OwnSecret, ProviderError, refusal};
+use crate::secret::SecretBytes;
+
+pub(super) struct Gateway {
+    client: Client,
+    user: Option<(String, OwnSecret)>,
+    /// Held while somebody logs in: the others need the same.
+    token: Mutex<Option<Arc<SecretBytes>>>,
+}
+
+/// Why there is no answer.
+pub(super) enum Refusal {
+    Error(ProviderError),
+    /// The revision that was asked for is not there any more, or not yet.
+    Compacted,
+    Future,
+    NoRight,
+    /// The token is void, or was never one.
+    Token,
+    /// It takes nobody's word for who asks.
+    NoUser,
+    NoLogins,
+}
+
+/// The names of gRPC's codes that etcd uses.
+mod code {
+    pub(super) const INVALID_ARGUMENT: u64 = 3;
+    pub(super) const DEADLINE: u64 = 4;
+    pub(super) const PERMISSION_DENIED: u64 = 7;
+    pub(super) const EXHAUSTED: u64 = 8;
+    pub(super) const PRECONDITION: u64 = 9;
+    pub(super) const OUT_OF_RANGE: u64 = 11;
+    pub(super) const UNAVAILABLE: u64 = 14;
+    pub(super) const UNAUTHENTICATED: u64 = 16;
+}
+
+#[derive(Serialize)]
+struct Credentials<'a> {
+    name: &'a str,
+    password: &'a str,
+}
+
+impl From<ProviderError> for Refusal {
+    fn from(error: ProviderError) -> Self {
+        Self::Error(error)
+    }
+}
+
+impl Gateway {
+    pub(super) fn new(client: Client, user: Option<(String, OwnSecret)>) -> Self {
+        Self { client, user, token: Mutex::default() }
+    }
+
+    pub(super) fn sweep(&self) {
+        self.client.sweep();
+    }
+
+    /// `body` changes nothing there.
+    pub(super) async fn ask(&self, route: &'static str, body: &[u8]) -> Result<Response, Refusal> {
+        let mut is_second = false;
+        loop {
+            let token = self.token().await?;
+            let request = self.request(route, body, token.as_deref())?;
+            let response = self.client.send(request).await.map_err(ProviderError::from)?;
+            match self.judge(response) {
+                Err(Refusal::Token) if !is_second && token.is_some() => self.forget(token).await,
+                judged => return judged,
+            }
+            is_second = true;
+        }
+    }
+
+    /// The same, where the answer has no end.
+    pub(super) async fn stream(
+        &self,
+        route: &'static str,
+        body: &[u8],
+    ) -> Result<crate::net::Lines, Refusal> {
+        let mut is_second = false;
+        loop {
+            let token = self.token().await?;
+            let request =
+                self.request(route, body, token.as_deref())?.header("grpc-metadata-hasleader", "true");
+            let request = request.map_err(ProviderError::from)?;
+            match self.client.stream(request).await.map_err(ProviderError::from)? {
+                Streamed::Lines(lines) => return Ok(lines),
+                Streamed::Refused(response) => match self.judge(response) {
+                    Err(Refusal::Token) if !is_second && token.is_some() => self.forget(token).await,
+                    Err(refusal) => return Err(refusal),
+                    Ok(_) => return Err(ProviderError::Invalid(self.says("does not tell of changes")).into()),
+                },
+            }
+            is_second = true;
+        }
+    }
+
+    fn request(
+        &self,
+        route: &'static str,
+        body: &[u8],
+        token: Option<&SecretBytes>,
+    ) -> Result<Request, ProviderError> {
+        let request = Request::post(Route::to(route)).repeatable().json(body.to_vec());
+        match token {
+            Some(token) => Ok(request.secret("authorization", "", token)?),
+            None => Ok(request),
+        }
+    }
+
+    /// One that was given before, or a new one.
+    async fn token(&self) -> Result<Option<Arc<SecretBytes>>, Refusal> {
+        let Some((name, password)) = &self.user else { return Ok(None) };
+        let mut token = self.token.lock().await;
+        if token.is_none() {
+            *token = Some(Arc::new(self.log_in(name, password).await?));
+        }
+        Ok(token.clone())
+    }
+
+    /// Unless somebody has a newer one already.
+    async fn forget(&self, void: Option<Arc<SecretBytes>>) {
+        let mut token = self.token.lock().await;
+        if token.as_ref().zip(void.as_ref()).is_some_and(|(one, other)| Arc::ptr_eq(one, other)) {
+            *token = None;
+        }
+    }
+
+    async fn log_in(&self, name: &str, password: &OwnSecret) -> Result<SecretBytes, Refusal> {
+        let denied = |why: &str| Refusal::Error(ProviderError::Denied(self.says(why)));
+        let password = password.read().await?;
+        let Ok(password) = std::str::from_utf8(password.expose()) else {
+            return Err(denied("cannot be logged in to: the password is no text"));
+        };
+        // In one piece, so that no smaller copy stays behind.
+        let mut body = Zeroizing::new(Vec::with_capacity(64 + 6 * (name.len() + password.len())));
+        serde_json::to_writer(&mut *body, &Credentials { name, password }).expect("texts can be written");
+        let request = self.request("/v3/auth/authenticate", &body, None)?;
+        let response = self.client.send(request).await.map_err(ProviderError::from)?;
+        match self.judge(response) {
+            Ok(response) => {
+                let token = response.json().map_err(ProviderError::from)?.at(&["token"]);
+                token.and_then(Json::secret).map_err(|_| denied("gives no token"))
+            }
+            Err(Refusal::NoUser | Refusal::Token) => {
+                Err(denied(&format!("refuses the user `{name}`, or the password")))
+            }
+            Err(Refusal::NoLogins) => Err(denied("knows no users (its auth is off): leave `auth` out")),
+            Err(refusal) => Err(refusal),
+        }
+    }
+
+    fn judge(&self, response: Response) -> Result<Response, Refusal> {
+        if response.is_success() {
+            return Ok(response);
+        }
+        let told = || -> Option<(u64, String)> {
+            let answer = response.json().ok()?;
+            Some((answer.at(&["code"]).ok()?.whole().ok()?, answer.at(&["message"]).ok()?.text().ok()?))
+        };
+        match told() {
+            Some((code, message)) => Err(self.refusal_of(code, &message)),
+            None => Err(refusal(&self.who(), &response).into()),
+        }
+    }
+
+    pub(super) fn refusal_of(&self, code: u64, message: &str) -> Refusal {
+        let says = |what: &str| self.says(&format!("{what} (code {code})"));
+        Refusal::Error(match code {
+            code::UNAUTHENTICATED => return Refusal::Token,
+            // Users or their rights were changed since the login.
+            code::INVALID_ARGUMENT if message.contains("auth store is old") => return Refusal::Token,
+            code::INVALID_ARGUMENT if message.contains("user name is empty") => return Refusal::NoUser,
+            code::INVALID_ARGUMENT if message.contains("authentication failed") => return Refusal::NoUser,
+            code::PERMISSION_DENIED => return Refusal::NoRight,
+            code::PRECONDITION if message.contains("authentication is not enabled") => {
+                return Refusal::NoLogins;
+            }
+            code::OUT_OF_RANGE if message.contains("future") => return Refusal::Future,
+            code::OUT_OF_RANGE => return Refusal::Compacted,
+            code::DEADLINE => ProviderError::Timeout(says("has not answered in its own time")),
+            code::EXHAUSTED => ProviderError::Throttled { why: says("is asked too often"), after: None },
+            code::UNAVAILABLE => {
+                ProviderError::Unavailable(says("is not ready: it has no leader, or is starting"))
+            }
+            _ => ProviderError::Invalid(says("refuses the question")),
+        })
+    }
+
+    /// For who expects an answer and nothing else.
+    pub(super) fn error(&self, refusal: Refusal) -> ProviderError {
+        let user =
+            self.user.as_ref().map_or_else(|| "nobody".to_owned(), |(name, _)| format!("the user `{name}`"));
+        ProviderError::Denied(self.says(&match refusal {
+            Refusal::Error(error) => return error,
+            Refusal::Compacted | Refusal::Future => "has not the revision that was asked for".to_owned(),
+            Refusal::NoRight => {
+                format!("gives {user} no right to these keys: `etcdctl role grant-permission` does")
+            }
+            Refusal::Token => format!("does not take the token of {user} that it has just given"),
+            Refusal::NoUser => "wants to know who asks: name a user and a password as `auth`".to_owned(),
+            Refusal::NoLogins => "knows no users: leave `auth` out".to_owned(),
+        }))
+    }
+
+    /// A sentence about this server.
+    pub(super) fn says(&self, what: &str) -> String {
+        format!("{} {what}", self.who())
+    }
+
+    fn who(&self) -> String {
+        self.client.address().authority()
+    }
+}

@@ -1,0 +1,273 @@
+//! A real etcd as a child of the test, and a line to it that can be cut.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::{stdout_of, tool};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+pub struct Etcd {
+    folder: TempDir,
+    port: u16,
+    peers: u16,
+    options: Vec<String>,
+    scheme: &'static str,
+    child: Mutex<Option<Child>>,
+}
+
+impl Etcd {
+    pub fn start() -> Self {
+        Self::start_with("http", &[])
+    }
+
+    /// With these options more.
+    pub fn start_with(scheme: &'static str, options: &[&str]) -> Self {
+        let options = options.iter().map(|option| (*option).to_owned()).collect();
+        let (folder, child) = (TempDir::with_prefix("secretfs-etcd-").unwrap(), Mutex::default());
+        let etcd = Self { folder, port: free_port(), peers: free_port(), options, scheme, child };
+        etcd.run();
+        etcd
+    }
+
+    /// Runs it, on the data that it has.
+    pub fn run(&self) {
+        let mut command = Command::new(tool("setpriv"));
+        command.args(["--pdeathsig", "KILL"]).arg(tool("etcd"));
+        let (url, peers) = (self.url(), format!("http://127.0.0.1:{}", self.peers));
+        command.arg("--data-dir").arg(self.folder.path().join("data")).arg("--unsafe-no-fsync");
+        for (option, value) in [
+            ("--listen-client-urls", &url),
+            ("--advertise-client-urls", &url),
+            ("--listen-peer-urls", &peers),
+            ("--initial-advertise-peer-urls", &peers),
+            ("--initial-cluster", &format!("default={peers}")),
+        ] {
+            command.args([option, value]);
+        }
+        let log = File::create(self.log()).unwrap();
+        command.args(&self.options).stdout(log.try_clone().unwrap()).stderr(log);
+        *self.child.lock().unwrap() = Some(command.spawn().expect("setpriv can be started"));
+        if self.scheme == "http" {
+            let limit = Instant::now() + PATIENCE;
+            let is_healthy = || self.try_ask("GET", "/health", "").is_some_and(|it| it.contains("\"true\""));
+            while !is_healthy() {
+                assert!(
+                    Instant::now() < limit,
+                    "etcd is not ready:\n{}",
+                    fs::read_to_string(self.log()).unwrap()
+                );
+                thread::sleep(Duration::from_millis(50));
+            }
+        }
+    }
+
+    pub fn stop(&self) {
+        if let Some(mut child) = self.child.lock().unwrap().take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// Another one in its place, with nothing in it.
+    pub fn run_empty(&self) {
+        self.stop();
+        fs::remove_dir_all(self.folder.path().join("data")).unwrap();
+        self.run();
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        let pid = self.child.lock().unwrap().as_ref().expect("it runs").id();
+        kill(Pid::from_raw(pid.try_into().unwrap()), signal).unwrap();
+    }
+
+    fn log(&self) -> PathBuf {
+        self.folder.path().join("log")
+    }
+
+    /// A file beside its data.
+    pub fn file(&self, name: &str, text: &str) -> String {
+        let path = self.folder.path().join(name);
+        fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub fn url(&self) -> String {
+        format!("{}://127.0.0.1:{}", self.scheme, self.port)
+    }
+
+    /// Its own command; the judge of what we make of its keys.
+    pub fn ctl(&self, args: &[&str], stdin: &[u8]) -> Output {
+        let mut command = Command::new(tool("etcdctl"));
+        command.env("ETCDCTL_API", "3").arg("--endpoints").arg(self.url()).args(args);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("etcdctl can be started");
+        let _ = child.stdin.take().unwrap().write_all(stdin);
+        child.wait_with_output().unwrap()
+    }
+
+    #[track_caller]
+    fn ask(&self, route: &str, body: &Value) -> Value {
+        let answer = self.try_ask("POST", route, &body.to_string()).expect("it answers");
+        serde_json::from_str(&answer).unwrap_or_else(|_| panic!("{answer}"))
+    }
+
+    fn try_ask(&self, method: &str, route: &str, body: &str) -> Option<String> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
+        stream.set_read_timeout(Some(PATIENCE)).ok()?;
+        let length = body.len();
+        let head =
+            format!("{method} {route} HTTP/1.0\r\nHost: etcd\r\nContent-Length: {length}\r\n\r\n{body}");
+        stream.write_all(head.as_bytes()).ok()?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).ok()?;
+        let answer = String::from_utf8(answer).ok()?;
+        Some(answer.split_once("\r\n\r\n")?.1.to_owned())
+    }
+
+    /// Returns when it is written, with its revision.
+    #[track_caller]
+    pub fn put(&self, key: &str, value: impl AsRef<[u8]>) -> u64 {
+        let body = json!({ "key": STANDARD.encode(key), "value": STANDARD.encode(value) });
+        revision(&self.ask("/v3/kv/put", &body))
+    }
+
+    /// All of them in one transaction.
+    #[track_caller]
+    pub fn put_all(&self, pairs: &[(String, String)]) -> u64 {
+        let put = |(key, value): &(String, String)| json!({ "request_put": { "key": STANDARD.encode(key), "value": STANDARD.encode(value) } });
+        revision(&self.ask("/v3/kv/txn", &json!({ "success": Vec::from_iter(pairs.iter().map(put)) })))
+    }
+
+    pub fn delete(&self, key: &str) -> u64 {
+        revision(&self.ask("/v3/kv/deleterange", &json!({ "key": STANDARD.encode(key) })))
+    }
+
+    pub fn compact(&self, revision: u64) {
+        self.ask("/v3/kv/compaction", &json!({ "revision": revision.to_string(), "physical": true }));
+    }
+
+    /// How many calls of this method it has answered so far.
+    pub fn calls(&self, method: &str) -> usize {
+        let metrics = self.try_ask("GET", "/metrics", "").expect("it answers");
+        let name = format!("grpc_method=\"{method}\"");
+        let of = |line: &str| line.starts_with("grpc_server_handled_total") && line.contains(&name);
+        let counts = metrics.lines().filter(|line| of(line)).filter_map(|line| line.rsplit(' ').next());
+        counts.map(|count| count.parse::<f64>().unwrap() as usize).sum()
+    }
+
+    /// Users and rights: `root`, and `app` with this password, who may read keys below `prefix`.
+    pub fn enable_auth(&self, password: &str, prefix: &str) {
+        for args in [
+            &["user", "add", "root:root"][..],
+            &["user", "grant-role", "root", "root"],
+            &["role", "add", "reader"],
+            &["role", "grant-permission", "reader", "--prefix=true", "read", prefix],
+            &["user", "add", &format!("app:{password}")],
+            &["user", "grant-role", "app", "reader"],
+            &["auth", "enable"],
+        ] {
+            stdout_of(&self.ctl(args, b""));
+        }
+    }
+}
+
+fn revision(answer: &Value) -> u64 {
+    answer["header"]["revision"].as_str().unwrap_or_else(|| panic!("{answer}")).parse().unwrap()
+}
+
+impl Drop for Etcd {
+    fn drop(&mut self) {
+        self.stop();
+        if thread::panicking() {
+            let said = fs::read_to_string(self.log()).unwrap_or_default();
+            let lines: Vec<_> = said.lines().collect();
+            println!("etcd said last:\n{}", lines[lines.len().saturating_sub(20)..].join("\n"));
+        }
+    }
+}
+
+pub fn free_port() -> u16 {
+    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+}
+
+/// A line to a port of this machine that can be cut.
+pub struct Relay {
+    port: u16,
+    is_cut: Arc<AtomicBool>,
+    open: Arc<Mutex<Vec<TcpStream>>>,
+    connections: Arc<AtomicUsize>,
+}
+
+impl Relay {
+    pub fn to(port: u16) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let relay = Self {
+            port: listener.local_addr().unwrap().port(),
+            is_cut: Arc::default(),
+            open: Arc::default(),
+            connections: Arc::default(),
+        };
+        let (is_cut, open, connections) =
+            (relay.is_cut.clone(), relay.open.clone(), relay.connections.clone());
+        thread::spawn(move || {
+            for here in listener.incoming().map_while(Result::ok) {
+                if is_cut.load(Ordering::SeqCst) {
+                    continue;
+                }
+                let Ok(there) = TcpStream::connect(("127.0.0.1", port)) else { continue };
+                connections.fetch_add(1, Ordering::SeqCst);
+                open.lock().unwrap().extend([here.try_clone().unwrap(), there.try_clone().unwrap()]);
+                pour(here.try_clone().unwrap(), there.try_clone().unwrap());
+                pour(there, here);
+            }
+        });
+        relay
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
+    }
+
+    /// Ends all connections; new ones end at once.
+    pub fn cut(&self) {
+        self.is_cut.store(true, Ordering::SeqCst);
+        for stream in self.open.lock().unwrap().drain(..) {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+
+    pub fn mend(&self) {
+        self.is_cut.store(false, Ordering::SeqCst);
+    }
+}
+
+fn pour(mut from: TcpStream, mut to: TcpStream) {
+    thread::spawn(move || {
+        let _ = std::io::copy(&mut from, &mut to);
+        let _ = to.shutdown(Shutdown::Both);
+        let _ = from.shutdown(Shutdown::Both);
+    });
+}
