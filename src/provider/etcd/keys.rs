@@ -130,12 +130,6 @@ fn strange(error: JsonError) -> NetErrorKind {
     NetErrorKind::Protocol(error.to_string())
 }
 
-impl From<NetErrorKind> for ProviderError {
-    fn from(error: NetErrorKind) -> Self {
-        Self::Invalid(error.to_string())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
