@@ -23,7 +23,8 @@ fn mount(address: &str, settings: &str, files: &[(&str, &str)]) -> Mounted {
     let provider = format!("{{type: etcd, address: '{address}', prefix: /secrets/, {settings}}}");
     let config = format!("providers: {{p: {provider}}}\nmounts: [{{at: mnt, templates: templates}}]\n");
     let with = |mount: TestMount, (name, text): &(&str, &str)| mount.template(&format!("{name}.tpl"), text);
-    files.iter().fold(TestMount::new(), with).config(&config).start()
+    let told = TestMount::new().env("SECRETFS_LOG", "info");
+    files.iter().fold(told, with).config(&config).start()
 }
 
 fn listening(mount: &Mounted, times: usize) {
@@ -204,9 +205,11 @@ fn a_name_that_is_wrong_is_told_the_right_one() {
     let config = format!(
         "providers: {{p: {provider}}}\nsecrets: {{from: p}}\nmounts: [{{at: mnt, templates: templates}}]\n"
     );
-    let mount = TestMount::new().template("f.tpl", "<< secrets.pasword >>").config(&config).start();
-    assert_eq!(mount.errno("f"), libc::ENOKEY);
-    assert!(reason(&mount, "f").contains("did you mean `password`"), "{}", reason(&mount, "f"));
+    let test = TestMount::new().template("f.tpl", "<< secrets.pasword >>");
+    fs::write(test.folder().join("c.yaml"), config).unwrap();
+    let rendered = test.command_of(&["--config", "c.yaml", "render", "templates/f.tpl"]).output().unwrap();
+    let said = String::from_utf8_lossy(&rendered.stderr).into_owned();
+    assert!(!rendered.status.success() && said.contains("did you mean `password`"), "{said}");
 }
 
 /// The control may not watch, and its answers age as they do elsewhere.
@@ -238,7 +241,9 @@ fn a_change_is_heard_of_and_nobody_asks_meanwhile() {
     eventually("what was deleted", || mounted.read("none") == "none");
     // Many changes are few questions: of who holds the old one, at most one each second.
     let asked = etcd.calls("Txn");
-    (0..500).for_each(|number| drop(etcd.put("/secrets/a", number.to_string())));
+    for number in 0..500 {
+        etcd.put("/secrets/a", number.to_string());
+    }
     eventually("the last of them", || mounted.read("f") == "499");
     let asked = etcd.calls("Txn") - asked;
     println!("500 changes: {asked} questions");
@@ -271,17 +276,22 @@ fn no_change_is_missed_while_the_line_is_cut_again_and_again() {
     let etcd = Etcd::start();
     let relay = Relay::to(etcd.port());
     let keys: Vec<String> = (0..4).map(|number| format!("k{number}")).collect();
-    keys.iter().for_each(|key| drop(etcd.put(&format!("/secrets/{key}"), "begin")));
+    let put_all = |value: &str| {
+        for key in &keys {
+            etcd.put(&format!("/secrets/{key}"), value);
+        }
+    };
+    put_all("begin");
     let texts: Vec<_> = keys.iter().map(|key| format!("<< secret('p:{key}') >>")).collect();
     let files: Vec<_> = keys.iter().zip(&texts).map(|(key, text)| (&**key, &**text)).collect();
     let mount = mount(&relay.url(), KEPT, &files);
     // The first change comes before the watch.
     keys.iter().for_each(|key| assert_eq!(mount.read(key), "begin"));
-    keys.iter().for_each(|key| drop(etcd.put(&format!("/secrets/{key}"), "early")));
+    put_all("early");
     keys.iter().for_each(|key| eventually("the early one", || mount.read(key) == "early"));
     let rounds = if common::long() { 200 } else { 12 };
     for round in 0..rounds {
-        let put = |at: usize| drop(etcd.put(&format!("/secrets/{}", keys[at]), format!("{round}")));
+        let put = |at: usize| etcd.put(&format!("/secrets/{}", keys[at]), round.to_string());
         put(0);
         relay.cut();
         put(1);
@@ -324,7 +334,9 @@ fn what_was_compacted_away_is_asked_for() {
 #[test]
 fn a_server_that_comes_back_is_listened_to_also_if_it_is_another_one() {
     let etcd = Etcd::start();
-    (0..50).for_each(|number| drop(etcd.put("/secrets/a", number.to_string())));
+    for number in 0..50 {
+        etcd.put("/secrets/a", number.to_string());
+    }
     let mount = mount(&etcd.url(), KEPT, &[("f", "<< secret('p:a') >>")]);
     assert_eq!(mount.read("f"), "49");
     listening(&mount, 1);
@@ -387,4 +399,35 @@ fn two_hosts_see_one_rotation_soon() {
     println!(
         "from a put's return to an open that has it, on both of two hosts, 50 times: median {median:?}, p90 {p90:?}, at most {longest:?}"
     );
+}
+
+/// The blocks of the page: the first is served, the second is judged.
+#[test]
+fn the_page_says_what_is_so() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/providers/etcd.md");
+    let page = fs::read_to_string(page).unwrap();
+    let blocks: Vec<_> = page.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    let [served, judged] = blocks[..] else { panic!("{}", blocks.len()) };
+    let etcd = Etcd::start();
+    stdout_of(&etcd.ctl(&["put", "/secrets/db/password", "p@ss"], b""));
+    stdout_of(&etcd.ctl(&["put", "/secrets/db/login", r#"{"user": "app", "port": 5432}"#], b""));
+    let template = page.split("$ cat templates/app.conf.tpl\n").nth(1).and_then(|it| it.split("$ ").next()).unwrap();
+    let config = served.replace("http://127.0.0.1:2379", &etcd.url());
+    assert_ne!(config, served);
+    let mount = TestMount::new().template("app.conf.tpl", template).config(&config).start();
+    let shown = page.split("$ cat mnt/app.conf\n").nth(1).and_then(|it| it.split("$ ").next()).unwrap();
+    assert_eq!(mount.read("app.conf"), shown);
+    etcd.put("/secrets/db/password", "n3w");
+    eventually("the change", || mount.read("app.conf") == shown.replace("p@ss", "n3w"));
+    let judge = |config: &str| {
+        let test = TestMount::new().template("f.tpl", "x");
+        let mounts = "mounts: [{at: mnt, templates: templates}]\n";
+        fs::write(test.folder().join("c.yaml"), format!("{config}{mounts}")).unwrap();
+        let judged = test.command_of(&["--config", "c.yaml", "check"]).output().unwrap();
+        (judged.status.code(), String::from_utf8_lossy(&judged.stderr).into_owned())
+    };
+    let (status, said) = judge(judged);
+    assert!(status == Some(0) && !said.contains("unknown key"), "{status:?} {said}");
+    let (status, said) = judge(&judged.replace("prefix:", "prefx:"));
+    assert!(status != Some(0) && said.contains("prefx"), "the control: {status:?} {said}");
 }

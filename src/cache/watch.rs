@@ -18,7 +18,7 @@ pub(super) struct Watch(OnceLock<AbortHandle>);
 
 /// A command that asks once and ends needs none.
 const BEGIN: Duration = Duration::from_millis(100);
-/// Between two of them, at first and at most: twice as long after each that has not listened.
+/// Between two of them, at first and at most: twice as long after each that has said nothing.
 const FIRST: Duration = Duration::from_millis(250);
 const LATEST: Duration = Duration::from_secs(30);
 
@@ -65,8 +65,9 @@ async fn keep(inner: Weak<Inner>, upstream: Arc<dyn Provider>) {
     tokio::time::sleep(BEGIN).await;
     let mut wait = FIRST;
     loop {
-        let has_listened = AtomicBool::new(false);
+        let (has_spoken, has_listened) = (AtomicBool::new(false), AtomicBool::new(false));
         let tell = |news: News| {
+            has_spoken.store(true, Ordering::Relaxed);
             has_listened.fetch_or(matches!(news, News::Listening { .. }), Ordering::Relaxed);
             if let Some(inner) = inner.upgrade() {
                 inner.hear(news);
@@ -74,12 +75,11 @@ async fn keep(inner: Weak<Inner>, upstream: Arc<dyn Provider>) {
         };
         let Some(watch) = upstream.watch(&tell) else { return };
         let error = watch.await;
-        let has_listened = has_listened.load(Ordering::Relaxed);
         match inner.upgrade() {
-            Some(inner) => inner.lose(&error, has_listened),
+            Some(inner) => inner.lose(&error, has_listened.load(Ordering::Relaxed)),
             None => return,
         }
-        wait = if has_listened { FIRST } else { (wait * 2).min(LATEST) };
+        wait = if has_spoken.load(Ordering::Relaxed) { FIRST } else { (wait * 2).min(LATEST) };
         tokio::time::sleep(wait + jitter()).await;
     }
 }

@@ -176,7 +176,7 @@ pub enum News {
     Changed { paths: Vec<String>, at: u64 },
     /// Anything may have changed, and moments from before mean nothing.
     All,
-    /// Nothing has happened, and it still listens.
+    /// Nothing has happened: a sign of life.
     Still,
 }
 

@@ -131,6 +131,7 @@ impl Ear<'_> {
                 if revision < told {
                     return Err(Refusal::Compacted);
                 }
+                (self.tell)(News::Still);
                 match told == revision {
                     true => self.settle(),
                     false => self.stage = Stage::Behind,
