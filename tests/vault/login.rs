@@ -30,9 +30,8 @@ fn prepared(bao: Bao) -> Bao {
 
 /// A role of approle with these settings; its id, and a secret id.
 pub(crate) fn role(bao: &Bao, about: Value) -> (String, String) {
-    if bao.call("GET", "auth/approle/role/web", None).status != 200 {
-        bao.put("sys/auth/approle", json!({"type": "approle"}));
-    }
+    // It may be there already.
+    bao.call("POST", "sys/auth/approle", Some(json!({"type": "approle"})));
     let mut role = json!({"token_policies": ["app"]});
     role.as_object_mut().unwrap().extend(about.as_object().unwrap().clone());
     bao.put("auth/approle/role/web", role);
@@ -281,19 +280,26 @@ fn a_token_that_is_revoked_in_the_middle_is_replaced() {
     let mount = by_approle(&bao, &role_id, &secret_id, "").start();
     assert_eq!(mount.read("f"), "v");
     for _ in 0..3 {
-        let listed = bao.call("LIST", "auth/token/accessors", None).body["data"]["keys"].clone();
-        for accessor in listed.as_array().unwrap() {
-            let about = bao.put("auth/token/lookup-accessor", json!({ "accessor": accessor }));
-            if about["data"]["path"] == "auth/approle/login" {
-                bao.put("auth/token/revoke-accessor", json!({ "accessor": accessor }));
-            }
-        }
+        revoke_logins(&bao);
         reads_for(&mount, Duration::from_millis(500));
     }
     assert!(!mount.stderr().contains("provider_error"), "{}", mount.stderr());
     // The control: who may not log in any more has nothing any more.
     bao.delete("auth/approle/role/web");
-    bao.put("sys/auth/approle", json!({"type": "approle"}));
+    revoke_logins(&bao);
+    eventually("it is refused", || fs::read(mount.path("f")).is_err());
+    fails(&mount, "f", libc::EIO, "invalid role or secret ID");
+}
+
+/// All tokens that a login has given.
+fn revoke_logins(bao: &Bao) {
+    let listed = bao.call("LIST", "auth/token/accessors", None).body["data"]["keys"].clone();
+    for accessor in listed.as_array().unwrap() {
+        let about = bao.put("auth/token/lookup-accessor", json!({ "accessor": accessor }));
+        if about["data"]["path"] == "auth/approle/login" {
+            bao.put("auth/token/revoke-accessor", json!({ "accessor": accessor }));
+        }
+    }
 }
 
 /// The store's own secret: nothing about the login lies open anywhere.
@@ -315,4 +321,54 @@ fn by_token() {
     let void = bao.mount(BY_TOKEN).env("SECRETFS_TEST_TOKEN", "hunter2-void").template("f.tpl", FILE).start();
     fails(&void, "f", libc::EIO, "our token is void");
     assert!(Path::new(&bao.folder()).exists());
+}
+
+/// How a token of the server looks.
+fn tokens_in(text: &str) -> Vec<&str> {
+    let is_token = |word: &&str| word.len() >= 26 && (word.starts_with("s.") || word.starts_with("b."));
+    text.split(|c: char| !c.is_ascii_alphanumeric() && c != '.').filter(is_token).collect()
+}
+
+/// With a log of everything, and an audit: neither has a value, a token, or what we log in with.
+#[test]
+fn nobody_is_told_a_value_or_a_token() {
+    let bao = served();
+    bao.set("app", json!({"value": "hunter2-value", "other": "hunter2-other"}));
+    let (role_id, secret_id) = role(&bao, json!({}));
+    let config = format!(
+        "providers: {{vault: {{type: vault, address: \"{}\", cache: {{ttl: 100ms}}, \
+         auth: {{method: approle, role_id: '{role_id}', secret_id: '${{SECRET_ID}}'}}}}}}\n\
+         mounts: [{{at: mnt, templates: templates}}]\naudit: {{sinks: [{{file: audit.jsonl}}]}}\n",
+        bao.address()
+    );
+    let mut mount = by_approle(&bao, &role_id, &secret_id, "")
+        .config(&config)
+        .template("f.tpl", "<< secret('vault:secret/app#value') >>")
+        .template(
+            "wrong.tpl",
+            "<< secret('vault:secret/app#nothing') >><< secret('vault:secret/app#other') >>",
+        )
+        .template("forbidden.tpl", "<< secret('vault:sys2/app#nothing') >>")
+        .env("SECRETFS_LOG", "trace")
+        .start();
+    assert_eq!(mount.read("f"), "hunter2-value");
+    for file in ["wrong", "forbidden"] {
+        assert!(fs::read(mount.path(file)).is_err());
+    }
+    revoke_logins(&bao);
+    std::thread::sleep(Duration::from_millis(200));
+    assert_eq!(mount.read("f"), "hunter2-value");
+    assert!(mount.stop().success());
+    let audit = fs::read_to_string(mount.store().folder().join("audit.jsonl")).unwrap();
+    assert!(audit.contains("secret/app"), "the control: it is an audit of these reads: {audit}");
+    for text in [&mount.stderr(), &audit] {
+        for told in ["hunter2", &secret_id] {
+            assert!(!text.contains(told), "{told} is in {text}");
+        }
+        assert_eq!(tokens_in(text), Vec::<&str>::new());
+    }
+    let log = mount.stderr();
+    assert!(log.contains("TRACE") || log.contains("DEBUG"), "the control: all is logged: {log}");
+    let made = bao.make_token(json!({}));
+    assert_eq!(tokens_in(&format!("token=\"{made}\"")), [made.as_str()], "the control: one would be seen");
 }

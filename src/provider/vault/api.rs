@@ -173,7 +173,9 @@ impl Api {
                 301 | 302 | 307 | 308 if tries == 1 => route = self.elsewhere(&response)?,
                 301 | 302 | 307 | 308 => return Err(self.moved()),
                 _ => {
-                    self.remember(response.header(INDEX).map(str::to_owned));
+                    if let Some(index) = response.header(INDEX) {
+                        self.remember(Some(index.to_owned()));
+                    }
                     return Ok(response);
                 }
             }

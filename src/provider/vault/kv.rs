@@ -14,6 +14,7 @@ use super::session::Session;
 use crate::net::{Response, Route};
 use crate::provider::ProviderError;
 use crate::secret::{Absent, Answer, SecretKey, SecretVersion};
+use crate::sys::uptime::Uptime;
 
 /// The newest that was seen of each secret.
 #[derive(Default)]
@@ -23,6 +24,8 @@ pub(super) struct Seen(Mutex<HashMap<String, Mark>>);
 struct Mark {
     version: u64,
     created: Timestamp,
+    /// Since when only older versions are answered.
+    doubted: Option<Uptime>,
 }
 
 /// What a look at a secret comes to.
@@ -37,6 +40,8 @@ pub(super) enum Look {
 
 /// Before each look: a standby has caught up within a tenth of a second.
 const LOOKS: [Duration; 3] = [Duration::ZERO, Duration::from_millis(150), Duration::from_millis(350)];
+/// No node lags behind for so long: then the server was put back to what it was before.
+const LONGEST: Duration = Duration::from_secs(60);
 /// Secrets, beyond which all are forgotten.
 const MOST: usize = 100_000;
 
@@ -52,7 +57,7 @@ impl Seen {
         for pause in LOOKS {
             tokio::time::sleep(pause).await;
             let look = look(session, place, key.version).await?;
-            let known = self.mark(&key.path).filter(|_| key.version.is_none());
+            let known = self.mark(&key.path).filter(|it| key.version.is_none() && !it.is_given_up());
             match look {
                 Look::Elsewhere => return Ok(None),
                 Look::Here(version) if follows(&version, known) => {
@@ -74,6 +79,7 @@ impl Seen {
                 Look::Here(_) | Look::Gone(_) => {}
             }
         }
+        self.doubt(&key.path);
         Err(ProviderError::Unavailable(
             "a node that lags behind answers with an older version than was there before".to_owned(),
         ))
@@ -81,6 +87,12 @@ impl Seen {
 
     fn mark(&self, path: &str) -> Option<Mark> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(path).copied()
+    }
+
+    fn doubt(&self, path: &str) {
+        if let Some(mark) = self.0.lock().unwrap_or_else(PoisonError::into_inner).get_mut(path) {
+            mark.doubted.get_or_insert_with(Uptime::now);
+        }
     }
 
     fn note(&self, path: &str, mark: Option<Mark>) {
@@ -97,7 +109,11 @@ impl Seen {
 
 impl Mark {
     fn of(version: &SecretVersion) -> Self {
-        Self { version: version.version, created: version.created_at }
+        Self { version: version.version, created: version.created_at, doubted: None }
+    }
+
+    fn is_given_up(self) -> bool {
+        self.doubted.is_some_and(|since| Uptime::now().since(since) >= LONGEST)
     }
 }
 
@@ -110,7 +126,7 @@ async fn look(session: &Arc<Session>, place: &Place, version: Option<u64>) -> Re
     let route = Route::to("/v1").names(&place.mount).map_err(unfit)?.then("/data");
     let ask = Ask::get(route.names(&place.rest).map_err(unfit)?).version(version);
     let (response, _) = session.ask(&ask).await?;
-    let what = || format!("to read `{}/{}`", place.mount, place.rest);
+    let what = || format!("the read of `{}/{}`", place.mount, place.rest);
     match answer::versioned(&response)? {
         Found::Version(version) => Ok(Look::Here(version)),
         Found::Gone(version) => Ok(Look::Gone(version)),
@@ -153,12 +169,19 @@ mod tests {
 
     #[test]
     fn an_older_answer_does_not_follow_a_newer_one() {
-        let known = Some(Mark::of(&version(3, 100)));
+        let mark = Mark::of(&version(3, 100));
+        let known = Some(mark);
         assert!(follows(&version(1, 1), None));
         assert!(follows(&version(3, 100), known), "the same");
         assert!(follows(&version(4, 101), known));
         assert!(!follows(&version(2, 50), known), "a node that lags behind");
         assert!(follows(&version(1, 200), known), "written anew after it was wiped");
         assert!(follows(&version(3, 200), known));
+        let doubted = |seconds| Mark { doubted: Some(Uptime::START + seconds), ..mark };
+        assert!(!mark.is_given_up() && !doubted(Uptime::now().since(Uptime::START)).is_given_up());
+        assert!(
+            doubted(Uptime::now().since(Uptime::START).saturating_sub(LONGEST)).is_given_up(),
+            "put back"
+        );
     }
 }

@@ -87,7 +87,7 @@ impl Leases {
         let leases: Vec<Lease> = self.leases().drain().map(|(_, lease)| lease).collect();
         for lease in leases {
             let ask = Ask::put(Route::to("/v1/sys/leases/revoke")).with("lease_id", Member::Text(lease.id));
-            if let Err(error) = session.ask_for("to end a lease", &ask).await {
+            if let Err(error) = session.ask_for("the end of a lease", &ask).await {
                 tracing::debug!(%error, "a lease was not ended: it ends by itself");
             }
         }
@@ -112,6 +112,6 @@ impl Lease {
 
 async fn renew(session: &Arc<Session>, id: &str) -> Result<u64, ProviderError> {
     let ask = Ask::put(Route::to("/v1/sys/leases/renew")).with("lease_id", Member::Text(id.to_owned()));
-    let response = session.ask_for("to renew a lease", &ask).await?;
+    let response = session.ask_for("the renewal of a lease", &ask).await?;
     json(&response)?.at(&["lease_duration"]).and_then(Json::whole).map_err(odd)
 }

@@ -154,10 +154,10 @@ async fn unwrapped(
             true => Err(intercepted()),
         };
     }
-    let token = || Member::Secret(SecretBytes::copy_of(wrapping.expose()));
-    let ask = Ask::put(Route::to("/v1/sys/wrapping/lookup")).with("token", token());
+    let token = Member::Secret(SecretBytes::copy_of(wrapping.expose()));
+    let ask = Ask::put(Route::to("/v1/sys/wrapping/lookup")).with("token", token);
     let seen = api.send(&ask, None).await?;
-    if seen.status() == 400 && is_void(&seen) {
+    if is_void(&seen) {
         *kept = Some(Unwrapped { wrapping, held: SecretBytes::copy_of(b"") });
         return Err(intercepted());
     }
@@ -171,16 +171,14 @@ async fn unwrapped(
             crate::visible::in_line(&made_at)
         )));
     }
-    let ask = Ask::put(Route::to("/v1/sys/wrapping/unwrap")).with("token", token());
-    let response = api.send(&ask, None).await?;
-    if !response.is_success() {
-        // Whatever has happened, it is used.
+    let ask = Ask::put(Route::to("/v1/sys/wrapping/unwrap"));
+    let response = api.send(&ask, Some(&wrapping)).await?;
+    if is_void(&response) {
         *kept = Some(Unwrapped { wrapping, held: SecretBytes::copy_of(b"") });
-        return Err(if is_void(&response) {
-            intercepted()
-        } else {
-            api.refusal("our wrapping token", &ask, &response)
-        });
+        return Err(intercepted());
+    }
+    if !response.is_success() {
+        return Err(api.refusal("our wrapping token", &ask, &response));
     }
     let held = json(&response)?.at(&["data", "secret_id"]).and_then(Json::secret).map_err(odd)?;
     *kept = Some(Unwrapped { wrapping, held: SecretBytes::copy_of(held.expose()) });

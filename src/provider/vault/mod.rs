@@ -28,7 +28,7 @@ use super::versions::Versions;
 use super::{AsOf, Batch, BoxFuture, Provider, ProviderError, Pulse, Step, unhurried};
 use crate::config::Vault;
 use crate::net::Client;
-use crate::secret::{Absent, Answer, SecretBytes, SecretKey};
+use crate::secret::{Absent, Answer, SecretBytes, SecretKey, SecretVersion};
 use crate::sys::leftover;
 use crate::sys::uptime::Uptime;
 use api::Api;
@@ -83,6 +83,9 @@ impl Inner {
             let why = format!("`{}` is of the server itself: no secret is read from there", key.path);
             return Err(ProviderError::Invalid(why));
         }
+        if let Some((version, until)) = self.lent(key) {
+            return Ok((Ok(version), until));
+        }
         let session = &self.session;
         let Some(mut place) = self.mounts.place(session, &key.path).await? else {
             return Ok((Err(Absent::Missing), None));
@@ -109,16 +112,12 @@ impl Inner {
         if key.version.is_some() {
             return Ok((Err(Absent::Missing), None));
         }
-        let pass = self.session.pass().await?;
-        if let Some((version, until)) = self.leases.get(&key.path, &pass) {
-            return Ok((Ok(version), until));
-        }
         let (ask, response, pass) = kv::read_plain(&self.session, place).await?;
         match response.status() {
             200 => {}
             404 if api::words(&response).is_none() => return Ok((Err(Absent::Missing), None)),
             _ => {
-                let what = format!("to read `{}`", key.path);
+                let what = format!("the read of `{}`", key.path);
                 return Err(self.session.api().refusal(&what, &ask, &response));
             }
         }
@@ -131,6 +130,12 @@ impl Inner {
         let version = Arc::new(self.versions.of(&key.path, kind, plain.fields));
         let until = plain.lease.and_then(|lent| self.leases.put(&key.path, lent, version.clone(), &pass));
         Ok((Ok(version), until))
+    }
+
+    /// What we have already, and need not ask for.
+    fn lent(&self, key: &SecretKey) -> Option<(Arc<SecretVersion>, Option<Uptime>)> {
+        let pass = self.session.held().filter(|pass| key.version.is_none() && pass.is_good())?;
+        self.leases.get(&key.path, &pass)
     }
 
     async fn give_back(&self) {

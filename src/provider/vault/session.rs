@@ -226,7 +226,7 @@ impl Session {
             }
             // Void, or never to be renewed.
             400 | 403 if pass.is_ours => self.enter(Some(pass)).await.map(drop),
-            _ => Err(self.api.refusal("to renew our token", &ask, &response)),
+            _ => Err(self.api.refusal("the renewal of our token", &ask, &response)),
         }
     }
 

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::api::{Api, Ask, json};
+use super::api::{Api, Ask, json, odd};
 use super::mounts::Mounts;
 use super::names;
 use super::session::Session;
 use crate::net::{Json, Route};
 use crate::provider::{ProviderError, Step};
+use crate::visible;
 
 /// Reaches it, logs in, and lists what there is. Ends at the first that fails.
 pub(super) async fn all(session: &Arc<Session>, mounts: &Mounts) -> Vec<Step> {
@@ -18,8 +19,7 @@ pub(super) async fn all(session: &Arc<Session>, mounts: &Mounts) -> Vec<Step> {
     steps.push(Step::of("reach", start, state));
     if steps.iter().all(Step::is_fine) {
         let start = Instant::now();
-        let pass = session.pass().await.map(|_| "a token is there".to_owned());
-        steps.push(Step::of("login", start, pass));
+        steps.push(Step::of("login", start, whoami(session).await));
     }
     if steps.iter().all(Step::is_fine) {
         let start = Instant::now();
@@ -27,6 +27,16 @@ pub(super) async fn all(session: &Arc<Session>, mounts: &Mounts) -> Vec<Step> {
         steps.push(Step::of("list", start, listed));
     }
     steps
+}
+
+/// As whom it knows us, and what for.
+async fn whoami(session: &Arc<Session>) -> Result<String, ProviderError> {
+    let ask = Ask::get(Route::to("/v1/auth/token/lookup-self"));
+    let response = session.ask_for("a look at our own token", &ask).await?;
+    let data = json(&response)?.at(&["data"]).map_err(odd)?;
+    let policies = data.at(&["policies"]).and_then(Json::items).map_err(odd)?;
+    let policies: Vec<String> = policies.into_iter().filter_map(|policy| policy.text().ok()).collect();
+    Ok(visible::in_line(&format!("policies: {}", policies.join(", "))))
 }
 
 /// Which server it is, if it can answer. Asked without a login, and outside of every namespace.
@@ -41,6 +51,6 @@ pub(super) async fn state(api: &Api) -> Result<String, ProviderError> {
         _ => return Err(api.refusal("the question how it is", &ask, &response)),
     };
     let version = json(&response)?.get("version").ok().flatten().and_then(|it| Json::text(it).ok());
-    let version = version.map(|version| crate::visible::in_line(&version)).unwrap_or_default();
+    let version = version.map(|version| visible::in_line(&version)).unwrap_or_default();
     Ok(format!("version {version}{}", if is_standby { ", a standby" } else { "" }))
 }
