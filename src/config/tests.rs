@@ -261,7 +261,7 @@ fn a_program_is_a_provider_with_limits_and_a_memory() {
     );
     let config = config.unwrap();
     let remote = |name: &str| match &config.providers[name] {
-        ProviderConfig::Remote(remote) => remote.clone(),
+        ProviderConfig::Remote(remote) => (**remote).clone(),
         other => panic!("{other:?}"),
     };
     let Remote { source: RemoteSource::Exec(program), limits, keeping } = remote("p") else { panic!() };

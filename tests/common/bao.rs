@@ -48,14 +48,13 @@ impl Bao {
     /// In memory, not yet initialized.
     #[track_caller]
     pub fn sealed() -> Self {
-        let bao = Self::started(TempDir::new().unwrap(), free_port(), false, |folder, port| {
+        Self::started(TempDir::new().unwrap(), free_port(), false, |folder, port| {
             let config = format!(
                 "storage \"inmem\" {{}}\nlistener \"tcp\" {{ address = \"127.0.0.1:{port}\"\n tls_disable = true }}\n\
                  api_addr = \"http://127.0.0.1:{port}\"\n"
             );
             serve(folder, &config)
-        });
-        bao
+        })
     }
 
     /// Two nodes: who leads, and who stands by. Both have the leader's token.

@@ -29,7 +29,7 @@ pub enum ProviderConfig {
     },
     /// Others, asked as one.
     Several(Several),
-    Remote(Remote),
+    Remote(Box<Remote>),
 }
 
 /// One that has to be asked, within limits, and whose answers are kept for a while.
@@ -149,14 +149,14 @@ impl ProviderConfig {
         };
         let usual = Keeping { ttl: kind.usual_ttl(), ..Keeping::default() };
         let limits = Limits::of(&given);
-        Ok(Self::Remote(Remote {
+        Ok(Self::Remote(Box::new(Remote {
             source,
             limits,
             keeping: match given.cache {
                 Some(cache) => Keeping::of(cache, usual),
                 None => usual,
             },
-        }))
+        })))
     }
 }
 

@@ -6,7 +6,6 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
 use crate::net::{Json, JsonError, NetErrorKind};
-use crate::provider::ProviderError;
 use crate::secret::SecretBytes;
 
 /// A key, or all from one up to another.
