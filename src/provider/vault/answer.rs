@@ -1,5 +1,7 @@
 //! What an answer of a Vault holds: fields, versions, leases. Nothing is asked here; pure but for the clock.
 
+use jiff::Timestamp;
+
 use super::api::{json, odd};
 use crate::net::{Json, JsonError, Response};
 use crate::provider::ProviderError;
@@ -33,9 +35,7 @@ pub(super) struct Lent {
 
 pub(super) fn versioned(response: &Response) -> Result<Found, ProviderError> {
     match response.status() {
-        200 => {
-            version(json(response)?).map_err(odd)?.map_or(Ok(Found::Other), |found| found.map(Found::Version))
-        }
+        200 => Ok(version(json(response)?)?.map_or(Found::Other, Found::Version)),
         404 => missing(response).map_err(odd),
         _ => Ok(Found::Refusal),
     }
@@ -59,30 +59,31 @@ fn missing(response: &Response) -> Result<Found, JsonError> {
 }
 
 /// `None`: it is not of a KV 2.
-#[allow(clippy::type_complexity)]
-fn version(answer: Json<'_>) -> Result<Option<Result<Box<SecretVersion>, ProviderError>>, JsonError> {
-    let data = answer.at(&["data"])?;
-    let (Some(members), Some(metadata)) = (data.get("data")?, data.get("metadata")?) else { return Ok(None) };
-    let number = metadata.at(&["version"])?.whole()?;
-    let moment = |name: &str| -> Result<Option<jiff::Timestamp>, JsonError> {
-        let text = metadata.get(name)?.map(Json::text).transpose()?.filter(|text| !text.is_empty());
-        text.map(|text| text.parse().map_err(|_| JsonError::Other { expected: "a time" })).transpose()
-    };
-    let created =
-        moment("created_time")?.ok_or(JsonError::Missing("data.metadata.created_time".to_owned()))?;
-    let expires_at = moment("deletion_time")?;
-    Ok(Some(fields(members).map(|fields| {
-        Box::new(SecretVersion {
-            turned_out: None,
-            kind: kind_of(&fields),
-            fields,
-            version: number,
-            created_at: created,
-            updated_at: created,
-            expires_at,
-            uses: None,
-        })
+fn version(answer: Json<'_>) -> Result<Option<Box<SecretVersion>>, ProviderError> {
+    let data = answer.at(&["data"]).map_err(odd)?;
+    let (members, metadata) = (data.get("data").map_err(odd)?, data.get("metadata").map_err(odd)?);
+    let (Some(members), Some(metadata)) = (members, metadata) else { return Ok(None) };
+    let number = metadata.at(&["version"]).and_then(Json::whole).map_err(odd)?;
+    let created_at = moment(metadata, "created_time").map_err(odd)?;
+    let created_at =
+        created_at.ok_or_else(|| odd(JsonError::Missing("data.metadata.created_time".to_owned())))?;
+    let fields = fields(members)?;
+    Ok(Some(Box::new(SecretVersion {
+        turned_out: None,
+        kind: kind_of(&fields),
+        fields,
+        version: number,
+        created_at,
+        updated_at: created_at,
+        expires_at: moment(metadata, "deletion_time").map_err(odd)?,
+        uses: None,
     })))
+}
+
+/// None, if there is none or it is empty.
+fn moment(metadata: Json<'_>, name: &str) -> Result<Option<Timestamp>, JsonError> {
+    let text = metadata.get(name)?.map(Json::text).transpose()?.filter(|text| !text.is_empty());
+    text.map(|text| text.parse().map_err(|_| JsonError::Other { expected: "a time" })).transpose()
 }
 
 /// What can be no field is not one; nor is nothing.
