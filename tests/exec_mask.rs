@@ -339,9 +339,7 @@ fn in_the_background_it_waits_for_the_terminal() {
 fn it_goes_on_behind_and_comes_back() {
     let store = store();
     let mut bash = Keyboard::shell(store.folder());
-    // It starts nothing meanwhile: dash does not stop as long as what it starts has stopped before its own
-    // exec (vfork).
-    let script = "n=0; while [ ! -e stop ]; do n=$((n+1)); echo $n >count; done; echo \"$PW\" over; read line; echo got $line";
+    let script = "n=0; while [ ! -e stop ]; do sleep 0.05; n=$((n+1)); echo $n >count; done; echo \"$PW\" over; read line; echo got $line";
     bash.press(&format!("{}\n", typed(&store, &["--mask"], script)));
     let count = || fs::read_to_string(store.folder().join("count")).unwrap_or_default();
     let grows = || {
