@@ -36,6 +36,38 @@ fn all_is_well() {
     says(&store.run(&["check", "t"]), 0, "1 template: 0 faults, 0 missing, 0 notes\n");
 }
 
+/// One that fails keeps nothing of the others from being told.
+#[test]
+fn a_provider_that_fails_is_told_with_who_needs_it() {
+    let store = store();
+    let config = "providers:
+  down: {type: file, path: nowhere}
+  here: {type: file, path: here}
+secrets: {mapped: down:m}
+mounts: [{at: mnt, templates: t}]
+";
+    write(&store, "secretfs.yaml", config);
+    write(&store, "here/a", "1");
+    write(
+        &store,
+        "t/a.tpl",
+        "<< secret('down:a') | default('x') >> << secrets.token >>\n<< secrets.mapped >>",
+    );
+    write(&store, "t/b.tpl", "<< secret('here:a') >> << secret('here:b') >>");
+    let output = store.run(&["check", "--json"]);
+    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let missing: Vec<_> = told["missing"].as_array().unwrap().iter().collect();
+    let of = |key: &str| missing.iter().map(|it| it[key].as_str().unwrap()).collect::<Vec<_>>();
+    assert_eq!(of("reference"), ["down:a", "here:b", "mapped"]);
+    assert_eq!(of("provider"), ["down", "here", "down:m"]);
+    for (at, says) in [(0, "provider `down`: "), (1, "there is no secret"), (2, "provider `down`: ")] {
+        assert!(of("message")[at].contains(says), "{told}");
+    }
+    // The control: of its form alone nobody is asked.
+    assert_eq!(store.run(&["check", "--offline"]).status.code(), Some(0));
+}
+
 #[test]
 fn everything_is_told_at_once() {
     let store = store();

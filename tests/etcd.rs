@@ -406,12 +406,14 @@ fn two_hosts_see_one_rotation_soon() {
 fn the_page_says_what_is_so() {
     let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/providers/etcd.md");
     let page = fs::read_to_string(page).unwrap();
-    let blocks: Vec<_> = page.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    let blocks: Vec<_> =
+        page.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
     let [served, judged] = blocks[..] else { panic!("{}", blocks.len()) };
     let etcd = Etcd::start();
     stdout_of(&etcd.ctl(&["put", "/secrets/db/password", "p@ss"], b""));
     stdout_of(&etcd.ctl(&["put", "/secrets/db/login", r#"{"user": "app", "port": 5432}"#], b""));
-    let template = page.split("$ cat templates/app.conf.tpl\n").nth(1).and_then(|it| it.split("$ ").next()).unwrap();
+    let template =
+        page.split("$ cat templates/app.conf.tpl\n").nth(1).and_then(|it| it.split("$ ").next()).unwrap();
     let config = served.replace("http://127.0.0.1:2379", &etcd.url());
     assert_ne!(config, served);
     let mount = TestMount::new().template("app.conf.tpl", template).config(&config).start();

@@ -1,14 +1,14 @@
 //! The references of templates and profiles, looked up as their door would: what is missing, and
 //! providers that nobody has named.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::finding::{Finding, Kind, Place};
 use super::report::{Reference, Report};
 use super::subject::Subject;
 use super::used::{self, Used};
-use crate::broker::{Broker, Environment};
+use crate::broker::{Broker, Environment, Error};
 use crate::cli::named::Readings;
 use crate::cli::report::Failure;
 use crate::cli::{Common, exec, session};
@@ -164,7 +164,11 @@ impl Doors<'_> {
         template: &Template,
         unnamed: &BTreeSet<String>,
     ) -> Result<(), Failure> {
-        for error in broker.missing(&session::caller(), Door::Command, template).await? {
+        let missing = match broker.missing(&session::caller(), Door::Command, template).await {
+            Err(Error::Resolve(_)) => return self.judge_each(broker, template, unnamed).await,
+            missing => missing?,
+        };
+        for error in missing {
             let (Fault::Missing(reference) | Fault::Expired(reference) | Fault::Revoked(reference)) =
                 &error.kind
             else {
@@ -180,6 +184,32 @@ impl Doors<'_> {
         Ok(())
     }
 
+    /// One of the providers fails: which references that is about, each provider asked until it does.
+    async fn judge_each(
+        &mut self,
+        broker: &Broker,
+        template: &Template,
+        unnamed: &BTreeSet<String>,
+    ) -> Result<(), Failure> {
+        let mut failed: BTreeMap<String, Error> = BTreeMap::new();
+        for used in template.references().iter().filter(|used| !is_of(&used.item.key, unnamed)) {
+            let row = self.row(&used.item);
+            if !failed.contains_key(&row.provider) {
+                let asked = std::slice::from_ref(&used.item);
+                match broker.values(&session::caller(), Door::Command, asked).await {
+                    Ok(_) => continue,
+                    Err(error @ Error::Resolve(_)) => drop(failed.insert(row.provider.clone(), error)),
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            let place = Place::at(template.name(), used.line, used.column);
+            let hint = "what else is missing here is told once it answers; secretfs provider test says more";
+            let why = failed.get(&row.provider).map_or_else(String::new, ToString::to_string);
+            self.report.add_missing(row, place, why, Some(hint.to_owned()));
+        }
+        Ok(())
+    }
+
     async fn judge_variable(
         &mut self,
         broker: &Broker,
@@ -188,7 +218,13 @@ impl Doors<'_> {
     ) -> Result<(), Failure> {
         let written = readings.references.last().filter(|reference| !is_of(&reference.key, unnamed));
         let Some(written) = written else { return Ok(()) };
-        let outcomes = broker.values(&session::caller(), Door::Command, &readings.references).await?;
+        let outcomes = match broker.values(&session::caller(), Door::Command, &readings.references).await {
+            Err(error @ Error::Resolve(_)) => {
+                self.report.add_missing(self.row(written), place.clone(), error.to_string(), None);
+                return Ok(());
+            }
+            outcomes => outcomes?,
+        };
         match readings.settle(outcomes) {
             Ok(Ok(_)) => {}
             Ok(Err(lacks)) => {
