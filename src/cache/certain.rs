@@ -11,8 +11,6 @@ use crate::sys::uptime::Uptime;
 pub(super) struct Watched {
     /// Answers of this moment and later ones are certain.
     since: u64,
-    /// What has changed up to then was told.
-    told: u64,
     /// When it was heard of last.
     sign: Uptime,
 }
@@ -25,11 +23,6 @@ const SILENCE: Duration = Duration::from_secs(45);
 impl Watched {
     fn covers(&self, record: &Record) -> bool {
         record.moment >= self.since && !record.is_doubted
-    }
-
-    #[cfg(test)]
-    pub(super) fn told(&self) -> u64 {
-        self.told
     }
 }
 
@@ -56,7 +49,8 @@ impl Table {
         for flight in self.flights.values_mut() {
             flight.changed = flight.changed.max(since);
         }
-        self.watched = Some(Watched { since, told: since, sign: now });
+        self.watched = Some(Watched { since, sign: now });
+        self.told = self.told.max(since);
         self.changes += u64::from(is_news);
     }
 
@@ -79,14 +73,13 @@ impl Table {
             }
         }
         self.changes += u64::from(is_news);
-        if let Some(watched) = &mut self.watched {
-            watched.told = watched.told.max(at);
-            watched.sign = now;
-        }
+        self.told = self.told.max(at);
+        self.still(now);
     }
 
     pub(super) fn doubt_all(&mut self) {
         self.fall_silent();
+        self.told = 0;
         self.records.values_mut().for_each(|record| {
             record.is_doubted = true;
             record.moment = 0;
@@ -107,7 +100,7 @@ impl Table {
         let Some(watched) = self.watched.take() else { return };
         for record in self.records.values_mut().filter(|record| watched.covers(record)) {
             record.checked = record.checked.max(watched.sign);
-            record.moment = record.moment.max(watched.told);
+            record.moment = record.moment.max(self.told);
         }
         self.changes += 1;
     }

@@ -43,6 +43,8 @@ pub(super) struct Table {
     pub(super) changes: u64,
     /// The watch, as long as it listens.
     pub(super) watched: Option<Watched>,
+    /// What has changed up to this moment of the provider's own was told, if it was told of at all.
+    pub(super) told: u64,
     used: u64,
     /// The size of all answers that are kept.
     size: usize,
@@ -93,6 +95,7 @@ impl Table {
             moment: 0,
             changes: 0,
             watched: None,
+            told: 0,
             used: 0,
             size: 0,
             pushed_out: 0,

@@ -205,7 +205,7 @@ async fn many_changes_are_one_question_and_those_of_others_none() {
     let (asked, pulse) = (upstream.asked(), cache.pulse());
     (0..100).for_each(|_| upstream.change("unknown"));
     (0..100).for_each(|_| upstream.change("a"));
-    eventually("it is heard", || cache.0.table().watched.as_ref().is_some_and(|it| it.told() == 202)).await;
+    eventually("it is heard", || cache.0.table().told == 202).await;
     let Pulse::Still(before) = pulse else { panic!() };
     assert_eq!(cache.pulse(), Pulse::Still(before + 1));
     assert_eq!(ask(&cache, "a").await, Some(202));
@@ -214,7 +214,7 @@ async fn many_changes_are_one_question_and_those_of_others_none() {
     // What an answer has already is no news.
     upstream.tell(News::Changed { paths: vec!["a".to_owned()], at: 202 });
     upstream.tell(News::Changed { paths: vec!["b".to_owned()], at: 203 });
-    eventually("it is heard", || cache.0.table().watched.as_ref().is_some_and(|it| it.told() == 203)).await;
+    eventually("it is heard", || cache.0.table().told == 203).await;
     ask(&cache, "a").await;
     assert_eq!(upstream.asked(), asked + 1);
 }
@@ -244,6 +244,26 @@ async fn what_has_changed_before_it_listened_is_found() {
         sleep(TTL * 2).await;
         assert_eq!((ask(&cache, "a").await, ask(&cache, "b").await), (Some(missed), Some(2)));
         assert_eq!(upstream.asked(), asked + 2);
+    }
+}
+
+/// One that tells what has happened before it listens says since when.
+#[tokio::test]
+async fn what_is_told_before_it_listens_is_asked_for_and_nothing_else() {
+    let upstream = MadeUp::new(true);
+    let cache = listening(&upstream, &["a", "b"]).await;
+    for at in 3..6 {
+        upstream.watch.lock().unwrap().take();
+        heard(&cache, false).await;
+        eventually("another watch", || upstream.watch.lock().unwrap().is_some()).await;
+        let asked = upstream.asked();
+        upstream.change("a");
+        upstream.tell(News::Listening { since: at - 1 });
+        heard(&cache, true).await;
+        assert_eq!((ask(&cache, "a").await, ask(&cache, "b").await), (Some(at), Some(2)));
+        sleep(TTL * 2).await;
+        assert_eq!((ask(&cache, "a").await, ask(&cache, "b").await), (Some(at), Some(2)));
+        assert_eq!(upstream.asked(), asked + 1);
     }
 }
 

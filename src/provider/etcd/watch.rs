@@ -42,6 +42,8 @@ struct Ear<'a> {
     provider: &'a EtcdProvider,
     tell: &'a Tell<'a>,
     stage: Stage,
+    /// The revision after which this connection tells everything.
+    since: u64,
     /// Of events that come in pieces.
     pieces: Vec<String>,
     /// Values have come over it, and lie in its buffers.
@@ -88,7 +90,7 @@ impl EtcdProvider {
         let body = json!({ "create_request": request }).to_string().into_bytes();
         let lines = self.gateway.stream("/v3/watch", &body).await?;
         let (stage, pieces) = (Stage::Opening, Vec::new());
-        let ear = Ear { provider: self, tell, stage, pieces, has_values: false };
+        let ear = Ear { provider: self, tell, stage, since: told, pieces, has_values: false };
         ear.hear(lines).await
     }
 }
@@ -126,13 +128,12 @@ impl Ear<'_> {
     fn heed(&mut self, line: &SecretBytes) -> Result<(), Refusal> {
         match leftover::wiped(|| self.word(line)).map_err(ProviderError::from)? {
             Word::Created { revision } => {
-                let told = self.told();
                 // A store that was restored has gone back in time.
-                if revision < told {
+                if revision < self.since {
                     return Err(Refusal::Compacted);
                 }
                 (self.tell)(News::Still);
-                match told == revision {
+                match self.since == revision {
                     true => self.settle(),
                     false => self.stage = Stage::Behind,
                 }
@@ -155,7 +156,7 @@ impl Ear<'_> {
     /// All that has happened before is told.
     fn settle(&mut self) {
         self.stage = Stage::Listening;
-        (self.tell)(News::Listening { since: self.told() });
+        (self.tell)(News::Listening { since: self.since });
     }
 
     async fn check(&self) -> Result<(), ProviderError> {
