@@ -40,14 +40,19 @@ fn a_version_is_the_revision_of_a_change() {
     let etcd = Etcd::start();
     let first = etcd.put("/secrets/a", "one");
     let other = etcd.put("/secrets/b", "b");
+    let unread = etcd.put("/secrets/c", "one");
+    etcd.put("/secrets/c", "two");
     let second = etcd.put("/secrets/a", "two");
-    let pinned = |version: u64| format!("<< secret('p:a', version={version}) | default('none') >>");
-    let (old, no, future) = (pinned(first), pinned(other), pinned(second + 1_000_000));
+    let of =
+        |key: &str, version: u64| format!("<< secret('p:{key}', version={version}) | default('none') >>");
+    let (old, no, future) = (of("a", first), of("a", other), of("a", second + 1_000_000));
+    let unread_text = of("c", unread);
     let files = [
         ("now", "<< secret('p:a') >> << secret('p:a').version >>"),
         ("old", &old),
         ("no", &no),
         ("future", &future),
+        ("unread", &unread_text),
         ("outside", "<< secret('p:../a') | default('none') >>"),
     ];
     let mount = mount(&etcd.url(), ASKED, &files);
@@ -57,9 +62,9 @@ fn a_version_is_the_revision_of_a_change() {
         assert_eq!(mount.read(file), "none", "{file}");
     }
     etcd.compact(second);
-    sleep(Duration::from_millis(50));
-    assert_eq!(mount.errno("old"), libc::EIO, "it was there: that is no reason for a default");
-    assert!(reason(&mount, "old").contains(&format!("has compacted version {first} of `a` away")));
+    assert_eq!(mount.errno("unread"), libc::EIO, "it was there: that is no reason for a default");
+    let said = reason(&mount, "unread");
+    assert!(said.contains(&format!("has compacted version {unread} of `c` away")), "{said}");
     assert_eq!(mount.read("now"), format!("two {second}"));
     // Deleted and made anew: the version goes on.
     etcd.delete("/secrets/a");
@@ -370,6 +375,39 @@ fn a_server_that_hangs_costs_its_own_files_a_deadline() {
     assert_eq!((mount.read("own"), mount.read("f")), ("x".into(), "one".into()));
     etcd.signal(Signal::SIGCONT);
     eventually("it heals", || fs::read(mount.path("g")).is_ok_and(|it| it == b"b"));
+}
+
+/// What values have gone through is let go of; a server that hangs is believed no longer than a while.
+#[test]
+fn a_quiet_watch_is_renewed_and_one_that_hangs_is_lost() {
+    let etcd = Etcd::start();
+    let relay = Relay::to(etcd.port());
+    etcd.put("/secrets/a", "one");
+    let settings = "timeout: 1s, cache: {ttl: 300ms}";
+    let mount = mount(&relay.url(), settings, &[("f", "<< secret('p:a') >>")]);
+    assert_eq!(mount.read("f"), "one");
+    listening(&mount, 1);
+    etcd.put("/secrets/a", "two");
+    eventually("a change", || mount.read("f") == "two");
+    let patience = Instant::now() + Duration::from_secs(90);
+    while mount.stderr().matches("changes are heard of").count() < 2 {
+        assert!(Instant::now() < patience, "it is not renewed: {}", mount.stderr());
+        sleep(Duration::from_millis(100));
+    }
+    assert!(!mount.stderr().contains("watch: lost"), "{}", mount.stderr());
+    etcd.put("/secrets/a", "three");
+    eventually("a change", || mount.read("f") == "three");
+    etcd.signal(Signal::SIGSTOP);
+    sleep(Duration::from_secs(1));
+    assert_eq!(mount.read("f"), "three", "the control: it is believed");
+    while !mount.stderr().contains("watch: lost") {
+        assert!(Instant::now() < patience + Duration::from_secs(90), "it is not lost: {}", mount.stderr());
+        sleep(Duration::from_millis(100));
+    }
+    eventually("its time is over", || fs::read(mount.path("f")).is_err());
+    etcd.signal(Signal::SIGCONT);
+    etcd.put("/secrets/a", "four");
+    eventually("it heals", || fs::read(mount.path("f")).is_ok_and(|it| it == b"four"));
 }
 
 #[test]

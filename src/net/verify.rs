@@ -105,6 +105,9 @@ fn told(
         webpki::Error::CaUsedAsEndEntity => {
             TlsError::Certificate("it is that of an authority, and not of a server".to_owned())
         }
+        webpki::Error::RequiredEkuNotFoundContext(_) => {
+            TlsError::Certificate("it is for something else than a server".to_owned())
+        }
         other => TlsError::Certificate(format!("{other:?}")),
     }
 }

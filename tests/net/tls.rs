@@ -57,7 +57,7 @@ async fn a_bad_certificate_is_told_apart() {
             theirs.server(&[HOST]),
             "(CN=Theirs & Co): name the file with that authority's certificate as `tls.ca`",
         ),
-        (ours.client(HOST), "cannot be used"),
+        (ours.client(HOST), "cannot be used (it is for something else than a server)"),
     ] {
         let server = serving(leaf.config());
         let folder = folder();

@@ -37,6 +37,9 @@ pub struct EtcdProvider {
     told: AtomicU64,
 }
 
+/// An answer, and the revision as of which it is.
+type Asked<T> = (Option<u64>, T);
+
 /// The most operations of a transaction, as etcd has it if nobody says otherwise.
 const MOST_OPERATIONS: usize = 128;
 /// The most keys of one question.
@@ -62,21 +65,27 @@ impl EtcdProvider {
     async fn read(&self, keys: &[SecretKey]) -> Result<Batch, ProviderError> {
         let current: Vec<&str> =
             keys.iter().filter(|key| key.version.is_none()).map(|it| &*it.path).collect();
-        let (revision, found) = self.read_current(&current).await?;
+        let (mut revision, found) = self.read_current(&current).await?;
         let mut found = found.into_iter();
         let mut answers = Vec::with_capacity(keys.len());
         for key in keys {
             answers.push(match key.version {
                 None => found.next().unwrap_or(Err(Absent::Missing)),
-                Some(version) => self.read_version(&key.path, version).await?,
+                Some(version) => {
+                    let (read_at, answer) = self.read_version(&key.path, version).await?;
+                    revision = revision.or(read_at);
+                    answer
+                }
             });
         }
-        Ok(Batch { answers, as_of: AsOf::moment(revision) })
+        let moment = revision.unwrap_or_else(|| self.told.load(Ordering::Relaxed));
+        let _ = self.told.compare_exchange(0, moment, Ordering::Relaxed, Ordering::Relaxed);
+        Ok(Batch { answers, as_of: AsOf::moment(moment) })
     }
 
     /// As of one revision, which the first transaction finds out. An answer that is too large is asked for
     /// in two halves.
-    async fn read_current(&self, paths: &[&str]) -> Result<(u64, Vec<Answer>), ProviderError> {
+    async fn read_current(&self, paths: &[&str]) -> Result<Asked<Vec<Answer>>, ProviderError> {
         let mut left: VecDeque<&[&str]> = paths.chunks(MOST_OPERATIONS).collect();
         let (mut revision, mut answers) = (None, Vec::with_capacity(paths.len()));
         while let Some(some) = left.pop_front() {
@@ -101,8 +110,6 @@ impl EtcdProvider {
             revision = revision.or(Some(read_at));
             answers.extend(found);
         }
-        let Some(revision) = revision else { return Ok((self.told.load(Ordering::Relaxed), answers)) };
-        let _ = self.told.compare_exchange(0, revision, Ordering::Relaxed, Ordering::Relaxed);
         Ok((revision, answers))
     }
 
@@ -118,14 +125,14 @@ impl EtcdProvider {
     }
 
     /// A version is the revision of a change of this key, and is there until etcd is compacted.
-    async fn read_version(&self, path: &str, version: u64) -> Result<Answer, ProviderError> {
+    async fn read_version(&self, path: &str, version: u64) -> Result<Asked<Answer>, ProviderError> {
         if i64::try_from(version).is_err() {
-            return Ok(Err(Absent::Missing));
+            return Ok((None, Err(Absent::Missing)));
         }
         let range = Range { at: Some(version), ..Range::of(&self.key_of(path)) };
         let response = match self.gateway.ask("/v3/kv/range", &range.body()).await {
             Ok(response) => response,
-            Err(Refusal::Future) => return Ok(Err(Absent::Missing)),
+            Err(Refusal::Future) => return Ok((None, Err(Absent::Missing))),
             Err(Refusal::Compacted) => {
                 let what =
                     format!("has compacted version {version} of `{path}` away: pin a newer one, or none");
@@ -133,11 +140,13 @@ impl EtcdProvider {
             }
             Err(refusal) => return Err(self.gateway.error(refusal)),
         };
+        let read_at = keys::revision(response.json()?)?;
         let found = leftover::wiped(|| keys::of_range(response.json()?))?.into_iter().next();
-        match found.filter(|kv| kv.revision == version) {
-            Some(kv) => self.answer(path, kv),
-            None => Ok(Err(Absent::Missing)),
-        }
+        let answer = match found.filter(|kv| kv.revision == version) {
+            Some(kv) => self.answer(path, kv)?,
+            None => Err(Absent::Missing),
+        };
+        Ok((Some(read_at), answer))
     }
 
     fn answer(&self, path: &str, kv: Kv) -> Result<Answer, ProviderError> {

@@ -84,8 +84,12 @@ impl EtcdProvider {
     /// `Ok`: to be begun again at once, on a new connection.
     async fn listen(&self, tell: &Tell<'_>) -> Result<(), Refusal> {
         let mut request = Range::under(&self.prefix).place();
-        let next = self.told.load(Ordering::Relaxed) + 1;
-        request.insert("start_revision".to_owned(), next.to_string().into());
+        let told = self.told.load(Ordering::Relaxed);
+        if told == 0 {
+            // All of its history is of no use.
+            return Err(Refusal::Compacted);
+        }
+        request.insert("start_revision".to_owned(), (told + 1).to_string().into());
         request.insert("fragment".to_owned(), true.into());
         let body = json!({ "create_request": request }).to_string().into_bytes();
         let lines = self.gateway.stream("/v3/watch", &body).await?;
