@@ -7,7 +7,7 @@ use crate::caller::{Caller, Facts, Identity, Refusal};
 use crate::nearest::nearest;
 use crate::policy::{Access, Action, Denial, Door, Grant};
 use crate::resolver::Resolved;
-use crate::secret::{Absent, FieldName, Reference, SecretBytes, SecretKey, SecretVersion, Uses};
+use crate::secret::{Absent, FieldName, Reference, SecretBytes, SecretKey, SecretName, SecretVersion, Uses};
 use crate::sys::identity;
 use crate::template::{Kind, Template, TemplateError};
 
@@ -17,13 +17,26 @@ use super::{Broker, Error, shown};
 pub struct Found {
     pub value: SecretBytes,
     pub version: u64,
+    /// Which secret it is of, where it was asked for by what that is like.
+    turned_out: Option<SecretName>,
     pub uses: Option<Arc<Uses>>,
 }
 
 impl Found {
     fn of(version: &SecretVersion, value: &SecretBytes) -> Self {
-        let uses = version.uses.clone();
-        Self { value: SecretBytes::copy_of(value.expose()), version: version.version, uses }
+        Self {
+            value: SecretBytes::copy_of(value.expose()),
+            version: version.version,
+            turned_out: version.turned_out.clone(),
+            uses: version.uses.clone(),
+        }
+    }
+
+    /// What was given, as it was asked for and as what it is.
+    pub(super) fn shown(&self, asked: &SecretKey) -> Vec<(SecretKey, u64)> {
+        let is = self.turned_out.as_ref();
+        let is = is.map(|name| SecretKey { path: name.to_string(), version: None, ..asked.clone() });
+        [Some(asked.clone()), is].into_iter().flatten().map(|key| (key, self.version)).collect()
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio::time::timeout;
 
+use super::release::shown_of;
 use super::{Broker, Class, Error, Found, Lack};
 use crate::audit::{Event, Kind, Who};
 use crate::caller::Identity;
@@ -58,7 +59,7 @@ impl Broker {
         let values = values.await.unwrap_or(Err(Error::Timeout(wish.within)));
         let outcome = values.map(|found| the_one(wish, found).and_then(|found| small_enough(wish, found)));
         let event = match &outcome {
-            Ok(Ok((key, found))) => event.showing([(*key, found.version)]).outcome("ok", since),
+            Ok(Ok((key, found))) => event.showing(shown_of(&found.shown(key))).outcome("ok", since),
             Ok(Err(_)) => event.outcome(Class::NoKey.name(), since),
             Err(error) => event.outcome(error.class().name(), since),
         };

@@ -69,8 +69,9 @@ impl Broker {
         let references = texts.concat();
         let outcome = self.values_of(&grant, &keys, &references).await;
         let found = outcome.iter().flatten().zip(&references);
-        let found = found.filter_map(|(found, it)| Some((&it.key, found.as_ref().ok()?.version)));
-        let found: Vec<_> = found.collect();
+        let found = found.filter_map(|(found, it)| Some(found.as_ref().ok()?.shown(&it.key)));
+        let found: Vec<_> = found.flatten().collect();
+        let found: Vec<_> = shown_of(&found).collect();
         let failed = outcome.as_ref().err().map(Error::class);
         let failed = failed.or_else(|| found.is_empty().then_some(Class::NoKey));
         asked.record(&grant, found, failed)?;
@@ -97,6 +98,11 @@ impl Broker {
         asked.record(&grant, versions.collect(), failed)?;
         outcome
     }
+}
+
+/// As the log is told of them.
+pub(super) fn shown_of(shown: &[(SecretKey, u64)]) -> impl Iterator<Item = (&SecretKey, u64)> {
+    shown.iter().map(|(key, version)| (key, *version))
 }
 
 /// What a command of ours asks for.

@@ -159,7 +159,7 @@ fn no_template_of_the_grammar_harms_a_daemon() {
         let peak = stage.peak() >> 20;
         println!("seed {seed}: {} templates, {rendered} rendered, at most {peak} MiB more", files.len());
         // Else this would try little more than the parser.
-        assert!(rendered > files.len() / 20, "{rendered} of {} can be rendered", files.len());
+        assert!(rendered > files.len() / 30, "{rendered} of {} can be rendered", files.len());
     }
 }
 

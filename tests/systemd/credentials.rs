@@ -290,7 +290,7 @@ policy:
     let audit = transcript.output.lines().filter_map(|line| serde_json::from_str(line).ok());
     let audit: Vec<serde_json::Value> = audit.collect();
     for (unit, names) in
-        [("web-field", "db"), ("web-dotted", "api.key"), ("web-label", "label=ai"), ("web-shut", "hidden")]
+        [("web-field", "db"), ("web-dotted", "api.key"), ("web-label", "lab"), ("web-shut", "hidden")]
     {
         let of_unit = |line: &&serde_json::Value| line["unit"] == format!("{unit}.service");
         let lines: Vec<_> = audit.iter().filter(of_unit).map(|it| it["secrets"].to_string()).collect();
