@@ -11,6 +11,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use crate::config::Strategy;
 use crate::nearest::nearest;
 use crate::policy::Grant;
@@ -353,12 +355,19 @@ impl Resolved {
                 Some(field) => answer.and_then(|version| narrowed(&version, &field)),
                 None => answer,
             };
+            let answer = answer.and_then(living);
             if let Some(expires) = answer.as_ref().ok().and_then(|version| version.expires_at) {
                 self.basis.until = Some(self.basis.until.map_or(expires, |until| until.min(expires)));
             }
             self.answers.insert(want.key, answer);
         }
     }
+}
+
+/// What is kept may end before it is asked for anew.
+fn living(version: Arc<SecretVersion>) -> Answer {
+    let has_ended = version.expires_at.is_some_and(|end| end <= Timestamp::now());
+    if has_ended { Err(Absent::Expired) } else { Ok(version) }
 }
 
 /// A mapped name is a secret of its own, with the one field that it is mapped to.

@@ -47,7 +47,7 @@ fn folders_and_documents_are_read() {
     .template("a.tpl", "<< secret('folder:db/password') >>|<< secret('folder:tls.pem') >>")
     .template(
         "b.tpl",
-        "<< secret('env_file:DB') >>|<< secret('json:db#user') >>:<< secret('json:db/port') >>",
+        "<< secret('env_file:DB') >>|<< secret('json:db#user') >>:<< secret('json:db#port') >>",
     )
     .template("c.tpl", "<< secret('yaml:db#pass') >>|<< secret('yaml:feature') >>")
     .template(

@@ -67,8 +67,9 @@ pub struct Args {
 }
 
 impl Args {
-    fn rules(&self) -> Rules {
-        Rules { pristine: self.pristine, forced: self.force_env.iter().cloned().collect() }
+    fn rules(&self, config: &Config) -> Rules {
+        let forced = self.force_env.iter().cloned().collect();
+        Rules { pristine: self.pristine, forced, own: config.own_variables() }
     }
 }
 
@@ -84,7 +85,7 @@ pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
         true => Injected::new(),
         false => collect(&broker(args, common, &config)?, &request)?,
     };
-    let environment = environment(injected, &args.rules())?;
+    let environment = environment(injected, &args.rules(&config))?;
     signal::restore_pipe();
     let error = exec::replace(&args.command, &environment);
     Err(Failure::new(error.status(), error))
@@ -106,8 +107,8 @@ fn run_beside(args: &Args, common: &Common, config: &Config, request: Request) -
         None => broker,
     });
     // Before the values are collected, so that no change falls between.
-    let watch = watch(args, &broker, &request, &masks);
-    let environment = environment(collect(&broker, &request)?, &args.rules())?;
+    let watch = watch(args.rules(config), &broker, &request, &masks);
+    let environment = environment(collect(&broker, &request)?, &args.rules(config))?;
     masks.iter().for_each(|masks| tell_too_short(masks));
     // From here on we end only as the command does, so that what stands in is taken away.
     exec::hold_signals().map_err(system)?;
@@ -125,13 +126,13 @@ fn run_beside(args: &Args, common: &Common, config: &Config, request: Request) -
 }
 
 fn watch(
-    args: &Args,
+    rules: Rules,
     broker: &Arc<Broker>,
     request: &Arc<Request>,
     masks: &Option<Arc<Masks>>,
 ) -> Result<Option<Watch<'static>>, Failure> {
     let Some(response) = request.watch else { return Ok(None) };
-    let watcher = Watcher::new(broker.clone(), request.clone(), args.rules(), masks.clone(), response)?;
+    let watcher = Watcher::new(broker.clone(), request.clone(), rules, masks.clone(), response)?;
     let restarts = response == Response::Restart;
     Ok(Some(Watch { start: Box::new(|teller| watcher.start(teller)), restarts }))
 }

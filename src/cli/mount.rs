@@ -159,7 +159,8 @@ fn run_inside(common: &Common, config: &Config, plans: &[Plan], words: &[OsStrin
     }
     inside::check(words)?;
     let signals = Inherited::take().map_err(system)?;
-    let environment = exec::Environment::build(std::env::vars_os(), &Default::default(), &Rules::default())
+    let rules = Rules { own: config.own_variables(), ..Rules::default() };
+    let environment = exec::Environment::build(std::env::vars_os(), &Default::default(), &rules)
         .map_err(|error| Failure::new(exit::SOFTWARE, error))?;
     let at: Vec<&Path> = plans.iter().map(|plan| &*plan.at).collect();
     exec::hold_signals().map_err(system)?;

@@ -208,6 +208,7 @@ impl Config {
         }
         config.add_own_providers()?;
         config.judge_several()?;
+        config.judge_places()?;
         config.sources = config.judge_sources(secrets)?;
         config.judge_mounts()?;
         config.judge_roles()?;
@@ -325,6 +326,36 @@ impl Config {
             }
         }
         self.providers.insert("store".to_owned(), ProviderConfig::Store);
+        Ok(())
+    }
+
+    /// The variables that hold secrets of our own: for the providers, and for nobody whom we start.
+    pub fn own_variables(&self) -> BTreeSet<String> {
+        let sources = self.providers.values().flat_map(ProviderConfig::own_secrets);
+        let names = sources.filter_map(|source| match source {
+            SecretSource::Variable(name) => Some(name.clone()),
+            _ => None,
+        });
+        names.collect()
+    }
+
+    /// A rule on a name of one must not be gone round by a name of another that reaches the same.
+    fn judge_places(&self) -> Result<(), ConfigError> {
+        let places: Vec<_> =
+            self.providers.iter().filter_map(|(name, it)| Some((name, it.place()?))).collect();
+        let is_ruled = self.policy.iter().any(|rule| !rule.secrets.is_empty());
+        for (name, (place, inner)) in places.iter().filter(|_| is_ruled) {
+            let around = places.iter().find(|(_, (other, outer))| {
+                other == place && outer != inner && inner.starts_with(outer.as_str())
+            });
+            if let Some((around, _)) = around {
+                let problem = format!(
+                    "what `{name}` has, `{around}` has under other names: a rule on one of them would not hold for the other"
+                );
+                let hint = "let one reach no more than the other, or take one out";
+                return Err(self.error_at(&["providers", name], problem).hint(Some(hint.to_owned())));
+            }
+        }
         Ok(())
     }
 

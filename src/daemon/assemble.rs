@@ -12,7 +12,9 @@ use crate::audit::{Audit, Seed};
 use crate::broker::{Broker, Environment};
 use crate::cache::Cache;
 use crate::clock::SystemClock;
-use crate::config::{Config, ConfigError, ProviderConfig, Remote, RemoteSource, Several, StoreConfig};
+use crate::config::{
+    Config, ConfigError, ProviderConfig, Remote, RemoteSource, SecretSource, Several, StoreConfig,
+};
 use crate::nearest::nearest;
 use crate::provider::{
     EnvProvider, EtcdProvider, ExecProvider, FileProvider, LocalStore, Nowhere, Provider, Sealed,
@@ -193,9 +195,10 @@ fn assemble(
         match kind {
             ProviderConfig::Store => local.clone(),
             ProviderConfig::Several(_) => None,
-            ProviderConfig::Env { prefix } => {
-                Some(kept(name).unwrap_or_else(|| Arc::new(EnvProvider::new(prefix, since))))
-            }
+            ProviderConfig::Env { prefix } => Some(
+                kept(name)
+                    .unwrap_or_else(|| Arc::new(EnvProvider::new(prefix, since, config.own_variables()))),
+            ),
             ProviderConfig::Remote(remote) => {
                 Some(kept(name).unwrap_or_else(|| provider_of(name, remote, &salt, local.clone())))
             }
@@ -230,13 +233,14 @@ fn assemble(
     Ok(Broker::new(policy, resolver.mapping(mapped), salt, environment).audited(audit))
 }
 
-/// Whether what is mapped nowhere is looked for in the store.
+/// Whether what is mapped nowhere is looked for in the store, or another provider cannot do without it.
 fn asks_store(config: &Config, default: &str) -> bool {
     let is_store = |name: &str| matches!(config.providers.get(name), None | Some(ProviderConfig::Store));
-    match config.providers.get(default) {
-        Some(ProviderConfig::Several(several)) => several.of.iter().any(|name| is_store(name)),
-        _ => is_store(default),
-    }
+    let needs_it = |kind: &ProviderConfig| match kind {
+        ProviderConfig::Several(several) => several.of.iter().any(|name| is_store(name)),
+        kind => kind.own_secrets().iter().any(|source| matches!(source, SecretSource::Store(_))),
+    };
+    is_store(default) || config.providers.values().any(needs_it)
 }
 
 /// A provider elsewhere, with its memory in front of it.

@@ -108,13 +108,13 @@ pub fn unknown(config: &Config) -> Vec<ConfigError> {
 /// All names of one provider's secrets mean the same secrets.
 fn names(config: &Config) -> Names {
     let default = config.sources.from.clone().unwrap_or_else(|| STORE.to_owned());
-    let is_own = |kind: &ProviderConfig| matches!(kind, ProviderConfig::Store | ProviderConfig::Env { .. });
-    let mut first: Vec<(&ProviderConfig, &String)> = Vec::new();
+    let mut first: Vec<((String, String), &String)> = Vec::new();
     let mut same = BTreeMap::new();
-    for (name, kind) in config.providers.iter().filter(|(_, kind)| is_own(kind)) {
-        match first.iter().find(|(known, _)| *known == kind) {
+    for (name, kind) in &config.providers {
+        let Some(place) = kind.place() else { continue };
+        match first.iter().find(|(known, _)| *known == place) {
             Some((_, one)) => drop(same.insert(name.clone(), (*one).clone())),
-            None => first.push((kind, name)),
+            None => first.push((place, name)),
         }
     }
     let mapped = config.sources.map.iter().map(|(name, target)| (name.to_string(), target.clone()));

@@ -52,6 +52,8 @@ pub struct Rules {
     pub pristine: bool,
     /// Dangerous names that may be injected all the same.
     pub forced: BTreeSet<String>,
+    /// Variables with secrets of our own, which providers are asked with: no child inherits them.
+    pub own: BTreeSet<String>,
 }
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -139,7 +141,7 @@ impl Entry {
 fn is_inherited(name: &OsStr, rules: &Rules) -> bool {
     let Some(text) = name.to_str() else { return !rules.pristine };
     let is_kept = KEPT.contains(&text) || text.starts_with("LC_");
-    !is_own(text) && (is_kept || !rules.pristine)
+    !is_own(text) && !rules.own.contains(text) && (is_kept || !rules.pristine)
 }
 
 /// The keys of secretfs itself: who has one reads every secret.

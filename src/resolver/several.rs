@@ -141,14 +141,17 @@ impl Resolver {
             async move { Ok::<_, ResolveError>((member, self.ask_one(member, keys).await)) }
         };
         let mut told: Vec<(usize, Batch)> = Vec::new();
-        let (mut grounds, mut first_error) = (Vec::new(), None);
+        let (mut grounds, mut failed, mut first_error) = (Vec::new(), Vec::new(), None);
         for (member, outcome) in super::all(several.of.iter().map(ask)).await? {
             match outcome {
                 Ok((ground, batch)) => {
                     grounds.push(ground.of_several());
                     told.push((member, batch));
                 }
-                Err(error) => drop(first_error.get_or_insert(error)),
+                Err(error) => {
+                    failed.push(member);
+                    first_error.get_or_insert(error);
+                }
             }
         }
         let mut answers = Vec::with_capacity(keys.len());
@@ -166,8 +169,9 @@ impl Resolver {
             }
         }
         // Whoever comes back may have the same names.
-        if first_error.is_some() {
-            grounds = grounds.into_iter().map(Ground::for_a_while).collect();
+        if !failed.is_empty() {
+            let in_place_of = |ground| Ground { in_place_of: Some(failed.clone()), ..ground };
+            grounds = grounds.into_iter().map(in_place_of).map(Ground::for_a_while).collect();
         }
         Ok(Asked { grounds, answers })
     }

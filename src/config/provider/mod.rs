@@ -132,6 +132,41 @@ impl Default for Keeping {
 impl ProviderConfig {
     pub const ENV: Self = Self::Env { prefix: String::new() };
 
+    /// Where the secrets come from with which it is asked.
+    pub fn own_secrets(&self) -> Vec<&SecretSource> {
+        let Self::Remote(remote) = self else { return Vec::new() };
+        match &remote.source {
+            RemoteSource::Exec(_) => Vec::new(),
+            RemoteSource::File(document) => document.age_key.iter().collect(),
+            RemoteSource::Vault(vault) => vault.login.secrets(),
+            RemoteSource::Etcd(etcd) => etcd.user.iter().map(|(_, password)| password).collect(),
+        }
+    }
+
+    /// Where it looks: a place, and what the names there begin with. Two with the same have the same secrets,
+    /// as whomever they are asked.
+    pub fn place(&self) -> Option<(String, String)> {
+        let Self::Remote(remote) = self else {
+            return match self {
+                Self::Env { prefix } => Some(("env".to_owned(), prefix.clone())),
+                Self::Store => Some(("store".to_owned(), String::new())),
+                _ => None,
+            };
+        };
+        let below = |path: &str| format!("{path}/");
+        Some(match &remote.source {
+            RemoteSource::Exec(program) => {
+                (format!("exec {:?} {:?}", program.command, program.env), String::new())
+            }
+            RemoteSource::File(document) => ("file".to_owned(), below(&document.path.display().to_string())),
+            RemoteSource::Vault(vault) => {
+                let namespace = vault.namespace.as_deref().map(below).unwrap_or_default();
+                (format!("vault {:?}", vault.transport.address), namespace)
+            }
+            RemoteSource::Etcd(etcd) => (format!("etcd {:?}", etcd.transport.address), etcd.prefix.clone()),
+        })
+    }
+
     /// `Err` names the key that is wrong, and says why. Relative paths begin at `base`.
     pub(super) fn judge(mut given: raw::Provider, base: &Base<'_>) -> Result<Self, (&'static str, String)> {
         let kind = given.r#type.0;

@@ -42,6 +42,19 @@ pub enum Login {
     },
 }
 
+impl Login {
+    pub(super) fn secrets(&self) -> Vec<&SecretSource> {
+        match self {
+            Self::Token(source) | Self::Jwt { jwt: source, .. } | Self::UserPass { password: source, .. } => {
+                vec![source]
+            }
+            Self::AppRole { role_id: TextSource::From(role_id), secret_id, .. } => vec![role_id, secret_id],
+            Self::AppRole { secret_id, .. } => vec![secret_id],
+            Self::Cert { .. } => Vec::new(),
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Etcd {
     pub transport: Transport,

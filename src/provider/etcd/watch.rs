@@ -46,8 +46,6 @@ struct Ear<'a> {
     since: u64,
     /// Of events that come in pieces.
     pieces: Vec<String>,
-    /// Values have come over it, and lie in its buffers.
-    has_values: bool,
 }
 
 impl EtcdProvider {
@@ -94,7 +92,7 @@ impl EtcdProvider {
         let body = json!({ "create_request": request }).to_string().into_bytes();
         let lines = self.gateway.stream("/v3/watch", &body).await?;
         let (stage, pieces) = (Stage::Opening, Vec::new());
-        let ear = Ear { provider: self, tell, stage, since: told, pieces, has_values: false };
+        let ear = Ear { provider: self, tell, stage, since: told, pieces };
         ear.hear(lines).await
     }
 }
@@ -110,12 +108,8 @@ impl Ear<'_> {
                     self.settle();
                     continue;
                 }
-                // A new connection tells as much as a question would.
-                Err(_) if self.has_values => return Ok(()),
-                Err(_) => {
-                    self.check().await?;
-                    continue;
-                }
+                // Another connection may go to another member: only a new one knows that it is told everything.
+                Err(_) => return Ok(()),
             };
             let line = match line {
                 Ok(Some(line)) => line,
@@ -143,7 +137,6 @@ impl Ear<'_> {
                 }
             }
             Word::Events { paths, last, is_whole } => {
-                self.has_values = true;
                 self.pieces.extend(paths);
                 if is_whole {
                     let paths = std::mem::take(&mut self.pieces);
@@ -161,12 +154,6 @@ impl Ear<'_> {
     fn settle(&mut self) {
         self.stage = Stage::Listening;
         (self.tell)(News::Listening { since: self.since });
-    }
-
-    async fn check(&self) -> Result<(), ProviderError> {
-        self.provider.is_well().await?;
-        (self.tell)(News::Still);
-        Ok(())
     }
 
     fn word(&self, line: &SecretBytes) -> Result<Word, NetErrorKind> {

@@ -4,7 +4,7 @@
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2};
 use nix::sys::stat::Mode;
@@ -31,9 +31,13 @@ impl Folder {
             return Ok(None);
         }
         let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
-        let how = OpenHow::new().flags(flags).resolve(ResolveFlag::RESOLVE_BENEATH);
-        let file = match openat2(&self.descriptor, name, how) {
+        let resolve = match self.leads_to_hidden(name) {
+            true => ResolveFlag::RESOLVE_BENEATH,
+            false => ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS,
+        };
+        let file = match openat2(&self.descriptor, name, OpenHow::new().flags(flags).resolve(resolve)) {
             Ok(descriptor) => File::from(descriptor),
+            Err(nix::Error::ELOOP) => return Err(io::Error::other("is a link, or lies behind one")),
             Err(nix::Error::ENOENT | nix::Error::ENOTDIR | nix::Error::ENAMETOOLONG) => return Ok(None),
             Err(nix::Error::EXDEV) => {
                 return Err(io::Error::other("leads out of the folder"));
@@ -45,6 +49,17 @@ impl Folder {
             return Ok(None);
         }
         super::read(file, super::LARGEST).map(|bytes| Some(of_text(&bytes)))
+    }
+
+    /// A link at the top into what nobody can name, as Kubernetes lays files out. By any other a secret would
+    /// have two names, and a rule on one would not hold for the other.
+    fn leads_to_hidden(&self, name: &str) -> bool {
+        let target = (!name.contains('/')).then(|| fs::read_link(self.path.join(name)).ok()).flatten();
+        let first = target.as_deref().and_then(|it| it.components().next());
+        first.is_some_and(|first| match first {
+            Component::Normal(first) => first.as_encoded_bytes().starts_with(b".."),
+            _ => false,
+        })
     }
 
     pub(super) fn names(&self) -> io::Result<Vec<String>> {
@@ -62,8 +77,10 @@ fn gather(folder: &Path, before: &str, depth: usize, names: &mut Vec<String>) ->
         let Some(name) = entry.file_name().to_str().map(str::to_owned) else { continue };
         let Ok(meta) = entry.path().metadata() else { continue };
         let is_link = entry.file_type().is_ok_and(|kind| kind.is_symlink());
+        let is_hidden = |target: PathBuf| target.as_os_str().as_encoded_bytes().starts_with(b"..");
+        let is_served = !is_link || (before.is_empty() && fs::read_link(entry.path()).is_ok_and(is_hidden));
         match meta.is_dir() {
-            _ if name.starts_with("..") => {}
+            _ if name.starts_with("..") || !is_served => {}
             true if depth > 0 && !is_link => {
                 gather(&entry.path(), &format!("{before}{name}/"), depth - 1, names)?;
             }
@@ -120,7 +137,10 @@ mod tests {
         fs::write(outside.path().join("f"), "31337").unwrap();
         symlink(outside.path().join("f"), place.path().join("link")).unwrap();
         let folder = Folder::open(place.path()).unwrap();
-        assert!(folder.fields("link").is_err());
+        fs::write(place.path().join("one"), "1").unwrap();
+        symlink("one", place.path().join("other")).unwrap();
+        assert_eq!(value(&folder, "one").as_deref(), Some("1"));
+        assert!(folder.fields("link").is_err() && folder.fields("other").is_err());
         // The control: the link itself leads there.
         assert_eq!(fs::read(place.path().join("link")).unwrap(), b"31337");
         nix::unistd::mkfifo(&place.path().join("pipe"), Mode::S_IRUSR).unwrap();

@@ -5,17 +5,18 @@
 //! |---|---|
 //! | a folder | the content of the file PATH in it; one final newline of a single line is dropped |
 //! | `.env`, `*.env` | the variable PATH |
-//! | `*.json`, `*.yaml`, `*.yml` | what `PATH` leads to, part by part: a single value, or an object's FIELD |
+//! | `*.json`, `*.yaml`, `*.yml` | what `PATH` leads to, part by part: a value at the top, or an object with FIELD |
 
 mod folder;
 mod tree;
 
 use std::ffi::OsStr;
-use std::fs::File;
-use std::io::{self, Read};
+use std::fs::{File, Metadata};
+use std::io::{self, Read, Seek};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use zeroize::Zeroizing;
 
@@ -32,6 +33,9 @@ use tree::Tree;
 /// The most bytes of a file of a folder, and of a document.
 const LARGEST: usize = 1 << 20;
 const LARGEST_DOCUMENT: usize = 16 << 20;
+/// After so long without a write it is whole.
+const SETTLED: Duration = Duration::from_millis(50);
+const TRIES: usize = 10;
 
 pub struct FileProvider {
     document: Document,
@@ -137,9 +141,23 @@ pub(super) fn open(path: &Path) -> io::Result<File> {
     std::fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)
 }
 
-/// A regular file's bytes.
-pub(super) fn read(file: File, most: usize) -> io::Result<Zeroizing<Vec<u8>>> {
-    let meta = file.metadata()?;
+/// A regular file's bytes, once nobody writes it: of one that was just written, there may be half.
+pub(super) fn read(mut file: File, most: usize) -> io::Result<Zeroizing<Vec<u8>>> {
+    for _ in 0..TRIES {
+        let before = file.metadata()?;
+        let bytes = read_once(&mut file, &before, most)?;
+        let after = file.metadata()?;
+        let is_same = before.len() == after.len() && before.modified()? == after.modified()?;
+        if is_same && after.modified()?.elapsed().map_or(true, |age| age >= SETTLED) {
+            return Ok(bytes);
+        }
+        std::thread::sleep(SETTLED);
+        file.rewind()?;
+    }
+    Err(io::Error::new(io::ErrorKind::ResourceBusy, "is being written all the time"))
+}
+
+fn read_once(file: &mut File, meta: &Metadata, most: usize) -> io::Result<Zeroizing<Vec<u8>>> {
     if !meta.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "is no regular file"));
     }

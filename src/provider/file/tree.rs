@@ -42,8 +42,12 @@ impl Tree {
 
     /// The secret at this path; `None` if there is none. `Err` says what is there instead.
     pub(super) fn fields(&self, path: &str) -> Result<Option<Fields>, String> {
-        let Some(tree) = self.at(path) else { return Ok(None) };
+        let Some((tree, above)) = self.at(path) else { return Ok(None) };
         let object = match tree {
+            // It has one name, so that a rule on the whole holds for it.
+            Self::Value(_) if above > 0 && path.get(above..).is_some_and(is_field) => {
+                return Err(format!("is a field: write `{}#{}`", &path[..above - 1], &path[above..]));
+            }
             Self::Value(value) => {
                 return Ok(Some(Fields::from([(FieldName::value(), SecretBytes::copy_of(value.expose()))])));
             }
@@ -64,14 +68,16 @@ impl Tree {
         }
     }
 
-    /// A name with slashes in it goes before the parts that it could be made of.
-    fn at(&self, path: &str) -> Option<&Self> {
+    /// What is there, and how long the path of the object is that has it, with the slash behind. A name with
+    /// slashes in it goes before the parts that it could be made of.
+    fn at(&self, path: &str) -> Option<(&Self, usize)> {
         let Self::Object(object) = self else { return None };
         if let Some(tree) = object.get(path) {
-            return Some(tree);
+            return Some((tree, 0));
         }
         let (first, rest) = path.split_once('/')?;
-        object.get(first)?.at(rest)
+        let (tree, above) = object.get(first)?.at(rest)?;
+        Some((tree, first.len() + 1 + above))
     }
 
     pub(super) fn names(&self) -> Vec<String> {
@@ -82,14 +88,22 @@ impl Tree {
 
     fn gather(&self, before: &str, names: &mut Vec<String>) {
         let Self::Object(object) = self else { return };
+        let has_fields = object.iter().any(|(name, tree)| matches!(tree, Self::Value(_)) && is_field(name));
+        if has_fields && !before.is_empty() {
+            names.push(before.trim_end_matches('/').to_owned());
+        }
         for (name, tree) in object {
-            let name = format!("{before}{name}");
             match tree {
-                Self::Object(_) => tree.gather(&format!("{name}/"), names),
-                _ => names.push(name),
+                Self::Object(_) => tree.gather(&format!("{before}{name}/"), names),
+                Self::Value(_) if !before.is_empty() && is_field(name) => {}
+                _ => names.push(format!("{before}{name}")),
             }
         }
     }
+}
+
+fn is_field(name: &str) -> bool {
+    FieldName::parse(name).is_ok()
 }
 
 #[cfg(test)]
@@ -116,13 +130,15 @@ mod tests {
 
     #[test]
     fn a_path_leads_to_a_value_or_to_fields() {
-        let tree =
-            tree("db: {user: app, port: 5432, tls: true, deep: {x: y}}\na/b: c\nnothing: ~\nlist: [1]\n");
+        let tree = tree(
+            "db: {user: app, port: 5432, tls: true, deep: {x: y}, no field: z}\na/b: c\nnothing: ~\nlist: [1]\n",
+        );
         for (path, expected) in [
             ("db", "port=5432 tls=true user=app"),
-            ("db/user", "value=app"),
-            ("db/port", "value=5432"),
-            ("db/deep/x", "value=y"),
+            ("db/user", "is a field: write `db#user`"),
+            ("db/deep", "x=y"),
+            ("db/deep/x", "is a field: write `db/deep#x`"),
+            ("db/no field", "value=z"),
             ("a/b", "value=c"),
             ("a", "none"),
             ("db/", "none"),
@@ -133,7 +149,7 @@ mod tests {
         ] {
             assert_eq!(shown(&tree, path), expected, "{path}");
         }
-        assert_eq!(tree.names().join(" "), "a/b db/deep/x db/port db/tls db/user list nothing");
+        assert_eq!(tree.names().join(" "), "a/b db db/deep db/no field list nothing");
     }
 
     #[test]

@@ -42,20 +42,28 @@ pub(super) fn versioned(response: &Response) -> Result<Found, ProviderError> {
 }
 
 /// A secret that was deleted is answered with what is left of it.
-fn missing(response: &Response) -> Result<Found, JsonError> {
+/// Only a Vault itself says that there is nothing: whatever stands before it, and a route that is gone, has
+/// a 404 of its own.
+pub(super) fn missing(response: &Response) -> Result<Found, JsonError> {
     let Ok(answer) = response.json() else { return Ok(Found::Refusal) };
     if let Some(metadata) = answer.get("data")?.map(|data| data.get("metadata")).transpose()?.flatten() {
         return Ok(Found::Gone(metadata.get("version")?.map(Json::whole).transpose()?));
     }
-    let has_errors =
-        answer.get("errors")?.is_some_and(|errors| errors.items().is_ok_and(|it| !it.is_empty()));
+    let errors = answer.get("errors")?.map(Json::items).transpose()?;
     let has_warnings =
         answer.get("warnings")?.is_some_and(|warnings| warnings.items().is_ok_and(|it| !it.is_empty()));
     Ok(match () {
-        () if has_errors => Found::Refusal,
         () if has_warnings => Found::Other,
-        () => Found::Nothing,
+        () if errors.is_some_and(|errors| errors.is_empty()) => Found::Nothing,
+        () => Found::Refusal,
     })
+}
+
+/// Read by its own path, past what tells versions apart.
+pub(super) fn is_of_kv2(response: &Response) -> bool {
+    response
+        .json()
+        .is_ok_and(|it| it.at(&["data", "metadata", "version"]).is_ok() && it.at(&["data", "data"]).is_ok())
 }
 
 /// `None`: it is not of a KV 2.

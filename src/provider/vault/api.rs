@@ -277,11 +277,27 @@ impl Ask {
     }
 
     fn heed_echo(&self, token: Option<&SecretBytes>, response: &Response) {
-        let Some(token) = token.filter(|token| !response.is_success() && !token.is_empty()) else { return };
-        let has_it = response.body().expose().windows(token.len()).any(|part| part == token.expose());
-        self.is_echoed.fetch_or(has_it, Ordering::Relaxed);
+        if response.is_success() {
+            return;
+        }
+        let sent = self.members.iter().filter_map(|(_, member)| match member {
+            Member::Secret(secret) => Some(secret.expose()),
+            Member::Text(_) => None,
+        });
+        let words = first_error(response).unwrap_or_default();
+        let holds = |secret: &[u8]| {
+            // The beginning tells it: what is shown is cut.
+            let part = &secret[..secret.len().min(TELLING)];
+            let has = |text: &[u8]| text.windows(part.len()).any(|it| it == part);
+            !part.is_empty() && (has(response.body().expose()) || has(words.as_bytes()))
+        };
+        let has_one = sent.chain(token.map(SecretBytes::expose)).any(holds);
+        self.is_echoed.fetch_or(has_one, Ordering::Relaxed);
     }
 }
+
+/// So many bytes of a secret say that it is the secret.
+const TELLING: usize = 16;
 
 /// A node that has not come as far as another one had: an empty list of errors, and no quota.
 pub(super) fn lags(response: &Response) -> bool {

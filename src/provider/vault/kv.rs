@@ -72,7 +72,9 @@ impl Seen {
                     return Ok(Some(Err(Absent::Revoked)));
                 }
                 Look::Missing if known.is_none() || was_missing => {
-                    self.note(&key.path, None);
+                    if key.version.is_none() {
+                        self.note(&key.path, None);
+                    }
                     return Ok(Some(Err(Absent::Missing)));
                 }
                 Look::Missing => was_missing = true,

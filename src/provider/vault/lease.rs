@@ -63,6 +63,8 @@ impl Leases {
             if let Some(lease) = self.leases().get_mut(&path).filter(|lease| lease.id == id) {
                 match renewed {
                     Ok(ttl) => lease.life = lease.life.renewed(ttl),
+                    // Somebody has ended it: what was lent with it is void.
+                    Err(ProviderError::Denied(_)) => drop(self.leases().remove(&path)),
                     Err(error) => {
                         lease.life = lease.life.put_off();
                         outcome = Err(error);

@@ -27,7 +27,7 @@ use tokio::runtime::Handle;
 use super::versions::Versions;
 use super::{AsOf, Batch, BoxFuture, Provider, ProviderError, Pulse, Step, unhurried};
 use crate::config::Vault;
-use crate::net::Client;
+use crate::net::{Client, Response};
 use crate::secret::{Absent, Answer, SecretBytes, SecretKey, SecretVersion};
 use crate::sys::leftover;
 use crate::sys::uptime::Uptime;
@@ -115,11 +115,18 @@ impl Inner {
         let (ask, response, pass) = kv::read_plain(&self.session, place).await?;
         match response.status() {
             200 => {}
-            404 if api::words(&response).is_none() => return Ok((Err(Absent::Missing), None)),
+            404 if is_nothing(&response) => return Ok((Err(Absent::Missing), None)),
             _ => {
+                // The mount may be of another kind by now.
+                self.mounts.forget(&place.mount);
                 let what = format!("the read of `{}`", key.path);
                 return Err(self.session.api().refusal(&what, &ask, &response));
             }
+        }
+        if place.engine == Engine::Unknown && answer::is_of_kv2(&response) {
+            let why =
+                format!("`{}` is how KV 2 has it inside: leave `data/` out, and name the field", key.path);
+            return Err(ProviderError::Invalid(why));
         }
         let plain = leftover::wiped(|| answer::plain(&response))?;
         if plain.fields.values().any(|value| value.same_as(pass.token.expose())) {
@@ -144,6 +151,10 @@ impl Inner {
         }
         self.session.leave().await;
     }
+}
+
+fn is_nothing(response: &Response) -> bool {
+    matches!(answer::missing(response), Ok(answer::Found::Nothing))
 }
 
 fn is_refusal(error: &ProviderError) -> bool {

@@ -112,7 +112,7 @@ impl Session {
     /// Whether a refusal is about the token, and not about its rights.
     async fn is_void(&self, pass: &Pass, refused: &Response) -> Result<bool, ProviderError> {
         if pass.is_counted {
-            return Ok(true);
+            return Ok(!is_of_policy(refused));
         }
         let ask = Ask::get(Route::to("/v1/auth/token/lookup-self"));
         let response = self.api.send(&ask, Some(&pass.token)).await?;
