@@ -87,7 +87,10 @@ fn nobody_looks_into_our_processes() {
     for what in ["daemon ", "--worker", "set unfinished", "exec --file"] {
         assert!(seen.iter().any(|(name, _)| name.contains(what)), "no {what}: {seen:?}");
     }
-    let open: Vec<_> = seen.iter().filter(|(_, ways)| !ways.is_empty()).collect();
+    // Who owns a user namespace may look at whatever becomes a program in it. The keeper of covered files has no
+    // value (exec_keep.rs), and reaches no more than the command beside it, which its user may trace.
+    let is_keeper = |name: &str| name.contains("--keep");
+    let open: Vec<_> = seen.iter().filter(|(name, ways)| !ways.is_empty() && !is_keeper(name)).collect();
     assert!(open.is_empty(), "{open:?}");
     let control = open_processes(Some(OPEN));
     let worker = control.iter().find(|(name, _)| name.contains("--worker")).unwrap();

@@ -44,6 +44,8 @@ fn a_standby_answers_and_goes_on_without_its_leader() {
     eventually("the standby has the last", || mount.read("f") == "v30");
     assert!(newest >= 29, "{newest}");
     let (role, secret) = login::role(&leader, json!({}));
+    // What is written has to reach the standby.
+    thread::sleep(Duration::from_secs(2));
     drop(leader);
     let start = Instant::now();
     while start.elapsed() < Duration::from_secs(4) {

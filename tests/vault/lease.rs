@@ -104,7 +104,7 @@ fn lender(postgres: &Postgres, ttl: &str, most: &str) -> Bao {
         json!({"db_name": "main", "creation_statements": [make], "default_ttl": ttl, "max_ttl": most}),
     );
     let broken =
-        json!({"db_name": "main", "creation_statements": ["create role hunter2-{{password}} nonsense"]});
+        json!({"db_name": "main", "creation_statements": ["create nonsense 'hunter2-{{password}}'"]});
     bao.put("database/roles/broken", broken);
     bao
 }

@@ -338,7 +338,7 @@ fn nobody_is_told_a_value_or_a_token() {
     let config = format!(
         "providers: {{vault: {{type: vault, address: \"{}\", cache: {{ttl: 100ms}}, \
          auth: {{method: approle, role_id: '{role_id}', secret_id: '${{SECRET_ID}}'}}}}}}\n\
-         mounts: [{{at: mnt, templates: templates}}]\naudit: {{sinks: [{{file: audit.jsonl}}]}}\n",
+         mounts: [{{at: mnt, templates: templates}}]\naudit: {{file: audit.jsonl}}\n",
         bao.address()
     );
     let mut mount = by_approle(&bao, &role_id, &secret_id, "")
