@@ -294,10 +294,7 @@ fn settings_that_a_provider_does_not_take_are_located() {
             "2:37: providers.p.age_key: expected the place of a secret",
         ),
         ("providers:\n  p: {type: multi}\n", "2:13: the type multi needs `of`"),
-        (
-            "providers:\n  p: {type: multi, of: [stor]}\n",
-            "2:25: no provider is named `stor`",
-        ),
+        ("providers:\n  p: {type: multi, of: [stor]}\n", "2:25: no provider is named `stor`"),
         ("providers:\n  p: {type: multi, of: [p]}\n", "2:25: `p` is itself made of several"),
         ("providers:\n  p: {type: multi, of: [env, env]}\n", "2:30: `env` is named twice"),
         ("providers:\n  p: {type: multi, of: [env], strategy: merged}\n", "did you mean `merge`?"),

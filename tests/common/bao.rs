@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::programmed::eventually;
 use super::{TestMount, tool, tools};
 
 /// The token that may do everything. Nothing of ours ever says it.
@@ -63,9 +64,13 @@ impl Bao {
         let (first, second) = (free_port(), free_port());
         let mut leader =
             Self::started(TempDir::new().unwrap(), first, false, |folder, port| raft(folder, port, None));
-        let made =
-            leader.call("PUT", "sys/init", Some(json!({"recovery_shares": 1, "recovery_threshold": 1}))).body;
-        leader.token = made["root_token"].as_str().expect("a token").to_owned();
+        // It answers before it can be begun with.
+        let begin = json!({"recovery_shares": 1, "recovery_threshold": 1});
+        eventually("it has begun", || {
+            let made = leader.call("PUT", "sys/init", Some(begin.clone())).body;
+            leader.token = made["root_token"].as_str().unwrap_or_default().to_owned();
+            !leader.token.is_empty()
+        });
         leader.wait_until("it leads", |bao| bao.health() == 200);
         let mut standby = Self::started(TempDir::new().unwrap(), second, false, |folder, port| {
             raft(folder, port, Some(first))
