@@ -289,10 +289,6 @@ fn settings_that_a_provider_does_not_take_are_located() {
         ),
         ("providers:\n  p: {type: exce, command: [a]}\n", "did you mean `exec`?"),
         ("providers:\n  p: {type: file}\n", "2:13: the type file needs a `path`"),
-        (
-            "providers:\n  p: {type: file, path: x, age_key: AGE-SECRET-KEY-1}\n",
-            "2:37: providers.p.age_key: expected the place of a secret",
-        ),
         ("providers:\n  p: {type: multi}\n", "2:13: the type multi needs `of`"),
         ("providers:\n  p: {type: multi, of: [stor]}\n", "2:25: no provider is named `stor`"),
         ("providers:\n  p: {type: multi, of: [p]}\n", "2:25: `p` is itself made of several"),
@@ -316,8 +312,8 @@ fn settings_that_a_provider_does_not_take_are_located() {
 /// The line would show it.
 #[test]
 fn a_secret_in_the_place_of_its_place_is_not_shown() {
-    let shown = refusal("providers:\n  p: {type: file, path: x, age_key: 31337}\n");
-    assert!(shown.contains("2:37") && !shown.contains("31337"), "{shown}");
+    let shown = refusal("providers:\n  p: {type: vault, auth: {token: 31337}}\n");
+    assert!(shown.contains("2:34") && !shown.contains("31337"), "{shown}");
     let control = refusal("providers:\n  p: {type: file, path: x, strategy: 31337}\n");
     assert!(control.contains("31337"), "{control}");
 }

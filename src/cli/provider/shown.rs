@@ -68,9 +68,7 @@ fn own(remote: &Remote) -> Vec<(&'static str, String)> {
             ("prints", if program.prints_json { "an object of fields" } else { "a value" }.to_owned()),
             ("not_found_status", program.not_found_status.to_string()),
         ],
-        RemoteSource::File(document) => {
-            document.age_key.iter().map(|source| ("age_key", source.to_string())).collect()
-        }
+        RemoteSource::File(_) => Vec::new(),
         RemoteSource::Vault(vault) => {
             let mut lines = tls(&vault.transport.tls, vault.transport.address.is_tls);
             lines.extend(vault.namespace.iter().map(|it| ("namespace", it.clone())));

@@ -65,8 +65,6 @@ pub struct Program {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Document {
     pub path: PathBuf,
-    /// Where the identities are that open it, if not where sops looks for them.
-    pub age_key: Option<SecretSource>,
 }
 
 /// Providers that are asked as one.
@@ -136,8 +134,7 @@ impl ProviderConfig {
     pub fn own_secrets(&self) -> Vec<&SecretSource> {
         let Self::Remote(remote) = self else { return Vec::new() };
         match &remote.source {
-            RemoteSource::Exec(_) => Vec::new(),
-            RemoteSource::File(document) => document.age_key.iter().collect(),
+            RemoteSource::Exec(_) | RemoteSource::File(_) => Vec::new(),
             RemoteSource::Vault(vault) => vault.login.secrets(),
             RemoteSource::Etcd(etcd) => etcd.user.iter().map(|(_, password)| password).collect(),
         }
@@ -217,7 +214,7 @@ fn program(given: &raw::Provider, base: &Base<'_>) -> Result<Program, (&'static 
 
 fn document(given: &raw::Provider, base: &Base<'_>) -> Result<Document, (&'static str, String)> {
     let Some(path) = given.path.0.clone() else { return needs("file", "a `path`: a folder or a document") };
-    Ok(Document { path: base.path(path), age_key: given.age_key.0.clone().map(|it| it.under(base)) })
+    Ok(Document { path: base.path(path) })
 }
 
 fn several(given: raw::Provider) -> Result<Several, (&'static str, String)> {

@@ -14,7 +14,7 @@ fn own(kind: ProviderType) -> &'static [&'static str] {
     match kind {
         ProviderType::Store => &[],
         ProviderType::Env => &["prefix"],
-        ProviderType::File => &["path", "age_key"],
+        ProviderType::File => &["path"],
         ProviderType::Exec => &["command", "env", "fields", "not_found_status"],
         ProviderType::Vault => &["namespace"],
         ProviderType::Etcd => &["prefix"],
@@ -54,7 +54,6 @@ fn given_keys(given: &raw::Provider) -> Vec<&'static str> {
         ("not_found_status", is(&given.not_found_status)),
         ("prefix", is(&given.prefix)),
         ("path", is(&given.path)),
-        ("age_key", is(&given.age_key)),
         ("of", given.of.is_some()),
         ("strategy", is(&given.strategy)),
         ("address", is(&given.address)),

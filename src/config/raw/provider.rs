@@ -33,12 +33,9 @@ pub(in crate::config) struct Provider {
     /// env, etcd: what the names there begin with, and the names of the secrets do not (default: nothing)
     #[serde(default)]
     pub(in crate::config) prefix: Given<Argument>,
-    /// file: a folder, whose files are secrets, or a document: env, JSON or YAML, as its name says; also encrypted by sops
+    /// file: a folder, whose files are secrets, or a document: env, JSON or YAML, as its name says
     #[serde(default)]
     pub(in crate::config) path: Given<PathBuf>,
-    /// file: where the age identities come from that open what sops has encrypted
-    #[serde(default)]
-    pub(in crate::config) age_key: Given<SecretSource>,
     /// multi: the providers that it asks, in their order
     #[serde(default)]
     pub(in crate::config) of: Option<Vec<Word<Label>>>,

@@ -97,7 +97,10 @@ impl FileProvider {
                 .map_err(|why| at(1, why)),
             Some(Format::Env(_)) => {
                 let all = dotenv::parse(text).map_err(|error| at(error.line, error.problem))?;
-                Ok(Tree::of_variables(all))
+                match all.iter().any(|it| it.name == "sops_mac") {
+                    true => Err(at(1, tree::SEALED)),
+                    false => Ok(Tree::of_variables(all)),
+                }
             }
             _ => Err(at(1, "its name does not say what it is; .env, .json, .yaml or a folder would")),
         }
