@@ -105,10 +105,6 @@ impl Provider for MadeUp {
         Box::pin(async { Ok(()) })
     }
 
-    fn pulse(&self) -> Pulse {
-        Pulse::Moving
-    }
-
     fn watch<'a>(&'a self, tell: &'a Tell<'a>) -> Option<BoxFuture<'a, ProviderError>> {
         if !self.has_watch {
             return None;
@@ -122,14 +118,6 @@ impl Provider for MadeUp {
             }
             ProviderError::Unavailable("cut".to_owned())
         }))
-    }
-
-    fn unchanged<'a>(
-        &'a self,
-        _: &'a [SecretKey],
-        _: u64,
-    ) -> BoxFuture<'a, Result<Option<AsOf>, ProviderError>> {
-        Box::pin(async { Ok(None) })
     }
 }
 

@@ -19,7 +19,7 @@ use nix::unistd::{AccessFlags, access};
 
 use super::fields;
 use super::versions::Versions;
-use super::{AsOf, Batch, BoxFuture, Provider, ProviderError, Pulse, Step};
+use super::{AsOf, Batch, BoxFuture, Provider, ProviderError, Step};
 use crate::config::Program;
 use crate::secret::{Absent, Answer, SecretBytes, SecretKey, SecretType, SecretVersion};
 use crate::sys::leftover;
@@ -169,19 +169,7 @@ impl Provider for ExecProvider {
         })
     }
 
-    /// Nothing is known without asking.
-    fn pulse(&self) -> Pulse {
-        Pulse::Moving
-    }
-
-    fn unchanged<'a>(
-        &'a self,
-        _keys: &'a [SecretKey],
-        _since: u64,
-    ) -> BoxFuture<'a, Result<Option<AsOf>, ProviderError>> {
-        Box::pin(async { Ok(None) })
-    }
-}
+    /// Nothing is known without asking.}
 
 #[cfg(test)]
 mod tests {

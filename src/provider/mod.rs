@@ -55,8 +55,11 @@ pub trait Provider: Send + Sync {
     /// Whether a fetch can be expected to succeed now.
     fn health(&self) -> BoxFuture<'_, Result<(), ProviderError>>;
 
-    /// Where the provider stands: called at every lookup, so it costs next to nothing.
-    fn pulse(&self) -> Pulse;
+    /// Where the provider stands: called at every lookup, so it costs next to nothing. Of most, nothing is known
+    /// without a question.
+    fn pulse(&self) -> Pulse {
+        Pulse::Moving
+    }
 
     /// Finds and mends what the pulse cannot see. Called each second by who keeps a provider.
     fn tend(&self) -> BoxFuture<'_, Result<(), ProviderError>> {
@@ -99,11 +102,14 @@ pub trait Provider: Send + Sync {
 
     /// Whether any of these may have changed after `since`, the `as_of` of an earlier batch.
     /// Answers with the moment up to which it has looked, or `None` if there was a change.
+    /// A provider that does not count its changes cannot tell.
     fn unchanged<'a>(
         &'a self,
-        keys: &'a [SecretKey],
-        since: u64,
-    ) -> BoxFuture<'a, Result<Option<AsOf>, ProviderError>>;
+        _keys: &'a [SecretKey],
+        _since: u64,
+    ) -> BoxFuture<'a, Result<Option<AsOf>, ProviderError>> {
+        Box::pin(async { Ok(None) })
+    }
 }
 
 /// Does work that may take a while (the disk, a long rendering) without keeping a thread of the

@@ -1,6 +1,6 @@
 //! Stands in for a store whose key is not there yet: it fails, and says what is missing.
 
-use super::{AsOf, Batch, BoxFuture, Provider, ProviderError, Pulse};
+use super::{AsOf, Batch, BoxFuture, Provider, ProviderError};
 use crate::secret::SecretKey;
 
 pub struct Sealed {
@@ -29,10 +29,6 @@ impl Provider for Sealed {
 
     fn health(&self) -> BoxFuture<'_, Result<(), ProviderError>> {
         self.fail()
-    }
-
-    fn pulse(&self) -> Pulse {
-        Pulse::Moving
     }
 
     fn unchanged<'a>(

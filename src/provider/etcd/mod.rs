@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use super::fields::{Fields, MOST};
 use super::versions::Met;
-use super::{AsOf, Batch, BoxFuture, OwnSecret, Provider, ProviderError, Pulse, Tell};
+use super::{AsOf, Batch, BoxFuture, OwnSecret, Provider, ProviderError, Tell};
 use crate::config::Etcd;
 use crate::net::{Client, Json};
 use crate::secret::{Absent, Answer, FieldName, SecretBytes, SecretKey, SecretType, SecretVersion};
@@ -244,24 +244,12 @@ impl Provider for EtcdProvider {
     }
 
     /// Nothing is known without asking.
-    fn pulse(&self) -> Pulse {
-        Pulse::Moving
-    }
-
     fn sweep(&self) {
         self.gateway.sweep();
     }
 
     fn watch<'a>(&'a self, tell: &'a Tell<'a>) -> Option<BoxFuture<'a, ProviderError>> {
         Some(Box::pin(self.keep_listening(tell)))
-    }
-
-    fn unchanged<'a>(
-        &'a self,
-        _keys: &'a [SecretKey],
-        _since: u64,
-    ) -> BoxFuture<'a, Result<Option<AsOf>, ProviderError>> {
-        Box::pin(async { Ok(None) })
     }
 }
 

@@ -22,7 +22,7 @@ use zeroize::Zeroizing;
 
 use super::fields::Fields;
 use super::versions::Versions;
-use super::{AsOf, Batch, BoxFuture, Provider, ProviderError, Pulse, unhurried};
+use super::{AsOf, Batch, BoxFuture, Provider, ProviderError, unhurried};
 use crate::config::Document;
 use crate::document::{self, dotenv};
 use crate::secret::{Absent, Answer, SecretBytes, SecretKey, SecretType};
@@ -197,18 +197,5 @@ impl Provider for FileProvider {
 
     fn health(&self) -> BoxFuture<'_, Result<(), ProviderError>> {
         Box::pin(async { unhurried(|| self.held().map(drop)) })
-    }
-
-    /// Nothing is known without a look.
-    fn pulse(&self) -> Pulse {
-        Pulse::Moving
-    }
-
-    fn unchanged<'a>(
-        &'a self,
-        _keys: &'a [SecretKey],
-        _since: u64,
-    ) -> BoxFuture<'a, Result<Option<AsOf>, ProviderError>> {
-        Box::pin(async { Ok(None) })
     }
 }

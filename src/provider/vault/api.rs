@@ -2,13 +2,14 @@
 //! credential is ever in them, and it goes to no other server. Uses `net`.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use subtle::ConstantTimeEq;
 
 use crate::net::{Client, Json, JsonError, NetErrorKind, Request, Response, Route};
+use crate::poison::EvenPoisoned;
 use crate::provider::ProviderError;
 use crate::secret::SecretBytes;
 use crate::visible;
@@ -206,7 +207,7 @@ impl Api {
         if let Some(namespace) = self.namespace.as_deref().filter(|_| !ask.is_of_root) {
             request = request.header("x-vault-namespace", namespace).map_err(unfit)?;
         }
-        if let Some(index) = self.index.lock().unwrap_or_else(PoisonError::into_inner).as_deref() {
+        if let Some(index) = self.index.lock().even_poisoned().as_deref() {
             request = request.header(INDEX, index).map_err(unfit)?;
             request = request.header("x-vault-inconsistent", "forward-active-node").map_err(unfit)?;
         }
@@ -217,7 +218,7 @@ impl Api {
     }
 
     fn remember(&self, index: Option<String>) {
-        *self.index.lock().unwrap_or_else(PoisonError::into_inner) = index;
+        *self.index.lock().even_poisoned() = index;
     }
 
     /// The same question at another place of the same server.

@@ -2,7 +2,7 @@
 //! seen before, or is suddenly not there, is looked at again. Uses `session`.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -12,6 +12,7 @@ use super::api::{Ask, unfit};
 use super::mounts::Place;
 use super::session::Session;
 use crate::net::{Response, Route};
+use crate::poison::EvenPoisoned;
 use crate::provider::ProviderError;
 use crate::secret::{Absent, Answer, SecretKey, SecretVersion};
 use crate::sys::uptime::Uptime;
@@ -88,17 +89,17 @@ impl Seen {
     }
 
     fn mark(&self, path: &str) -> Option<Mark> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(path).copied()
+        self.0.lock().even_poisoned().get(path).copied()
     }
 
     fn doubt(&self, path: &str) {
-        if let Some(mark) = self.0.lock().unwrap_or_else(PoisonError::into_inner).get_mut(path) {
+        if let Some(mark) = self.0.lock().even_poisoned().get_mut(path) {
             mark.doubted.get_or_insert_with(Uptime::now);
         }
     }
 
     fn note(&self, path: &str, mark: Option<Mark>) {
-        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = self.0.lock().even_poisoned();
         if seen.len() >= MOST {
             seen.clear();
         }

@@ -2,7 +2,7 @@
 //! asked for, renewed in time, replaced while the old one still works, given back at the end. Uses `session`.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use super::answer::Lent;
@@ -10,6 +10,7 @@ use super::api::{Ask, Member, json, odd};
 use super::pass::{Life, Pass};
 use super::session::Session;
 use crate::net::{Json, Route};
+use crate::poison::EvenPoisoned;
 use crate::provider::ProviderError;
 use crate::secret::SecretVersion;
 use crate::sys::uptime::Uptime;
@@ -96,7 +97,7 @@ impl Leases {
     }
 
     fn leases(&self) -> MutexGuard<'_, HashMap<String, Lease>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().even_poisoned()
     }
 }
 

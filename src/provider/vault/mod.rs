@@ -25,7 +25,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 
 use super::versions::Versions;
-use super::{AsOf, Batch, BoxFuture, Provider, ProviderError, Pulse, Step, unhurried};
+use super::{AsOf, Batch, BoxFuture, Provider, ProviderError, Step, unhurried};
 use crate::config::Vault;
 use crate::net::{Client, Response};
 use crate::secret::{Absent, Answer, SecretBytes, SecretKey, SecretVersion};
@@ -197,10 +197,6 @@ impl Provider for VaultProvider {
     }
 
     /// Nothing is known without asking.
-    fn pulse(&self) -> Pulse {
-        Pulse::Moving
-    }
-
     fn tend(&self) -> BoxFuture<'_, Result<(), ProviderError>> {
         Box::pin(async {
             self.0.session.tend().await?;
@@ -221,13 +217,5 @@ impl Provider for VaultProvider {
             let _ = tell.send(());
         });
         let _ = unhurried(|| done.recv_timeout(FAREWELL));
-    }
-
-    fn unchanged<'a>(
-        &'a self,
-        _keys: &'a [SecretKey],
-        _since: u64,
-    ) -> BoxFuture<'a, Result<Option<AsOf>, ProviderError>> {
-        Box::pin(async { Ok(None) })
     }
 }

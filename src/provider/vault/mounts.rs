@@ -2,12 +2,13 @@
 //! while. A token that may not ask for it makes us try. Uses `session`.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::api::{Ask, json, odd, unfit};
 use super::session::Session;
 use crate::net::{Json, JsonError, Route};
+use crate::poison::EvenPoisoned;
 use crate::provider::ProviderError;
 use crate::sys::uptime::Uptime;
 
@@ -87,7 +88,7 @@ impl Mounts {
     }
 
     pub(super) fn learn(&self, mount: &str, engine: Engine) {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.lock().even_poisoned();
         if known.len() >= MOST {
             known.clear();
         }
@@ -96,12 +97,12 @@ impl Mounts {
 
     /// What is there has turned out to be something else.
     pub(super) fn forget(&self, mount: &str) {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).remove(mount);
+        self.known.lock().even_poisoned().remove(mount);
     }
 
     /// No mount lies within another one.
     fn known(&self, path: &str) -> Option<Place> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.known.lock().even_poisoned();
         path.match_indices('/').find_map(|(at, _)| {
             let (engine, since) = known.get(&path[..at]).copied()?;
             let is_young = Uptime::now().since(since) < KEPT;

@@ -1,9 +1,10 @@
 //! A token and its time: until when it is good, and when something has to be done about it. Pure bookkeeping.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use super::login::Granted;
+use crate::poison::EvenPoisoned;
 use crate::provider::ProviderError;
 use crate::secret::SecretBytes;
 use crate::sys::uptime::Uptime;
@@ -157,7 +158,7 @@ impl Pass {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().even_poisoned()
     }
 }
 

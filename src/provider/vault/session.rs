@@ -1,7 +1,7 @@
 //! Being logged in: one token however many ask, renewed in time, had anew when it is void. What a refusal means is
 //! found out once: a right that is lacking, or a token that is no more. Uses `api` and `login`.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::OwnedMutexGuard;
@@ -10,6 +10,7 @@ use super::api::{Api, Ask, is_of_policy, json};
 use super::login::{Door, Granted};
 use super::pass::{Life, Pass};
 use crate::net::{Response, Route};
+use crate::poison::EvenPoisoned;
 use crate::provider::ProviderError;
 use crate::secret::SecretBytes;
 use crate::sys::uptime::Uptime;
@@ -89,11 +90,11 @@ impl Session {
     }
 
     pub(super) fn held(&self) -> Option<Arc<Pass>> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.held.lock().even_poisoned().clone()
     }
 
     fn hold(&self, pass: Arc<Pass>) -> Arc<Pass> {
-        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(pass.clone());
+        *self.held.lock().even_poisoned() = Some(pass.clone());
         pass
     }
 
@@ -232,7 +233,7 @@ impl Session {
 
     /// Gives the token back, if it was given to us for this. With it go all its leases.
     pub(super) async fn leave(&self) {
-        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let held = self.held.lock().even_poisoned().take();
         if let Some(pass) = held.filter(|pass| pass.is_ours) {
             let ask = Ask::put(Route::to("/v1/auth/token/revoke-self"));
             if let Err(error) = self.api.send(&ask, Some(&pass.token)).await {
