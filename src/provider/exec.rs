@@ -168,8 +168,7 @@ impl Provider for ExecProvider {
             vec![Step::of("program", start, outcome)]
         })
     }
-
-    /// Nothing is known without asking.}
+}
 
 #[cfg(test)]
 mod tests {

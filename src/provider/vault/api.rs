@@ -1,8 +1,8 @@
 //! What goes to a Vault and what its answers mean: one request in its headers, and a refusal in words. Nobody's
 //! credential is ever in them, and it goes to no other server. Uses `net`.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;

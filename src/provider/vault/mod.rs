@@ -196,7 +196,6 @@ impl Provider for VaultProvider {
         Box::pin(steps::all(&self.0.session, &self.0.mounts))
     }
 
-    /// Nothing is known without asking.
     fn tend(&self) -> BoxFuture<'_, Result<(), ProviderError>> {
         Box::pin(async {
             self.0.session.tend().await?;
