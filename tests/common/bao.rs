@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -18,7 +19,9 @@ pub const ROOT: &str = "canary-root-4711";
 const PATIENCE: Duration = Duration::from_secs(40);
 
 pub struct Bao {
-    child: Child,
+    child: Mutex<Child>,
+    /// How it is started, on the data that it has.
+    command: Box<dyn Fn(&Path, u16) -> Command + Send + Sync>,
     folder: TempDir,
     pub port: u16,
     is_tls: bool,
@@ -43,6 +46,23 @@ impl Bao {
     pub fn dev_tls() -> Self {
         Self::started(TempDir::new().unwrap(), free_port(), true, |folder, port| {
             dev(folder, port, &["-dev-tls", &format!("-dev-tls-cert-dir={}", folder.display())])
+        })
+    }
+
+    /// Not yet initialized, and sealed after each start: keeps on a disk what it has.
+    #[track_caller]
+    pub fn kept() -> Self {
+        let cluster = free_port();
+        Self::started(TempDir::new().unwrap(), free_port(), false, move |folder, port| {
+            let data = folder.join("data");
+            fs::create_dir_all(&data).unwrap();
+            let config = format!(
+                "storage \"raft\" {{ path = \"{data}\"\n node_id = \"n\" }}\n\
+                 listener \"tcp\" {{ address = \"127.0.0.1:{port}\"\n cluster_address = \"127.0.0.1:{cluster}\"\n tls_disable = true }}\n\
+                 api_addr = \"http://127.0.0.1:{port}\"\ncluster_addr = \"https://127.0.0.1:{cluster}\"\n",
+                data = data.display(),
+            );
+            serve(folder, &config)
         })
     }
 
@@ -72,7 +92,7 @@ impl Bao {
             !leader.token.is_empty()
         });
         leader.wait_until("it leads", |bao| bao.health() == 200);
-        let mut standby = Self::started(TempDir::new().unwrap(), second, false, |folder, port| {
+        let mut standby = Self::started(TempDir::new().unwrap(), second, false, move |folder, port| {
             raft(folder, port, Some(first))
         });
         standby.token = leader.token.clone();
@@ -85,22 +105,39 @@ impl Bao {
         folder: TempDir,
         port: u16,
         is_tls: bool,
-        command: impl FnOnce(&Path, u16) -> Command,
+        command: impl Fn(&Path, u16) -> Command + Send + Sync + 'static,
     ) -> Self {
-        let mut command = command(folder.path(), port);
-        let log = File::create(folder.path().join("log")).unwrap();
-        command.env("HOME", folder.path()).stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
-        let child = command.spawn().expect("setpriv can be started");
-        let mut bao = Self { child, folder, port, is_tls, token: ROOT.to_owned() };
-        bao.wait_until("it answers", |bao| matches!(bao.health(), 200 | 429 | 501 | 503));
+        let child = Mutex::new(spawned(command(folder.path(), port), folder.path()));
+        let command = Box::new(command);
+        let bao = Self { child, command, folder, port, is_tls, token: ROOT.to_owned() };
+        bao.wait_until("it answers", Self::answers);
         bao
     }
 
+    fn answers(&self) -> bool {
+        matches!(self.health(), 200 | 429 | 501 | 503)
+    }
+
+    /// Killed.
+    pub fn stop(&self) {
+        let mut child = self.child.lock().unwrap();
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+
+    /// Started anew after [`Self::stop`]: sealed, or with nothing in it, as it was made.
     #[track_caller]
-    pub fn wait_until(&mut self, what: &str, is_so: impl Fn(&Self) -> bool) {
+    pub fn start_again(&self) {
+        *self.child.lock().unwrap() =
+            spawned((self.command)(self.folder.path(), self.port), self.folder.path());
+        self.wait_until("it answers again", Self::answers);
+    }
+
+    #[track_caller]
+    pub fn wait_until(&self, what: &str, is_so: impl Fn(&Self) -> bool) {
         let limit = Instant::now() + PATIENCE;
         while !is_so(self) {
-            let ended = self.child.try_wait().unwrap();
+            let ended = self.child.lock().unwrap().try_wait().unwrap();
             assert!(ended.is_none() && Instant::now() < limit, "never: {what}; {ended:?}\n{}", self.log());
             std::thread::sleep(Duration::from_millis(50));
         }
@@ -127,7 +164,7 @@ impl Bao {
     }
 
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.child.lock().unwrap().id()
     }
 
     pub fn call(&self, method: &str, path: &str, body: Option<Value>) -> Said {
@@ -214,13 +251,18 @@ pub const BY_TOKEN: &str = "auth: {method: token, token: '${SECRETFS_TEST_TOKEN}
 
 impl Drop for Bao {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.stop();
         if std::thread::panicking() {
             let log = self.log();
             println!("the end of the server's log:\n{}", &log[log.len().saturating_sub(2000)..]);
         }
     }
+}
+
+fn spawned(mut command: Command, folder: &Path) -> Child {
+    let log = File::options().create(true).append(true).open(folder.join("log")).unwrap();
+    command.env("HOME", folder).stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+    command.spawn().expect("setpriv can be started")
 }
 
 fn dev(folder: &Path, port: u16, more: &[&str]) -> Command {
@@ -242,7 +284,7 @@ fn serve(folder: &Path, config: &str) -> Command {
 fn raft(folder: &Path, port: u16, join: Option<u16>) -> Command {
     let key = folder.join("seal.key");
     fs::write(&key, [7; 32]).unwrap();
-    fs::create_dir(folder.join("data")).unwrap();
+    fs::create_dir_all(folder.join("data")).unwrap();
     let join = join.map(|port| format!("retry_join {{ leader_api_addr = \"http://127.0.0.1:{port}\" }}"));
     let config = format!(
         "storage \"raft\" {{ path = \"{data}\"\n node_id = \"n{port}\"\n {join} }}\n\

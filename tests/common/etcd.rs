@@ -190,6 +190,21 @@ impl Etcd {
     }
 }
 
+impl Etcd {
+    /// Where only `root` may do such things.
+    pub fn as_root(&self, args: &[&str]) {
+        stdout_of(&self.ctl(&[&["--user", "root:root"], args].concat(), b""));
+    }
+
+    pub fn set_password(&self, user: &str, password: &str) {
+        let told = self.ctl(
+            &["--user", "root:root", "user", "passwd", user, "--interactive=false"],
+            password.as_bytes(),
+        );
+        stdout_of(&told);
+    }
+}
+
 fn revision(answer: &Value) -> u64 {
     answer["header"]["revision"].as_str().unwrap_or_else(|| panic!("{answer}")).parse().unwrap()
 }

@@ -300,9 +300,10 @@ impl Ask {
 /// So many bytes of a secret say that it is the secret.
 const TELLING: usize = 16;
 
-/// A node that has not come as far as another one had: an empty list of errors, and no quota.
+/// A node that has not come as far as another one had: an empty list of errors, and no word of a quota.
 pub(super) fn lags(response: &Response) -> bool {
-    response.status() == 412 || (response.status() == 429 && words(response).is_none())
+    let is_quota = || words(response).is_some() || response.header("retry-after").is_some();
+    response.status() == 412 || (response.status() == 429 && !is_quota())
 }
 
 /// A refusal as a server has it for a token that it knows, and whose policies stand against the question.

@@ -22,7 +22,7 @@ pub struct Proxy {
 
 struct Shared {
     source: Source,
-    tls: Option<Arc<ServerConfig>>,
+    tls: Mutex<Option<Arc<ServerConfig>>>,
     fault: Mutex<Option<Fault>>,
     has_ended: AtomicBool,
     /// Whether the door is as the fault wants it.
@@ -69,7 +69,7 @@ impl Proxy {
     fn start(source: Source, tls: Option<Arc<ServerConfig>>) -> Self {
         let shared = Arc::new(Shared {
             source,
-            tls,
+            tls: Mutex::new(tls),
             fault: Mutex::default(),
             has_ended: AtomicBool::new(false),
             is_set: AtomicBool::new(true),
@@ -86,6 +86,11 @@ impl Proxy {
     /// From now on. Connections that are there are answered by the new fault, too.
     pub fn set(&self, fault: Fault) {
         self.switch(Some(fault));
+    }
+
+    /// Connections from now on get this certificate. Those before a server end with each answer.
+    pub fn show(&self, tls: Arc<ServerConfig>) {
+        *self.shared.tls.lock().unwrap() = Some(tls);
     }
 
     /// In order again.
@@ -155,10 +160,10 @@ impl Shared {
         self.wait_while_silent();
         stream.set_read_timeout(Some(Duration::from_secs(60)))?;
         let bare = stream.try_clone()?;
-        let mut stream: BufReader<Box<dyn Wire>> = BufReader::new(match &self.tls {
+        let mut stream: BufReader<Box<dyn Wire>> = BufReader::new(match self.tls.lock().unwrap().clone() {
             None => Box::new(stream),
             Some(tls) => {
-                let connection = ServerConnection::new(tls.clone()).map_err(io::Error::other)?;
+                let connection = ServerConnection::new(tls).map_err(io::Error::other)?;
                 Box::new(StreamOwned::new(connection, stream))
             }
         });
