@@ -1,4 +1,4 @@
-//! The table of `docs/faults.md`: a column for each provider, written by the tests that have seen it
+//! The tables of `docs/faults.md`: a column for each provider, written by the tests that have seen it
 //! (`SECRETFS_BLESS=1 cargo test --test provider_faults`), and compared with what they see.
 
 use std::fs;
@@ -9,29 +9,32 @@ use nix::errno::Errno;
 use crate::scene::Seen;
 
 const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/faults.md");
-/// What is before the table.
-const BEGIN: &str = "<!-- the table -->\n";
-const END: &str = "<!-- its end -->\n";
-/// The columns beside the name of the fault.
-const PROVIDERS: [&str; 2] = ["vault", "etcd"];
-
-/// Both tests write the one file.
+/// All tests write the one file.
 static WRITING: Mutex<()> = Mutex::new(());
 
-/// What the table says is what was seen with this provider.
-pub(crate) fn judge(provider: &str, seen: &[(&'static str, Option<Seen>)]) {
-    let column = PROVIDERS.iter().position(|name| *name == provider).unwrap();
+/// A table, by the name in the comments around it, and its columns beside the name of the fault.
+pub(crate) struct Table {
+    name: &'static str,
+    columns: &'static [&'static str],
+}
+
+pub(crate) const NETWORK: Table = Table { name: "network", columns: &["vault", "etcd"] };
+pub(crate) const LOCAL: Table = Table { name: "local", columns: &["seen"] };
+
+/// What the table says in this column is what was seen.
+pub(crate) fn judge(table: &Table, column: &str, seen: &[(&'static str, Option<Seen>)]) {
+    let column = table.columns.iter().position(|name| *name == column).unwrap();
     let cells: Vec<_> = seen.iter().map(|(name, seen)| (*name, cell(seen.as_ref()))).collect();
     if std::env::var_os("SECRETFS_BLESS").is_some() {
-        write(column, &cells);
+        table.write(column, &cells);
     }
-    let table = rows();
+    let rows = table.rows();
     for (name, cell) in &cells {
-        let row = table.iter().find(|row| row[0] == *name);
+        let row = rows.iter().find(|row| row[0] == *name);
         let row = row.unwrap_or_else(|| panic!("`{name}` is not in {DOCUMENT}"));
-        assert_eq!(&row[column + 1], cell, "{name} with {provider}: the table, and what was seen");
+        assert_eq!(&row[column + 1], cell, "{name}: the table, and what was seen");
     }
-    assert_eq!(table.len(), cells.len(), "a row for each fault");
+    assert_eq!(rows.len(), cells.len(), "a row for each fault");
 }
 
 fn cell(seen: Option<&Seen>) -> String {
@@ -44,31 +47,42 @@ fn cell(seen: Option<&Seen>) -> String {
     }
 }
 
-fn rows() -> Vec<Vec<String>> {
-    let text = fs::read_to_string(DOCUMENT).unwrap();
-    let table = text.split_once(BEGIN).unwrap().1.split_once(END).unwrap().0;
-    let cells = |line: &str| line.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect();
-    table.lines().skip(2).map(cells).collect()
-}
-
-/// Puts a column in place.
-fn write(column: usize, cells: &[(&'static str, String)]) {
-    let _writing = WRITING.lock().unwrap();
-    let old = rows();
-    let text = fs::read_to_string(DOCUMENT).unwrap();
-    let mut table =
-        format!("| fault | {} |\n|---|{}\n", PROVIDERS.join(" | "), "---|".repeat(PROVIDERS.len()));
-    for (name, cell) in cells {
-        let known = old.iter().find(|row| row[0] == *name);
-        let cell = |at: usize| match (at == column, known) {
-            (true, _) => cell.clone(),
-            (false, Some(row)) => row[at + 1].clone(),
-            (false, None) => String::new(),
-        };
-        let cells: Vec<_> = (0..PROVIDERS.len()).map(cell).collect();
-        table += &format!("| {name} | {} |\n", cells.join(" | "));
+impl Table {
+    fn begin(&self) -> String {
+        format!("<!-- {}: begin -->\n", self.name)
     }
-    let (before, rest) = text.split_once(BEGIN).unwrap();
-    let after = rest.split_once(END).unwrap().1;
-    fs::write(DOCUMENT, format!("{before}{BEGIN}{table}{END}{after}")).unwrap();
+
+    fn end(&self) -> String {
+        format!("<!-- {}: end -->\n", self.name)
+    }
+
+    fn rows(&self) -> Vec<Vec<String>> {
+        let text = fs::read_to_string(DOCUMENT).unwrap();
+        let rows = text.split_once(&self.begin()).unwrap().1.split_once(&self.end()).unwrap().0;
+        let cells =
+            |line: &str| line.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect();
+        rows.lines().skip(2).map(cells).collect()
+    }
+
+    /// Puts a column in place.
+    fn write(&self, column: usize, cells: &[(&'static str, String)]) {
+        let _writing = WRITING.lock().unwrap();
+        let old = self.rows();
+        let text = fs::read_to_string(DOCUMENT).unwrap();
+        let rule = "---|".repeat(self.columns.len());
+        let mut table = format!("{}| fault | {} |\n|---|{rule}\n", self.begin(), self.columns.join(" | "));
+        for (name, cell) in cells {
+            let known = old.iter().find(|row| row[0] == *name);
+            let cell = |at: usize| match (at == column, known) {
+                (true, _) => cell.clone(),
+                (false, Some(row)) => row[at + 1].clone(),
+                (false, None) => String::new(),
+            };
+            let cells: Vec<_> = (0..self.columns.len()).map(cell).collect();
+            table += &format!("| {name} | {} |\n", cells.join(" | "));
+        }
+        let before = text.split_once(&self.begin()).unwrap().0;
+        let after = text.split_once(&self.end()).unwrap().1;
+        fs::write(DOCUMENT, format!("{before}{table}{}{after}", self.end())).unwrap();
+    }
 }

@@ -1,12 +1,13 @@
 //! Each fault of a network, a server or a credential with each provider that is asked over a network: a real server
-//! behind a proxy that has the fault, a daemon with a mount before it. What a reader, the log and the figures get
-//! is the table of `docs/faults.md`.
+//! behind a proxy that has the fault, a daemon with a mount before it; and the same of programs and files. What a reader, the log and the figures get
+//! are the tables of `docs/faults.md`.
 
 #[path = "../common/mod.rs"]
 mod common;
 mod document;
 #[path = "../common/net/mod.rs"]
 mod harness;
+mod local;
 mod scene;
 mod servers;
 mod trouble;
@@ -61,10 +62,10 @@ fn tried_with<S: Server>(shared: &S, number: usize, name: &str, trouble: &Troubl
 
 #[test]
 fn with_a_vault() {
-    document::judge(Vaults::NAME, &tried::<Vaults>());
+    document::judge(&document::NETWORK, Vaults::NAME, &tried::<Vaults>());
 }
 
 #[test]
 fn with_an_etcd() {
-    document::judge(Etcds::NAME, &tried::<Etcds>());
+    document::judge(&document::NETWORK, Etcds::NAME, &tried::<Etcds>());
 }

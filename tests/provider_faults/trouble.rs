@@ -10,6 +10,8 @@ pub(crate) enum Trouble {
     Certificate(Bad),
     /// The name cannot be resolved.
     NoName,
+    /// The file with our credential is not there when the daemon starts.
+    NoCredential,
     /// The credential is taken back, and a new one given later.
     Revoked,
     /// The server is killed, and started anew later.
@@ -74,6 +76,7 @@ pub(crate) fn all() -> Vec<(&'static str, Trouble)> {
         ("certificate: of an unknown authority", Trouble::Certificate(Bad::UnknownAuthority)),
         ("certificate: not the pinned one", Trouble::Certificate(Bad::Unpinned)),
         ("its name cannot be resolved", Trouble::NoName),
+        ("the file of our credential is missing at the start", Trouble::NoCredential),
         ("our credential is revoked", Trouble::Revoked),
         ("the server is restarted", Trouble::Restarted),
         ("the server is sealed", Trouble::Sealed),
