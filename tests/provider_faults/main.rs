@@ -5,6 +5,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod document;
+mod flapping;
 #[path = "../common/net/mod.rs"]
 mod harness;
 mod local;

@@ -24,10 +24,10 @@ pub(crate) const BUSY: Duration = Duration::from_secs(3);
 pub(crate) struct Scene<'a, S> {
     server: &'a S,
     trouble: &'a Trouble,
-    proxy: Proxy,
+    pub(crate) proxy: Proxy,
     certificates: Certificates,
     good: Arc<ServerConfig>,
-    daemon: Daemon,
+    pub(crate) daemon: Daemon,
     credential: PathBuf,
     secret: String,
 }
@@ -57,6 +57,11 @@ const HOSTS: &str = "hosts";
 impl<'a, S: Server> Scene<'a, S> {
     /// With a secret of its own, of this number.
     pub(crate) fn of(server: &'a S, number: usize, trouble: &'a Trouble) -> Self {
+        let cache = format!("cache: {{ttl: 1h, no_cache: [{}of-{number}]}}", S::ABOVE);
+        Self::with_cache(server, number, trouble, &cache)
+    }
+
+    pub(crate) fn with_cache(server: &'a S, number: usize, trouble: &'a Trouble, cache: &str) -> Self {
         let secret = format!("of-{number}");
         let certificates = Certificates { ours: Authority::new("Ours"), theirs: Authority::new("Theirs") };
         let good = certificates.ours.server(&NAMES);
@@ -74,11 +79,10 @@ impl<'a, S: Server> Scene<'a, S> {
             _ => ("127.0.0.1", String::new()),
         };
         let provider = format!(
-            "{}, address: 'https://{host}:{}', tls: {{ca: {}{pin}}}, timeout: 2s, cache: {{ttl: 1h, no_cache: [{}{secret}]}}",
+            "{}, address: 'https://{host}:{}', tls: {{ca: {}{pin}}}, timeout: 2s, {cache}",
             S::settings(&credential),
             proxy.address.port(),
             ca.display(),
-            S::ABOVE,
         );
         let config =
             format!("providers: {{p: {{{provider}}}}}\nmounts: [{{at: mnt, templates: templates}}]\n");
