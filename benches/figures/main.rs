@@ -2,15 +2,19 @@
 //! Absolute times mean nothing on another machine; what stands beside them does.
 
 mod audit;
+mod bare;
 #[path = "../../tests/common/mod.rs"]
 mod common;
 mod exec;
+#[path = "../../tests/common/net/mod.rs"]
+mod harness;
 mod hung;
 mod identity;
 mod idle;
 mod mask;
 mod measure;
 mod reads;
+mod remote;
 mod scale;
 mod store;
 mod table;
@@ -27,7 +31,7 @@ struct Figure {
     is_long: bool,
 }
 
-const FIGURES: [Figure; 13] = [
+const FIGURES: [Figure; 16] = [
     Figure { name: "reads", fill_in: reads::warm, is_long: false },
     Figure { name: "identity", fill_in: identity::identity, is_long: false },
     Figure { name: "audit", fill_in: audit::audit, is_long: false },
@@ -38,6 +42,9 @@ const FIGURES: [Figure; 13] = [
     Figure { name: "hung", fill_in: hung::hung, is_long: false },
     Figure { name: "crowd", fill_in: hung::crowd, is_long: false },
     Figure { name: "store", fill_in: store::store, is_long: false },
+    Figure { name: "remote", fill_in: remote::remote_crowd, is_long: false },
+    Figure { name: "failover", fill_in: remote::failover, is_long: false },
+    Figure { name: "remote-files", fill_in: remote::remote_files, is_long: true },
     Figure { name: "million", fill_in: scale::million, is_long: true },
     Figure { name: "store-million", fill_in: store::million, is_long: true },
     Figure { name: "store-file", fill_in: store::file, is_long: true },

