@@ -1,6 +1,7 @@
 //! What the config says on a provider, judged: its type, and what each type takes and needs.
 //! Pure; uses `raw`.
 
+mod all;
 mod network;
 mod source;
 mod takes;
