@@ -13,6 +13,8 @@ use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::ProtocolVersion;
 
 use super::error::{Fault, NetErrorKind, Phase};
 use super::proxy::{self, Proxy};
@@ -107,7 +109,19 @@ impl Connector {
     async fn encrypt(&self, stream: TcpStream, offer: Offer, deadline: Deadline) -> Result<Line, Fault> {
         let is_renewed = offer.is_new;
         let shaken = deadline.bound(Phase::Handshake, shake(&self.trust, offer, stream, &self.address.host));
-        Ok(Line { wire: shaken.await.map_err(|fault| self.at_first(fault))?, is_renewed })
+        let stream = shaken.await.map_err(|fault| self.at_first(fault))?;
+        Ok(Line { wire: Box::new(stream), is_renewed })
+    }
+
+    /// TLS and no more: its version.
+    pub(super) async fn shaken(&self, stream: TcpStream, deadline: Deadline) -> Result<String, Fault> {
+        let offer = deadline.bound(Phase::Files, offer(&self.trust)).await?;
+        let shaken = deadline.bound(Phase::Handshake, shake(&self.trust, offer, stream, &self.address.host));
+        let stream = shaken.await.map_err(|fault| self.at_first(fault))?;
+        Ok(match stream.get_ref().1.protocol_version() {
+            Some(ProtocolVersion::TLSv1_2) => "TLS 1.2".to_owned(),
+            _ => "TLS 1.3".to_owned(),
+        })
     }
 
     /// A fault of the first request over a connection.
@@ -129,6 +143,14 @@ impl Connector {
     /// The first of its addresses that answers. The last one is given all the time that is left.
     async fn reach(&self, host: &str, port: u16, deadline: Deadline) -> Result<TcpStream, Fault> {
         let addresses = deadline.bound(Phase::Resolve, self.resolve(host, port)).await?;
+        self.reach_one(addresses, deadline).await
+    }
+
+    pub(super) async fn reach_one(
+        &self,
+        addresses: Vec<SocketAddr>,
+        deadline: Deadline,
+    ) -> Result<TcpStream, Fault> {
         let mut fault = Fault::Dns("it has no address".to_owned());
         let last = addresses.len().saturating_sub(1);
         for (index, address) in addresses.into_iter().enumerate() {
@@ -149,7 +171,7 @@ impl Connector {
     }
 
     /// In a thread that nobody waits for: the resolver of the system cannot be stopped.
-    async fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, Fault> {
+    pub(super) async fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, Fault> {
         if let Ok(ip) = host.parse() {
             return Ok(vec![SocketAddr::new(ip, port)]);
         }
@@ -179,7 +201,9 @@ impl Deadline {
 
 pub(super) async fn encrypt(stream: TcpStream, host: &str) -> Result<Box<dyn Wire>, TlsError> {
     let trust = Arc::new(Trust::new(Tls::default()));
-    let shaken = async { shake(&trust, offer(&trust).await?, stream, host).await };
+    let shaken = async {
+        shake(&trust, offer(&trust).await?, stream, host).await.map(|it| Box::new(it) as Box<dyn Wire>)
+    };
     shaken.await.map_err(|fault| match fault {
         Fault::Tls(error) => error,
         other => TlsError::Other(other.to_string()),
@@ -193,12 +217,15 @@ async fn offer(trust: &Arc<Trust>) -> Result<Offer, Fault> {
     read.unwrap_or_else(lost).map_err(Fault::Tls)
 }
 
-async fn shake(trust: &Trust, offer: Offer, stream: TcpStream, host: &str) -> Result<Box<dyn Wire>, Fault> {
+async fn shake(
+    trust: &Trust,
+    offer: Offer,
+    stream: TcpStream,
+    host: &str,
+) -> Result<TlsStream<TcpStream>, Fault> {
     let name = trust.server_name(host).map_err(Fault::Tls)?;
-    match TlsConnector::from(offer.config).connect(name, stream).await {
-        Ok(stream) => Ok(Box::new(stream)),
-        Err(error) => Err(NetErrorKind::of_io(&error)),
-    }
+    let shaken = TlsConnector::from(offer.config).connect(name, stream).await;
+    shaken.map_err(|error| NetErrorKind::of_io(&error))
 }
 
 /// Who waits for a server that is gone is told so by the kernel, after some 20 s.

@@ -82,16 +82,7 @@ pub trait Provider: Send + Sync {
 
     /// What works and what does not, for who sets it up: ends at the first step that fails.
     fn steps(&self) -> BoxFuture<'_, Vec<Step>> {
-        Box::pin(async {
-            let start = Instant::now();
-            let mut steps = vec![Step::of("answers", start, self.health().await.map(|()| "yes".to_owned()))];
-            if steps[0].is_fine() {
-                let start = Instant::now();
-                let listed = self.names().await.map(|names| counted(names.len()));
-                steps.push(Step::of("list", start, listed));
-            }
-            steps
-        })
+        Box::pin(asked(self))
     }
 
     /// Tells of changes as they happen, for as long as it can, and ends with why it cannot any more.
@@ -124,6 +115,18 @@ pub fn unhurried<T>(work: impl FnOnce() -> T) -> T {
 pub struct Batch {
     pub answers: Vec<Answer>,
     pub as_of: AsOf,
+}
+
+/// Whether a provider answers, and what it lists.
+async fn asked<P: Provider + ?Sized>(provider: &P) -> Vec<Step> {
+    let start = Instant::now();
+    let mut steps = vec![Step::of("answers", start, provider.health().await.map(|()| "yes".to_owned()))];
+    if steps[0].is_fine() {
+        let start = Instant::now();
+        let listed = provider.names().await.map(|names| counted(names.len()));
+        steps.push(Step::of("list", start, listed));
+    }
+    steps
 }
 
 /// So many secrets, in words.

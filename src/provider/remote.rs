@@ -3,8 +3,8 @@
 
 use jiff::Timestamp;
 
-use super::ProviderError;
-use crate::net::{JsonError, NetError, NetErrorKind, Response};
+use super::{ProviderError, Step};
+use crate::net::{Client, JsonError, NetError, NetErrorKind, Probed, Response};
 
 impl From<NetError> for ProviderError {
     fn from(error: NetError) -> Self {
@@ -24,6 +24,13 @@ impl From<JsonError> for ProviderError {
     fn from(error: JsonError) -> Self {
         Self::Invalid(error.to_string())
     }
+}
+
+/// The way to the server, step by step: to be followed by what it answers if all of them work.
+pub(super) async fn way(client: &Client) -> Vec<Step> {
+    let steps = client.probe().await.into_iter();
+    let step = |it: Probed| Step { name: it.name, took: it.took, outcome: it.outcome.map_err(Into::into) };
+    steps.map(step).collect()
 }
 
 fn of_kind(kind: &NetErrorKind, why: String) -> ProviderError {

@@ -209,3 +209,31 @@ async fn what_speaks_no_tls_is_told() {
     let error = Client::new(client, Duration::from_secs(1)).send(question()).await.unwrap_err();
     judge(&error, "the TLS handshake has taken longer than 1s", "timeout");
 }
+
+/// For who sets it up: each step with what it found, up to the one that fails.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_way_is_told_step_by_step() {
+    async fn way(host: &str, port: u16, tls: Tls) -> Vec<(&'static str, bool, String)> {
+        let steps = Client::new(transport(true, host, port, tls), ENOUGH).probe().await;
+        let told = steps.into_iter().map(|step| match step.outcome {
+            Ok(found) => (step.name, true, found),
+            Err(error) => (step.name, false, error.to_string()),
+        });
+        told.collect()
+    }
+    let (ours, folder) = (Authority::new("Ours"), folder());
+    let server = serving(ours.server(&[HOST]).config());
+    let port = server.address.port();
+    let good = way(HOST, port, trusting(&folder, &ours)).await;
+    let steps: Vec<_> = good.iter().map(|(name, is_fine, _)| (*name, *is_fine)).collect();
+    assert_eq!(steps, [("name", true), ("connect", true), ("tls", true)], "{good:?}");
+    assert!(good[0].2.contains("127.0.0.1") && good[2].2 == "TLS 1.3", "{good:?}");
+    let stranger = way(HOST, port, trusting(&folder, &Authority::new("Theirs"))).await;
+    assert!(stranger.len() == 3 && !stranger[2].1 && stranger[2].2.contains("`tls.ca`"), "{stranger:?}");
+    let nobody = way("nosuch..invalid", port, Tls::default()).await;
+    assert!(nobody.len() == 1 && nobody[0].0 == "name" && !nobody[0].1, "{nobody:?}");
+    server.set(Fault::Refuse);
+    let shut = way("127.0.0.1", port, trusting(&folder, &ours)).await;
+    assert!(shut.len() == 1 && shut[0].0 == "connect" && !shut[0].1, "an address needs no name: {shut:?}");
+    assert_eq!(server.requests(), 0, "nothing was asked");
+}

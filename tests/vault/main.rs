@@ -304,12 +304,14 @@ async fn names_are_listed_and_what_fails_is_found_step_by_step() {
     assert_eq!(fine.names().await.unwrap(), ["old/x/y", "secret/app", "secret/team/a/db", "secret/team/b c"]);
     assert!(fine.health().await.is_ok());
     let steps = told(&fine.steps().await);
-    assert_eq!(steps, ["reach: version 2.7.2", "login: policies: root", "list: 4 names"]);
+    let connect = format!("connect: 127.0.0.1:{}", bao.port);
+    let expected = [&*connect, "answers: version 2.7.2", "login: policies: root", "list: 4 names"];
+    assert_eq!(steps, expected);
     let partly = provider(&bao, bao.port, &some);
     assert_eq!(partly.names().await.unwrap(), ["old/x/y"], "what may be listed from its top");
     let void = told(&provider(&bao, bao.port, "hunter2").steps().await);
-    assert_eq!(void.len(), 2, "{void:?}");
-    assert!(void[1].starts_with("login FAILED: our token is void"), "{void:?}");
+    assert_eq!(void.len(), 3, "{void:?}");
+    assert!(void[2].starts_with("login FAILED: our token is void"), "{void:?}");
     let nobody = provider(&bao, free_port(), ROOT);
     let steps = told(&nobody.steps().await);
     assert!(steps.len() == 1 && steps[0].contains("connection is refused"), "{steps:?}");

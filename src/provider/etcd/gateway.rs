@@ -57,6 +57,10 @@ impl From<ProviderError> for Refusal {
 }
 
 impl Gateway {
+    pub(super) fn client(&self) -> &Client {
+        &self.client
+    }
+
     pub(super) fn new(client: Client, user: Option<(String, OwnSecret)>) -> Self {
         Self { client, user, token: Mutex::default() }
     }

@@ -19,8 +19,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::fields::{Fields, MOST};
+use super::remote::way;
 use super::versions::Met;
-use super::{AsOf, Batch, BoxFuture, OwnSecret, Provider, ProviderError, Tell};
+use super::{AsOf, Batch, BoxFuture, OwnSecret, Provider, ProviderError, Step, Tell, asked};
 use crate::config::Etcd;
 use crate::net::{Client, Json};
 use crate::secret::{Absent, Answer, FieldName, SecretBytes, SecretKey, SecretType, SecretVersion};
@@ -243,7 +244,16 @@ impl Provider for EtcdProvider {
         Box::pin(self.is_well())
     }
 
-    /// Nothing is known without asking.
+    fn steps(&self) -> BoxFuture<'_, Vec<Step>> {
+        Box::pin(async {
+            let mut steps = way(self.gateway.client()).await;
+            if steps.iter().all(Step::is_fine) {
+                steps.extend(asked(self).await);
+            }
+            steps
+        })
+    }
+
     fn sweep(&self) {
         self.gateway.sweep();
     }

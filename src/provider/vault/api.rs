@@ -158,6 +158,10 @@ impl Member {
 }
 
 impl Api {
+    pub(super) fn client(&self) -> &Client {
+        &self.client
+    }
+
     pub(super) fn new(client: Client, namespace: Option<String>) -> Self {
         Self { client, namespace, index: Mutex::default() }
     }

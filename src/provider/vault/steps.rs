@@ -8,15 +8,17 @@ use super::mounts::Mounts;
 use super::names;
 use super::session::Session;
 use crate::net::{Json, Route};
+use crate::provider::remote::way;
 use crate::provider::{ProviderError, Step};
 use crate::visible;
 
-/// Reaches it, logs in, and lists what there is. Ends at the first that fails.
+/// Reaches it, asks how it is, logs in, and lists what there is. Ends at the first that fails.
 pub(super) async fn all(session: &Arc<Session>, mounts: &Mounts) -> Vec<Step> {
-    let mut steps = Vec::new();
-    let start = Instant::now();
-    let state = state(session.api()).await;
-    steps.push(Step::of("reach", start, state));
+    let mut steps = way(session.api().client()).await;
+    if steps.iter().all(Step::is_fine) {
+        let start = Instant::now();
+        steps.push(Step::of("answers", start, state(session.api()).await));
+    }
     if steps.iter().all(Step::is_fine) {
         let start = Instant::now();
         steps.push(Step::of("login", start, whoami(session).await));
