@@ -48,8 +48,10 @@ fn the_page_of_the_audit_tells_the_truth() {
 }
 
 #[test]
-fn the_page_of_providers_tells_the_truth() {
+fn the_pages_of_providers_tell_the_truth() {
     check("docs/providers.md", "");
+    check("docs/providers/env.md", "");
+    check("docs/providers/multi.md", "");
 }
 
 #[test]

@@ -281,7 +281,18 @@ impl Broker {
             use std::os::unix::ffi::OsStringExt;
             std::env::var_os(name).map(OsStringExt::into_vec)
         };
-        let inputs = Inputs { values: &resolved.answers, env: &env, reader, salt: &salt, nearest: &|_| None };
+        let elsewhere = |key: &SecretKey| {
+            let name = self.resolver.provider_name(key).filter(|name| *name != "store");
+            name.map(str::to_owned)
+        };
+        let inputs = Inputs {
+            values: &resolved.answers,
+            env: &env,
+            reader,
+            salt: &salt,
+            nearest: &|_| None,
+            elsewhere: &elsewhere,
+        };
         unhurried(|| leftover::wiped(|| work(&inputs)))
     }
 

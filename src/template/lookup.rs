@@ -100,8 +100,11 @@ pub(super) fn finish(mut fault: Fault, inputs: &Inputs<'_>) -> Fault {
         Some(near) => fault.message.push_str(&format!("; did you mean `{near}`?")),
         None if key.version.is_some() => {}
         None => {
-            let hint = format!("`secretfs set {}` to add it, or `| default(\"…\")` to do without", key.path);
-            fault.hint = Some(hint.into());
+            let add = match (inputs.elsewhere)(&key) {
+                None => format!("`secretfs set {}` to add it", key.path),
+                Some(provider) => format!("add it where `{provider}` has its secrets"),
+            };
+            fault.hint = Some(format!("{add}, or `| default(\"…\")` to do without").into());
         }
     }
     fault

@@ -85,6 +85,8 @@ pub struct Inputs<'a> {
     pub salt: &'a [u8; 32],
     /// The existing secret whose name is most like the given one. Asked only for an error's hint.
     pub nearest: &'a dyn Fn(&str) -> Option<String>,
+    /// The provider that a secret is asked of, if that is not the store. Asked only for an error's hint.
+    pub elsewhere: &'a dyn Fn(&SecretKey) -> Option<String>,
 }
 
 /// The reading process, as far as a template may see it.

@@ -29,6 +29,7 @@ pub fn render_with(name: &str, text: &str, options: Options, values: &Values) ->
         reader: Some(&reader),
         salt: &[7; 32],
         nearest: &|name| nearest(name, existing().map(|key| key.path.clone())),
+        elsewhere: &|_| None,
     };
     match Template::compile(name, text, options).and_then(|template| template.render(&inputs)) {
         Ok(Rendered::Done(bytes)) => Rendering::Done(bytes.expose().to_vec()),

@@ -171,7 +171,14 @@ fn renders(place: (&str, &str), version: SecretVersion) -> bool {
     let mut values = Values::new();
     values.insert(SecretKey::named("a"), Ok(std::sync::Arc::new(version)));
     let (env, nearest) = (|_: &str| None, |_: &str| None);
-    let inputs = Inputs { values: &values, env: &env, reader: None, salt: &[7; 32], nearest: &nearest };
+    let inputs = Inputs {
+        values: &values,
+        env: &env,
+        reader: None,
+        salt: &[7; 32],
+        nearest: &nearest,
+        elsewhere: &|_| None,
+    };
     matches!(template.render(&inputs), Ok(Rendered::Done(_)))
 }
 
