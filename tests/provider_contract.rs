@@ -1,5 +1,5 @@
 //! What readers may rely on whatever provider a secret comes from (`common/contract.rs`), with each provider
-//! that is there: files, programs, and a real etcd.
+//! that is there: files, programs, a real etcd, and a real OpenBao with both of its kinds of key and value.
 
 mod common;
 
@@ -7,8 +7,13 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
+use common::bao::Bao;
 use common::contract::Source;
 use common::etcd::Etcd;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 contract!(file: crate::Files::new(); found_and_missing, no_default_on_failure, names_are_data, values_are_bytes,
@@ -19,6 +24,13 @@ contract!(exec: crate::Script::new(); found_and_missing, fields, no_default_on_f
 contract!(etcd: crate::InEtcd::new(); found_and_missing, fields, no_default_on_failure, names_are_data, values_are_bytes,
     a_rotation_reaches_readers, many_secrets_of_a_file_are_few_questions, many_readers_are_one_question,
     an_outage_is_told_and_ends, wrong_credentials_say_so, a_value_is_told_nowhere_else);
+
+contract!(vault_kv2: crate::InVault::new(crate::KV2); found_and_missing, fields, no_default_on_failure, names_are_data,
+    values_are_bytes, a_rotation_reaches_readers, many_secrets_of_a_file_are_few_questions,
+    many_readers_are_one_question, an_outage_is_told_and_ends, wrong_credentials_say_so, a_value_is_told_nowhere_else);
+contract!(vault_kv1: crate::InVault::new(crate::KV1); found_and_missing, fields, no_default_on_failure, names_are_data,
+    values_are_bytes, a_rotation_reaches_readers, many_secrets_of_a_file_are_few_questions,
+    many_readers_are_one_question, an_outage_is_told_and_ends, wrong_credentials_say_so, a_value_is_told_nowhere_else);
 
 /// A folder of files.
 pub(crate) struct Files(TempDir);
@@ -186,5 +198,98 @@ impl Source for InEtcd {
         let password = self.0.file("password", "wrong\n");
         let auth = format!("auth: {{username: app, password: 'file:{password}'}}");
         Some((format!("{}, {auth}", self.provider()), "refuses the user `app`, or the password"))
+    }
+}
+
+/// A real OpenBao, and one of its kinds of key and value.
+pub(crate) struct InVault {
+    bao: Bao,
+    kind: Kind,
+}
+
+/// Where it is, and where it has what is read and what is known of it.
+#[derive(Clone, Copy)]
+pub(crate) struct Kind {
+    below: &'static str,
+    data: &'static str,
+    metadata: &'static str,
+}
+
+const KV2: Kind = Kind { below: "secret/", data: "secret/data/", metadata: "secret/metadata/" };
+const KV1: Kind = Kind { below: "old/", data: "old/", metadata: "old/" };
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/');
+
+impl InVault {
+    fn new(kind: Kind) -> Self {
+        let bao = Bao::opened();
+        bao.put("sys/mounts/old", json!({"type": "kv", "options": {"version": "1"}}));
+        fs::write(bao.folder().join("token"), &bao.token).unwrap();
+        fs::write(bao.folder().join("wrong"), "s.thisisnotoken").unwrap();
+        Self { bao, kind }
+    }
+
+    fn with_token(&self, name: &str) -> String {
+        let token = self.bao.folder().join(name);
+        format!("type: vault, address: '{}', auth: {{token: 'file:{}'}}", self.bao.address(), token.display())
+    }
+
+    fn is_versioned(&self) -> bool {
+        self.kind.data != self.kind.below
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.bao.pid().try_into().unwrap()), signal).unwrap();
+    }
+}
+
+impl Source for InVault {
+    fn provider(&self) -> String {
+        self.with_token("token")
+    }
+
+    fn put(&self, name: &str, value: &[u8]) {
+        let text = std::str::from_utf8(value).expect("a text");
+        let fields = serde_json::from_str(text).ok().filter(Value::is_object);
+        let fields = fields.unwrap_or_else(|| json!({ "value": text }));
+        let body = if self.is_versioned() { json!({ "data": fields }) } else { fields };
+        self.bao.put(&format!("{}{}", self.kind.data, utf8_percent_encode(name, ENCODED)), body);
+    }
+
+    /// With all that is known of it: a version that is only deleted is not missing, but taken away.
+    fn delete(&self, name: &str) {
+        self.bao.delete(&format!("{}{name}", self.kind.metadata));
+    }
+
+    /// Closed, or without a word.
+    fn stop(&self) {
+        if self.is_versioned() { self.bao.seal() } else { self.signal(Signal::SIGSTOP) }
+    }
+
+    fn start(&self) {
+        if self.is_versioned() { self.bao.unseal() } else { self.signal(Signal::SIGCONT) }
+    }
+
+    fn questions(&self) -> Option<usize> {
+        Some(self.bao.asked("read", self.kind.data))
+    }
+
+    fn below(&self) -> &'static str {
+        self.kind.below
+    }
+
+    fn only_texts(&self) -> Option<&'static str> {
+        Some("a secret there is JSON, whose texts are UTF-8")
+    }
+
+    fn takes(&self, name: &str) -> bool {
+        !name.split('/').any(|part| matches!(part, "" | "." | ".."))
+    }
+
+    fn fields(&self) -> Option<&'static str> {
+        Some("")
+    }
+
+    fn intruder(&self) -> Option<(String, &'static str)> {
+        Some((self.with_token("wrong"), "our token is void"))
     }
 }

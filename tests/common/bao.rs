@@ -2,6 +2,7 @@
 //! the test. Asked with curl, so that nothing of ours vouches for ours.
 
 use std::fs::{self, File};
+use std::io::Write;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -27,6 +28,8 @@ pub struct Bao {
     is_tls: bool,
     /// Who asks.
     pub token: String,
+    /// What opens it, if it was closed when it began.
+    key: String,
 }
 
 /// What it has answered.
@@ -66,16 +69,56 @@ impl Bao {
         })
     }
 
-    /// In memory, not yet initialized.
+    /// In memory, with an audit of what it is asked; not yet initialized.
     #[track_caller]
     pub fn sealed() -> Self {
         Self::started(TempDir::new().unwrap(), free_port(), false, |folder, port| {
             let config = format!(
                 "storage \"inmem\" {{}}\nlistener \"tcp\" {{ address = \"127.0.0.1:{port}\"\n tls_disable = true }}\n\
-                 api_addr = \"http://127.0.0.1:{port}\"\n"
+                 api_addr = \"http://127.0.0.1:{port}\"\n\
+                 audit \"file\" \"asked\" {{ options {{ file_path = \"{}\" }} }}\n",
+                folder.join("audit").display()
             );
             serve(folder, &config)
         })
+    }
+
+    /// The same, open, with a KV 2 at `secret`. It can be closed and opened again.
+    #[track_caller]
+    pub fn opened() -> Self {
+        let mut bao = Self::sealed();
+        let made = bao.call("PUT", "sys/init", Some(json!({"secret_shares": 1, "secret_threshold": 1}))).body;
+        bao.key = made["keys_base64"][0].as_str().expect("a key").to_owned();
+        bao.token = made["root_token"].as_str().expect("a token").to_owned();
+        bao.unseal();
+        bao.put("sys/mounts/secret", json!({"type": "kv-v2"}));
+        eventually("the mount is ready", || {
+            bao.call("POST", "secret/data/first", Some(json!({"data": {}}))).status == 200
+        });
+        bao
+    }
+
+    #[track_caller]
+    pub fn seal(&self) {
+        self.put("sys/seal", json!({}));
+    }
+
+    #[track_caller]
+    pub fn unseal(&self) {
+        self.put("sys/unseal", json!({ "key": self.key }));
+        eventually("it is open", || self.health() == 200);
+    }
+
+    /// How many questions of this kind (`"read"`) there were to paths that begin so. Of one that is audited.
+    pub fn asked(&self, operation: &str, path: &str) -> usize {
+        let audit = fs::read_to_string(self.folder.path().join("audit")).unwrap_or_default();
+        let lines = audit.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let is_it = |line: &Value| {
+            line["type"] == "request"
+                && line["request"]["operation"] == operation
+                && line["request"]["path"].as_str().is_some_and(|it| it.starts_with(path))
+        };
+        lines.filter(is_it).count()
     }
 
     /// Two nodes: who leads, and who stands by. Both have the leader's token.
@@ -109,7 +152,7 @@ impl Bao {
     ) -> Self {
         let child = Mutex::new(spawned(command(folder.path(), port), folder.path()));
         let command = Box::new(command);
-        let bao = Self { child, command, folder, port, is_tls, token: ROOT.to_owned() };
+        let bao = Self { child, command, folder, port, is_tls, token: ROOT.to_owned(), key: String::new() };
         bao.wait_until("it answers", Self::answers);
         bao
     }
@@ -197,10 +240,16 @@ impl Bao {
         if self.is_tls {
             curl.arg("--cacert").arg(self.ca());
         }
-        if let Some(body) = body {
-            curl.args(["-H", "Content-Type: application/json", "--data-raw", &body.to_string()]);
+        if body.is_some() {
+            curl.args(["-H", "Content-Type: application/json", "--data-binary", "@-"]);
         }
-        let said = curl.arg(format!("{}/v1/{path}", self.address())).output().expect("curl can be started");
+        curl.arg(format!("{}/v1/{path}", self.address()));
+        let mut asking =
+            curl.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("curl can be started");
+        let mut stdin = asking.stdin.take().expect("piped");
+        let _ = stdin.write_all(body.map(|it| it.to_string()).unwrap_or_default().as_bytes());
+        drop(stdin);
+        let said = asking.wait_with_output().expect("curl ends");
         let text = String::from_utf8_lossy(&said.stdout).into_owned();
         let (body, status) = text.rsplit_once('\n').unwrap_or(("", "0"));
         Said { status: status.parse().unwrap_or(0), body: serde_json::from_str(body).unwrap_or(Value::Null) }
