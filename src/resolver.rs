@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use crate::config::Strategy;
 use crate::nearest::nearest;
 use crate::policy::Grant;
-use crate::provider::{Batch, Provider, ProviderError, Pulse};
+use crate::provider::{Batch, Given, Provider, ProviderError, Pulse};
 use crate::secret::{Absent, Answer, FieldName, Reference, SecretBytes, SecretKey, SecretVersion};
 pub use basis::Basis;
 use basis::Ground;
@@ -47,6 +47,9 @@ enum Source {
 
 /// How long all providers together are tended, for who waits.
 const TENDING: Duration = Duration::from_millis(100);
+
+/// The time for all providers together to say goodbye.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Answers by key, as of the moments in `basis`.
 #[derive(Default)]
@@ -202,9 +205,15 @@ impl Resolver {
         self.each().for_each(|(_, provider)| provider.flush());
     }
 
-    /// Has all providers give back what was lent to them.
-    pub fn give_back(&self) {
-        self.each().for_each(|(_, provider)| provider.give_back());
+    /// Has all providers give back what was lent to them, within a time. The last that they are asked.
+    pub async fn give_back(&self, given: Given) {
+        let mut left: tokio::task::JoinSet<()> = tokio::task::JoinSet::new();
+        for (_, provider) in self.each() {
+            let provider = provider.clone();
+            left.spawn(async move { provider.give_back(given).await });
+        }
+        let all = async { while left.join_next().await.is_some() {} };
+        let _ = tokio::time::timeout(FAREWELL, all).await;
     }
 
     /// Each provider by name, with why a fetch would fail now. One that does not answer in time

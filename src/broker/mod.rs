@@ -20,7 +20,7 @@ use crate::caller::{Caller, Identity, Inquiry};
 use crate::fields::placeholder;
 use crate::metrics::{self, Gauge};
 use crate::policy::{Access, Decision, FileRef, Grant, Policy};
-use crate::provider::{Provider, Pulse, unhurried};
+use crate::provider::{Given, Provider, Pulse, unhurried};
 use crate::resolver::{Basis, Resolved, Resolver};
 use crate::secret::{Reference, SecretBytes, SecretKey, Uses};
 use crate::sys::{leftover, weakness};
@@ -249,9 +249,18 @@ impl Broker {
         self.resolver.flush();
     }
 
-    /// Has the providers give back what was lent to them: nothing of it is served any more. May take a moment.
-    pub fn give_back(&self) {
-        self.resolver.give_back();
+    /// Has the providers give back what was lent to them, within two seconds. The last that they are asked.
+    pub async fn give_back(&self, given: Given) {
+        self.resolver.give_back(given).await;
+    }
+
+    /// The same for who waits in a thread of its own.
+    pub fn give_back_now(&self, given: Given) {
+        // Connections of another runtime, which may be gone, are replaced.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        if let Ok(runtime) = runtime {
+            runtime.block_on(self.give_back(given));
+        }
     }
 
     /// To be called each second by who keeps a broker: mends what the providers' pulses miss.

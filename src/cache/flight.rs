@@ -158,10 +158,26 @@ impl Inner {
         work: impl Future<Output = Result<T, ProviderError>>,
     ) -> Result<T, ProviderError> {
         self.throttle.refuse(Uptime::now())?;
-        let worked = tokio::time::timeout(self.limits.timeout, work).await;
-        let outcome = worked.unwrap_or_else(|_| Err(self.late("has not answered")));
+        let outcome = self.bounded(work).await;
         self.throttle.heed(outcome.as_ref().err(), Uptime::now());
         outcome
+    }
+
+    /// That nothing had to be done says nothing of how the provider is.
+    pub(super) async fn tended(&self) -> Result<(), ProviderError> {
+        let outcome = self.bounded(self.upstream.tend()).await;
+        if outcome.is_err() {
+            self.throttle.heed(outcome.as_ref().err(), Uptime::now());
+        }
+        outcome
+    }
+
+    async fn bounded<T>(
+        &self,
+        work: impl Future<Output = Result<T, ProviderError>>,
+    ) -> Result<T, ProviderError> {
+        let worked = tokio::time::timeout(self.limits.timeout, work).await;
+        worked.unwrap_or_else(|_| Err(self.late("has not answered")))
     }
 
     fn late(&self, how: &str) -> ProviderError {

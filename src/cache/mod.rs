@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use crate::config::{Keeping, Limits};
-use crate::provider::{AsOf, Batch, BoxFuture, Provider, ProviderError, Pulse, Step};
+use crate::provider::{AsOf, Batch, BoxFuture, Given, Provider, ProviderError, Pulse, Step};
 use crate::secret::{Absent, SecretKey};
 use crate::sys::uptime::Uptime;
 use breaker::Breaker;
@@ -187,16 +187,21 @@ impl Provider for Cache {
         Pulse::Still(self.0.table().changes())
     }
 
+    /// Also while it wants to be left alone: a login that is not renewed now is lost.
     fn tend(&self) -> BoxFuture<'_, Result<(), ProviderError>> {
-        Box::pin(self.0.within_time(self.0.upstream.tend()))
+        Box::pin(self.0.tended())
     }
 
     fn flush(&self) {
         self.0.upstream.flush();
     }
 
-    fn give_back(&self) {
-        self.0.upstream.give_back();
+    fn give_back(&self, given: Given) -> BoxFuture<'_, ()> {
+        self.0.upstream.give_back(given)
+    }
+
+    fn behind(&self) -> Option<Arc<dyn Provider>> {
+        Some(self.0.upstream.clone())
     }
 
     /// Whoever tries wants to know how it is now.

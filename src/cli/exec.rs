@@ -23,11 +23,12 @@ use crate::exec::mask::{self, Masks};
 use crate::exec::{self, Environment, EnvironmentError, Rules};
 use crate::fs::SecretFs;
 use crate::nearest::nearest;
+use crate::provider::Given;
 use crate::secret::{Namespace, Reference, SecretBytes};
 use crate::sys::signal::{self, Inherited};
 use crate::template::{Dialect, Format, Options, Template};
-use collect::collect;
 pub use collect::most_telling;
+use collect::{collect, collect_and_leave};
 use cover::{Cover, PLACE, layout, put_in_place};
 pub use keep::keep_if_asked;
 use watch::Watcher;
@@ -83,7 +84,7 @@ pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
     log::start();
     let injected = match request.is_empty() {
         true => Injected::new(),
-        false => collect(&broker(args, common, &config)?, &request)?,
+        false => collect_and_leave(&broker(args, common, &config)?, &request)?,
     };
     let environment = environment(injected, &args.rules(&config))?;
     signal::restore_pipe();
@@ -118,7 +119,9 @@ fn run_beside(args: &Args, common: &Common, config: &Config, request: Request) -
         Command { words: &args.command, environment, signals, prepare: &prepare, masks, watch: watch? };
     if request.covers.is_empty() {
         log::start();
-        return inside::run_beside(command);
+        let ended = inside::run_beside(command);
+        broker.give_back_now(Given::Over);
+        return ended;
     }
     let filesystem =
         || SecretFs::new(broker, layout(&request.covers)).map_err(|error| Failure::new(exit::OS, error));

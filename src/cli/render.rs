@@ -9,6 +9,7 @@ use crate::broker::Environment;
 use crate::config::FileOptions;
 use crate::daemon::assemble;
 use crate::policy::Door;
+use crate::provider::Given;
 use crate::template::{Dialect, Format, Options, Syntax};
 
 #[derive(clap::Args)]
@@ -28,7 +29,7 @@ pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
     let config = super::config::load(common)?;
     let template = source::compile(&args.template, args.options())?;
     let broker = assemble::broker(&common.choice(), &config, Environment::All)?;
-    let rendering = session::wait(async {
+    let rendering = session::wait_and_leave(&broker, Given::InUse, async {
         match session::rendering(&broker, &template, Door::Command).await {
             Ok(rendering) => Ok(rendering),
             Err(error) => Err(session::failure_in(&template, broker.explain(error).await)),

@@ -11,6 +11,7 @@ use crate::broker::{Broker, Class, Error, Rendering};
 use crate::caller::Caller;
 use crate::clock::{Clock, SystemClock};
 use crate::policy::Door;
+use crate::provider::Given;
 use crate::resolver::ResolveError;
 use crate::secret::Uses;
 use crate::template::Template;
@@ -24,6 +25,20 @@ pub fn caller() -> Caller {
 pub fn wait<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(|error| Failure::new(exit::OS, error))?.block_on(work)
+}
+
+/// The same, as the last that is asked of this broker: what was lent to it is given back, but for what
+/// somebody goes on with.
+pub fn wait_and_leave<T>(
+    broker: &Broker,
+    given: Given,
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    wait(async {
+        let outcome = work.await;
+        broker.give_back(given).await;
+        outcome
+    })
 }
 
 /// Renders for the process that we are.

@@ -34,8 +34,8 @@ pub use error::ConfigError;
 use parts::Parts;
 pub use place::Place;
 pub use provider::{
-    Document, Etcd, Keeping, Limits, Login, Program, ProviderConfig, Remote, RemoteSource, SecretSource,
-    Several, Strategy, TextSource, Vault,
+    Aws, AwsKeys, Azure, Document, Etcd, Keeping, Limits, Login, Program, ProviderConfig, Remote,
+    RemoteSource, SecretSource, Several, Strategy, TextSource, Vault,
 };
 pub use reaction::{Action, Reaction, Response, Signal, Unit, Watch};
 pub use rules::scalar::{digest, unit};

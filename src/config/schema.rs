@@ -9,7 +9,7 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::credential::{CredentialMap, CredentialName, RawCredential};
-use super::provider::{Method, ProviderType, SecretSource, Strategy, TextSource};
+use super::provider::{Datum, Method, ProviderType, SecretSource, Strategy, TextSource, WritePath};
 use super::raw::{Root, Store, StoreMap};
 use super::reaction::{Argument, Signal, Unit, Watch};
 use super::rules::scalar::{
@@ -19,7 +19,7 @@ use super::rules::{ANYONE, Exe, ExeMap, Many, MatcherMap, OneOfThem};
 use super::scalar::{
     Bytes, Count, FieldsForm, FilePath, KeySource, Label, Loopback, Mode, ReferenceText, Status, Variable,
 };
-use super::transport::{Address, Pin, ServerName, TlsVersion};
+use super::transport::{Address, Metadata, Pin, ServerName, TlsVersion};
 use super::word::{Given, Scalar, Table, Word};
 use super::{Account, StoreBackend};
 use crate::policy::{Action, Door, Pattern};
@@ -82,6 +82,11 @@ looks! {
         "pattern": r"^(https://|http://(localhost|127(\.[0-9]{1,3}){3}|\[::1\])(:[0-9]+)?(/|$))[^@?#]*$",
         "examples": ["https://vault.example.com:8200"],
     });
+    Metadata: json_schema!({
+        "type": "string",
+        "pattern": r"^(https?://(localhost|127(\.[0-9]{1,3}){3}|\[::1\])|http://(169\.254\.169\.254|\[fd00:ec2::254\]))(:[0-9]+)?(/|$)[^@?#]*$",
+        "examples": ["http://169.254.169.254"],
+    });
     Pin: json_schema!({"type": "string", "pattern": "^sha256/[A-Za-z0-9+/]{43}=$"});
     TlsVersion: one_of(TlsVersion::NAMES);
     ServerName: json_schema!({"type": "string", "pattern": r"^(\[?[0-9A-Fa-f:.]+\]?|[A-Za-z0-9._-]{1,253})$"});
@@ -93,6 +98,8 @@ looks! {
     CredentialName: text("^[!-.0-9;-~]{1,255}$");
     Label: text("^[A-Za-z0-9_-]+$");
     Argument: text(r"^[^\u0000]*$");
+    Datum: json_schema!({"type": ["string", "integer", "boolean"], "minimum": 0});
+    WritePath: path("^(?!(sys|auth|cubbyhole)/)[^#@]+/[^#@]+$", &[]);
     Loopback: json_schema!({
         "type": "string", "pattern": r"^(127(\.[0-9]{1,3}){3}|\[::1\]):[0-9]{1,5}$", "examples": ["127.0.0.1:9464"],
     });

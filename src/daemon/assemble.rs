@@ -148,6 +148,15 @@ impl Before<'_> {
             && self.config.providers.get(name) == config.providers.get(name);
         is_same.then(|| self.broker.provider(name)).flatten()
     }
+
+    /// What stands behind its memory, if only that has other settings: it goes on with its login.
+    fn upstream(&self, name: &str, remote: &Remote, config: &Config) -> Option<Arc<dyn Provider>> {
+        let ProviderConfig::Remote(before) = self.config.providers.get(name)? else { return None };
+        let is_same = self.config.store == config.store
+            && before.source == remote.source
+            && before.limits.timeout == remote.limits.timeout;
+        is_same.then(|| self.broker.provider(name)?.behind()).flatten()
+    }
 }
 
 fn assemble(
@@ -199,9 +208,11 @@ fn assemble(
                 kept(name)
                     .unwrap_or_else(|| Arc::new(EnvProvider::new(prefix, since, config.own_variables()))),
             ),
-            ProviderConfig::Remote(remote) => {
-                Some(kept(name).unwrap_or_else(|| provider_of(name, remote, &salt, local.clone())))
-            }
+            ProviderConfig::Remote(remote) => Some(kept(name).unwrap_or_else(|| {
+                let upstream = before.and_then(|before| before.upstream(name, remote, config));
+                let upstream = upstream.unwrap_or_else(|| upstream_of(remote, &salt, local.clone()));
+                Arc::new(Cache::new(name, upstream, remote.limits.clone(), remote.keeping.clone()))
+            })),
         }
     };
     let mut providers = config.providers.clone();
@@ -243,15 +254,10 @@ fn asks_store(config: &Config, default: &str) -> bool {
     is_store(default) || config.providers.values().any(needs_it)
 }
 
-/// A provider elsewhere, with its memory in front of it.
-fn provider_of(
-    name: &str,
-    remote: &Remote,
-    key: &SecretBytes,
-    store: Option<Arc<dyn Provider>>,
-) -> Arc<dyn Provider> {
+/// A provider elsewhere, which wants a memory in front of it.
+fn upstream_of(remote: &Remote, key: &SecretBytes, store: Option<Arc<dyn Provider>>) -> Arc<dyn Provider> {
     let key = || SecretBytes::copy_of(key.expose());
-    let upstream: Arc<dyn Provider> = match &remote.source {
+    match &remote.source {
         RemoteSource::Exec(program) => Arc::new(ExecProvider::new(program.clone(), key())),
         RemoteSource::File(document) => Arc::new(FileProvider::new(document.clone(), key())),
         RemoteSource::Vault(vault) => {
@@ -260,8 +266,7 @@ fn provider_of(
         RemoteSource::Etcd(etcd) => {
             Arc::new(EtcdProvider::new((**etcd).clone(), remote.limits.timeout, store))
         }
-    };
-    Arc::new(Cache::new(name, upstream, remote.limits.clone(), remote.keeping.clone()))
+    }
 }
 
 /// Without a store there is no key to keep: salts last as long as this process.

@@ -11,6 +11,7 @@ use super::tree::{DirId, File, FileId, Layout, Tree, TreeError};
 use super::{Attr, SecretFs};
 use crate::broker::Broker;
 use crate::caller::Caller;
+use crate::provider::Given;
 use crate::sys::peer;
 
 /// Never changes. One tree takes the place of another within the same generation when templates
@@ -115,7 +116,7 @@ impl SecretFs {
     pub fn flush(&self) {
         let broker = self.now().broker.clone();
         broker.flush();
-        broker.give_back();
+        broker.give_back_now(Given::Over);
     }
 }
 

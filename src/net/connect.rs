@@ -155,7 +155,7 @@ impl Connector {
         let last = addresses.len().saturating_sub(1);
         for (index, address) in addresses.into_iter().enumerate() {
             // Plain HTTP is for this machine, whatever a resolver makes of `localhost`.
-            if !self.address.is_tls && !address.ip().is_loopback() {
+            if !self.address.is_tls && !address.ip().is_loopback() && !self.address.is_metadata() {
                 fault = Fault::Dns("it is not this machine, and http:// goes nowhere else".to_owned());
                 continue;
             }

@@ -27,7 +27,7 @@ pub(super) fn of_environment(address: &Address) -> Result<Option<Proxy>, Fault> 
 }
 
 fn of(matcher: &Matcher, address: &Address) -> Result<Option<Proxy>, Fault> {
-    if address.is_loopback() {
+    if address.is_loopback() || address.is_metadata() {
         return Ok(None);
     }
     let uri: Option<Uri> = format!("https://{}/", address.authority()).parse().ok();
@@ -128,6 +128,7 @@ mod tests {
             assert_eq!(way(&matcher, false, host), None);
             assert_eq!(way(&matcher, true, host), None);
         }
+        assert_eq!(way(&matcher, false, "169.254.169.254"), None, "nor what tells it about itself");
         assert!(way(&matcher, true, "vault").is_some(), "the control");
     }
 

@@ -3,6 +3,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::{Handle, RuntimeFlavor};
@@ -10,6 +11,8 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 use crate::secret::{Answer, SecretKey};
 use crate::sys::uptime::Uptime;
 
+mod aws;
+mod azure;
 mod constant;
 mod env;
 mod etcd;
@@ -76,9 +79,15 @@ pub trait Provider: Send + Sync {
     /// Writes down what only this process knows. At the orderly end; may take a moment.
     fn flush(&self) {}
 
-    /// Gives back what was lent to it: logins, credentials that are ours alone. When nobody will serve what it has
-    /// given any more; may take a moment.
-    fn give_back(&self) {}
+    /// Gives back what was lent to it: logins, credentials that are ours alone. The last that it is asked.
+    fn give_back(&self, _given: Given) -> BoxFuture<'_, ()> {
+        Box::pin(async {})
+    }
+
+    /// What this one only stands before: it goes on if this one is replaced.
+    fn behind(&self) -> Option<Arc<dyn Provider>> {
+        None
+    }
 
     /// What works and what does not, for who sets it up: ends at the first step that fails.
     fn steps(&self) -> BoxFuture<'_, Vec<Step>> {
@@ -101,6 +110,15 @@ pub trait Provider: Send + Sync {
     ) -> BoxFuture<'a, Result<Option<AsOf>, ProviderError>> {
         Box::pin(async { Ok(None) })
     }
+}
+
+/// What becomes of the answers of a provider that is left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Given {
+    /// Nobody uses them any more.
+    Over,
+    /// Somebody goes on with them: what ends with our login must not be taken away.
+    InUse,
 }
 
 /// Does work that may take a while (the disk, a long rendering) without keeping a thread of the

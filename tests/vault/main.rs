@@ -7,6 +7,7 @@ mod common;
 mod lease;
 mod login;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::time::Duration;
 
@@ -278,7 +279,14 @@ fn provider(bao: &Bao, port: u16, token: &str) -> VaultProvider {
     let address = Address { is_tls: false, host: "127.0.0.1".into(), port, prefix: String::new() };
     let transport = Transport { address, tls: Tls::default() };
     let login = Login::Token(SecretSource::File(file));
-    let settings = Vault { transport, namespace: None, mount: "token".into(), login };
+    let settings = Vault {
+        transport,
+        namespace: None,
+        mount: "token".into(),
+        login,
+        writes: BTreeMap::new(),
+        revokes: false,
+    };
     VaultProvider::new(settings, Duration::from_secs(4), SecretBytes::copy_of(&[0; 32]), None)
 }
 

@@ -15,6 +15,7 @@ use crate::cli::{Common, exec, session};
 use crate::config::Config;
 use crate::daemon::assemble::{self, Choice};
 use crate::policy::Door;
+use crate::provider::Given;
 use crate::resolver::ResolveError;
 use crate::secret::{self, SecretKey};
 use crate::template::{Kind as Fault, Template};
@@ -91,7 +92,7 @@ pub(super) fn used(
 fn names(common: &Common, config: &Config) -> Result<Vec<String>, Failure> {
     let choice = Choice { deploys: true, ..common.choice() };
     let broker = assemble::broker(&choice, config, Environment::All)?;
-    session::wait(async { Ok(broker.names().await) })
+    session::wait_and_leave(&broker, Given::Over, async { Ok(broker.names().await) })
 }
 
 struct Doors<'a> {
@@ -114,7 +115,7 @@ impl Doors<'_> {
         // It tells no value: what a deployment asks for can be checked, too.
         let choice = Choice { deploys: true, ..self.common.choice() };
         let broker = assemble::broker_and(&choice, self.config, environment, &unnamed)?;
-        session::wait(async {
+        session::wait_and_leave(&broker, Given::Over, async {
             for (_, template) in templates {
                 self.judge_template(&broker, template, &unnamed).await?;
             }

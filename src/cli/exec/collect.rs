@@ -10,6 +10,7 @@ use crate::cli::report::Failure;
 use crate::cli::{exit, session};
 use crate::document::dotenv;
 use crate::policy::Door;
+use crate::provider::Given;
 use crate::secret::{SecretBytes, Uses};
 use crate::template::{Template, TemplateError};
 
@@ -21,6 +22,11 @@ struct Missing(Vec<String>);
 /// be complete. One runtime without threads: the store answers in this one.
 pub(super) fn collect(broker: &Broker, request: &Request) -> Result<Injected, Failure> {
     session::wait(collect_now(broker, request))
+}
+
+/// The same by who becomes the command and can give nothing back later.
+pub(super) fn collect_and_leave(broker: &Broker, request: &Request) -> Result<Injected, Failure> {
+    session::wait_and_leave(broker, Given::InUse, collect_now(broker, request))
 }
 
 pub(super) async fn collect_now(broker: &Broker, request: &Request) -> Result<Injected, Failure> {

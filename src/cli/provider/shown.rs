@@ -74,6 +74,10 @@ fn own(remote: &Remote) -> Vec<(&'static str, String)> {
             lines.extend(vault.namespace.iter().map(|it| ("namespace", it.clone())));
             lines.push(("login", login(&vault.login)));
             lines.push(("mount", format!("auth/{}", vault.mount)));
+            lines.extend(vault.writes.keys().map(|path| ("writes", path.clone())));
+            if vault.revokes {
+                lines.push(("revoke", "certificates, at the end".to_owned()));
+            }
             lines
         }
         RemoteSource::Etcd(etcd) => {
@@ -98,11 +102,19 @@ fn login(login: &Login) -> String {
         }
         Login::Jwt { role, jwt } => format!("role {role}, token from {jwt}"),
         Login::UserPass { username, password } => format!("user {username}, password from {password}"),
-        Login::Cert { role } => {
-            let role = role.as_ref().map_or_else(String::new, |role| format!(", role {role}"));
-            format!("certificate of the connection{role}")
+        Login::Cert { role } => format!("certificate of the connection{}", as_role(role)),
+        Login::Aws(aws) => {
+            let machine = aws.metadata.as_ref().map_or("", |_| ", or the machine's");
+            format!("aws, key from {}{machine}{}", aws.keys.secret, as_role(&aws.role))
+        }
+        Login::Azure(azure) => {
+            format!("azure, the machine's token from {}, role {}", azure.metadata, azure.role)
         }
     }
+}
+
+fn as_role(role: &Option<String>) -> String {
+    role.as_ref().map_or_else(String::new, |role| format!(", role {role}"))
 }
 
 fn tls(tls: &Tls, is_tls: bool) -> Vec<(&'static str, String)> {

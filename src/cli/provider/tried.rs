@@ -12,7 +12,7 @@ use crate::cli::report::Failure;
 use crate::cli::{Common, exit, output, session};
 use crate::config::{Config, ProviderConfig};
 use crate::daemon::assemble::{self, Choice};
-use crate::provider::{Provider, ProviderError, Step};
+use crate::provider::{Given, Provider, ProviderError, Step};
 use crate::secret::{Reference, SecretKey};
 
 #[derive(clap::Args)]
@@ -48,7 +48,7 @@ pub(super) fn run(args: &Args, config: &Config, common: &Common) -> Result<u8, F
     let names = chosen(args, config)?;
     let choice = Choice { deploys: true, ..common.choice() };
     let broker = assemble::broker(&choice, config, Environment::All)?;
-    let tried = session::wait(async {
+    let tried = session::wait_and_leave(&broker, Given::Over, async {
         let mut tried = Vec::new();
         for name in names {
             let Some(provider) = broker.provider(name) else { continue };

@@ -2,10 +2,12 @@
 //! Pure; uses `raw`.
 
 mod all;
+mod cloud;
 mod network;
 mod source;
 mod takes;
 mod words;
+mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -14,11 +16,13 @@ use std::time::Duration;
 use super::base::Base;
 use super::raw;
 
+pub use cloud::{Aws, AwsKeys, Azure};
 pub use network::{Etcd, Login, Vault};
 pub(super) use source::NO_PLACE_FOR_A_VALUE;
 pub use source::{SecretSource, TextSource};
 pub use words::Strategy;
 pub(super) use words::{Method, ProviderType};
+pub(super) use write::{Datum, WritePath};
 
 /// A provider as the config describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]

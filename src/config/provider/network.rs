@@ -1,12 +1,17 @@
 //! Providers of the network, judged: where they are, and as whom they are asked. Pure; uses `transport`.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use super::cloud::{self, Aws, Azure};
 use super::source::{SecretSource, TextSource};
 use super::words::Method;
+use super::write::Datum;
 use crate::config::base::Base;
 use crate::config::raw::{self, Auth};
+use crate::config::scalar::Label;
 use crate::config::transport::Transport;
+use crate::config::word::{Table, Word};
 
 /// A HashiCorp Vault or an OpenBao.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +21,10 @@ pub struct Vault {
     /// Where the method of login is enabled, without slashes at its ends.
     pub mount: String,
     pub login: Login,
+    /// By path: what is sent there so that something is made of it.
+    pub writes: BTreeMap<String, BTreeMap<String, String>>,
+    /// Certificates that were made are revoked at the orderly end.
+    pub revokes: bool,
 }
 
 /// Who we are for a Vault.
@@ -40,6 +49,8 @@ pub enum Login {
     Cert {
         role: Option<String>,
     },
+    Aws(Box<Aws>),
+    Azure(Box<Azure>),
 }
 
 impl Login {
@@ -50,7 +61,8 @@ impl Login {
             }
             Self::AppRole { role_id: TextSource::From(role_id), secret_id, .. } => vec![role_id, secret_id],
             Self::AppRole { secret_id, .. } => vec![secret_id],
-            Self::Cert { .. } => Vec::new(),
+            Self::Aws(aws) => aws.keys.secrets(),
+            Self::Cert { .. } | Self::Azure(_) => Vec::new(),
         }
     }
 }
@@ -80,7 +92,12 @@ pub(super) fn vault(given: &mut raw::Provider, base: &Base<'_>) -> Result<Vault,
     }
     let plain = |text: &str| text.trim_matches('/').to_owned();
     let namespace = given.namespace.0.take().map(|it| plain(&it.0)).filter(|it| !it.is_empty());
-    Ok(Vault { transport, namespace, mount: plain(&mount), login })
+    let writes = given.writes.take().unwrap_or_default().0.into_iter();
+    let data =
+        |data: Table<Label, Word<Datum>>| data.0.into_iter().map(|(name, it)| (name.0, it.0.0)).collect();
+    let writes = writes.map(|(path, it)| (path.0, data(it))).collect();
+    let revokes = given.revoke.0.take().unwrap_or(false);
+    Ok(Vault { transport, namespace, mount: plain(&mount), login, writes, revokes })
 }
 
 pub(super) fn etcd(given: &mut raw::Provider, base: &Base<'_>) -> Result<Etcd, Refused> {
@@ -136,6 +153,8 @@ fn login(method: Method, auth: &mut Auth, base: &Base<'_>, transport: &Transport
         },
         Method::Cert if transport.tls.identity.is_none() => needs("a `cert` and a `key` under `tls`"),
         Method::Cert => Ok(Login::Cert { role }),
+        Method::Aws => cloud::aws(auth, role, base).map(|it| Login::Aws(Box::new(it))).or_else(needs),
+        Method::Azure => cloud::azure(auth, role).map(|it| Login::Azure(Box::new(it))).or_else(needs),
     }
 }
 
@@ -151,6 +170,15 @@ fn given_keys(auth: &Auth) -> impl Iterator<Item = &'static str> {
         ("jwt", auth.jwt.0.is_some()),
         ("username", auth.username.0.is_some()),
         ("password", auth.password.0.is_some()),
+        ("access_key_id", auth.access_key_id.0.is_some()),
+        ("secret_access_key", auth.secret_access_key.0.is_some()),
+        ("session_token", auth.session_token.0.is_some()),
+        ("region", auth.region.0.is_some()),
+        ("sts_endpoint", auth.sts_endpoint.0.is_some()),
+        ("server_id", auth.server_id.0.is_some()),
+        ("resource", auth.resource.0.is_some()),
+        ("client_id", auth.client_id.0.is_some()),
+        ("metadata", auth.metadata.0.is_some()),
     ];
     all.into_iter().filter(|(_, is_given)| *is_given).map(|(key, _)| key)
 }

@@ -16,7 +16,7 @@ fn own(kind: ProviderType) -> &'static [&'static str] {
         ProviderType::Env => &["prefix"],
         ProviderType::File => &["path"],
         ProviderType::Exec => &["command", "env", "fields", "not_found_status"],
-        ProviderType::Vault => &["namespace"],
+        ProviderType::Vault => &["namespace", "writes", "revoke"],
         ProviderType::Etcd => &["prefix"],
         ProviderType::Multi => &["of", "strategy"],
     }
@@ -60,6 +60,8 @@ fn given_keys(given: &raw::Provider) -> Vec<&'static str> {
         ("tls", given.tls.is_some()),
         ("namespace", is(&given.namespace)),
         ("auth", given.auth.is_some()),
+        ("writes", given.writes.is_some()),
+        ("revoke", is(&given.revoke)),
         ("batch_size", is(&given.batch_size)),
         ("timeout", is(&given.timeout)),
         ("concurrency", is(&given.concurrency)),

@@ -27,6 +27,8 @@ pub(in crate::config) enum Method {
     Jwt,
     UserPass,
     Cert,
+    Aws,
+    Azure,
 }
 
 /// Which of several providers' answers is taken.
@@ -81,13 +83,15 @@ impl Scalar for ProviderType {
 }
 
 impl Method {
-    pub(in crate::config) const ALL: [(&str, Self); 6] = [
+    pub(in crate::config) const ALL: [(&str, Self); 8] = [
         ("token", Self::Token),
         ("approle", Self::AppRole),
         ("kubernetes", Self::Kubernetes),
         ("jwt", Self::Jwt),
         ("userpass", Self::UserPass),
         ("cert", Self::Cert),
+        ("aws", Self::Aws),
+        ("azure", Self::Azure),
     ];
 
     pub(super) fn name(self) -> &'static str {
@@ -100,9 +104,7 @@ impl Scalar for Method {
 
     fn judge(text: &str) -> Result<Self, String> {
         let found = Self::ALL.iter().find(|(name, _)| *name == text).map(|(_, it)| *it);
-        found.ok_or_else(|| {
-            choice(text, "method", &Self::ALL.map(|(name, _)| name), &["aws", "azure", "gcp", "ldap"])
-        })
+        found.ok_or_else(|| choice(text, "method", &Self::ALL.map(|(name, _)| name), &["gcp", "ldap"]))
     }
 }
 

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 
-use crate::config::provider::{Method, ProviderType, SecretSource, Strategy, TextSource};
+use crate::config::provider::{Datum, Method, ProviderType, SecretSource, Strategy, TextSource, WritePath};
 use crate::config::reaction::Argument;
 use crate::config::scalar::{Bytes, Count, FieldsForm, Label, Status, Variable};
-use crate::config::transport::{Address, RawTls};
+use crate::config::transport::{Address, Metadata, RawTls};
 use crate::config::word::{Given, Table, Word};
 
 #[derive(serde::Deserialize, JsonSchema)]
@@ -65,6 +65,12 @@ pub(in crate::config) struct Provider {
     /// vault: the namespace that all paths are in (default: none)
     #[serde(default)]
     pub(in crate::config) namespace: Given<Argument>,
+    /// vault: paths that are written to, so that a secret is made of what is sent there: pki/issue/web: {common_name: …}
+    #[serde(default)]
+    pub(in crate::config) writes: Option<Table<WritePath, Table<Label, Word<Datum>>>>,
+    /// vault: whether certificates that were made so are revoked at the orderly end (default: false)
+    #[serde(default)]
+    pub(in crate::config) revoke: Given<bool>,
     /// How to log in
     #[serde(default)]
     pub(in crate::config) auth: Option<Auth>,
@@ -76,11 +82,11 @@ pub(in crate::config) struct Provider {
 #[derive(Default, serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, expecting = "a map of settings: method, …")]
 pub(in crate::config) struct Auth {
-    /// vault: token, approle, kubernetes, jwt, userpass or cert (default: token)
+    /// vault: token, approle, kubernetes, jwt, userpass, cert, aws or azure (default: token)
     pub(in crate::config) method: Given<Method>,
     /// vault: where the method is enabled (default: its name)
     pub(in crate::config) mount: Given<Argument>,
-    /// kubernetes, jwt, cert: the role to be logged in as
+    /// kubernetes, jwt, cert, aws, azure: the role to be logged in as
     pub(in crate::config) role: Given<Argument>,
     /// approle: the role's id, or where it comes from
     pub(in crate::config) role_id: Given<TextSource>,
@@ -96,6 +102,25 @@ pub(in crate::config) struct Auth {
     pub(in crate::config) username: Given<Argument>,
     /// userpass, etcd: where the password comes from
     pub(in crate::config) password: Given<SecretSource>,
+    /// aws: the id of an access key, or where it comes from (default: ${AWS_ACCESS_KEY_ID} if it is set, with
+    /// its like; else the keys of the machine's role)
+    pub(in crate::config) access_key_id: Given<TextSource>,
+    /// aws: where the secret of that key comes from
+    pub(in crate::config) secret_access_key: Given<SecretSource>,
+    /// aws: where the session token comes from, if the key has one
+    pub(in crate::config) session_token: Given<SecretSource>,
+    /// aws: the region whose STS is asked (default: us-east-1, by way of sts.amazonaws.com)
+    pub(in crate::config) region: Given<Label>,
+    /// aws: the address of another STS
+    pub(in crate::config) sts_endpoint: Given<Address>,
+    /// aws: what the server wants in X-Vault-AWS-IAM-Server-ID
+    pub(in crate::config) server_id: Given<Argument>,
+    /// azure: whom the machine's token is for (default: https://management.azure.com/)
+    pub(in crate::config) resource: Given<Argument>,
+    /// azure: which identity of the machine, if it has several
+    pub(in crate::config) client_id: Given<Argument>,
+    /// aws, azure: what tells the machine about itself (default: http://169.254.169.254)
+    pub(in crate::config) metadata: Given<Metadata>,
 }
 
 #[derive(Default, serde::Deserialize, JsonSchema)]

@@ -35,6 +35,7 @@ use crate::config::Config;
 use crate::control::BindError;
 use crate::credentials::Credentials;
 use crate::metrics;
+use crate::provider::Given;
 use crate::reactions::Reactions;
 use crate::sys::link::Link;
 use crate::sys::{identity, lease, signal};
@@ -194,7 +195,7 @@ impl Worker {
         broker.note(Kind::Stop, if is_over { "for good" } else { "for a successor" });
         broker.flush();
         if is_over {
-            broker.give_back();
+            broker.give_back_now(Given::Over);
         }
         let credentials = credentials.map(|(server, socket)| {
             server.end();

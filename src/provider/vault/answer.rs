@@ -6,7 +6,7 @@ use super::api::{json, odd};
 use crate::net::{Json, JsonError, Response};
 use crate::provider::ProviderError;
 use crate::provider::fields::{Fields, MOST};
-use crate::secret::{FieldName, SecretType, SecretVersion};
+use crate::secret::{FieldName, SecretBytes, SecretType, SecretVersion};
 
 /// Of a question to a KV 2.
 pub(super) enum Found {
@@ -22,15 +22,23 @@ pub(super) enum Found {
 /// Of a question to anything else.
 pub(super) struct Plain {
     pub(super) fields: Fields,
-    /// By which it can be renewed and given back, and for how long it was lent.
     pub(super) lease: Option<Lent>,
 }
 
+/// What ends by itself.
 pub(super) struct Lent {
-    pub(super) id: String,
+    pub(super) by: Tie,
     /// In seconds.
     pub(super) ttl: u64,
     pub(super) is_renewable: bool,
+}
+
+/// By what it is known where it comes from.
+pub(super) enum Tie {
+    /// It can be renewed and given back, and ends with the token that it was made with.
+    Lease(String),
+    /// Its serial number. Nothing but its own end ends it, if nobody revokes it.
+    Certificate(String),
 }
 
 pub(super) fn versioned(response: &Response) -> Result<Found, ProviderError> {
@@ -95,9 +103,13 @@ fn moment(metadata: Json<'_>, name: &str) -> Result<Option<Timestamp>, JsonError
 }
 
 /// What can be no field is not one; nor is nothing.
-pub(super) fn fields(data: Json<'_>) -> Result<Fields, ProviderError> {
+fn fields(data: Json<'_>) -> Result<Fields, ProviderError> {
+    fields_by(data, |json| json.value())
+}
+
+fn fields_by(data: Json<'_>, value: impl Fn(Json<'_>) -> SecretBytes) -> Result<Fields, ProviderError> {
     let members = data.members().map_err(odd)?.into_iter().filter(|(_, value)| !value.is_null());
-    let fields = members.filter_map(|(name, value)| Some((FieldName::parse(&name).ok()?, value.value())));
+    let fields = members.filter_map(|(name, it)| Some((FieldName::parse(&name).ok()?, value(it))));
     let fields: Fields = fields.collect();
     match fields.len() <= MOST {
         true => Ok(fields),
@@ -112,12 +124,49 @@ pub(super) fn kind_of(fields: &Fields) -> SecretType {
 
 pub(super) fn plain(response: &Response) -> Result<Plain, ProviderError> {
     let answer = json(response)?;
-    let lent = || -> Result<Option<Lent>, JsonError> {
-        let id = answer.get("lease_id")?.map(Json::text).transpose()?.filter(|id| !id.is_empty());
-        let Some(id) = id else { return Ok(None) };
-        let ttl = answer.at(&["lease_duration"])?.whole()?;
-        let is_renewable = answer.get("renewable")?.map_or(Ok(false), Json::flag)?;
-        Ok(Some(Lent { id, ttl, is_renewable }))
-    };
-    Ok(Plain { fields: fields(answer.at(&["data"]).map_err(odd)?)?, lease: lent().map_err(odd)? })
+    Ok(Plain { fields: fields(answer.at(&["data"]).map_err(odd)?)?, lease: lent(answer).map_err(odd)? })
+}
+
+/// What was made of what we have sent.
+pub(super) fn made(response: &Response) -> Result<Plain, ProviderError> {
+    let answer = json(response)?;
+    let data = answer.at(&["data"]).map_err(odd)?;
+    let lease = lent(answer).map_err(odd)?;
+    let lease = if lease.is_some() { lease } else { certificate(data).map_err(odd)? };
+    Ok(Plain { fields: fields_by(data, chained)?, lease })
+}
+
+fn lent(answer: Json<'_>) -> Result<Option<Lent>, JsonError> {
+    let id = answer.get("lease_id")?.map(Json::text).transpose()?.filter(|id| !id.is_empty());
+    let Some(id) = id else { return Ok(None) };
+    let ttl = answer.at(&["lease_duration"])?.whole()?;
+    let is_renewable = answer.get("renewable")?.map_or(Ok(false), Json::flag)?;
+    Ok(Some(Lent { by: Tie::Lease(id), ttl, is_renewable }))
+}
+
+/// One without a lease says itself when it ends.
+fn certificate(data: Json<'_>) -> Result<Option<Lent>, JsonError> {
+    let (serial, end) = (data.get("serial_number")?, data.get("expiration")?);
+    let (Some(serial), Some(end)) = (serial, end) else { return Ok(None) };
+    let left = end.whole()?.saturating_sub(Timestamp::now().as_second().unsigned_abs());
+    // One that ends at once is none that lasts for ever.
+    Ok(Some(Lent { by: Tie::Certificate(serial.text()?), ttl: left.max(1), is_renewable: false }))
+}
+
+/// A list of certificates becomes the text that programs read.
+fn chained(json: Json<'_>) -> SecretBytes {
+    let items = json.items().unwrap_or_default();
+    let parts: Vec<SecretBytes> = items.iter().map_while(|item| item.secret().ok()).collect();
+    let is_chain =
+        parts.len() == items.len() && parts.iter().all(|it| it.expose().starts_with(b"-----BEGIN "));
+    if parts.is_empty() || !is_chain {
+        return json.value();
+    }
+    let mut text = Vec::with_capacity(parts.iter().map(|part| part.len() + 1).sum());
+    for part in &parts {
+        text.extend_from_slice(part.expose().trim_ascii_end());
+        text.push(b'\n');
+    }
+    text.pop();
+    SecretBytes::new(text)
 }

@@ -1,6 +1,7 @@
 //! What goes to a Vault and what its answers mean: one request in its headers, and a refusal in words. Nobody's
 //! credential is ever in them, and it goes to no other server. Uses `net`.
 
+use std::borrow::Cow;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -27,7 +28,9 @@ pub(super) struct Ask {
     how: How,
     route: Route,
     version: Option<u64>,
-    members: Vec<(&'static str, Member)>,
+    members: Vec<(Cow<'static, str>, Member)>,
+    /// By which two of them are the same, if what is sent is another each time.
+    stands_for: Option<SecretBytes>,
     is_mute: bool,
     is_of_root: bool,
     /// The server has said our token back to us.
@@ -53,13 +56,14 @@ const TRIES: usize = 3;
 /// The most of a server's own words.
 const LONGEST: usize = 240;
 /// What a server may say of a place where its words could hold a value.
-const KNOWN: [&str; 6] = [
+const KNOWN: [&str; 7] = [
     "permission denied",
     "sealed",
     "rate limit quota",
     "no handler for route",
     "unknown role",
     "unsupported path",
+    "not allowed by this role",
 ];
 const INDEX: &str = "x-vault-index";
 
@@ -82,6 +86,7 @@ impl Ask {
             route,
             version: None,
             members: Vec::new(),
+            stands_for: None,
             is_mute: false,
             is_of_root: false,
             is_echoed: AtomicBool::new(false),
@@ -92,10 +97,15 @@ impl Ask {
         Self { version, ..self }
     }
 
-    /// A member of its body.
-    pub(super) fn with(mut self, name: &'static str, member: Member) -> Self {
-        self.members.push((name, member));
+    /// A member of its body. Nothing in its name has to be escaped.
+    pub(super) fn with(mut self, name: impl Into<Cow<'static, str>>, member: Member) -> Self {
+        self.members.push((name.into(), member));
         self
+    }
+
+    /// It is made anew each time of this.
+    pub(super) fn standing_for(self, credential: SecretBytes) -> Self {
+        Self { stands_for: Some(credential), ..self }
     }
 
     /// The server's words for a refusal may hold a value.
@@ -110,6 +120,9 @@ impl Ask {
 
     /// With the same credentials.
     pub(super) fn is_same(&self, other: &Self) -> bool {
+        if let (Some(ours), Some(others)) = (&self.stands_for, &other.stands_for) {
+            return ours.same_as(others.expose());
+        }
         self.members.len() == other.members.len()
             && self
                 .members

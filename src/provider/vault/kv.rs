@@ -72,7 +72,8 @@ impl Seen {
                 {
                     return Ok(Some(Err(Absent::Revoked)));
                 }
-                Look::Missing if known.is_none() || was_missing => {
+                // A version that somebody names is there, if not on a node that lags behind.
+                Look::Missing if was_missing || (known.is_none() && key.version.is_none()) => {
                     if key.version.is_none() {
                         self.note(&key.path, None);
                     }

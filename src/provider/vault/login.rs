@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::api::{Api, Ask, Member, json, odd, unfit, words};
+use super::cloud::{Aws, Azure};
 use crate::config::{Login, SecretSource};
 use crate::net::{Json, JsonError, Response, Route};
 use crate::provider::{OwnSecret, Provider, ProviderError};
@@ -33,6 +34,8 @@ enum Method {
     Cert {
         role: Option<String>,
     },
+    Aws(Aws),
+    Azure(Azure),
 }
 
 /// A wrapping token is good for one use: what it held is kept as long as we run.
@@ -65,6 +68,8 @@ impl Door {
             Login::Jwt { role, jwt } => Method::Jwt { role, jwt: own(jwt) },
             Login::UserPass { username, password } => Method::UserPass { username, password: own(password) },
             Login::Cert { role } => Method::Cert { role },
+            Login::Aws(aws) => Method::Aws(Aws::new(*aws, store.clone())),
+            Login::Azure(azure) => Method::Azure(Azure::new(*azure)),
         };
         Self { method, mount }
     }
@@ -106,6 +111,8 @@ impl Door {
             }
             Method::Cert { role: Some(role) } => ask(route).with("name", Member::Text(role.clone())),
             Method::Cert { role: None } => ask(route),
+            Method::Aws(aws) => aws.ask(route).await?,
+            Method::Azure(azure) => azure.ask(route).await?,
         })
     }
 }

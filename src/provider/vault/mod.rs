@@ -3,13 +3,14 @@
 //! | what | file |
 //! |---|---|
 //! | a request, and a refusal in words | `api` |
-//! | methods of login; a token and its time; being logged in | `login`, `pass`, `session` |
+//! | methods of login, those of clouds; a token and its time; being logged in | `login`, `cloud`, `pass`, `session` |
 //! | what stands where | `mounts` |
 //! | key and value; what an answer holds; what was lent | `kv`, `answer`, `lease` |
 //! | which secrets there are; what works and what does not | `names`, `steps` |
 
 mod answer;
 mod api;
+mod cloud;
 mod kv;
 mod lease;
 mod login;
@@ -19,23 +20,24 @@ mod pass;
 mod session;
 mod steps;
 
-use std::sync::{Arc, OnceLock, mpsc};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::runtime::Handle;
-
 use super::versions::Versions;
-use super::{AsOf, Batch, BoxFuture, Provider, ProviderError, Step, unhurried};
+use super::{AsOf, Batch, BoxFuture, Given, Provider, ProviderError, Step};
 use crate::config::Vault;
-use crate::net::{Client, Response};
+use crate::net::{Client, Response, Route};
 use crate::secret::{Absent, Answer, SecretBytes, SecretKey, SecretVersion};
 use crate::sys::leftover;
 use crate::sys::uptime::Uptime;
-use api::Api;
+use answer::Plain;
+use api::{Api, Ask, Member, unfit};
 use kv::Seen;
-use lease::Leases;
+use lease::{Ends, Leases};
 use login::Door;
 use mounts::{Engine, Mounts, Place};
+use pass::Pass;
 use session::Session;
 
 pub struct VaultProvider(Arc<Inner>);
@@ -46,15 +48,13 @@ struct Inner {
     seen: Seen,
     leases: Leases,
     versions: Versions,
-    /// Where it is asked, so that it can say goodbye there.
-    pool: OnceLock<Handle>,
+    /// By path: what is sent there.
+    writes: BTreeMap<String, BTreeMap<String, String>>,
+    revokes: bool,
 }
 
 /// An answer, and when to ask again if that is known.
 type Told = (Answer, Option<Uptime>);
-
-/// The time for a goodbye.
-const FAREWELL: Duration = Duration::from_secs(2);
 
 impl VaultProvider {
     /// `store` is where its own secrets may be.
@@ -64,7 +64,7 @@ impl VaultProvider {
         version_key: SecretBytes,
         store: Option<Arc<dyn Provider>>,
     ) -> Self {
-        let Vault { transport, namespace, mount, login } = settings;
+        let Vault { transport, namespace, mount, login, writes, revokes } = settings;
         let api = Arc::new(Api::new(Client::new(transport, timeout), namespace));
         Self(Arc::new(Inner {
             session: Arc::new(Session::new(api, Door::new(login, mount, store))),
@@ -72,7 +72,8 @@ impl VaultProvider {
             seen: Seen::default(),
             leases: Leases::default(),
             versions: Versions::new(version_key),
-            pool: OnceLock::new(),
+            writes,
+            revokes,
         }))
     }
 }
@@ -86,6 +87,39 @@ impl Inner {
         if let Some((version, until)) = self.lent(key) {
             return Ok((Ok(version), until));
         }
+        let told = match self.writes.get(&key.path) {
+            Some(data) => self.make(key, data).await,
+            None => self.ask_for(key).await,
+        };
+        match told {
+            Err(error) if error.is_outage() && key.version.is_none() => {
+                let held = self.session.held();
+                let still = self.leases.still(&key.path, held.as_deref());
+                still.map(|(version, until)| (Ok(version), until)).ok_or(error)
+            }
+            told => told,
+        }
+    }
+
+    /// What is made of data that is sent: each answer is another one.
+    async fn make(&self, key: &SecretKey, data: &BTreeMap<String, String>) -> Result<Told, ProviderError> {
+        if key.version.is_some() {
+            return Ok((Err(Absent::Missing), None));
+        }
+        let ask = Ask::put(Route::to("/v1").names(&key.path).map_err(unfit)?).mute();
+        let with =
+            |ask: Ask, (name, text): (&String, &String)| ask.with(name.clone(), Member::Text(text.clone()));
+        let ask = data.iter().fold(ask, with);
+        let (response, pass) = self.session.ask(&ask).await?;
+        if response.status() != 200 {
+            let what = format!("what is written to `{}`", key.path);
+            return Err(self.session.api().refusal(&what, &ask, &response));
+        }
+        let made = leftover::wiped(|| answer::made(&response))?;
+        self.take(key, made, &pass)
+    }
+
+    async fn ask_for(&self, key: &SecretKey) -> Result<Told, ProviderError> {
         let session = &self.session;
         let Some(mut place) = self.mounts.place(session, &key.path).await? else {
             return Ok((Err(Absent::Missing), None));
@@ -129,13 +163,17 @@ impl Inner {
             return Err(ProviderError::Invalid(why));
         }
         let plain = leftover::wiped(|| answer::plain(&response))?;
+        self.take(key, plain, &pass)
+    }
+
+    fn take(&self, key: &SecretKey, plain: Plain, pass: &Pass) -> Result<Told, ProviderError> {
         if plain.fields.values().any(|value| value.same_as(pass.token.expose())) {
             let why = format!("`{}` holds our own token: no secret is read from there", key.path);
             return Err(ProviderError::Invalid(why));
         }
         let kind = answer::kind_of(&plain.fields);
         let version = Arc::new(self.versions.of(&key.path, kind, plain.fields));
-        let until = plain.lease.and_then(|lent| self.leases.put(&key.path, lent, version.clone(), &pass));
+        let until = plain.lease.and_then(|lent| self.leases.put(&key.path, lent, version.clone(), pass));
         Ok((Ok(version), until))
     }
 
@@ -145,9 +183,14 @@ impl Inner {
         self.leases.get(&key.path, &pass)
     }
 
-    async fn give_back(&self) {
-        if self.session.held().is_some_and(|pass| !pass.is_ours) {
-            self.leases.give_back(&self.session).await;
+    /// With our token go all leases that it was lent: as long as somebody uses them, it stays until it ends.
+    async fn give_back(&self, given: Given) {
+        if given == Given::InUse && self.leases.are_lent() {
+            return;
+        }
+        if let Some(pass) = self.session.held() {
+            let certificates = self.revokes && given == Given::Over;
+            self.leases.give_back(&self.session, &Ends { leases: !pass.is_ours, certificates }).await;
         }
         self.session.leave().await;
     }
@@ -165,7 +208,6 @@ impl Provider for VaultProvider {
     /// One after the other: who asks at once for many asks for one each.
     fn fetch<'a>(&'a self, keys: &'a [SecretKey]) -> BoxFuture<'a, Result<Batch, ProviderError>> {
         Box::pin(async move {
-            self.0.pool.get_or_init(Handle::current);
             let (mut answers, mut as_of) = (Vec::with_capacity(keys.len()), AsOf::moment(0));
             for key in keys {
                 let (answer, until) = self.0.read(key).await?;
@@ -207,14 +249,7 @@ impl Provider for VaultProvider {
         self.0.session.api().sweep();
     }
 
-    fn give_back(&self) {
-        let Some(pool) = self.0.pool.get() else { return };
-        let (tell, done) = mpsc::channel();
-        let this = self.0.clone();
-        pool.spawn(async move {
-            this.give_back().await;
-            let _ = tell.send(());
-        });
-        let _ = unhurried(|| done.recv_timeout(FAREWELL));
+    fn give_back(&self, given: Given) -> BoxFuture<'_, ()> {
+        Box::pin(self.0.give_back(given))
     }
 }

@@ -1,0 +1,76 @@
+//! Who a machine is in Azure: a token of its managed identity, and where it stands, as its metadata service tells
+//! them. That one is near, or it is not there; never asked through a proxy. Uses `net`.
+
+use std::time::Duration;
+
+use super::ProviderError;
+use crate::config::{Address, Tls, Transport};
+use crate::net::{Client, Json, JsonError, Request, Response, Route};
+use crate::secret::SecretBytes;
+
+pub(super) struct Machine(Client);
+
+/// Where it stands: what a server may bind a role to.
+pub(super) struct Instance {
+    pub(super) subscription: String,
+    pub(super) group: String,
+    pub(super) name: String,
+    /// Of one that is part of a scale set.
+    pub(super) scale_set: Option<String>,
+}
+
+/// For each question.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+impl Machine {
+    pub(super) fn new(address: Address) -> Self {
+        Self(Client::new(Transport { address, tls: Tls::default() }, PATIENCE))
+    }
+
+    /// A token for this resource, of this identity if the machine has several.
+    pub(super) async fn token(
+        &self,
+        resource: &str,
+        client_id: Option<&str>,
+    ) -> Result<SecretBytes, ProviderError> {
+        let ask = Request::get(Route::to("/metadata/identity/oauth2/token"))
+            .query("api-version", "2018-02-01")
+            .query("resource", resource);
+        let ask = client_id.into_iter().fold(ask, |ask, id| ask.query("client_id", id));
+        let answer = self.ask(ask, "a token").await?;
+        let token = answer.json()?.at(&["access_token"]).and_then(Json::secret);
+        Ok(token?)
+    }
+
+    pub(super) async fn instance(&self) -> Result<Instance, ProviderError> {
+        let ask = Request::get(Route::to("/metadata/instance")).query("api-version", "2017-12-01");
+        let answer = self.ask(ask, "where it stands").await?;
+        let compute = answer.json()?.at(&["compute"])?;
+        let text = |name: &str| compute.at(&[name]).and_then(Json::text);
+        let read = || -> Result<Instance, JsonError> {
+            Ok(Instance {
+                subscription: text("subscriptionId")?,
+                group: text("resourceGroupName")?,
+                name: text("name")?,
+                scale_set: compute
+                    .get("vmScaleSetName")?
+                    .map(Json::text)
+                    .transpose()?
+                    .filter(|it| !it.is_empty()),
+            })
+        };
+        Ok(read()?)
+    }
+
+    async fn ask(&self, ask: Request, what: &str) -> Result<Response, ProviderError> {
+        let failed = |why: String| {
+            ProviderError::Unavailable(format!("the machine's metadata service does not tell {what}: {why}"))
+        };
+        let response = self.0.send(ask.header("metadata", "true")?).await;
+        let response = response.map_err(|error| failed(error.to_string()))?;
+        match response.status() {
+            200 => Ok(response),
+            status => Err(failed(format!("it answers with status {status}"))),
+        }
+    }
+}
