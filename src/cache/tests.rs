@@ -349,3 +349,38 @@ async fn a_silent_watch_is_believed_for_a_while_and_no_answer_for_ever() {
     cache.0.table().still(start + Duration::from_secs(601));
     assert!(!is_fresh(602), "it is asked for in the end");
 }
+
+/// It wants to be left alone for an hour: its login is renewed all the same, and nothing else is asked.
+#[tokio::test]
+async fn a_pause_does_not_stop_what_has_to_be_done_in_time() {
+    #[derive(Default)]
+    struct Busy(AtomicUsize);
+
+    impl Provider for Busy {
+        fn fetch<'a>(&'a self, _keys: &'a [SecretKey]) -> BoxFuture<'a, Result<Batch, ProviderError>> {
+            let after = Some(Duration::from_secs(3600));
+            Box::pin(async move { Err(ProviderError::Throttled { why: "busy".to_owned(), after }) })
+        }
+
+        fn names(&self) -> BoxFuture<'_, Result<Vec<String>, ProviderError>> {
+            Box::pin(async { Ok(Vec::new()) })
+        }
+
+        fn health(&self) -> BoxFuture<'_, Result<(), ProviderError>> {
+            Box::pin(async { Ok(()) })
+        }
+
+        fn tend(&self) -> BoxFuture<'_, Result<(), ProviderError>> {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            Box::pin(async { Ok(()) })
+        }
+    }
+
+    let busy = Arc::new(Busy::default());
+    let cache = Cache::new("p", busy.clone(), Limits::default(), Keeping::default());
+    let key = SecretKey { provider: None, path: "a".to_owned(), version: None };
+    assert!(cache.fetch(std::slice::from_ref(&key)).await.is_err());
+    assert!(cache.tend().await.is_ok());
+    assert_eq!(busy.0.load(Ordering::SeqCst), 1);
+    assert!(cache.names().await.is_err(), "the control: nothing else is asked");
+}

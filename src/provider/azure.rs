@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::ProviderError;
+use super::remote::of_machine;
 use crate::config::{Address, Tls, Transport};
 use crate::net::{Client, Json, JsonError, Request, Response, Route};
 use crate::secret::SecretBytes;
@@ -63,14 +64,12 @@ impl Machine {
     }
 
     async fn ask(&self, ask: Request, what: &str) -> Result<Response, ProviderError> {
-        let failed = |why: String| {
-            ProviderError::Unavailable(format!("the machine's metadata service does not tell {what}: {why}"))
-        };
+        let what = format!("the machine's metadata service does not tell {what}");
         let response = self.0.send(ask.header("metadata", "true")?).await;
-        let response = response.map_err(|error| failed(error.to_string()))?;
+        let response = response.map_err(|error| of_machine(&what, &error.into()))?;
         match response.status() {
             200 => Ok(response),
-            status => Err(failed(format!("it answers with status {status}"))),
+            status => Err(ProviderError::Unavailable(format!("{what}: it answers with status {status}"))),
         }
     }
 }

@@ -33,6 +33,15 @@ pub(super) async fn way(client: &Client) -> Vec<Step> {
     steps.map(step).collect()
 }
 
+/// What is not told by the machine itself. Waiting once for it is enough.
+pub(super) fn of_machine(what: &str, error: &ProviderError) -> ProviderError {
+    let why = format!("{what}: {error}");
+    match error {
+        ProviderError::Timeout(_) => ProviderError::Timeout(why),
+        _ => ProviderError::Unavailable(why),
+    }
+}
+
 fn of_kind(kind: &NetErrorKind, why: String) -> ProviderError {
     use ProviderError as Error;
     match kind {

@@ -2,7 +2,7 @@
 //! in to. One request a connection; it ends with the process.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -108,6 +108,30 @@ pub fn get_unix(at: &Path, target: &str) -> String {
     let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
     assert!(head.starts_with("HTTP/1.1 200"), "{target}: {answer}");
     body.to_owned()
+}
+
+/// Answers on loopback, at the address that it gives back.
+pub fn serve_tcp(answer: impl Fn(&Request) -> Response + Send + Sync + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let host = listener.local_addr().expect("an address").to_string();
+    serve(move || listener.accept().map(|(stream, _)| stream), answer);
+    host
+}
+
+/// What another server answers to this.
+pub fn pass_on(request: &Request, port: u16) -> Response {
+    let asked = || -> io::Result<Vec<u8>> {
+        let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+        stream.write_all(&request.written())?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer)?;
+        Ok(answer)
+    };
+    let answer = asked().unwrap_or_default();
+    let text = String::from_utf8_lossy(&answer).into_owned();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap_or(("", ""));
+    let status = head.split(' ').nth(1).and_then(|it| it.parse().ok()).unwrap_or(502);
+    Response::new(status, body)
 }
 
 /// Answers on a unix socket.

@@ -31,6 +31,7 @@ fn a_standby_answers_and_goes_on_without_its_leader() {
     );
     let in_turn =
         standby.mount(BY_TOKEN).config(&config).template("f.tpl", "<< secret('vault:secret/app') >>").start();
+    pinned_versions_are_not_missing(&leader, &standby);
     let mut newest = 0;
     for number in 1..=30 {
         leader.set("app", json!({"value": format!("v{number}")}));
@@ -61,6 +62,28 @@ fn a_standby_answers_and_goes_on_without_its_leader() {
     fails(&late, "f", libc::EIO, "");
     println!("a login without a leader: {:?}", crate::reason(&late, "f"));
     assert!(late.stderr().contains("kind=\"unavailable\""), "{}", late.stderr());
+}
+
+/// A version that was just written and is named is there, though the standby does not have it yet.
+fn pinned_versions_are_not_missing(leader: &Bao, standby: &Bao) {
+    const VERSIONS: usize = 20;
+    let mut mount = standby.mount(&format!("{BY_TOKEN}, cache: {{ttl: 1h, negative_ttl: 1ms}}"));
+    for version in 1..=VERSIONS {
+        let text = format!("<< secret('vault:secret/pinned@{version}') | default('none') >>");
+        mount = mount.template(&format!("{version}.tpl"), text);
+    }
+    let mount = mount.start();
+    let mut false_answers = 0;
+    for version in 1..=VERSIONS {
+        leader.set("pinned", json!({"value": format!("v{version}")}));
+        let plain = standby.call("GET", &format!("secret/data/pinned?version={version}"), None).status;
+        false_answers += usize::from(plain == 404);
+        leader.set("other", json!({"value": "v"}));
+        assert_eq!(mount.read(&version.to_string()), format!("v{version}"));
+    }
+    println!(
+        "named versions: {false_answers} of {VERSIONS} plain questions were answered that there is none"
+    );
 }
 
 /// Passes each request on to the other one of these.

@@ -138,6 +138,23 @@ fn one_login_is_lent_and_given_back() {
     assert!(!postgres.opens(&login));
 }
 
+/// Somebody ends it at the server: that is noticed when it is to be renewed, and there is a new one.
+#[test]
+fn a_lease_that_was_revoked_is_noticed() {
+    let postgres = Postgres::start();
+    let bao = lender(&postgres, "6s", "1h");
+    let mount = mounted(&bao);
+    let login = mount.read("f");
+    assert!(postgres.opens(&login));
+    std::thread::sleep(Duration::from_secs(8));
+    assert_eq!(mount.read("f"), login, "the control: it is renewed");
+    bao.put("sys/leases/revoke-prefix/database/creds/app", json!({}));
+    eventually("it is void", || !postgres.opens(&login));
+    eventually("there is a new one", || {
+        fs::read_to_string(mount.path("f")).is_ok_and(|new| new != login && postgres.opens(&new))
+    });
+}
+
 /// Renewed to the longest that is granted, then a new one, while the old one still opens: whoever reads at any time has
 /// a login that opens.
 #[test]

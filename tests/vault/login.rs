@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use ed25519_dalek::{Signer, SigningKey};
+use ed25519_dalek::{Signer as _, SigningKey};
 use serde_json::{Value, json};
 
 use crate::common::bao::{BY_TOKEN, Bao};
@@ -15,10 +15,10 @@ use crate::common::programmed::eventually;
 use crate::common::{Mounted, TestMount, stdout_of, tool};
 use crate::{fails, tells_nothing};
 
-const FILE: &str = "<< secret('vault:secret/app') >>";
+pub(crate) const FILE: &str = "<< secret('vault:secret/app') >>";
 
 /// A server with a secret that the policy `app` lets read.
-fn served() -> Bao {
+pub(crate) fn served() -> Bao {
     prepared(Bao::dev())
 }
 
@@ -40,13 +40,13 @@ pub(crate) fn role(bao: &Bao, about: Value) -> (String, String) {
     (id.as_str().unwrap().to_owned(), secret.as_str().unwrap().to_owned())
 }
 
-fn by_approle(bao: &Bao, role_id: &str, secret_id: &str, more: &str) -> TestMount {
+pub(crate) fn by_approle(bao: &Bao, role_id: &str, secret_id: &str, more: &str) -> TestMount {
     let auth = format!("auth: {{method: approle, role_id: '{role_id}', secret_id: '${{SECRET_ID}}'{more}}}");
     bao.mount(&auth).env("SECRET_ID", secret_id).template("f.tpl", FILE)
 }
 
 #[track_caller]
-fn never_told(mount: &Mounted, secrets: &[&str]) {
+pub(crate) fn never_told(mount: &Mounted, secrets: &[&str]) {
     let log = mount.stderr();
     for secret in secrets {
         assert!(!log.contains(secret), "{log}");
@@ -103,52 +103,62 @@ fn a_login_that_was_refused_is_not_hammered() {
     never_told(&mount, &[]);
 }
 
+/// What is answered there, in a wrapping token.
+pub(crate) fn wrapped(bao: &Bao, path: &str) -> String {
+    let mut curl = Command::new(tool("curl"));
+    curl.args(["-s", "-X", "POST", "-H", "X-Vault-Wrap-TTL: 300", "-d", "{}"]);
+    curl.arg("-H").arg(format!("X-Vault-Token: {}", bao.token));
+    let said = curl.arg(format!("{}/v1/{path}", bao.address())).output().unwrap();
+    let said: Value = serde_json::from_str(&stdout_of(&said)).unwrap();
+    said["wrap_info"]["token"].as_str().unwrap().to_owned()
+}
+
 #[test]
 fn a_wrapped_secret_id_is_used_once() {
     let bao = served();
     let (role_id, _) = role(&bao, json!({}));
-    let wrap = |path: &str| {
-        let mut curl = Command::new(tool("curl"));
-        curl.args([
-            "-s",
-            "-X",
-            "POST",
-            "-H",
-            &format!("X-Vault-Token: {}", bao.token),
-            "-H",
-            "X-Vault-Wrap-TTL: 300",
-        ]);
-        let said = curl.args(["-d", "{}"]).arg(format!("{}/v1/{path}", bao.address())).output().unwrap();
-        let said: Value = serde_json::from_str(&stdout_of(&said)).unwrap();
-        said["wrap_info"]["token"].as_str().unwrap().to_owned()
-    };
-    let token = wrap("auth/approle/role/web/secret-id");
+    let token = wrapped(&bao, "auth/approle/role/web/secret-id");
     let start = |token: &str| by_approle(&bao, &role_id, token, ", wrapped: true").start();
     let mount = start(&token);
     assert_eq!(mount.read("f"), "v");
     let again = start(&token);
     fails(&again, "f", libc::EIO, "somebody has intercepted it");
     never_told(&again, &[&token]);
-    let strange = start(&wrap("sys/wrapping/wrap"));
+    let strange = start(&wrapped(&bao, "sys/wrapping/wrap"));
     fails(&strange, "f", libc::EIO, "not made where secret ids are made");
     drop((again, strange));
     assert_eq!(mount.read("f"), "v", "who has unwrapped it goes on");
 }
 
+/// Signs tokens that a server believes who knows its public key.
+pub(crate) struct Signer(SigningKey);
+
+impl Signer {
+    pub(crate) fn new() -> Self {
+        Self(SigningKey::from_bytes(&[7; 32]))
+    }
+
+    pub(crate) fn pem(&self) -> String {
+        let head = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
+        let public = STANDARD.encode([&head[..], self.0.verifying_key().as_bytes()].concat());
+        format!("-----BEGIN PUBLIC KEY-----\n{public}\n-----END PUBLIC KEY-----\n")
+    }
+
+    pub(crate) fn sign(&self, claims: &Value) -> String {
+        let parts = [json!({"alg": "EdDSA", "typ": "JWT"}), claims.clone()];
+        let text = parts.map(|part| URL_SAFE_NO_PAD.encode(part.to_string())).join(".");
+        let signature = URL_SAFE_NO_PAD.encode(self.0.sign(text.as_bytes()).to_bytes());
+        format!("{text}.{signature}")
+    }
+}
+
 #[test]
 fn a_signed_token_of_somebody_else() {
     let bao = served();
-    let key = SigningKey::from_bytes(&[7; 32]);
-    let head = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
-    let public = STANDARD.encode([&head[..], key.verifying_key().as_bytes()].concat());
-    let pem = format!("-----BEGIN PUBLIC KEY-----\n{public}\n-----END PUBLIC KEY-----\n");
-    let now = jiff::Timestamp::now().as_second();
+    let (signer, now) = (Signer::new(), jiff::Timestamp::now().as_second());
+    let pem = signer.pem();
     let signed = |audience: &str, end: i64| {
-        let claims = json!({"iss": "test", "sub": "app", "aud": audience, "iat": now - 600, "exp": end});
-        let parts = [json!({"alg": "EdDSA", "typ": "JWT"}), claims];
-        let text = parts.map(|part| URL_SAFE_NO_PAD.encode(part.to_string())).join(".");
-        let signature = URL_SAFE_NO_PAD.encode(key.sign(text.as_bytes()).to_bytes());
-        format!("{text}.{signature}")
+        signer.sign(&json!({"iss": "test", "sub": "app", "aud": audience, "iat": now - 600, "exp": end}))
     };
     // A service account's token is sent to its own method in the same way.
     for method in ["jwt", "kubernetes"] {

@@ -1,11 +1,14 @@
 //! OpenBao as a provider, through the real mount: what is there, what is not, what has changed, what is forbidden, and
 //! that nobody is told a value or a token.
 
+mod clouds;
 mod cluster;
 #[path = "../common/mod.rs"]
 mod common;
 mod lease;
+mod leaving;
 mod login;
+mod written;
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::config::{Address, AwsKeys, SecretSource, TextSource, Tls, Transport};
 use crate::net::{Client, JsonError, NetErrorKind, Request, Response, Route};
+use crate::provider::remote::of_machine;
 use crate::provider::{OwnSecret, Provider, ProviderError};
 use crate::secret::SecretBytes;
 
@@ -26,6 +27,7 @@ pub(in crate::provider) struct KeySource {
     machine: Option<Client>,
 }
 
+const NO_KEYS: &str = "no keys for AWS: AWS_ACCESS_KEY_ID is not set, and the machine gives none";
 /// For each question to the machine: it is near, or it is not there.
 const PATIENCE: Duration = Duration::from_secs(1);
 const ROLES: &str = "/latest/meta-data/iam/security-credentials/";
@@ -68,11 +70,10 @@ impl KeySource {
 
     pub(in crate::provider) async fn keys(&self) -> Result<Keys, ProviderError> {
         match &self.machine {
-            Some(machine) if !is_set(&self.variable) => of_machine(machine).await.map_err(|error| {
-                ProviderError::Unavailable(format!(
-                    "no keys for AWS: AWS_ACCESS_KEY_ID is not set, and the machine gives none: {error}"
-                ))
-            }),
+            Some(machine) if !is_set(&self.variable) => {
+                let keys = keys_of(machine).await;
+                keys.map_err(|error| of_machine(NO_KEYS, &error))
+            }
             _ => self.given().await,
         }
     }
@@ -93,7 +94,7 @@ fn is_set(variable: &Option<String>) -> bool {
 }
 
 /// Of the role that the machine has.
-async fn of_machine(client: &Client) -> Result<Keys, ProviderError> {
+async fn keys_of(client: &Client) -> Result<Keys, ProviderError> {
     let route = Route::to("/latest/api/token");
     let ask = Request::put(route).repeatable().header("x-aws-ec2-metadata-token-ttl-seconds", "300")?;
     let token = answered(client.send(ask).await?)?;

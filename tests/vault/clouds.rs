@@ -1,0 +1,261 @@
+//! Logins of machines and of workloads. Azure: the real server's `jwt` engine at `azure`, and a stub of the machine's
+//! metadata. AWS: a stub of the `aws` engine (OpenBao has none) that asks botocore whether it would have signed the
+//! same, before the real server. Kubernetes: the real engine, and a stub of the cluster's TokenReview.
+
+use std::io::Write;
+use std::net::TcpListener;
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use serde_json::{Value, json};
+
+use crate::common::bao::{Bao, free_port};
+use crate::common::http::{Request, Response, pass_on, serve_tcp};
+use crate::common::{Mounted, TestMount, python};
+use crate::fails;
+use crate::login::{FILE, Signer, never_told, served};
+
+const RESOURCE: &str = "https://management.azure.com/";
+
+/// What a machine of Azure is told: a token, and where it stands. Answers nobody who does not ask as it should.
+fn azure(token: &Arc<Mutex<String>>, asked: &Arc<Mutex<Vec<String>>>) -> String {
+    let (token, asked) = (token.clone(), asked.clone());
+    serve_tcp(move |request| {
+        asked.lock().unwrap().push(request.target.clone());
+        match request.target.split('?').next().unwrap() {
+            _ if request.header("metadata") != Some("true") => Response::new(400, "no header"),
+            "/metadata/identity/oauth2/token" => {
+                let token = token.lock().unwrap().clone();
+                let answer = json!({"access_token": token, "expires_in": "3599", "token_type": "Bearer"});
+                Response::new(200, answer.to_string())
+            }
+            "/metadata/instance" => {
+                let compute = json!({"name": "vm1", "resourceGroupName": "group1", "subscriptionId": "sub1", "vmScaleSetName": ""});
+                Response::new(200, json!({ "compute": compute }).to_string())
+            }
+            _ => Response::new(404, ""),
+        }
+    })
+}
+
+#[test]
+fn a_machine_of_azure() {
+    let bao = served();
+    let (signer, now) = (Signer::new(), jiff::Timestamp::now().as_second());
+    let sign = |end: i64| signer.sign(&json!({"sub": "app", "aud": RESOURCE, "iat": now - 600, "exp": end}));
+    bao.put("sys/auth/azure", json!({"type": "jwt"}));
+    bao.put("auth/azure/config", json!({"jwt_validation_pubkeys": [signer.pem()]}));
+    let role = json!({"role_type": "jwt", "user_claim": "sub", "bound_audiences": [RESOURCE], "token_policies": ["app"]});
+    bao.put("auth/azure/role/web", role);
+    let (token, asked) = (Arc::new(Mutex::new(sign(now + 600))), Arc::default());
+    let metadata = azure(&token, &asked);
+    let start = |metadata: &str, more: &str| {
+        let auth = format!(
+            "auth: {{method: azure, role: web, client_id: id-1, metadata: 'http://{metadata}'{more}}}"
+        );
+        bao.mount(&auth).env("ALL_PROXY", "http://127.0.0.1:9").template("f.tpl", FILE).start()
+    };
+    let mount = start(&metadata, "");
+    assert_eq!(mount.read("f"), "v");
+    let first = asked.lock().unwrap()[0].clone();
+    let told = "resource=https%3A%2F%2Fmanagement.azure.com%2F&client_id=id-1";
+    assert!(first.contains(told), "{first}");
+    never_told(&mount, &[&token.lock().unwrap()]);
+    *token.lock().unwrap() = sign(now - 300);
+    fails(&start(&metadata, ""), "f", libc::EIO, "expired");
+    fails(
+        &start(&format!("127.0.0.1:{}", free_port()), ""),
+        "f",
+        libc::EIO,
+        "metadata service does not tell",
+    );
+}
+
+/// It is near, or it is not there: nobody waits for it until the time of the whole is over.
+#[test]
+fn metadata_that_are_silent_cost_little() {
+    let bao = served();
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let metadata = silent.local_addr().unwrap();
+    for method in ["azure, role: web", "aws"] {
+        let auth = format!("timeout: 30s, auth: {{method: {method}, metadata: 'http://{metadata}'}}");
+        let config = bao.mount(&auth).template("f.tpl", FILE);
+        let mount = config.start();
+        let start = Instant::now();
+        assert_eq!(mount.errno("f"), libc::ETIMEDOUT);
+        println!("{method}: {:?}", start.elapsed());
+        let reason = crate::reason(&mount, "f");
+        assert!(reason.contains("machine") && reason.contains("longer than"), "{reason}");
+    }
+}
+
+/// With which keys a login must be signed: id, secret, session, region, server id, URL.
+type Judged = [&'static str; 6];
+
+/// A Vault with an `aws` engine that lets in who has signed as botocore does.
+fn aws(bao: &Bao, judged: Judged) -> String {
+    let token = bao.make_token(json!({"policies": ["app"]}));
+    let port = bao.port;
+    serve_tcp(move |request| {
+        if request.target != "/v1/auth/aws/login" {
+            return pass_on(request, port);
+        }
+        match verdict(request, &judged) {
+            Ok(()) => {
+                let auth = json!({"client_token": token, "lease_duration": 600, "renewable": true});
+                Response::new(200, json!({ "auth": auth }).to_string())
+            }
+            Err(why) => {
+                println!("botocore says: {why}");
+                Response::new(400, json!({"errors": ["error validating the signature"]}).to_string())
+            }
+        }
+    })
+}
+
+fn verdict(request: &Request, judged: &Judged) -> Result<(), String> {
+    let mut judge = Command::new(python());
+    judge.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vault/judge_aws.py")).args(judged);
+    let mut judge = judge.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    judge.stdin.take().unwrap().write_all(&request.body).unwrap();
+    let said = judge.wait_with_output().unwrap();
+    match said.status.success() {
+        true => Ok(()),
+        false => Err(String::from_utf8_lossy(&said.stderr).lines().last().unwrap_or_default().to_owned()),
+    }
+}
+
+fn at(address: &str, auth: &str) -> TestMount {
+    let provider = format!("{{type: vault, address: 'http://{address}', auth: {{method: aws{auth}}}}}");
+    let config = format!("providers: {{vault: {provider}}}\nmounts: [{{at: mnt, templates: templates}}]\n");
+    TestMount::new().config(&config).template("f.tpl", FILE)
+}
+
+const KEYS: &str =
+    ", access_key_id: AKIDEXAMPLE, secret_access_key: 'store:aws', server_id: vault.example.com";
+
+#[test]
+fn keys_of_aws_that_the_config_names() {
+    let bao = served();
+    let signed = ["AKIDEXAMPLE", "hunter2/secret+key", "-", "eu-central-1", "vault.example.com"];
+    let url = "https://sts.eu-central-1.amazonaws.com/";
+    let address = aws(&bao, [signed[0], signed[1], signed[2], signed[3], signed[4], url]);
+    let auth = format!("{KEYS}, region: eu-central-1, role: web");
+    let mount = at(&address, &auth).secret("aws", signed[1]).start();
+    assert_eq!(mount.read("f"), "v");
+    never_told(&mount, &[signed[1]]);
+    // The controls: each of what is signed counts.
+    for (auth, secret) in [
+        (auth.clone(), "hunter2/another"),
+        (auth.replace("vault.example.com", "other.example.com"), signed[1]),
+        (auth.replace("eu-central-1", "eu-central-2"), signed[1]),
+    ] {
+        let wrong = at(&address, &auth).secret("aws", secret).start();
+        fails(&wrong, "f", libc::EIO, "does not accept the login at auth/aws");
+        never_told(&wrong, &[secret]);
+    }
+}
+
+#[test]
+fn keys_of_aws_in_the_variables_that_all_know() {
+    let bao = served();
+    let url = "https://sts.amazonaws.com/";
+    let address = aws(&bao, ["AKIDEXAMPLE", "hunter2-b", "hunter2-session", "us-east-1", "-", url]);
+    let mount =
+        at(&address, "").env("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE").env("AWS_SECRET_ACCESS_KEY", "hunter2-b");
+    let mount = mount.env("AWS_SESSION_TOKEN", "hunter2-session").start();
+    assert_eq!(mount.read("f"), "v");
+    never_told(&mount, &[]);
+}
+
+/// What a machine of AWS is told, as IMDSv2 tells it: nothing without a token.
+fn imds(asked: &Arc<Mutex<Vec<String>>>) -> String {
+    const TOKEN: &str = "hunter2-imds-token";
+    let asked = asked.clone();
+    serve_tcp(move |request| {
+        asked.lock().unwrap().push(format!("{} {}", request.method, request.target));
+        let roles = "/latest/meta-data/iam/security-credentials/";
+        match (&*request.method, &*request.target) {
+            ("PUT", "/latest/api/token")
+                if request.header("x-aws-ec2-metadata-token-ttl-seconds").is_some() =>
+            {
+                Response::new(200, TOKEN)
+            }
+            _ if request.header("x-aws-ec2-metadata-token") != Some(TOKEN) => Response::new(401, ""),
+            ("GET", target) if target == roles => Response::new(200, "app-role"),
+            ("GET", target) if target.strip_prefix(roles) == Some("app-role") => {
+                let keys = json!({"Code": "Success", "AccessKeyId": "ASIAEXAMPLE", "SecretAccessKey": "hunter2-c",
+                    "Token": "hunter2-machine", "Expiration": "2099-01-01T00:00:00Z"});
+                Response::new(200, keys.to_string())
+            }
+            _ => Response::new(404, ""),
+        }
+    })
+}
+
+#[test]
+fn keys_of_the_role_that_a_machine_of_aws_has() {
+    let bao = served();
+    let url = "http://127.0.0.1:4566/";
+    let address = aws(&bao, ["ASIAEXAMPLE", "hunter2-c", "hunter2-machine", "us-east-1", "-", url]);
+    let asked = Arc::default();
+    let metadata = imds(&asked);
+    let auth = format!(", metadata: 'http://{metadata}', sts_endpoint: 'http://127.0.0.1:4566'");
+    let mount = at(&address, &auth).start();
+    assert_eq!(mount.read("f"), "v");
+    assert_eq!(asked.lock().unwrap().len(), 3, "{asked:?}");
+    never_told(&mount, &[]);
+    let none = at(&address, &format!(", metadata: 'http://127.0.0.1:{}'", free_port())).start();
+    fails(&none, "f", libc::EIO, "AWS_ACCESS_KEY_ID is not set, and the machine gives none");
+}
+
+/// A cluster that knows one token, as the server asks it.
+fn reviews(token: &str) -> String {
+    let token = token.to_owned();
+    serve_tcp(move |request| {
+        let review: Value = serde_json::from_slice(&request.body).unwrap_or_default();
+        let is_known = review["spec"]["token"] == token.as_str();
+        let user = json!({"username": "system:serviceaccount:default:app", "uid": "uid-1",
+            "groups": ["system:serviceaccounts", "system:serviceaccounts:default", "system:authenticated"]});
+        let status = match is_known {
+            true => json!({"authenticated": true, "user": user, "audiences": ["secretfs"]}),
+            false => json!({"authenticated": false, "error": "unknown token"}),
+        };
+        let answer =
+            json!({"kind": "TokenReview", "apiVersion": "authentication.k8s.io/v1", "status": status});
+        Response::new(201, answer.to_string()).header("Content-Type: application/json")
+    })
+}
+
+#[test]
+fn a_service_account_of_a_cluster() {
+    let bao = served();
+    let (signer, now) = (Signer::new(), jiff::Timestamp::now().as_second());
+    let account = json!({"namespace": "default", "serviceaccount": {"name": "app", "uid": "uid-1"}});
+    let claims = |audience: &str| {
+        json!({"iss": "https://kubernetes.default.svc", "sub": "system:serviceaccount:default:app",
+            "aud": [audience], "iat": now, "exp": now + 600, "kubernetes.io": account})
+    };
+    let token = signer.sign(&claims("secretfs"));
+    let host = format!("http://{}", reviews(&token));
+    bao.put("sys/auth/kubernetes", json!({"type": "kubernetes"}));
+    let ca = rcgen::generate_simple_self_signed(["cluster".to_owned()]).unwrap().cert.pem();
+    let config = json!({"kubernetes_host": host, "kubernetes_ca_cert": ca, "token_reviewer_jwt": token,
+        "disable_local_ca_jwt": true});
+    bao.put("auth/kubernetes/config", config);
+    let role = json!({"bound_service_account_names": ["app"], "bound_service_account_namespaces": ["default"],
+        "audience": "secretfs", "token_policies": ["app"]});
+    bao.put("auth/kubernetes/role/web", role);
+    let start = |token: &str| -> Mounted {
+        let file = bao.folder().join("jwt");
+        std::fs::write(&file, token).unwrap();
+        let auth = format!("auth: {{method: kubernetes, role: web, jwt: 'file:{}'}}", file.display());
+        bao.mount(&auth).template("f.tpl", FILE).start()
+    };
+    let mount = start(&token);
+    assert_eq!(mount.read("f"), "v");
+    never_told(&mount, &[&token]);
+    fails(&start(&signer.sign(&claims("other"))), "f", libc::EIO, "audience");
+    fails(&start("hunter2.garbage"), "f", libc::EIO, "the login at auth/kubernetes");
+}
