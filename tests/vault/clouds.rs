@@ -237,7 +237,7 @@ fn a_service_account_of_a_cluster() {
         json!({"iss": "https://kubernetes.default.svc", "sub": "system:serviceaccount:default:app",
             "aud": [audience], "iat": now, "exp": now + 600, "kubernetes.io": account})
     };
-    let token = signer.sign(&claims("secretfs"));
+    let token = signer.sign_as("RS256", &claims("secretfs"));
     let host = format!("http://{}", reviews(&token));
     bao.put("sys/auth/kubernetes", json!({"type": "kubernetes"}));
     let ca = rcgen::generate_simple_self_signed(["cluster".to_owned()]).unwrap().cert.pem();
@@ -256,6 +256,6 @@ fn a_service_account_of_a_cluster() {
     let mount = start(&token);
     assert_eq!(mount.read("f"), "v");
     never_told(&mount, &[&token]);
-    fails(&start(&signer.sign(&claims("other"))), "f", libc::EIO, "audience");
+    fails(&start(&signer.sign_as("RS256", &claims("other"))), "f", libc::EIO, "audience");
     fails(&start("hunter2.garbage"), "f", libc::EIO, "the login at auth/kubernetes");
 }

@@ -5,9 +5,11 @@ mod clouds;
 mod cluster;
 #[path = "../common/mod.rs"]
 mod common;
+mod hosts;
 mod lease;
 mod leaving;
 mod login;
+mod page;
 mod written;
 
 use std::collections::BTreeMap;

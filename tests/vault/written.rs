@@ -65,7 +65,7 @@ fn openssl(args: &[&str], stdin: &str) -> std::process::Output {
 }
 
 #[track_caller]
-fn is_a_pair(text: &str) {
+pub(crate) fn is_a_pair(text: &str) {
     let of_certificate = stdout_of(&openssl(&["x509", "-noout", "-pubkey"], text));
     let (_, key) = text.split_once("-----END CERTIFICATE-----\n").unwrap();
     assert_eq!(stdout_of(&openssl(&["pkey", "-pubout"], key)), of_certificate);
