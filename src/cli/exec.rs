@@ -109,7 +109,8 @@ fn run_beside(args: &Args, common: &Common, config: &Config, request: Request) -
     });
     // Before the values are collected, so that no change falls between.
     let watch = watch(args.rules(config), &broker, &request, &masks);
-    let environment = environment(collect(&broker, &request)?, &args.rules(config))?;
+    let collected = collect(&broker, &request).inspect_err(|_| broker.give_back_now(Given::Over));
+    let environment = environment(collected?, &args.rules(config))?;
     masks.iter().for_each(|masks| tell_too_short(masks));
     // From here on we end only as the command does, so that what stands in is taken away.
     exec::hold_signals().map_err(system)?;

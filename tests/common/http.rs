@@ -114,8 +114,12 @@ pub fn get_unix(at: &Path, target: &str) -> String {
 pub fn serve_tcp(answer: impl Fn(&Request) -> Response + Send + Sync + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let host = listener.local_addr().expect("an address").to_string();
-    serve(move || listener.accept().map(|(stream, _)| stream), answer);
+    serve_on(listener, answer);
     host
+}
+
+pub fn serve_on(listener: TcpListener, answer: impl Fn(&Request) -> Response + Send + Sync + 'static) {
+    serve(move || listener.accept().map(|(stream, _)| stream), answer);
 }
 
 /// What another server answers to this.

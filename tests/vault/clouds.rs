@@ -19,9 +19,12 @@ use crate::login::{FILE, Signer, never_told, served};
 const RESOURCE: &str = "https://management.azure.com/";
 
 /// What a machine of Azure is told: a token, and where it stands. Answers nobody who does not ask as it should.
-fn azure(token: &Arc<Mutex<String>>, asked: &Arc<Mutex<Vec<String>>>) -> String {
+pub(crate) fn azure(
+    token: &Arc<Mutex<String>>,
+    asked: &Arc<Mutex<Vec<String>>>,
+) -> impl Fn(&Request) -> Response + Send + Sync + 'static {
     let (token, asked) = (token.clone(), asked.clone());
-    serve_tcp(move |request| {
+    move |request| {
         asked.lock().unwrap().push(request.target.clone());
         match request.target.split('?').next().unwrap() {
             _ if request.header("metadata") != Some("true") => Response::new(400, "no header"),
@@ -31,45 +34,46 @@ fn azure(token: &Arc<Mutex<String>>, asked: &Arc<Mutex<Vec<String>>>) -> String 
                 Response::new(200, answer.to_string())
             }
             "/metadata/instance" => {
-                let compute = json!({"name": "vm1", "resourceGroupName": "group1", "subscriptionId": "sub1", "vmScaleSetName": ""});
+                let compute = json!({"name": "vm1", "resourceGroupName": "group1", "subscriptionId": "sub1",
+                    "vmScaleSetName": ""});
                 Response::new(200, json!({ "compute": compute }).to_string())
             }
             _ => Response::new(404, ""),
         }
-    })
+    }
 }
 
-#[test]
-fn a_machine_of_azure() {
+/// A server that believes tokens of this signer for Azure's own resource; such a token, which ends then.
+pub(crate) fn of_azure() -> (Bao, impl Fn(i64) -> String) {
     let bao = served();
     let (signer, now) = (Signer::new(), jiff::Timestamp::now().as_second());
-    let sign = |end: i64| signer.sign(&json!({"sub": "app", "aud": RESOURCE, "iat": now - 600, "exp": end}));
     bao.put("sys/auth/azure", json!({"type": "jwt"}));
     bao.put("auth/azure/config", json!({"jwt_validation_pubkeys": [signer.pem()]}));
     let role = json!({"role_type": "jwt", "user_claim": "sub", "bound_audiences": [RESOURCE], "token_policies": ["app"]});
     bao.put("auth/azure/role/web", role);
-    let (token, asked) = (Arc::new(Mutex::new(sign(now + 600))), Arc::default());
-    let metadata = azure(&token, &asked);
-    let start = |metadata: &str, more: &str| {
-        let auth = format!(
-            "auth: {{method: azure, role: web, client_id: id-1, metadata: 'http://{metadata}'{more}}}"
-        );
+    let claims = move |end: i64| json!({"sub": "app", "aud": RESOURCE, "iat": now - 600, "exp": now + end});
+    (bao, move |end| signer.sign(&claims(end)))
+}
+
+#[test]
+fn a_machine_of_azure() {
+    let (bao, sign) = of_azure();
+    let (token, asked) = (Arc::new(Mutex::new(sign(600))), Arc::default());
+    let metadata = serve_tcp(azure(&token, &asked));
+    let start = |metadata: &str| {
+        let auth =
+            format!("auth: {{method: azure, role: web, client_id: id-1, metadata: 'http://{metadata}'}}");
         bao.mount(&auth).env("ALL_PROXY", "http://127.0.0.1:9").template("f.tpl", FILE).start()
     };
-    let mount = start(&metadata, "");
+    let mount = start(&metadata);
     assert_eq!(mount.read("f"), "v");
     let first = asked.lock().unwrap()[0].clone();
     let told = "resource=https%3A%2F%2Fmanagement.azure.com%2F&client_id=id-1";
     assert!(first.contains(told), "{first}");
     never_told(&mount, &[&token.lock().unwrap()]);
-    *token.lock().unwrap() = sign(now - 300);
-    fails(&start(&metadata, ""), "f", libc::EIO, "expired");
-    fails(
-        &start(&format!("127.0.0.1:{}", free_port()), ""),
-        "f",
-        libc::EIO,
-        "metadata service does not tell",
-    );
+    *token.lock().unwrap() = sign(-300);
+    fails(&start(&metadata), "f", libc::EIO, "expired");
+    fails(&start(&format!("127.0.0.1:{}", free_port())), "f", libc::EIO, "metadata service does not tell");
 }
 
 /// It is near, or it is not there: nobody waits for it until the time of the whole is over.

@@ -5,6 +5,7 @@ use std::fs;
 use std::io;
 use std::net::{Shutdown, TcpListener, TcpStream, UdpSocket};
 use std::process::Command;
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -12,10 +13,13 @@ use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use serde_json::json;
 
+use crate::clouds::{azure, of_azure};
 use crate::common::bao::{BY_TOKEN, Bao};
 use crate::common::etcd::Etcd;
+use crate::common::http::serve_on;
 use crate::common::programmed::eventually;
 use crate::common::{Mounted, TestMount, stdout_of, tool};
+use crate::login::FILE;
 
 /// What this thread starts from here on is on a host of its own.
 fn enter_a_host(more: CloneFlags) {
@@ -24,9 +28,14 @@ fn enter_a_host(more: CloneFlags) {
 }
 
 /// A host on which this mount is started, with lines to these ports of ours.
-fn host(mount: TestMount, ports: [u16; 2]) -> Mounted {
+fn host<const N: usize>(
+    mount: TestMount,
+    ports: [u16; N],
+    prepare: impl FnOnce() + Send + 'static,
+) -> Mounted {
     let made = thread::spawn(move || {
         enter_a_host(CloneFlags::empty());
+        prepare();
         // The control: nothing that listens elsewhere is there.
         assert!(ports.iter().all(|port| TcpStream::connect(("127.0.0.1", *port)).is_err()));
         let doors = ports.map(|port| TcpListener::bind(("127.0.0.1", port)).unwrap());
@@ -68,7 +77,7 @@ fn two_hosts_see_one_rotation() {
     let hosts = [(); 2].map(|()| {
         let mount = TestMount::new().config(&config).env("SECRETFS_TEST_TOKEN", &bao.token);
         let mount = mount.env("SECRETFS_LOG", "info").template("v.tpl", "<< secret('v:secret/app') >>");
-        host(mount.template("e.tpl", "<< secret('e:app') >>"), [bao.port, etcd.port()])
+        host(mount.template("e.tpl", "<< secret('e:app') >>"), [bao.port, etcd.port()], || {})
     });
     for host in &hosts {
         assert_eq!((host.read("v"), host.read("e")), ("0".into(), "0".into()));
@@ -76,7 +85,7 @@ fn two_hosts_see_one_rotation() {
     }
     for (file, put) in [
         ("v", &(|value: &str| drop(bao.set("app", json!({ "value": value })))) as &dyn Fn(&str)),
-        ("e", &|value| drop(etcd.put("/secrets/app", value))),
+        ("e", &|value| assert!(etcd.put("/secrets/app", value) > 0)),
     ] {
         let mut times = Vec::new();
         for round in 1..=10 {
@@ -94,6 +103,29 @@ fn two_hosts_see_one_rotation() {
             times[10], times[19]
         );
     }
+}
+
+/// Where every machine of Azure has it, in the clear, though all ways lead through a proxy.
+#[test]
+fn metadata_are_asked_where_they_usually_are_and_not_through_a_proxy() {
+    const PROXY: &str = "http://127.0.0.1:9";
+    let (bao, sign) = of_azure();
+    let (token, asked) = (Arc::new(Mutex::new(sign(600))), Arc::default());
+    let answers = azure(&token, &asked);
+    let mount = bao.mount("auth: {method: azure, role: web}").template("f.tpl", FILE);
+    let mount = ["ALL_PROXY", "http_proxy", "HTTPS_PROXY"].iter().fold(mount, |it, name| it.env(name, PROXY));
+    let mounted = host(mount, [bao.port], move || {
+        let add = ["addr", "add", "169.254.169.254/32", "dev", "lo"];
+        stdout_of(&Command::new(tool("ip")).args(add).output().unwrap());
+        serve_on(TcpListener::bind("169.254.169.254:80").unwrap(), answers);
+    });
+    assert_eq!(mounted.read("f"), "v");
+    assert_eq!(asked.lock().unwrap().len(), 2, "{asked:?}");
+    // The control: where nobody tells it, it is not known.
+    let mount = bao.mount("auth: {method: azure, role: web}").template("f.tpl", FILE);
+    let nowhere = host(mount, [bao.port], || {});
+    assert_eq!(nowhere.errno("f"), libc::EIO);
+    assert!(crate::reason(&nowhere, "f").contains("metadata service"), "{}", crate::reason(&nowhere, "f"));
 }
 
 /// Of a host whose resolver is asked and never answers.
@@ -151,7 +183,7 @@ fn hanging_resolver() {
     assert!(waited.iter().all(|(errno, _)| *errno == Some(libc::ETIMEDOUT)), "{waited:?}");
     assert!(others.len() > 20, "others go on: {}", others.len());
     let reason = crate::reason(&mounted, "0");
-    assert!(reason.contains("name"), "{reason}");
+    assert!(reason.contains("2s"), "{reason}");
     // The control: it was asked for the name.
     silent.set_nonblocking(true).unwrap();
     let mut question = [0; 512];

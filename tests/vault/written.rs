@@ -51,6 +51,7 @@ fn mounted(bao: &Bao, ttl: &str, more: &str) -> Mounted {
     let mount = bao.mount(&format!("{BY_TOKEN}, {writes}{more}")).template("pair.pem.tpl", PAIR);
     mount
         .template("serial.tpl", SERIAL)
+        .template("end.tpl", "<< secret('vault:pki/issue/web').expires_at >>")
         .template("chain.pem.tpl", "<< secret('vault:pki/issue/web#ca_chain') >>")
         .start()
 }
@@ -84,6 +85,9 @@ fn all_fields_are_of_one_certificate() {
     let verified = openssl(&["verify", "-CAfile", file.to_str().unwrap()], &pair);
     assert!(stdout_of(&verified).contains("OK"), "{chain}");
     let serial = mount.read("serial");
+    let end: jiff::Timestamp = mount.read("end").parse().unwrap();
+    let left = end.duration_since(jiff::Timestamp::now()).as_secs();
+    assert!((3400..=3600).contains(&left), "it says itself when it ends: {left}");
     for _ in 0..5 {
         std::thread::sleep(Duration::from_millis(150));
         assert_eq!((mount.read("pair.pem"), mount.read("serial")), (pair.clone(), serial.clone()));

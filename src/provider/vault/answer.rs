@@ -1,6 +1,6 @@
 //! What an answer of a Vault holds: fields, versions, leases. Nothing is asked here; pure but for the clock.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::api::{json, odd};
 use crate::net::{Json, JsonError, Response};
@@ -31,6 +31,17 @@ pub(super) struct Lent {
     /// In seconds.
     pub(super) ttl: u64,
     pub(super) is_renewable: bool,
+}
+
+impl Lent {
+    /// When it ends whatever we do: a lease may be renewed.
+    pub(super) fn end(&self) -> Option<Timestamp> {
+        let time = SignedDuration::from_secs(self.ttl.try_into().ok()?);
+        match self.by {
+            Tie::Certificate(_) => Timestamp::now().checked_add(time).ok(),
+            Tie::Lease(_) => None,
+        }
+    }
 }
 
 /// By what it is known where it comes from.

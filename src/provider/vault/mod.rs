@@ -31,7 +31,7 @@ use crate::net::{Client, Response, Route};
 use crate::secret::{Absent, Answer, SecretBytes, SecretKey, SecretVersion};
 use crate::sys::leftover;
 use crate::sys::uptime::Uptime;
-use answer::Plain;
+use answer::{Lent, Plain};
 use api::{Api, Ask, Member, unfit};
 use kv::Seen;
 use lease::{Ends, Leases};
@@ -172,7 +172,9 @@ impl Inner {
             return Err(ProviderError::Invalid(why));
         }
         let kind = answer::kind_of(&plain.fields);
-        let version = Arc::new(self.versions.of(&key.path, kind, plain.fields));
+        let mut version = self.versions.of(&key.path, kind, plain.fields);
+        version.expires_at = plain.lease.as_ref().and_then(Lent::end);
+        let version = Arc::new(version);
         let until = plain.lease.and_then(|lent| self.leases.put(&key.path, lent, version.clone(), pass));
         Ok((Ok(version), until))
     }
@@ -224,7 +226,11 @@ impl Provider for VaultProvider {
     }
 
     fn names(&self) -> BoxFuture<'_, Result<Vec<String>, ProviderError>> {
-        Box::pin(names::all(&self.0.session, &self.0.mounts))
+        Box::pin(async {
+            let mut names = names::all(&self.0.session, &self.0.mounts).await?;
+            names.extend(self.0.writes.keys().cloned());
+            Ok(names)
+        })
     }
 
     fn health(&self) -> BoxFuture<'_, Result<(), ProviderError>> {
