@@ -9,7 +9,7 @@
 //! | edges | `fs`, `exec`, `control`, `credentials` | a kernel request, a child's environment, an operator, a service manager; never each other |
 //! | use case | `broker` | render a file for a caller: the script of every read |
 //! | services | `audit`, `provider`, `cache`, `resolver`, `readers`, `reactions`, `metrics`, `net`, `store`, `trial`, `ledger`, `sys` | I/O; `sys` alone has `unsafe` |
-//! | rules | `config`, `document`, `fields`, `policy`, `template` | pure: texts and times are arguments |
+//! | rules | `config`, `document`, `fields`, `policy`, `sops`, `template` | pure: texts and times are arguments |
 //! | words | `secret`, `caller`, `clock`, `nearest`, `poison`, `visible` | what everybody talks about |
 
 pub mod cli;
@@ -40,6 +40,7 @@ pub mod config;
 pub mod document;
 pub mod fields;
 pub mod policy;
+pub mod sops;
 pub mod template;
 
 pub mod caller;

@@ -37,7 +37,14 @@ fn rendered(template: &str, value: &[u8]) -> Result<Vec<u8>, String> {
         uses: None,
     };
     let values = HashMap::from([(SecretKey::named("v"), Ok(Arc::new(version)))]);
-    let inputs = Inputs { values: &values, env: &|_| None, reader: None, salt: &[0; 32], nearest: &|_| None };
+    let inputs = Inputs {
+        values: &values,
+        env: &|_| None,
+        reader: None,
+        salt: &[0; 32],
+        nearest: &|_| None,
+        elsewhere: &|_| None,
+    };
     match template.render(&inputs).map_err(|error| error.to_string())? {
         Rendered::Done(bytes) => Ok(bytes.expose().to_vec()),
         Rendered::Needs(_) => Err("it needs more".to_owned()),

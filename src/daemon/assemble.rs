@@ -259,7 +259,7 @@ fn upstream_of(remote: &Remote, key: &SecretBytes, store: Option<Arc<dyn Provide
     let key = || SecretBytes::copy_of(key.expose());
     match &remote.source {
         RemoteSource::Exec(program) => Arc::new(ExecProvider::new(program.clone(), key())),
-        RemoteSource::File(document) => Arc::new(FileProvider::new(document.clone(), key())),
+        RemoteSource::File(document) => Arc::new(FileProvider::new(document.clone(), key(), store)),
         RemoteSource::Vault(vault) => {
             Arc::new(VaultProvider::new((**vault).clone(), remote.limits.timeout, key(), store))
         }

@@ -4,4 +4,4 @@
 pub mod dotenv;
 mod tree;
 
-pub use tree::{Key, Node, Unreadable, json, yaml};
+pub use tree::{Key, Node, Unreadable, json, yaml, yaml_documents};

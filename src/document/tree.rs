@@ -66,8 +66,13 @@ pub fn json(text: &[u8]) -> Result<Node, Unreadable> {
 
 pub fn yaml(text: &[u8]) -> Result<Node, Unreadable> {
     let reading = Reading::of(text);
-    let node = NodeOf(&reading).deserialize(serde_yaml::Deserializer::from_slice(text));
-    node.map_err(|error| reading.unreadable(error.location().map(|at| at.line()), "it is no YAML"))
+    reading.yaml(serde_yaml::Deserializer::from_slice(text))
+}
+
+/// Each document of a text that may have several.
+pub fn yaml_documents(text: &[u8]) -> Result<Vec<Node>, Unreadable> {
+    let reading = Reading::of(text);
+    serde_yaml::Deserializer::from_slice(text).map(|document| reading.yaml(document)).collect()
 }
 
 /// How far a text has been read.
@@ -82,6 +87,11 @@ struct Reading<'a> {
 impl<'a> Reading<'a> {
     fn of(text: &'a [u8]) -> Self {
         Self { text, seen: Cell::new((0, 1)), problem: Cell::new(None) }
+    }
+
+    fn yaml(&self, document: serde_yaml::Deserializer<'_>) -> Result<Node, Unreadable> {
+        let node = NodeOf(self).deserialize(document);
+        node.map_err(|error| self.unreadable(error.location().map(|at| at.line()), "it is no YAML"))
     }
 
     fn unreadable(&self, line: Option<usize>, otherwise: &'static str) -> Unreadable {

@@ -11,6 +11,7 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 use crate::secret::{Answer, SecretKey};
 use crate::sys::uptime::Uptime;
 
+mod apart;
 mod aws;
 mod azure;
 mod constant;

@@ -5,15 +5,18 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::apart::Apart;
 use super::fields::of_text;
-use super::{Provider, ProviderError, file, unhurried};
+use super::{Provider, ProviderError, file};
 use crate::config::{SecretSource, TextSource};
-use crate::secret::{FieldName, Reference, SecretBytes, SecretKey};
+use crate::secret::{Absent, FieldName, Reference, SecretBytes, SecretKey};
+use crate::sys::leftover;
 
 /// Where one comes from, and the store that it may be in.
 pub struct OwnSecret {
     source: TextSource,
     store: Option<Arc<dyn Provider>>,
+    apart: Apart,
 }
 
 /// More than any token has.
@@ -27,7 +30,7 @@ impl OwnSecret {
 
     /// What is no secret may stand in the config itself.
     pub fn of_text(source: TextSource, store: Option<Arc<dyn Provider>>) -> Self {
-        Self { source, store }
+        Self { source, store, apart: Apart::new() }
     }
 
     /// As it is now: one line without its end.
@@ -38,8 +41,11 @@ impl OwnSecret {
         };
         let value = match source {
             SecretSource::Variable(name) => variable(name),
-            SecretSource::File(path) => unhurried(|| of_file(path)),
-            SecretSource::Credential(name) => unhurried(|| of_file(&credential(name)?)),
+            SecretSource::File(path) => self.of_file(path.clone()).await,
+            SecretSource::Credential(name) => match credential(name) {
+                Ok(path) => self.of_file(path).await,
+                Err(why) => Err(why),
+            },
             SecretSource::Store(reference) => self.of_store(reference).await,
         }
         .map_err(|why| ProviderError::Unavailable(format!("its own secret {source}: {why}")))?;
@@ -49,12 +55,23 @@ impl OwnSecret {
         }
     }
 
+    async fn of_file(&self, path: PathBuf) -> Result<SecretBytes, String> {
+        let read = self.apart.does(move || leftover::wiped(|| of_file(&path))).await;
+        read.and_then(|read| read).map_err(|error| error.to_string())
+    }
+
     async fn of_store(&self, reference: &Reference) -> Result<SecretBytes, String> {
-        let Some(store) = &self.store else { return Err("there is no store".to_owned()) };
+        let Some(store) = &self.store else {
+            return Err("there is no store; `secretfs init` makes one".to_owned());
+        };
         let key = SecretKey { provider: None, ..reference.key.clone() };
         let batch = store.fetch(std::slice::from_ref(&key)).await.map_err(|error| error.to_string())?;
+        let answer = batch.answers.into_iter().next();
         let version =
-            batch.answers.into_iter().next().ok_or("there is no answer")?.map_err(|it| it.to_string())?;
+            answer.ok_or("the store has not answered; ask `secretfs doctor`")?.map_err(|it| match it {
+                Absent::Missing => format!("{it}; `secretfs set {}` writes it", key.path),
+                other => other.to_string(),
+            })?;
         let field = reference.field.clone().unwrap_or_else(FieldName::value);
         let value = version.fields.get(&field).ok_or_else(|| format!("it has no field `{field}`"))?;
         Ok(SecretBytes::copy_of(value.expose()))
@@ -63,7 +80,8 @@ impl OwnSecret {
 
 fn variable(name: &str) -> Result<SecretBytes, String> {
     use std::os::unix::ffi::OsStringExt;
-    let value = std::env::var_os(name).ok_or("it is not set")?;
+    let value = std::env::var_os(name)
+        .ok_or("it is not set; set it where the daemon is started (in a unit: Environment=)")?;
     Ok(SecretBytes::new(value.into_vec()))
 }
 
@@ -74,11 +92,8 @@ fn credential(name: &str) -> Result<PathBuf, String> {
     }
 }
 
-fn of_file(path: &Path) -> Result<SecretBytes, String> {
-    let read = || -> io::Result<SecretBytes> {
-        let bytes = file::read(file::open(path)?, LARGEST)?;
-        let fields = of_text(&bytes);
-        Ok(fields.into_values().next().expect("one value"))
-    };
-    read().map_err(|error| error.to_string())
+fn of_file(path: &Path) -> io::Result<SecretBytes> {
+    let bytes = file::read(file::open(path)?, LARGEST)?;
+    let fields = of_text(&bytes);
+    Ok(fields.into_values().next().expect("one value"))
 }

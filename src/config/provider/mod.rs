@@ -70,6 +70,8 @@ pub struct Program {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Document {
     pub path: PathBuf,
+    /// With what it is opened if sops has encrypted it for age.
+    pub identity: Option<SecretSource>,
 }
 
 /// Providers that are asked as one.
@@ -139,7 +141,8 @@ impl ProviderConfig {
     pub fn own_secrets(&self) -> Vec<&SecretSource> {
         let Self::Remote(remote) = self else { return Vec::new() };
         match &remote.source {
-            RemoteSource::Exec(_) | RemoteSource::File(_) => Vec::new(),
+            RemoteSource::Exec(_) => Vec::new(),
+            RemoteSource::File(document) => document.identity.iter().collect(),
             RemoteSource::Vault(vault) => vault.login.secrets(),
             RemoteSource::Etcd(etcd) => etcd.user.iter().map(|(_, password)| password).collect(),
         }
@@ -180,7 +183,7 @@ impl ProviderConfig {
             }
             ProviderType::Multi => return several(given).map(Self::Several),
             ProviderType::Exec => RemoteSource::Exec(program(&given, base)?),
-            ProviderType::File => RemoteSource::File(document(&given, base)?),
+            ProviderType::File => RemoteSource::File(document(&mut given, base)?),
             ProviderType::Vault => RemoteSource::Vault(Box::new(network::vault(&mut given, base)?)),
             ProviderType::Etcd => RemoteSource::Etcd(Box::new(network::etcd(&mut given, base)?)),
         };
@@ -217,9 +220,10 @@ fn program(given: &raw::Provider, base: &Base<'_>) -> Result<Program, (&'static 
     })
 }
 
-fn document(given: &raw::Provider, base: &Base<'_>) -> Result<Document, (&'static str, String)> {
-    let Some(path) = given.path.0.clone() else { return needs("file", "a `path`: a folder or a document") };
-    Ok(Document { path: base.path(path) })
+fn document(given: &mut raw::Provider, base: &Base<'_>) -> Result<Document, (&'static str, String)> {
+    let Some(path) = given.path.0.take() else { return needs("file", "a `path`: a folder or a document") };
+    let identity = given.age.take().map(|age| age.identity.0.under(base));
+    Ok(Document { path: base.path(path), identity })
 }
 
 fn several(given: raw::Provider) -> Result<Several, (&'static str, String)> {

@@ -14,7 +14,7 @@ fn own(kind: ProviderType) -> &'static [&'static str] {
     match kind {
         ProviderType::Store => &[],
         ProviderType::Env => &["prefix"],
-        ProviderType::File => &["path"],
+        ProviderType::File => &["path", "age"],
         ProviderType::Exec => &["command", "env", "fields", "not_found_status"],
         ProviderType::Vault => &["namespace", "writes", "revoke"],
         ProviderType::Etcd => &["prefix"],
@@ -54,6 +54,7 @@ fn given_keys(given: &raw::Provider) -> Vec<&'static str> {
         ("not_found_status", is(&given.not_found_status)),
         ("prefix", is(&given.prefix)),
         ("path", is(&given.path)),
+        ("age", given.age.is_some()),
         ("of", given.of.is_some()),
         ("strategy", is(&given.strategy)),
         ("address", is(&given.address)),

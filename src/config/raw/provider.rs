@@ -36,6 +36,9 @@ pub(in crate::config) struct Provider {
     /// file: a folder, whose files are secrets, or a document: env, JSON or YAML, as its name says
     #[serde(default)]
     pub(in crate::config) path: Given<PathBuf>,
+    /// file: with what documents are opened that sops has encrypted for age
+    #[serde(default)]
+    pub(in crate::config) age: Option<Age>,
     /// multi: the providers that it asks, in their order
     #[serde(default)]
     pub(in crate::config) of: Option<Vec<Word<Label>>>,
@@ -121,6 +124,13 @@ pub(in crate::config) struct Auth {
     pub(in crate::config) client_id: Given<Argument>,
     /// aws, azure: what tells the machine about itself (default: http://169.254.169.254)
     pub(in crate::config) metadata: Given<Metadata>,
+}
+
+#[derive(serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "a map with its `identity`")]
+pub(in crate::config) struct Age {
+    /// Where the identity comes from: the lines AGE-SECRET-KEY-1… that age-keygen writes
+    pub(in crate::config) identity: Word<SecretSource>,
 }
 
 #[derive(Default, serde::Deserialize, JsonSchema)]

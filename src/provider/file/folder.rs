@@ -8,8 +8,7 @@ use std::path::{Component, Path, PathBuf};
 
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2};
 use nix::sys::stat::Mode;
-
-use crate::provider::fields::{Fields, of_text};
+use zeroize::Zeroizing;
 
 pub(super) struct Folder {
     path: PathBuf,
@@ -25,8 +24,12 @@ impl Folder {
         Ok(Self { path: path.to_owned(), descriptor })
     }
 
-    /// What the file of this name says; `None` if there is none.
-    pub(super) fn fields(&self, name: &str) -> io::Result<Option<Fields>> {
+    pub(super) fn shown(&self, file: &str) -> String {
+        self.path.join(file).display().to_string()
+    }
+
+    /// What the file of this name holds; `None` if there is none.
+    pub(super) fn content(&self, name: &str) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
         if !is_name(name) {
             return Ok(None);
         }
@@ -48,7 +51,7 @@ impl Folder {
         if file.metadata()?.is_dir() {
             return Ok(None);
         }
-        super::read(file, super::LARGEST).map(|bytes| Some(of_text(&bytes)))
+        super::read(file, super::LARGEST).map(Some)
     }
 
     /// A link at the top into what nobody can name, as Kubernetes lays files out. By any other a secret would
