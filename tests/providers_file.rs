@@ -3,10 +3,14 @@
 
 mod common;
 
-use std::fs;
+use std::os::fd::AsRawFd;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+use std::{fs, thread};
 
 use common::programmed::{Programmed, attribute, eventually};
 use common::{Mounted, TestMount};
+use nix::mount::{MntFlags, MsFlags};
 
 /// A mount with files beside its templates.
 fn with_files(files: &[(&str, &str)]) -> TestMount {
@@ -186,4 +190,89 @@ fn merge_takes_it_from_whoever_has_it_and_refuses_what_two_have() {
     eventually("its own are not known", || fails(&mount, "own"));
     eventually("it might be where nobody answers", || fails(&mount, "nowhere"));
     assert_eq!(mount.read("other"), "file", "what another has is there");
+}
+
+/// A filesystem that answers nothing, as that of a server that is away, until it is dropped.
+struct Hung {
+    at: PathBuf,
+    device: Option<fs::File>,
+}
+
+impl Hung {
+    fn at(at: PathBuf) -> Self {
+        fs::create_dir(&at).unwrap();
+        let device = fs::File::options().read(true).write(true).open("/dev/fuse").unwrap();
+        let options = format!("fd={},rootmode=40000,user_id=0,group_id=0,allow_other", device.as_raw_fd());
+        nix::mount::mount(Some("hung"), &at, Some("fuse"), MsFlags::empty(), Some(&*options)).unwrap();
+        Self { at, device: Some(device) }
+    }
+}
+
+impl Drop for Hung {
+    fn drop(&mut self) {
+        // Whoever waits for it gets an error now.
+        self.device = None;
+        let _ = nix::mount::umount2(&self.at, MntFlags::MNT_DETACH);
+    }
+}
+
+/// Also of own secrets that lie there. The control is the file that hangs while the other one is read.
+#[test]
+fn a_filesystem_that_hangs_costs_its_own_readers_a_deadline_and_nobody_else_anything() {
+    const READERS: usize = 24;
+    let mut mount = with_files(&[("run/a", "fine\n"), ("sealed.json", r#"{"a": "b"}"#)]);
+    let hung = Hung::at(mount.folder().join("away"));
+    for number in 0..READERS {
+        mount = mount.template(&format!("hung{number}.tpl"), format!("<< secret('away:{number}') >>"));
+    }
+    let mount = mount
+        .config(&format!(
+            "providers:
+  away: {{type: file, path: away/run, timeout: 1s, concurrency: 16}}
+  own: {{type: file, path: sealed.json, timeout: 1s, age: {{identity: 'file:away/key'}}}}
+  near: {{type: file, path: run, cache: {{ttl: 1ms}}}}
+{MOUNTS}"
+        ))
+        .template("own.tpl", "<< secret('own:a') >>")
+        .template("fine.tpl", "<< secret('near:a') >>")
+        .start();
+    assert_eq!(mount.read("fine"), "fine");
+    let before = threads(&mount);
+    thread::scope(|scope| {
+        let readers: Vec<_> =
+            (0..READERS).map(|number| format!("hung{number}")).chain(["own".to_owned()]).collect();
+        for file in readers {
+            let path = mount.path(&file);
+            scope.spawn(move || {
+                for _ in 0..3 {
+                    let start = Instant::now();
+                    let errno = fs::read(&path).unwrap_err().raw_os_error();
+                    assert!(matches!(errno, Some(libc::ETIMEDOUT | libc::EIO)), "{errno:?}");
+                    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+                }
+            });
+        }
+        thread::sleep(Duration::from_millis(300));
+        for _ in 0..40 {
+            let start = Instant::now();
+            assert_eq!(mount.read("fine"), "fine");
+            assert!(start.elapsed() < Duration::from_millis(900), "{:?}", start.elapsed());
+            thread::sleep(Duration::from_millis(20));
+        }
+        let of_files = threads(&mount) - before;
+        assert!((1..=8).contains(&of_files), "four of each provider hang, and no more: {of_files}");
+    });
+    assert_eq!(mount.read("fine"), "fine");
+    let said = reason(&mount, "hung0");
+    assert!(said.contains("has not answered"), "{said}");
+    drop(hung);
+    eventually("its threads end with it", || threads(&mount) == before);
+}
+
+/// Those of the daemon that read files.
+fn threads(mount: &Mounted) -> usize {
+    let tasks = fs::read_dir(format!("/proc/{}/task", mount.pid())).unwrap().map_while(Result::ok);
+    tasks
+        .filter(|task| fs::read_to_string(task.path().join("comm")).is_ok_and(|name| name == "files\n"))
+        .count()
 }
