@@ -199,6 +199,7 @@ struct Hung {
 }
 
 impl Hung {
+    /// Dropped before what it lies in is removed.
     fn at(at: PathBuf) -> Self {
         fs::create_dir(&at).unwrap();
         let device = fs::File::options().read(true).write(true).open("/dev/fuse").unwrap();
@@ -221,7 +222,6 @@ impl Drop for Hung {
 fn a_filesystem_that_hangs_costs_its_own_readers_a_deadline_and_nobody_else_anything() {
     const READERS: usize = 24;
     let mut mount = with_files(&[("run/a", "fine\n"), ("sealed.json", r#"{"a": "b"}"#)]);
-    let hung = Hung::at(mount.folder().join("away"));
     for number in 0..READERS {
         mount = mount.template(&format!("hung{number}.tpl"), format!("<< secret('away:{number}') >>"));
     }
@@ -236,6 +236,7 @@ fn a_filesystem_that_hangs_costs_its_own_readers_a_deadline_and_nobody_else_anyt
         .template("own.tpl", "<< secret('own:a') >>")
         .template("fine.tpl", "<< secret('near:a') >>")
         .start();
+    let hung = Hung::at(mount.store().folder().join("away"));
     assert_eq!(mount.read("fine"), "fine");
     let before = threads(&mount);
     thread::scope(|scope| {
