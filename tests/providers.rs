@@ -62,6 +62,45 @@ fn settings_decide_how_it_is_called() {
     assert_eq!(mount.read("none"), "none");
 }
 
+/// As summon's own source has it: one argument, all white space around the value dropped, no status but 0 is an answer.
+#[test]
+fn a_provider_of_summons_is_called_as_summon_does() {
+    let script = "[ $# = 1 ] || exit 9
+        case $1 in
+        key) printf '  -----BEGIN\\n x \\n\\n\\t';;
+        wide) printf '\\302\\240a b\\342\\200\\203\\n';;
+        bytes) printf ' \\377 \\n';;
+        empty) echo;;
+        none) exit 44;;
+        three) exit 3;;
+        dies) kill -SEGV $$;;
+        esac";
+    let start = |settings: &str, names: &[&str]| {
+        let mut program = Programmed::new(script).command("program").settings(settings);
+        let folder = program.mount.folder().display().to_string();
+        program = program.env("SUMMON_PROVIDER_PATH", &folder);
+        for name in names {
+            let reference = name.trim_start_matches('_');
+            let or = if name.starts_with('_') { " | default('d')" } else { "" };
+            program = program.file(name, &format!("[<< secret('p:{reference}'){or} >>]"));
+        }
+        program.start()
+    };
+    let mount = start("protocol: summon", &["key", "wide", "bytes", "empty", "_none", "_dies"]);
+    assert_eq!((mount.read("key"), mount.read("wide")), ("[-----BEGIN\n x]".to_owned(), "[a b]".to_owned()));
+    assert_eq!(
+        (fs::read(mount.path("bytes")).unwrap(), mount.read("empty")),
+        (b"[\xff]".to_vec(), "[]".to_owned())
+    );
+    for file in ["_none", "_dies"] {
+        assert_eq!(mount.errno(file), libc::EIO, "no status of it says that there is none: {file}");
+    }
+    let mount = start("protocol: summon, not_found_status: 3", &["_three", "_none", "key"]);
+    assert_eq!((mount.read("_three"), mount.errno("_none")), ("[d]".to_owned(), libc::EIO));
+    let mount = start("timeout: 4s", &["key"]);
+    assert_eq!(mount.errno("key"), libc::EIO, "the control: a bare name is looked for where programs are");
+}
+
 /// Each with what it prints on stderr, which nobody is ever shown.
 #[test]
 fn each_way_to_fail_has_its_errno_and_reason() {

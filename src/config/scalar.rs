@@ -262,6 +262,24 @@ impl Scalar for FieldsForm {
     }
 }
 
+/// Whose rules a program goes by.
+pub(super) struct Protocol;
+
+impl Protocol {
+    pub(super) const NAMES: [&str; 1] = ["summon"];
+}
+
+impl Scalar for Protocol {
+    const EXPECTED: &'static str = "the name of a protocol";
+
+    fn judge(text: &str) -> Result<Self, String> {
+        match Self::NAMES.contains(&text) {
+            true => Ok(Self),
+            false => Err(choice(text, "protocol", &Self::NAMES, &[])),
+        }
+    }
+}
+
 impl StoreBackend {
     const ALL: [(&str, Self); 2] = [("sqlite", Self::Sqlite), ("file", Self::File)];
 

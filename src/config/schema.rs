@@ -17,7 +17,8 @@ use super::rules::scalar::{
 };
 use super::rules::{ANYONE, Exe, ExeMap, Many, MatcherMap, OneOfThem};
 use super::scalar::{
-    Bytes, Count, FieldsForm, FilePath, KeySource, Label, Loopback, Mode, ReferenceText, Status, Variable,
+    Bytes, Count, FieldsForm, FilePath, KeySource, Label, Loopback, Mode, Protocol, ReferenceText, Status,
+    Variable,
 };
 use super::transport::{Address, Metadata, Pin, ServerName, TlsVersion};
 use super::word::{Given, Scalar, Table, Word};
@@ -74,6 +75,7 @@ looks! {
         "examples": ["${VAULT_TOKEN}", "file:/run/secrets/token"],
     });
     FieldsForm: one_of(FieldsForm::NAMES);
+    Protocol: one_of(Protocol::NAMES);
     Count: json_schema!({"type": "integer", "minimum": 1, "maximum": Count::MOST});
     Status: json_schema!({"type": "integer", "minimum": 1, "maximum": u8::MAX});
     Bytes: json_schema!({"type": "string", "pattern": "^0*[1-9][0-9]* *[KMG]iB$", "examples": ["16MiB"]});

@@ -266,15 +266,26 @@ fn a_program_is_a_provider_with_limits_and_a_memory() {
     };
     let Remote { source: RemoteSource::Exec(program), limits, keeping } = remote("p") else { panic!() };
     assert_eq!(program.command, ["/etc/app/get", "-x"]);
-    assert_eq!((program.prints_json, program.not_found_status), (false, 44));
+    assert_eq!((program.prints_json, program.not_found_status), (false, Some(44)));
     assert_eq!((limits.timeout, limits.concurrency), (Duration::from_secs(2), 16));
     assert_eq!((limits.per_second, limits.batch), (Some(5), None));
     assert_eq!((keeping.max_stale, keeping.size), (Some(Duration::from_secs(3_600)), 1 << 20));
     assert_eq!(keeping.ttl, Keeping::default().ttl);
     let Remote { source: RemoteSource::Exec(program), keeping, .. } = remote("q") else { panic!() };
     assert_eq!(program.command, ["get"], "looked for where programs are");
-    assert_eq!((program.prints_json, program.not_found_status), (true, 1));
+    assert_eq!((program.prints_json, program.not_found_status), (true, Some(1)));
     assert!(keeping.max_stale.is_none() && keeping.no_cache.contains("otp"));
+    let summons = |command: &str| {
+        parse(&format!("providers: {{s: {{type: exec, protocol: summon, command: {command}}}}}"))
+    };
+    let config = summons("[summon-conjur]").unwrap();
+    let ProviderConfig::Remote(remote) = &config.providers["s"] else { panic!() };
+    let RemoteSource::Exec(program) = &remote.source else { panic!() };
+    assert_eq!((program.is_of_summon, program.not_found_status), (true, None));
+    assert!(summons("[summon-conjur, '/{path}']").is_ok());
+    for command in ["[summon-conjur, -v]", "[summon-conjur, -v, '{path}']", "[]"] {
+        assert!(summons(command).is_err_and(|error| error.to_string().contains("command")), "{command}");
+    }
 }
 
 #[test]

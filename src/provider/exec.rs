@@ -7,9 +7,13 @@
 //! | ends with `not_found_status` (44) | there is no such secret |
 //! | ends otherwise, or cannot be started | it has failed |
 //!
+//! By `protocol: summon` the program is one of summon's: a bare name lies in summon's folder, white space around the
+//! value is dropped, and every status but 0 is a failure.
+//!
 //! With `fields: json` it prints one object, `{"field": "value", …}`. Cutting it off kills it and
 //! all of its process group.
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::process::{Command, ExitStatus};
 use std::sync::Arc;
@@ -32,6 +36,9 @@ const PATH: &str = "{path}";
 /// What a program finds of the daemon's environment: nothing that could hold a key.
 const INHERITED: [&str; 9] =
     ["PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "TMPDIR", "XDG_RUNTIME_DIR"];
+/// Where summon has its providers.
+const SUMMON: &str = "/usr/local/lib/summon";
+const SUMMON_VARIABLE: &str = "SUMMON_PROVIDER_PATH";
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 pub struct ExecProvider {
@@ -73,9 +80,7 @@ impl ExecProvider {
         let ended = program::run(&mut self.command(&key.path), LARGEST).await;
         match ended.map_err(|error| self.failed(format!("cannot be run: {error}")))? {
             Ended::TooLarge => Err(ProviderError::TooLarge(self.says("printed more than 1 MiB"))),
-            Ended::With(status, _) if status.code() == Some(self.program.not_found_status.into()) => {
-                Ok(Err(Absent::Missing))
-            }
+            Ended::With(status, _) if self.says_not_found(status) => Ok(Err(Absent::Missing)),
             Ended::With(status, printed) if status.success() => {
                 leftover::wiped(|| self.answer(&key.path, &printed)).map(Ok)
             }
@@ -83,9 +88,13 @@ impl ExecProvider {
         }
     }
 
+    fn says_not_found(&self, status: ExitStatus) -> bool {
+        self.program.not_found_status.is_some_and(|not_found| status.code() == Some(not_found.into()))
+    }
+
     fn command(&self, path: &str) -> Command {
         let words = &self.program.command;
-        let mut command = Command::new(&words[0]);
+        let mut command = Command::new(&*self.name());
         command.args(words[1..].iter().map(|word| word.replace(PATH, path)));
         if !words.iter().any(|word| word.contains(PATH)) {
             command.arg(path);
@@ -99,6 +108,7 @@ impl ExecProvider {
     fn answer(&self, path: &str, printed: &[u8]) -> Result<Arc<SecretVersion>, ProviderError> {
         let fields = match self.program.prints_json {
             true => fields::of_json(printed).map_err(|why| ProviderError::Invalid(self.says(&why)))?,
+            false if self.program.is_of_summon => fields::of_value(trimmed(printed)),
             false => fields::of_text(printed),
         };
         let kind = if self.program.prints_json { SecretType::Custom } else { SecretType::Plain };
@@ -110,11 +120,21 @@ impl ExecProvider {
     }
 
     fn says(&self, how: &str) -> String {
-        format!("`{}` {how}", self.program.command[0])
+        format!("`{}` {how}", self.name())
+    }
+
+    /// A name, or a path.
+    fn name(&self) -> Cow<'_, str> {
+        let name = &self.program.command[0];
+        if !self.program.is_of_summon || name.contains('/') {
+            return Cow::Borrowed(name);
+        }
+        let folder = std::env::var(SUMMON_VARIABLE).ok().filter(|folder| !folder.is_empty());
+        Cow::Owned(format!("{}/{name}", folder.as_deref().unwrap_or(SUMMON)))
     }
 
     fn can_be_found(&self) -> bool {
-        let name = &self.program.command[0];
+        let name = &*self.name();
         let is_program = |path: &Path| path.is_file() && access(path, AccessFlags::X_OK).is_ok();
         if name.contains('/') {
             return is_program(Path::new(name));
@@ -123,6 +143,11 @@ impl ExecProvider {
         let path = path.or_else(|| std::env::var_os("PATH")).unwrap_or_else(|| DEFAULT_PATH.into());
         std::env::split_paths(&path).any(|folder| is_program(&folder.join(name)))
     }
+}
+
+/// As summon takes it.
+fn trimmed(printed: &[u8]) -> &[u8] {
+    std::str::from_utf8(printed).map_or(printed.trim_ascii(), |text| text.trim().as_bytes())
 }
 
 fn how_it_ended(status: ExitStatus) -> String {
@@ -164,7 +189,7 @@ impl Provider for ExecProvider {
     fn steps(&self) -> BoxFuture<'_, Vec<Step>> {
         Box::pin(async {
             let start = Instant::now();
-            let outcome = self.health().await.map(|()| self.program.command[0].clone());
+            let outcome = self.health().await.map(|()| self.name().into_owned());
             vec![Step::of("program", start, outcome)]
         })
     }

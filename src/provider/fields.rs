@@ -17,7 +17,12 @@ pub(super) const MOST: usize = 64;
 /// The value as `secretfs set` reads it: a single line without its newline, anything else as it is.
 pub(super) fn of_text(printed: &[u8]) -> Fields {
     let line = printed.strip_suffix(b"\n").filter(|line| !line.contains(&b'\n'));
-    BTreeMap::from([(FieldName::value(), SecretBytes::copy_of(line.unwrap_or(printed)))])
+    of_value(line.unwrap_or(printed))
+}
+
+/// These bytes.
+pub(super) fn of_value(value: &[u8]) -> Fields {
+    BTreeMap::from([(FieldName::value(), SecretBytes::copy_of(value))])
 }
 
 /// `{"field": "value", …}`: every value is a text.

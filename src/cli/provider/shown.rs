@@ -66,7 +66,14 @@ fn own(remote: &Remote) -> Vec<(&'static str, String)> {
     match &remote.source {
         RemoteSource::Exec(program) => vec![
             ("prints", if program.prints_json { "an object of fields" } else { "a value" }.to_owned()),
-            ("not_found_status", program.not_found_status.to_string()),
+            (
+                "not_found_status",
+                match program.not_found_status {
+                    Some(status) => status.to_string(),
+                    None => "none".to_owned(),
+                },
+            ),
+            ("protocol", if program.is_of_summon { "summon" } else { "own" }.to_owned()),
         ],
         RemoteSource::File(_) => Vec::new(),
         RemoteSource::Vault(vault) => {

@@ -62,8 +62,10 @@ pub struct Program {
     pub env: BTreeMap<String, String>,
     /// It prints an object of fields, not a value.
     pub prints_json: bool,
-    /// The status by which it says that there is no such secret.
-    pub not_found_status: u8,
+    /// It is a provider of summon's.
+    pub is_of_summon: bool,
+    /// The status by which it says that there is no such secret, if it has one.
+    pub not_found_status: Option<u8>,
 }
 
 /// A file with secrets, or a folder of files that are secrets.
@@ -211,12 +213,24 @@ fn program(given: &raw::Provider, base: &Base<'_>) -> Result<Program, (&'static 
         return needs("exec", "a `command`: a list of the program and its arguments");
     };
     *program = base.program(std::mem::take(program));
+    let is_of_summon = given.protocol.0.is_some();
+    let is_path_alone = match &command[1..] {
+        [] => true,
+        [path] => path.contains("{path}"),
+        _ => false,
+    };
+    if is_of_summon && !is_path_alone {
+        let problem = "a provider of summon's gets the path as its only argument: name the program alone";
+        return Err(("command", problem.to_owned()));
+    }
+    let usual = (!is_of_summon).then_some(NOT_FOUND);
     let env = given.env.iter().flat_map(|env| &env.0).map(|(name, it)| (name.0.clone(), it.0.0.clone()));
     Ok(Program {
         command,
         env: env.collect(),
         prints_json: given.fields.0.is_some(),
-        not_found_status: given.not_found_status.0.as_ref().map_or(NOT_FOUND, |status| status.0),
+        is_of_summon,
+        not_found_status: given.not_found_status.0.as_ref().map(|status| status.0).or(usual),
     })
 }
 

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 
 use crate::config::provider::{Datum, Method, ProviderType, SecretSource, Strategy, TextSource, WritePath};
 use crate::config::reaction::Argument;
-use crate::config::scalar::{Bytes, Count, FieldsForm, Label, Status, Variable};
+use crate::config::scalar::{Bytes, Count, FieldsForm, Label, Protocol, Status, Variable};
 use crate::config::transport::{Address, Metadata, RawTls};
 use crate::config::word::{Given, Table, Word};
 
@@ -27,7 +27,11 @@ pub(in crate::config) struct Provider {
     /// exec: json, if the program prints an object of fields (default: it prints a value)
     #[serde(default)]
     pub(in crate::config) fields: Given<FieldsForm>,
-    /// exec: the exit status that means: there is no such secret (default: 44)
+    /// exec: summon, if the program is a provider of summon's: a bare name lies in summon's folder, white space
+    /// around the value is dropped, and every status but 0 is a failure (default: none of that)
+    #[serde(default)]
+    pub(in crate::config) protocol: Given<Protocol>,
+    /// exec: the exit status that means: there is no such secret (default: 44; of summon's: none)
     #[serde(default)]
     pub(in crate::config) not_found_status: Given<Status>,
     /// env, etcd: what the names there begin with, and the names of the secrets do not (default: nothing)
