@@ -55,6 +55,17 @@ fn the_pages_of_providers_tell_the_truth() {
 }
 
 #[test]
+fn the_page_of_files_tells_the_truth() {
+    common::tool("age-keygen");
+    check("docs/providers/file.md", "");
+}
+
+#[test]
+fn the_page_of_programs_tells_the_truth() {
+    check("docs/providers/exec.md", "");
+}
+
+#[test]
 fn the_page_of_exec_tells_the_truth() {
     common::tool("base64");
     check("docs/exec.md", "");
@@ -191,7 +202,8 @@ fn run(text: &str, folder: &str) -> String {
 fn session(script: &Path, folder: &Path, home: &Path) -> Command {
     let binary = Path::new(env!("CARGO_BIN_EXE_secretfs")).parent().unwrap().to_owned();
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders: Vec<PathBuf> = std::iter::once(binary).chain(std::env::split_paths(&path)).collect();
+    let own = [binary, common::tools("bin")];
+    let folders: Vec<PathBuf> = own.into_iter().chain(std::env::split_paths(&path)).collect();
     let mut command = Command::new("sh");
     command.arg(script).current_dir(folder).env_clear().stdin(Stdio::null());
     command.env("PATH", std::env::join_paths(folders).unwrap()).env("HOME", home).env("LC_ALL", "C.UTF-8");

@@ -41,11 +41,8 @@ impl OwnSecret {
         };
         let value = match source {
             SecretSource::Variable(name) => variable(name),
-            SecretSource::File(path) => self.of_file(path.clone()).await,
-            SecretSource::Credential(name) => match credential(name) {
-                Ok(path) => self.of_file(path).await,
-                Err(why) => Err(why),
-            },
+            SecretSource::File(path) => self.of_file(path.clone()).await.map_err(|error| error.to_string()),
+            SecretSource::Credential(name) => self.of_credential(name).await,
             SecretSource::Store(reference) => self.of_store(reference).await,
         }
         .map_err(|why| ProviderError::Unavailable(format!("its own secret {source}: {why}")))?;
@@ -55,9 +52,18 @@ impl OwnSecret {
         }
     }
 
-    async fn of_file(&self, path: PathBuf) -> Result<SecretBytes, String> {
-        let read = self.apart.does(move || leftover::wiped(|| of_file(&path))).await;
-        read.and_then(|read| read).map_err(|error| error.to_string())
+    async fn of_credential(&self, name: &str) -> Result<SecretBytes, String> {
+        let missing =
+            || format!("systemd has given none of that name; the unit needs LoadCredential={name}:…");
+        let folder = std::env::var_os(CREDENTIALS).ok_or_else(missing)?;
+        self.of_file(Path::new(&folder).join(name)).await.map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => missing(),
+            _ => error.to_string(),
+        })
+    }
+
+    async fn of_file(&self, path: PathBuf) -> io::Result<SecretBytes> {
+        self.apart.does(move || leftover::wiped(|| of_file(&path))).await?
     }
 
     async fn of_store(&self, reference: &Reference) -> Result<SecretBytes, String> {
@@ -83,13 +89,6 @@ fn variable(name: &str) -> Result<SecretBytes, String> {
     let value = std::env::var_os(name)
         .ok_or("it is not set; set it where the daemon is started (in a unit: Environment=)")?;
     Ok(SecretBytes::new(value.into_vec()))
-}
-
-fn credential(name: &str) -> Result<PathBuf, String> {
-    match std::env::var_os(CREDENTIALS) {
-        Some(folder) => Ok(Path::new(&folder).join(name)),
-        None => Err(format!("{CREDENTIALS} is not set; the unit needs LoadCredential={name}:…")),
-    }
 }
 
 fn of_file(path: &Path) -> io::Result<SecretBytes> {

@@ -3,9 +3,11 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
+use std::path::Path;
+use std::process::Command;
 
 use super::app::{App, PASSWORD, UNIT, complaints};
-use super::common::{Transcript, stdout_of};
+use super::common::{Transcript, stdout_of, tool, tools};
 
 const SOCKET: &str = "/run/secretfs/credentials.sock";
 /// The page whose config and unit these tests run.
@@ -75,6 +77,55 @@ fn a_unit_gets_what_the_config_has_under_the_name_that_it_asks_for() {
 fn on_page(language: &str) -> &'static str {
     let (_, rest) = PAGE.split_once(&format!("```{language}\n")).expect("a block");
     rest.split_once("```").expect("its end").0
+}
+
+/// A secret of a provider's own, as systemd gives it to our unit: with it a document of sops' is opened, and without
+/// it nobody opens it.
+#[test]
+fn a_provider_is_asked_with_a_credential_of_our_unit() {
+    let unit = UNIT.replace("[Service]\n", "[Service]\nLoadCredential=age-identity:/run/age-identity\n");
+    assert_ne!(unit, UNIT);
+    for (unit, is_given) in [(&*unit, true), (UNIT, false)] {
+        let mut app = app_as(unit, "", &[]);
+        let folder = app.machine.folder().to_owned();
+        let sealed = encrypted(&folder);
+        let config = format!(
+            "providers:\n  sealed: {{type: file, path: {sealed}, age: {{identity: 'credential:age-identity'}}}}\n"
+        );
+        let text = fs::read_to_string(folder.join("config.yaml")).unwrap() + &config;
+        fs::write(folder.join("config.yaml"), text).unwrap();
+        let template = app.store.folder().join("templates/sealed.tpl");
+        fs::write(template, "<< secret('sealed:db#password') >>\n").unwrap();
+        app.machine = app.machine.reader("sealed", "app", "cat /run/secretfs/app/sealed");
+        let start =
+            if is_given { "systemctl start sealed.service" } else { "fails systemctl start sealed.service" };
+        let folder = folder.display();
+        let transcript = app.boot(&format!(
+            "install -m 0400 {folder}/identity /run/age-identity
+             systemctl start secretfs.service\n{start}\nsystemctl stop secretfs.service"
+        ));
+        transcript.expect_success();
+        let said = complaints(&app).join("\n");
+        match is_given {
+            true => assert_eq!(app.machine.output_of("sealed"), "hunter2\n"),
+            false => assert!(said.contains("the unit needs LoadCredential=age-identity:"), "{said}"),
+        }
+        assert!(!said.contains("hunter2") && !said.contains("AGE-SECRET-KEY"), "{said}");
+    }
+}
+
+/// A document of sops', whose identity is beside it.
+fn encrypted(folder: &Path) -> String {
+    let run = |command: &mut Command| {
+        let done = command.current_dir(folder).output().unwrap();
+        assert!(done.status.success(), "{done:?}");
+        stdout_of(&done)
+    };
+    run(Command::new(tool("age-keygen")).args(["-o", "identity"]));
+    let recipient = run(Command::new(tool("age-keygen")).args(["-y", "identity"]));
+    fs::write(folder.join("sealed.json"), r#"{"db": {"password": "hunter2"}}"#).unwrap();
+    run(Command::new(tools("bin/sops")).args(["encrypt", "-i", "--age", recipient.trim(), "sealed.json"]));
+    folder.join("sealed.json").display().to_string()
 }
 
 /// What the page shows: a rule names one unit, by the control group and not by the word of who asks.
