@@ -216,3 +216,88 @@ fn open(key: &[u8; 32], nonce: [u8; 12], sealed: &[u8]) -> Option<Zeroizing<Vec<
     let opened = cipher.decrypt_inout_detached(&nonce.into(), b"", plain.as_mut_slice().into(), &tag.into());
     opened.is_ok().then_some(plain)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use sha2::Digest;
+
+    use super::*;
+
+    fn file(name: &str) -> Vec<u8> {
+        fs::read(format!("{}/tests/fixtures/age/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+    }
+
+    /// What the vector expects, its identities, the sum of its plaintext, and the file itself, in armour.
+    fn vector(name: &str) -> (String, Identities, String, String) {
+        let bytes = file(name);
+        let end = bytes.windows(2).position(|it| it == b"\n\n").unwrap();
+        let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
+        let said = |key: &str| {
+            let all: Vec<_> =
+                head.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix(": ")).collect();
+            all.join("\n")
+        };
+        let armoured = match said("armored").as_str() {
+            "yes" => String::from_utf8_lossy(&bytes[end + 2..]).into_owned(),
+            _ => {
+                let text = STANDARD.encode(&bytes[end + 2..]);
+                format!("-----BEGIN AGE ENCRYPTED FILE-----\n{text}\n-----END AGE ENCRYPTED FILE-----\n")
+            }
+        };
+        (said("expect"), Identities::parse(said("identity").as_bytes()).unwrap(), said("payload"), armoured)
+    }
+
+    /// Those of the age authors' test vectors (c2sp.org/CCTV/age, CC0) that are for X25519, without what is wrong with
+    /// an armour alone.
+    #[test]
+    fn every_vector_is_judged_as_it_expects() {
+        let folder = fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/age")).unwrap();
+        let names: Vec<_> = folder.map(|it| it.unwrap().file_name().into_string().unwrap()).collect();
+        assert!(names.len() > 50, "{}", names.len());
+        let mut wrong = Vec::new();
+        for name in names {
+            let (expected, identities, sum, armoured) = vector(&name);
+            let found = match identities.open(&armoured) {
+                Ok(Some(plain)) => {
+                    let is: String =
+                        Sha256::digest(&*plain).iter().map(|byte| format!("{byte:02x}")).collect();
+                    if is == sum { "success" } else { "another plaintext" }
+                }
+                Ok(None) => "no match",
+                Err(_) => "failure",
+            };
+            if !expected.ends_with(found) {
+                wrong.push(format!("{name}: {found}, not {expected}"));
+            }
+        }
+        assert!(wrong.is_empty(), "{wrong:#?}");
+    }
+
+    #[test]
+    fn an_identity_is_as_age_writes_it() {
+        let fine = "AGE-SECRET-KEY-1EGTZVFFV20835NWYV6270LXYVK2VKNX2MMDKWYKLMGR48UAWX40Q2P2LM0";
+        assert!(Identities::parse(format!("# one\r\n\n{fine}\r\nAGE-PLUGIN-X-1QQ\n").as_bytes()).is_ok());
+        for (what, line) in [
+            ("another letter", fine.replace("EGTZ", "EGTA")),
+            ("cut", fine[..fine.len() - 1].to_owned()),
+            ("in small letters", fine.to_lowercase()),
+            ("a recipient", "age1zvkyg2lqzraa2lnjvqej32nkuu0ues2s82hzrye869xeexvn73equnujwj".to_owned()),
+            ("something else", "hunter2".to_owned()),
+        ] {
+            let Err(error) = Identities::parse(line.as_bytes()) else { panic!("{what}") };
+            assert!(!error.to_string().contains(&line[line.len() - 6..]), "{what}: {error}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn wild_files_never_panic(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200)) {
+            let (_, identities, _, _) = vector("x25519");
+            let text = [&b"age-encryption.org/v1\n"[..], &bytes].concat();
+            let armour = |it: &[u8]| format!("-----BEGIN AGE ENCRYPTED FILE-----{}-----END AGE ENCRYPTED FILE-----", STANDARD.encode(it));
+            let _ = (identities.open(&armour(&text)), Identities::parse(&bytes));
+        }
+    }
+}
