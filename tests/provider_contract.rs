@@ -6,10 +6,12 @@ mod common;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::process::Command;
 
 use common::bao::Bao;
 use common::contract::Source;
 use common::etcd::Etcd;
+use common::{stdout_of, tool, tools};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -17,6 +19,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 contract!(file: crate::Files::new(); found_and_missing, no_default_on_failure, names_are_data, values_are_bytes,
+    a_rotation_reaches_readers, an_outage_is_told_and_ends, a_value_is_told_nowhere_else);
+contract!(sops: crate::Encrypted::new(); found_and_missing, no_default_on_failure, values_are_bytes,
     a_rotation_reaches_readers, an_outage_is_told_and_ends, a_value_is_told_nowhere_else);
 contract!(exec: crate::Script::new(); found_and_missing, fields, no_default_on_failure, names_are_data, values_are_bytes,
     a_rotation_reaches_readers, many_secrets_of_a_file_are_few_questions, many_readers_are_one_question,
@@ -78,6 +82,60 @@ impl Source for Files {
 
     fn takes(&self, name: &str) -> bool {
         !name.split('/').any(|part| matches!(part, "" | "." | ".."))
+    }
+}
+
+/// The same, each encrypted by the real sops.
+pub(crate) struct Encrypted {
+    files: Files,
+    recipient: String,
+}
+
+impl Encrypted {
+    fn new() -> Self {
+        let files = Files::new();
+        let key = files.0.path().join("key");
+        let run = |command: &mut Command| stdout_of(&command.output().unwrap());
+        run(Command::new(tool("age-keygen")).arg("-o").arg(&key));
+        let recipient = run(Command::new(tool("age-keygen")).arg("-y").arg(&key)).trim().to_owned();
+        Self { files, recipient }
+    }
+}
+
+impl Source for Encrypted {
+    fn provider(&self) -> String {
+        let key = self.files.0.path().join("key");
+        format!("{}, age: {{identity: 'file:{}'}}", self.files.provider(), key.display())
+    }
+
+    fn put(&self, name: &str, value: &[u8]) {
+        let plain = self.files.0.path().join("plain");
+        fs::write(&plain, value).unwrap();
+        let mut sops = Command::new(tools("bin/sops"));
+        sops.args(["encrypt", "--input-type", "binary", "--output-type", "binary", "--age", &self.recipient]);
+        let sealed = sops.arg(&plain).output().unwrap();
+        assert!(sealed.status.success(), "{}", String::from_utf8_lossy(&sealed.stderr));
+        self.files.put(name, &sealed.stdout);
+    }
+
+    fn delete(&self, name: &str) {
+        self.files.delete(name);
+    }
+
+    fn stop(&self) {
+        self.files.stop();
+    }
+
+    fn start(&self) {
+        self.files.start();
+    }
+
+    fn questions(&self) -> Option<usize> {
+        None
+    }
+
+    fn takes(&self, name: &str) -> bool {
+        self.files.takes(name)
     }
 }
 

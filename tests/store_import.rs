@@ -4,9 +4,9 @@
 mod common;
 
 use std::fs;
-use std::process::Output;
+use std::process::{Command, Output};
 
-use common::{TestMount, TestStore, long, stdout_of};
+use common::{TestMount, TestStore, long, stdout_of, tool, tools};
 use serde_json::{Value, json};
 
 const BACKENDS: [&str; 2] = ["sqlite", "file"];
@@ -129,6 +129,35 @@ fn it_is_all_or_nothing_and_says_where() {
         stdout_of(&store.run(&["import", "good.env"]));
         assert_eq!(names(&store), ["A", "B"]);
         assert_eq!(json_of(&store, &["store", "verify"])["secrets"], 2);
+    }
+}
+
+/// The control is the same file as sops decrypts it.
+#[test]
+fn what_sops_has_encrypted_is_not_taken_for_values() {
+    let store = TestStore::new();
+    for (name, text) in [("a.env", "A=one\n"), ("a.json", "{\"A\": \"one\"}"), ("a.yaml", "A: one\n")] {
+        write(&store, name, text);
+        let run = |command: &mut Command| stdout_of(&command.current_dir(store.folder()).output().unwrap());
+        let key = store.folder().join(format!("{name}.key"));
+        run(Command::new(tool("age-keygen")).arg("-o").arg(&key));
+        let recipient = run(Command::new(tool("age-keygen")).arg("-y").arg(&key));
+        let sops = || {
+            let mut sops = Command::new(tools("bin/sops"));
+            sops.env("SOPS_AGE_KEY_FILE", &key);
+            sops
+        };
+        run(sops().args(["encrypt", "-i", "--age", recipient.trim(), name]));
+        fails(
+            &store.run(&["import", name]),
+            65,
+            &["is encrypted by sops", "sops decrypt FILE | secretfs import"],
+        );
+        assert!(names(&store).is_empty());
+        run(sops().args(["decrypt", "-i", name]));
+        stdout_of(&store.run(&["import", name]));
+        assert_eq!(stdout_of(&store.run(&["get", "A"])), "one");
+        stdout_of(&store.run(&["rm", "A", "--yes"]));
     }
 }
 

@@ -47,7 +47,7 @@ mod tests {
         let (apart, barrier) = (Arc::new(Apart::new()), Arc::new(Barrier::new(MOST + 1)));
         let hung = || {
             let (apart, barrier) = (Arc::clone(&apart), Arc::clone(&barrier));
-            tokio::spawn(async move { apart.does(move || drop(barrier.wait())).await })
+            tokio::spawn(async move { apart.does(move || barrier.wait().is_leader()).await })
         };
         let all: Vec<_> = (0..MOST).map(|_| hung()).collect();
         let soon = Duration::from_millis(100);

@@ -55,7 +55,7 @@ const ENCRYPTED_ONLY: [u8; 32] = [
 
 /// Whether there is a value in it that sops has encrypted. Every document of sops' has one.
 pub fn is_marked(text: &[u8]) -> bool {
-    text.windows(MARK.len()).any(|window| window == MARK)
+    text.iter().enumerate().any(|(at, byte)| *byte == MARK[0] && text[at..].starts_with(MARK))
 }
 
 /// Of the documents of one text, YAML's or JSON's.

@@ -14,6 +14,7 @@ use crate::cli::exit;
 use crate::cli::report::Failure;
 use crate::cli::values::read_up_to;
 use crate::document::{self, Node, Unreadable, dotenv};
+use crate::sops;
 use crate::store::Edit;
 use crate::template::Format;
 
@@ -37,6 +38,11 @@ pub(super) fn read(
     let source: Rc<str> = if path == "-" { "stdin".into() } else { path.display().to_string().into() };
     let bytes = bytes(path, &source)?;
     let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
+    if sops::is_marked(text) {
+        let problem = format!("{source} is encrypted by sops, and its values are none");
+        let hint = format!("sops decrypt FILE | secretfs import --format {} -", format.name());
+        return Err(Failure::new(exit::DATA, problem).hint(hint));
+    }
     let node = match format {
         Format::Json => document::json(text),
         Format::Yaml => document::yaml(text),

@@ -1,11 +1,12 @@
 //! What is in a document, by its name, and in what sops has encrypted. Uses `document` and `sops`.
 
 use std::ffi::OsStr;
+use std::io;
 use std::path::Path;
 
 use super::folder::Folder;
 use super::tree::Tree;
-use super::{failed, unfit};
+use super::{LARGEST, failed, unfit};
 use crate::document::{self, Node, Unreadable, dotenv};
 use crate::provider::ProviderError;
 use crate::provider::fields::{Fields, of_text};
@@ -97,6 +98,7 @@ pub(super) fn in_folder(
     if let Some(text) = read(path)? {
         return match sops::is_marked(&text) {
             true => within(folder, path, path, &text, opener),
+            false if text.len() > LARGEST => Err(failed(path, &io::ErrorKind::FileTooLarge.into())),
             false => Ok(Some(of_text(&text))),
         };
     }

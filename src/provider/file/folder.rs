@@ -51,7 +51,7 @@ impl Folder {
         if file.metadata()?.is_dir() {
             return Ok(None);
         }
-        super::read(file, super::LARGEST).map(Some)
+        super::read(file, super::LARGEST_SEALED).map(Some)
     }
 
     /// A link at the top into what nobody can name, as Kubernetes lays files out. By any other a secret would

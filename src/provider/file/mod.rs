@@ -33,6 +33,8 @@ use tree::Tree;
 /// The most bytes of a file of a folder, and of a document.
 const LARGEST: usize = 1 << 20;
 const LARGEST_DOCUMENT: usize = 16 << 20;
+/// What a file of a folder takes when sops has encrypted it.
+const LARGEST_SEALED: usize = LARGEST / 2 * 3;
 
 pub struct FileProvider {
     files: Arc<Files>,
