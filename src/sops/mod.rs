@@ -7,6 +7,7 @@ mod metadata;
 mod value;
 
 use sha2::{Digest, Sha512};
+use zeroize::Zeroizing;
 
 pub use age::Identities;
 pub use dotenv::{of_dotenv, variables};
@@ -45,6 +46,7 @@ pub struct Sealed {
 
 /// Where sops keeps what it adds.
 const PART: &str = "sops";
+const HEX: &[u8; 16] = b"0123456789ABCDEF";
 /// How a value begins that sops has encrypted.
 const MARK: &[u8] = b"ENC[AES256_GCM,";
 /// What a sum over encrypted values only begins with, so that it is never one over all (`sha256("sops")`).
@@ -185,7 +187,10 @@ impl Walk<'_> {
 
     /// sops keeps the sum as upper case hex, encrypted with the time of the last change for its name.
     fn verify(self) -> Result<(), SopsError> {
-        let sum: String = self.sum.finalize().iter().map(|byte| format!("{byte:02X}")).collect();
+        let mut sum = Zeroizing::new(String::with_capacity(2 * 64));
+        for byte in self.sum.finalize() {
+            sum.extend([byte >> 4, byte & 15].map(|digit| char::from(HEX[usize::from(digit)])));
+        }
         let said = self.cipher.open(self.metadata.mac.as_bytes(), &self.metadata.last_modified);
         match said {
             Some(Node::Text(said)) if said.same_as(sum.as_bytes()) => Ok(()),

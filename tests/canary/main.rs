@@ -15,7 +15,7 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{Daemon, Running, TestDaemon, TestStore, http, stdout_of, tool};
+use common::{Daemon, Running, TestDaemon, TestStore, http, stdout_of, tool, tools};
 use disk::Disk;
 use scan::{Hits, Scan};
 
@@ -34,7 +34,8 @@ fn letter(number: u8) -> char {
 /// The values, by what happens to them. None is ever in this process's arguments or on its disk.
 struct Values(Vec<(&'static str, String)>);
 
-const NAMES: [&str; 8] = ["read", "provided", "executed", "failed", "rotated", "large", "huge", "removed"];
+const NAMES: [&str; 9] =
+    ["read", "provided", "executed", "failed", "rotated", "large", "huge", "removed", "sealed"];
 
 impl Values {
     fn new() -> Self {
@@ -59,6 +60,7 @@ struct Stage {
     heard: Vec<(String, Vec<u8>)>,
     disk: Disk,
     _provider: tempfile::NamedTempFile,
+    _sealed: tempfile::TempDir,
 }
 
 /// Files that are rendered beside the others.
@@ -69,6 +71,7 @@ mounts:
 - {at: mnt, templates: templates, files: {f.env: {dialect: shell}, f.json: {format: json}, failed.pass: {format: pgpass}}}
 providers:
   p: {type: exec, command: [./provider], cache: {ttl: 1s, negative_ttl: 1s}}
+  s: {type: file, path: SEALED, age: {identity: 'file:SEALED/key'}, cache: {ttl: 1s, negative_ttl: 1s}}
 audit: {file: audit.log}
 ";
 
@@ -76,11 +79,13 @@ impl Stage {
     /// A daemon, and a command with a parent that serves its files; store, logs and everything else on
     /// a disk of its own.
     fn new(weaknesses: &str) -> Self {
-        let (disk, values) = (Disk::new(), Values::new());
+        let (disk, mut values) = (Disk::new(), Values::new());
+        let sealed = sealed(&mut values);
+        let config = CONFIG.replace("SEALED", sealed.path().to_str().unwrap());
         let scan = values.scan();
         let store = TestStore::below(disk.at().to_str().unwrap());
         assert!(disk.holds(store.folder()));
-        let mut daemon = TestDaemon::on(store).config(CONFIG);
+        let mut daemon = TestDaemon::on(store).config(&config);
         for name in ["read", "executed", "failed", "rotated", "removed"] {
             daemon = daemon.secret(name, values.get(name));
         }
@@ -90,6 +95,7 @@ impl Stage {
             ("f.json.tpl", "{\"a\": \"<< secrets.read >>\", \"b\": << secrets.read | tojson >>}"),
             ("f.env.tpl", "A=<< secrets.read >>\nB=<< secrets.read | urlencode >>\n"),
             ("p.txt.tpl", "<< secret('p:a') >>"),
+            ("s.txt.tpl", "<< secret('s:a.yaml#a') >> << secret('s:a.env#A') >>"),
             ("failed.pass.tpl", "h:1:d:u:<< secrets.failed ~ '\\n' >>\n"),
             ("failed.txt.tpl", "<< secrets.failed | from_json >>"),
             ("rotated.txt.tpl", "<< secrets.rotated >> << secret('rotated', version=1) >>"),
@@ -115,7 +121,16 @@ impl Stage {
         let mut running =
             Running::start_with(daemon.store(), &["--file", "covered=templates/covered.tpl"], env);
         running.say();
-        let mut stage = Self { daemon, running, values, scan, heard: Vec::new(), disk, _provider: provider };
+        let mut stage = Self {
+            daemon,
+            running,
+            values,
+            scan,
+            heard: Vec::new(),
+            disk,
+            _provider: provider,
+            _sealed: sealed,
+        };
         stage.use_everything();
         stage
     }
@@ -128,7 +143,9 @@ impl Stage {
     /// Through every door, right and wrong.
     fn use_everything(&mut self) {
         let read = |name: &str| read(&self.daemon.path(name));
-        for (name, value) in [("f.txt", "read"), ("p.txt", "provided"), ("rotated.txt", "rotated")] {
+        for (name, value) in
+            [("f.txt", "read"), ("p.txt", "provided"), ("s.txt", "sealed"), ("rotated.txt", "rotated")]
+        {
             let text = String::from_utf8(read(name).unwrap()).unwrap();
             assert!(text.contains(self.values.get(value)), "{name}");
         }
@@ -266,6 +283,29 @@ fn provider(folder: &Path, value: &str) -> tempfile::NamedTempFile {
     fs::write(&program, format!("#!/bin/sh\ncat {}\n", file.path().display())).unwrap();
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
     file
+}
+
+/// A value that sops has encrypted, and the identity that opens it, which is another value: in memory, too.
+fn sealed(values: &mut Values) -> tempfile::TempDir {
+    let folder = tempfile::TempDir::new_in("/dev/shm").unwrap();
+    let run = |program: &Path, args: &[&str]| {
+        let done = Command::new(program).current_dir(folder.path()).args(args).output().unwrap();
+        assert!(done.status.success(), "{args:?}: {}", String::from_utf8_lossy(&done.stderr));
+        stdout_of(&done)
+    };
+    run(&tool("age-keygen"), &["-o", "key"]);
+    let recipient = run(&tool("age-keygen"), &["-y", "key"]);
+    let value = values.get("sealed").to_owned();
+    fs::write(folder.path().join("a.yaml"), serde_json::json!({ "a": value }).to_string()).unwrap();
+    fs::write(folder.path().join("a.env"), format!("A={value}\n")).unwrap();
+    for name in ["a.yaml", "a.env"] {
+        run(&tools("bin/sops"), &["encrypt", "-i", "--age", recipient.trim(), name]);
+    }
+    let key = fs::read_to_string(folder.path().join("key")).unwrap();
+    // Without what all of them begin with, which stands in our program.
+    let identity = key.lines().find_map(|line| line.strip_prefix("AGE-SECRET-KEY-1")).unwrap().to_owned();
+    values.0.push(("identity", identity));
+    folder
 }
 
 #[test]
