@@ -6,6 +6,7 @@ mod audit;
 mod base;
 mod credential;
 mod error;
+mod metadata;
 mod parts;
 mod place;
 mod places;

@@ -9,6 +9,7 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::credential::{CredentialMap, CredentialName, RawCredential};
+use super::metadata::Metadata;
 use super::provider::{Datum, Method, ProviderType, SecretSource, Strategy, TextSource, WritePath};
 use super::raw::{Root, Store, StoreMap};
 use super::reaction::{Argument, Signal, Unit, Watch};
@@ -20,7 +21,7 @@ use super::scalar::{
     Bytes, Count, FieldsForm, FilePath, KeySource, Label, Loopback, Mode, Protocol, ReferenceText, Status,
     Variable,
 };
-use super::transport::{Address, Metadata, Pin, ServerName, TlsVersion};
+use super::transport::{Address, Pin, ServerName, TlsVersion};
 use super::word::{Given, Scalar, Table, Word};
 use super::{Account, StoreBackend};
 use crate::policy::{Action, Door, Pattern};

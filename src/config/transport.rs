@@ -139,29 +139,7 @@ impl fmt::Display for Address {
 }
 
 /// Where AWS, Azure and others tell a machine about itself.
-const METADATA: [&str; 2] = ["169.254.169.254", "fd00:ec2::254"];
-
-/// The address of what tells a machine about itself.
-pub(super) struct Metadata(pub(super) Address);
-
-impl Metadata {
-    /// Where it usually is.
-    pub(super) fn usual() -> Self {
-        Self(Address { is_tls: false, host: METADATA[0].to_owned(), port: 80, prefix: String::new() })
-    }
-}
-
-impl Scalar for Metadata {
-    const EXPECTED: &'static str = "the address of a metadata service, like http://169.254.169.254";
-
-    fn judge(text: &str) -> Result<Self, String> {
-        let address = Address::read(text)?;
-        match address.is_loopback() || address.is_metadata() {
-            true => Ok(Self(address)),
-            false => Err(format!("`{text}` is not {}, nor on this machine", Self::EXPECTED)),
-        }
-    }
-}
+pub(super) const METADATA: [&str; 2] = ["169.254.169.254", "fd00:ec2::254"];
 
 impl Scalar for Address {
     const EXPECTED: &'static str = "an address like https://host:8200";
@@ -178,7 +156,8 @@ impl Scalar for Address {
 }
 
 impl Address {
-    fn read(text: &str) -> Result<Self, String> {
+    /// Wherever it is, and in whatever way it is spoken to.
+    pub(super) fn read(text: &str) -> Result<Self, String> {
         let wrong = || format!("`{text}` is not {}", Self::EXPECTED);
         // What stands before an `@` is never shown.
         if text.contains('@') {
@@ -358,18 +337,6 @@ mod tests {
             let why = Address::judge(text).unwrap_err();
             assert!(why.contains("in the clear") && why.contains("https://"), "{why}");
         }
-    }
-
-    #[test]
-    fn metadata_are_asked_for_in_the_clear_where_they_are_and_nowhere_else() {
-        for text in ["http://169.254.169.254", "http://[fd00:ec2::254]:80", "http://127.0.0.1:1338"] {
-            assert!(Metadata::judge(text).is_ok(), "{text}");
-            assert_eq!(Address::judge(text).is_ok(), text.contains("127"), "the control: {text}");
-        }
-        for text in ["http://169.254.169.253", "http://metadata.google.internal", "https://example.com"] {
-            assert!(Metadata::judge(text).is_err(), "{text}");
-        }
-        assert!(Metadata::usual().0.is_metadata());
     }
 
     #[test]

@@ -2,8 +2,9 @@
 
 use super::source::{SecretSource, TextSource};
 use crate::config::base::Base;
+use crate::config::metadata::Metadata;
 use crate::config::raw::Auth;
-use crate::config::transport::{Address, Metadata};
+use crate::config::transport::Address;
 
 /// By a request to AWS that we sign and the Vault sends.
 #[derive(Clone, Debug, PartialEq, Eq)]

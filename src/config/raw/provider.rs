@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 
+use crate::config::metadata::Metadata;
 use crate::config::provider::{Datum, Method, ProviderType, SecretSource, Strategy, TextSource, WritePath};
 use crate::config::reaction::Argument;
 use crate::config::scalar::{Bytes, Count, FieldsForm, Label, Protocol, Status, Variable};
-use crate::config::transport::{Address, Metadata, RawTls};
+use crate::config::transport::{Address, RawTls};
 use crate::config::word::{Given, Table, Word};
 
 #[derive(serde::Deserialize, JsonSchema)]

@@ -55,17 +55,25 @@ impl Scope<'_> {
 }
 
 impl ToSign<'_> {
-    /// The header `Authorization`.
-    pub(in crate::provider) fn authorization(&self, keys: &Keys, scope: &Scope<'_>) -> String {
+    /// The header `Authorization`: for some minutes it is as good as the keys.
+    pub(in crate::provider) fn authorization(&self, keys: &Keys, scope: &Scope<'_>) -> Zeroizing<String> {
         let moment = scope.moment();
         let text = format!("{ALGORITHM}\n{moment}\n{}\n{}", scope.text(), hex(&self.digest()));
-        let signature = hex(&mac(&*scope.key(keys), &text));
-        let id = String::from_utf8_lossy(keys.id.expose()).into_owned();
-        format!(
-            "{ALGORITHM} Credential={id}/{}, SignedHeaders={}, Signature={signature}",
-            scope.text(),
-            self.names()
-        )
+        let signature = Zeroizing::new(hex(&mac(&*scope.key(keys), &text)));
+        let id = String::from_utf8_lossy(keys.id.expose());
+        let (scope, names) = (scope.text(), self.names());
+        let parts = [
+            ALGORITHM,
+            " Credential=",
+            &id,
+            "/",
+            &scope,
+            ", SignedHeaders=",
+            &names,
+            ", Signature=",
+            &signature,
+        ];
+        Zeroizing::new(parts.concat())
     }
 
     fn names(&self) -> String {
@@ -120,9 +128,9 @@ mod tests {
         ];
         let body = b"Action=GetCallerIdentity&Version=2011-06-15";
         let signed = ToSign { headers: &headers, body }.authorization(&keys, &scope);
-        assert_eq!(signed, SIGNED);
+        assert_eq!(*signed, SIGNED);
         let other = Scope { region: "eu-central-1", ..scope };
-        assert_ne!(ToSign { headers: &headers, body }.authorization(&keys, &other), SIGNED, "the control");
+        assert_ne!(*ToSign { headers: &headers, body }.authorization(&keys, &other), SIGNED, "the control");
     }
 
     const SIGNED: &str = "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20150830/us-east-1/sts/aws4_request, \

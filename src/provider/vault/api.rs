@@ -97,7 +97,7 @@ impl Ask {
         Self { version, ..self }
     }
 
-    /// A member of its body. Nothing in its name has to be escaped.
+    /// Nothing in its name has to be escaped.
     pub(super) fn with(mut self, name: impl Into<Cow<'static, str>>, member: Member) -> Self {
         self.members.push((name.into(), member));
         self
@@ -342,11 +342,6 @@ pub(super) fn words(response: &Response) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
-/// The places of our own login and of the server's settings are no secrets.
-pub(super) fn is_of_system(path: &str) -> bool {
-    matches!(path.split('/').next(), Some("sys" | "auth" | "cubbyhole"))
-}
-
 /// The document that was answered.
 pub(super) fn json(response: &Response) -> Result<Json<'_>, ProviderError> {
     response.json().map_err(unfit)
@@ -400,5 +395,8 @@ mod tests {
         assert!(ask(b"a").is_same(&ask(b"a")));
         assert!(!ask(b"a").is_same(&ask(b"b")));
         assert!(!ask(b"a").is_same(&Ask::put(Route::to("/v1/x"))));
+        let signed = |now, key| ask(now).standing_for(SecretBytes::copy_of(key));
+        assert!(signed(b"a", b"k").is_same(&signed(b"b", b"k")), "signed anew with the same key");
+        assert!(!signed(b"a", b"k").is_same(&signed(b"a", b"l")));
     }
 }

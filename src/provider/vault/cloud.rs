@@ -15,6 +15,7 @@ use crate::provider::aws::{KeySource, Keys, Scope, ToSign};
 use crate::provider::azure::Machine;
 use crate::provider::{Provider, ProviderError};
 use crate::secret::SecretBytes;
+use crate::sys::leftover;
 
 pub(super) struct Aws {
     role: Option<String>,
@@ -49,7 +50,7 @@ impl Aws {
 
     pub(super) async fn ask(&self, route: Route) -> Result<Ask, ProviderError> {
         let keys = self.keys.keys().await?;
-        let headers = self.headers(&keys, Timestamp::now());
+        let headers = leftover::wiped(|| self.headers(&keys, Timestamp::now()));
         let ask = Ask::put(route)
             .with("iam_http_request_method", Member::Text("POST".to_owned()))
             .with("iam_request_url", Member::Text(STANDARD.encode(&self.url)))

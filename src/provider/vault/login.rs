@@ -34,8 +34,8 @@ enum Method {
     Cert {
         role: Option<String>,
     },
-    Aws(Aws),
-    Azure(Azure),
+    Aws(Box<Aws>),
+    Azure(Box<Azure>),
 }
 
 /// A wrapping token is good for one use: what it held is kept as long as we run.
@@ -68,8 +68,8 @@ impl Door {
             Login::Jwt { role, jwt } => Method::Jwt { role, jwt: own(jwt) },
             Login::UserPass { username, password } => Method::UserPass { username, password: own(password) },
             Login::Cert { role } => Method::Cert { role },
-            Login::Aws(aws) => Method::Aws(Aws::new(*aws, store.clone())),
-            Login::Azure(azure) => Method::Azure(Azure::new(*azure)),
+            Login::Aws(aws) => Method::Aws(Box::new(Aws::new(*aws, store.clone()))),
+            Login::Azure(azure) => Method::Azure(Box::new(Azure::new(*azure))),
         };
         Self { method, mount }
     }
