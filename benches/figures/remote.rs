@@ -333,7 +333,7 @@ fn daemon_of(providers: &str, files: &[(&str, impl AsRef<str>)]) -> Daemon {
     for (name, text) in files {
         daemon = daemon.template(&format!("{name}.tpl"), text.as_ref());
     }
-    let mounts = "mounts: [{at: mnt, templates: templates, defaults: {deadline: 60s}}]\n";
+    let mounts = "mounts: [{at: mnt, templates: templates, deadline: 60s}]\n";
     daemon.config(&format!("providers:\n{providers}{mounts}")).start()
 }
 

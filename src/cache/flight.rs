@@ -78,13 +78,22 @@ impl Inner {
         let most = self.limits.batch.unwrap_or(usize::MAX).min(self.upstream.largest_batch()).max(1);
         while !begun.is_empty() {
             let batch = begun.split_off(begun.len().saturating_sub(most));
-            tokio::spawn(self.clone().fly(batch));
+            self.take_off_with(batch);
         }
+    }
+
+    fn take_off_with(self: &Arc<Self>, batch: Vec<Begun>) {
+        tokio::spawn(self.clone().fly(batch));
     }
 
     async fn fly(self: Arc<Self>, begun: Vec<Begun>) {
         let (keys, tell): (Vec<_>, Vec<_>) = begun.into_iter().unzip();
         let outcome = self.ask(&keys).await;
+        // What is wrong with one of them is no matter of the others.
+        if keys.len() > 1 && outcome.as_ref().is_err_and(ProviderError::may_be_of_one) {
+            keys.into_iter().zip(tell).for_each(|alone| self.take_off_with(vec![alone]));
+            return;
+        }
         if outcome.is_ok() {
             self.keep_watch();
         }

@@ -82,11 +82,17 @@ struct Reading<'a> {
     seen: Cell<(usize, usize)>,
     /// In our words, as the parser's own may quote what it found.
     problem: Cell<Option<&'static str>>,
+    /// How many bytes of values there are so far: an alias repeats what it stands for.
+    size: Cell<usize>,
 }
+
+/// The most bytes of all values, for each byte of a text and beside them: more has only what repeats itself.
+const MOST_TIMES: usize = 4;
+const MOST_BESIDE: usize = 4 << 20;
 
 impl<'a> Reading<'a> {
     fn of(text: &'a [u8]) -> Self {
-        Self { text, seen: Cell::new((0, 1)), problem: Cell::new(None) }
+        Self { text, seen: Cell::new((0, 1)), problem: Cell::new(None), size: Cell::new(0) }
     }
 
     fn yaml(&self, document: serde_yaml::Deserializer<'_>) -> Result<Node, Unreadable> {
@@ -110,6 +116,15 @@ impl<'a> Reading<'a> {
         let line = line + self.text[from..at].iter().filter(|&&byte| byte == b'\n').count();
         self.seen.set((at, line));
         line
+    }
+
+    /// Counts a value, before it is copied.
+    fn count<E: Error>(&self, bytes: usize) -> Result<(), E> {
+        self.size.set(self.size.get() + bytes);
+        match self.size.get() > self.text.len() * MOST_TIMES + MOST_BESIDE {
+            true => Err(self.fail("it is too large once its aliases are followed")),
+            false => Ok(()),
+        }
     }
 
     fn fail<E: Error>(&self, problem: &'static str) -> E {
@@ -138,10 +153,12 @@ impl<'de> Visitor<'de> for NodeOf<'_> {
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Node, E> {
+        self.0.count(text.len())?;
         Ok(Node::Text(SecretBytes::copy_of(text.as_bytes())))
     }
 
     fn visit_string<E: Error>(self, text: String) -> Result<Node, E> {
+        self.0.count(text.len())?;
         Ok(Node::Text(SecretBytes::new(text.into_bytes())))
     }
 
@@ -258,6 +275,18 @@ mod tests {
             let Err(error) = yaml(text.as_bytes()) else { panic!("{text}") };
             assert!(!error.problem.contains("31337"), "{text}: {}", error.problem);
         }
+    }
+
+    /// A text of half a mebibyte that would be gigabytes.
+    #[test]
+    fn an_alias_is_no_way_to_grow() {
+        let bomb = format!("a: &a {}\nb: [{}]\n", "x".repeat(1 << 18), vec!["*a"; 1 << 16].join(","));
+        assert_eq!(
+            yaml(bomb.as_bytes()).err().unwrap().problem,
+            "it is too large once its aliases are followed"
+        );
+        let few = format!("a: &a {}\nb: [*a, *a]\n", "x".repeat(1 << 18));
+        assert!(yaml(few.as_bytes()).is_ok(), "the control");
     }
 
     proptest::proptest! {

@@ -273,6 +273,11 @@ impl ProviderError {
         self.is_passing() || matches!(self, Self::Timeout(_) | Self::Untrusted(_))
     }
 
+    /// Of several that were asked for together, it may be one alone that is refused.
+    pub fn may_be_of_one(&self) -> bool {
+        matches!(self, Self::Corrupt(_) | Self::Invalid(_) | Self::TooLarge(_) | Self::Denied(_))
+    }
+
     /// To ask again at once may help.
     pub fn is_passing(&self) -> bool {
         matches!(self, Self::Unavailable(_) | Self::Unreachable(_))

@@ -1,7 +1,7 @@
 //! Env files as sops reads and writes them: a name, `=`, and all the rest of the line, in which `\n` stands for a new
 //! line. What sops adds is more variables, whose names tell where they belong. Uses `document`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use zeroize::Zeroizing;
 
@@ -75,9 +75,14 @@ fn unflattened(part: Vec<(Key, Node)>) -> Result<Node, SopsError> {
 /// The variables of an opened file, as its readers have them. sops takes a value as it stands, with its quotes.
 pub fn variables(opened: Node) -> Result<Vec<dotenv::Assignment>, SopsError> {
     let Node::Object(entries) = opened else { return Ok(Vec::new()) };
-    let variable = |(key, node): (Key, Node)| {
+    let mut seen = BTreeSet::new();
+    let mut variable = |(key, node): (Key, Node)| {
         let name = key.name.trim();
         let name = name.strip_prefix("export ").map_or(name, str::trim_start).to_owned();
+        // The last one would count, and an empty one is in no sum.
+        if !seen.insert(name.clone()) {
+            return Err(SopsError::Changed(format!("`{name}` is given twice")));
+        }
         let refused = || {
             SopsError::Unfit(format!("`{name}`: programs disagree about this value: put all of it in quotes"))
         };
@@ -85,7 +90,7 @@ pub fn variables(opened: Node) -> Result<Vec<dotenv::Assignment>, SopsError> {
         let value = as_read(&value).ok_or_else(refused)?;
         Ok(dotenv::Assignment { line: key.line, name, value })
     };
-    entries.into_iter().map(variable).collect()
+    entries.into_iter().map(&mut variable).collect()
 }
 
 /// What stands in quotes is what is in them; anything else is taken as it is, unless readers of env files would
@@ -120,6 +125,23 @@ fn in_one_line(value: &[u8]) -> Zeroizing<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The second one may be empty, which no sum of sops' knows of.
+    #[test]
+    fn a_name_that_is_given_twice_is_refused() {
+        let node = |names: &[&str]| {
+            let entry = |name: &&str| {
+                let value = Node::Text(SecretBytes::copy_of(b"v"));
+                (Key { name: (*name).to_owned(), line: 1 }, value)
+            };
+            Node::Object(names.iter().map(entry).collect())
+        };
+        assert_eq!(variables(node(&["A", "B"])).unwrap().len(), 2, "the control");
+        for twice in [["A", "A"], ["A", "A "], ["export A", "A"]] {
+            let Err(SopsError::Changed(why)) = variables(node(&twice)) else { panic!("{twice:?}") };
+            assert_eq!(why, "`A` is given twice");
+        }
+    }
 
     #[test]
     fn a_value_is_as_readers_have_it_or_refused() {

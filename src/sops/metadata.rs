@@ -7,6 +7,7 @@ use zeroize::Zeroizing;
 use super::age::Identities;
 use super::{MARK, SopsError};
 use crate::document::{Key, Node};
+use crate::visible;
 
 pub(super) struct Metadata {
     /// Of age: each with the data key, for it alone.
@@ -53,6 +54,8 @@ const RULES: [&str; 6] = [
     "unencrypted_comment_regex",
     "encrypted_comment_regex",
 ];
+/// To try a key costs time.
+const MOST: usize = 64;
 const USUAL_SUFFIX: &str = "_unencrypted";
 
 /// The part `sops`, from which settings are taken.
@@ -88,7 +91,11 @@ impl Metadata {
             let why = "its key is split among groups of keys (Shamir), which is not put together here";
             return Err(SopsError::Unfit(why.to_owned()));
         }
-        let recipients = part.list("age").into_iter().map(Recipient::of).collect::<Option<_>>();
+        let recipients = part.list("age");
+        if recipients.len() > MOST {
+            return Err(SopsError::Unfit(format!("it is for more than {MOST} recipients")));
+        }
+        let recipients = recipients.into_iter().map(Recipient::of).collect::<Option<_>>();
         let others = OTHERS.iter().filter(|(list, _)| !part.list(list).is_empty()).map(|(_, words)| *words);
         Ok(Self {
             recipients: recipients.ok_or_else(|| changed("names an age key without its `enc`"))?,
@@ -117,9 +124,16 @@ impl Metadata {
                 return Ok(key);
             }
         }
-        let names: Vec<_> = self.recipients.iter().map(|it| &*it.name).collect();
+        let names: Vec<_> = self.recipients.iter().map(|it| shown(&it.name)).collect();
         Err(SopsError::NoKey(format!("it is encrypted for {}: {identities}", names.join(", "))))
     }
+}
+
+/// A name that anybody may have written.
+fn shown(name: &str) -> String {
+    const LONGEST: usize = 100;
+    let name: String = name.chars().take(LONGEST).collect();
+    visible::in_line(&name)
 }
 
 impl Recipient {

@@ -6,6 +6,8 @@ mod dotenv;
 mod metadata;
 mod value;
 
+use std::collections::BTreeMap;
+
 use sha2::{Digest, Sha512};
 use zeroize::Zeroizing;
 
@@ -109,6 +111,7 @@ impl Sealed {
             metadata: &self.metadata,
             sum: Sha512::new(),
             path: Vec::new(),
+            joined: BTreeMap::new(),
         };
         if self.metadata.sums_encrypted_only {
             walk.sum.update(ENCRYPTED_ONLY);
@@ -128,6 +131,8 @@ struct Walk<'a> {
     metadata: &'a Metadata,
     sum: Sha512,
     path: Vec<String>,
+    /// The paths so far as sops and as readers join them, with what they are of.
+    joined: BTreeMap<String, Vec<String>>,
 }
 
 impl Walk<'_> {
@@ -155,6 +160,7 @@ impl Walk<'_> {
     }
 
     fn value(&mut self, value: Node) -> Result<Node, SopsError> {
+        self.has_one_name()?;
         let is_encrypted = self.metadata.rule.encrypts(&self.path, &value);
         let value = if is_encrypted { self.opened(&value)? } else { value };
         if is_encrypted || !self.metadata.sums_encrypted_only {
@@ -165,6 +171,21 @@ impl Walk<'_> {
             }
         }
         Ok(value)
+    }
+
+    /// To sops `"a:b"` is the same as `b` in `a`, and to who reads by a path `"a/b"` is: where both are there, one could
+    /// stand in for the other.
+    fn has_one_name(&mut self) -> Result<(), SopsError> {
+        for sign in [":", "/"] {
+            let known = self.joined.entry(self.path.join(sign)).or_insert_with(|| self.path.clone());
+            if *known != self.path {
+                let name = self.path.join("/");
+                return Err(SopsError::Changed(format!(
+                    "`{name}` is there twice, in two ways of writing it"
+                )));
+            }
+        }
+        Ok(())
     }
 
     fn opened(&self, value: &Node) -> Result<Node, SopsError> {
