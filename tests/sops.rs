@@ -381,6 +381,66 @@ fn whatever_was_changed_is_refused_with_its_name_and_never_a_value() {
     assert_eq!(mount.read("fine"), "[Vk7qXw2Rz9]\n[31337]\n", "the control");
 }
 
+/// What of a file is changed to what, and what is said of it.
+type Replaced<'a> = (&'a str, &'a str, &'a str);
+
+#[test]
+fn a_changed_env_or_json_file_is_refused_as_well() {
+    let env: &[Replaced<'_>] = &[
+        ("C_unencrypted=31337", "C_unencrypted=31338", "its MAC does not fit"),
+        ("\nC_unencrypted", "\nD_unencrypted=x\nC_unencrypted", "its MAC does not fit"),
+        ("A=ENC", "A2=ENC", "`A2` is not as sops has encrypted it"),
+        ("A=ENC", "A=x\nA2=ENC", "`A` should be encrypted, and is not"),
+        ("sops_mac=", "sops_mack=", "has no `mac`"),
+        ("sops_lastmodified=2", "sops_lastmodified=3", "`sops.lastmodified`"),
+        ("map_enc=-----BEGIN", "map_enc=----BEGIN", "its data key is not as age has encrypted it"),
+        ("sops_", "spos_", "not the part `sops`"),
+        ("\nC_unencrypted=", "\nC_unencrypted ", "expected NAME=value"),
+    ];
+    let json: &[Replaced<'_>] = &[
+        ("31337", "31338", "its MAC does not fit"),
+        ("31337", "\"31337\", \"n_unencrypted\": true", "its MAC does not fit"),
+        ("\"A\": \"ENC", "\"A2\": \"ENC", "`A2` is not as sops has encrypted it"),
+        ("\"mac\":", "\"mack\":", "has no `mac`"),
+        ("\"sops\":", "\"spos\":", "not the part `sops`"),
+        ("age-", "age ", "its data key is not as age has encrypted it"),
+        ("AGE ENCRYPTED", "AGED ENCRYPTED", "its data key is not as age has encrypted it"),
+    ];
+    let mut repo = Repo::new();
+    let key = "age: {identity: 'file:key'}";
+    let (mut providers, mut expected) = (Vec::new(), Vec::new());
+    for (format, text, changes) in [
+        ("env", "A=one\nB=two\nC_unencrypted=31337\n", env),
+        ("json", "{\"A\": \"one\", \"B\": [1, 2], \"C_unencrypted\": 31337}", json),
+    ] {
+        let fine = format!("fine.{format}");
+        repo = repo.sealed(&fine, text, &[]).template(&fine, format, &["A", "C_unencrypted"]);
+        providers.push((format.to_owned(), format!("path: {fine}, {key}")));
+        let sealed = fs::read_to_string(repo.mount.folder().join(&fine)).unwrap();
+        for (index, (from, to, says)) in changes.iter().filter(|(from, ..)| sealed.contains(from)).enumerate()
+        {
+            let name = format!("{format}{index}");
+            repo = repo.with(&format!("{name}.{format}"), &sealed.replace(from, to)).template(
+                &name,
+                &name,
+                &["A"],
+            );
+            providers.push((name.clone(), format!("path: {name}.{format}, {key}")));
+            expected.push((name, *says));
+        }
+    }
+    assert!(expected.len() >= env.len() + json.len() - 1, "{expected:?}");
+    let providers: Vec<_> = providers.iter().map(|(name, it)| (&**name, &**it)).collect();
+    let mount = repo.start(&providers);
+    for (name, says) in expected {
+        let reason = reason_of_refused(&mount, &name);
+        assert!(reason.contains(says) && !reason.contains("3133"), "{name}: {reason}");
+    }
+    for format in ["env", "json"] {
+        assert_eq!(mount.read(&format!("fine.{format}")), "[one]\n[31337]\n", "the control");
+    }
+}
+
 #[test]
 fn it_is_opened_by_one_of_its_identities_and_nobody_else() {
     let repo = Repo::new();

@@ -75,7 +75,9 @@ fn own(remote: &Remote) -> Vec<(&'static str, String)> {
             ),
             ("protocol", if program.is_of_summon { "summon" } else { "own" }.to_owned()),
         ],
-        RemoteSource::File(_) => Vec::new(),
+        RemoteSource::File(document) => {
+            document.identity.iter().map(|from| ("age", format!("identity from {from}"))).collect()
+        }
         RemoteSource::Vault(vault) => {
             let mut lines = tls(&vault.transport.tls, vault.transport.address.is_tls);
             lines.extend(vault.namespace.iter().map(|it| ("namespace", it.clone())));
