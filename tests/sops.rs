@@ -403,7 +403,6 @@ fn a_changed_env_or_json_file_is_refused_as_well() {
         ("\"A\": \"ENC", "\"A2\": \"ENC", "`A2` is not as sops has encrypted it"),
         ("\"mac\":", "\"mack\":", "has no `mac`"),
         ("\"sops\":", "\"spos\":", "not the part `sops`"),
-        ("age-", "age ", "its data key is not as age has encrypted it"),
         ("AGE ENCRYPTED", "AGED ENCRYPTED", "its data key is not as age has encrypted it"),
     ];
     let mut repo = Repo::new();
@@ -413,9 +412,9 @@ fn a_changed_env_or_json_file_is_refused_as_well() {
         ("env", "A=one\nB=two\nC_unencrypted=31337\n", env),
         ("json", "{\"A\": \"one\", \"B\": [1, 2], \"C_unencrypted\": 31337}", json),
     ] {
-        let fine = format!("fine.{format}");
-        repo = repo.sealed(&fine, text, &[]).template(&fine, format, &["A", "C_unencrypted"]);
-        providers.push((format.to_owned(), format!("path: {fine}, {key}")));
+        let (fine, name) = (format!("fine.{format}"), format!("fine_{format}"));
+        repo = repo.sealed(&fine, text, &[]).template(&name, &name, &["A", "C_unencrypted"]);
+        providers.push((name, format!("path: {fine}, {key}")));
         let sealed = fs::read_to_string(repo.mount.folder().join(&fine)).unwrap();
         for (index, (from, to, says)) in changes.iter().filter(|(from, ..)| sealed.contains(from)).enumerate()
         {
@@ -429,7 +428,7 @@ fn a_changed_env_or_json_file_is_refused_as_well() {
             expected.push((name, *says));
         }
     }
-    assert!(expected.len() >= env.len() + json.len() - 1, "{expected:?}");
+    assert!(expected.len() >= env.len() + json.len(), "{expected:?}");
     let providers: Vec<_> = providers.iter().map(|(name, it)| (&**name, &**it)).collect();
     let mount = repo.start(&providers);
     for (name, says) in expected {
@@ -437,7 +436,7 @@ fn a_changed_env_or_json_file_is_refused_as_well() {
         assert!(reason.contains(says) && !reason.contains("3133"), "{name}: {reason}");
     }
     for format in ["env", "json"] {
-        assert_eq!(mount.read(&format!("fine.{format}")), "[one]\n[31337]\n", "the control");
+        assert_eq!(mount.read(&format!("fine_{format}")), "[one]\n[31337]\n", "the control");
     }
 }
 
