@@ -219,12 +219,12 @@ fn whatever_sops_leaves_in_plaintext_is_known_as_that() {
         (0..all.len()).map(|index| format!("path: {index}.yaml, age: {{identity: 'file:key'}}")).collect();
     let providers: Vec<_> = names.iter().zip(&settings).map(|(name, it)| (&**name, &**it)).collect();
     let mount = repo.start(&providers);
-    for index in 0..all.len() {
+    for (index, rule) in all.iter().enumerate() {
         assert_eq!(
             mount.read(&index.to_string()),
             "[one]\n[two]\n[three]\n[4]\n[five]\n[six]\n",
             "{:?}",
-            all[index]
+            rule
         );
     }
 }
