@@ -3,6 +3,7 @@
 //! Uses `provider` and `policy`.
 
 mod basis;
+mod health;
 mod several;
 mod together;
 
@@ -20,6 +21,7 @@ use crate::provider::{Batch, Given, Provider, ProviderError, Pulse};
 use crate::secret::{Absent, Answer, FieldName, Reference, SecretBytes, SecretKey, SecretVersion};
 pub use basis::Basis;
 use basis::Ground;
+pub use health::Health;
 use several::{Asked, Several};
 use together::all;
 
@@ -173,7 +175,9 @@ impl Resolver {
         let Source::One(provider) = &named.source else { return Err(named.none()) };
         let pulse = provider.pulse();
         let batch = provider.fetch(&keys).await.map_err(|error| named.failed(error))?;
-        Ok((Ground { provider: index, pulse, as_of: batch.as_of, keys, in_place_of: None }, batch))
+        let ground =
+            Ground { provider: index, pulse, as_of: batch.as_of, keys, told: Vec::new(), in_place_of: None };
+        Ok((ground, batch))
     }
 
     /// The pulses of all providers now: equal and still means that nothing happened in between.
@@ -214,20 +218,6 @@ impl Resolver {
         }
         let all = async { while left.join_next().await.is_some() {} };
         let _ = tokio::time::timeout(FAREWELL, all).await;
-    }
-
-    /// Each provider by name, with why a fetch would fail now. One that does not answer in time
-    /// would fail, too.
-    pub async fn health(&self) -> Vec<(String, Option<String>)> {
-        let mut health = Vec::new();
-        for (name, provider) in self.each() {
-            let problem = match tokio::time::timeout(PATIENCE, provider.health()).await {
-                Ok(answer) => answer.err().map(|error| error.to_string()),
-                Err(_) => Some(format!("no answer within {PATIENCE:?}")),
-            };
-            health.push((name.to_owned(), problem));
-        }
-        health
     }
 
     /// Every name that a reference without a provider can mean, as far as the providers answer.
@@ -276,14 +266,10 @@ impl Resolver {
         Ok((provider, at_provider, target.field.clone()))
     }
 
-    /// The provider that it is asked of, or that has answered last, and its name there.
+    /// The provider that it is asked of, and its name there.
     pub fn place(&self, key: &SecretKey) -> Option<(&str, String)> {
         let (provider, there, _) = self.locate(key).ok()?;
-        let index = match &self.providers[provider].source {
-            Source::One(_) => provider,
-            Source::Several(several) => several.answered(&there).unwrap_or(provider),
-        };
-        Some((&self.providers[index].name, there.path))
+        Some((&self.providers[provider].name, there.path))
     }
 
     pub fn provider_name(&self, key: &SecretKey) -> Option<&str> {
@@ -299,9 +285,6 @@ impl Resolver {
         })
     }
 }
-
-/// For a provider to say how it is.
-const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A key as it was asked for, and as its provider knows it.
 struct Want {
@@ -323,6 +306,13 @@ impl Named {
         match &self.source {
             Source::One(provider) => Some(provider),
             Source::Several(_) => None,
+        }
+    }
+
+    fn several(&self) -> Option<&Several> {
+        match &self.source {
+            Source::Several(several) => Some(several),
+            Source::One(_) => None,
         }
     }
 

@@ -19,7 +19,8 @@ use std::time::{Duration, Instant};
 use common::{STRANGER, TestStore, stdout_of};
 use jiff::Timestamp;
 use secretfs::control::wire::{
-    Explained, Held, Mount, Outcome, Provider, Reader, Readiness, Reference, Reloaded, Status, View,
+    Explained, Held, Mount, Outcome, Provider, Reader, Readiness, Reference, Reloaded, Status, Synced,
+    SyncedProvider, View,
 };
 use secretfs::control::{BindError, Daemon, Kind, Refused, Server, socket};
 use secretfs::provider::BoxFuture;
@@ -69,6 +70,7 @@ impl Daemon for StandIn {
                     name: "store".into(),
                     problem: Some("sealed".into()),
                     breaker: None,
+                    stale_seconds: None,
                 }],
                 last_reload: None,
             }
@@ -87,6 +89,19 @@ impl Daemon for StandIn {
             }
             Err(Refused::new(Kind::Invalid, "config.yaml:3:1: unknown key `mnts`")
                 .hint("did you mean `mounts`?"))
+        })
+    }
+
+    fn sync<'a>(&'a self, providers: &'a [String]) -> BoxFuture<'a, Result<Synced, Refused>> {
+        Box::pin(async move {
+            let synced = |name: &String| SyncedProvider {
+                name: name.clone(),
+                asked: 3,
+                changed: 1,
+                failed: 1,
+                problem: Some("no answer".to_owned()),
+            };
+            Ok(Synced { providers: providers.iter().map(synced).collect() })
         })
     }
 
@@ -386,6 +401,9 @@ fn the_commands_say_what_the_daemon_says() {
     assert_eq!(reload.status.code(), Some(78));
     let said = stderr_of(&reload);
     assert!(said.contains("config.yaml:3:1") && said.contains("try: did you mean `mounts`?"), "{said}");
+    let sync = daemon.run(&["sync", "--now", "vault", "etcd"]);
+    assert_eq!((sync.status.code(), stdout_raw(&sync).lines().count()), (Some(75), 3));
+    assert!(stderr_of(&sync).contains("provider `etcd`: no answer"), "{}", stderr_of(&sync));
     let upgrade = daemon.run(&["upgrade"]);
     assert_eq!(upgrade.status.code(), Some(75));
     assert!(stderr_of(&upgrade).contains("no such file"));
@@ -401,7 +419,9 @@ fn the_commands_say_what_the_daemon_says() {
 #[test]
 fn without_a_daemon_one_is_told_what_to_do() {
     let store = TestStore::new();
-    for args in [&["status"][..], &["reload"], &["upgrade"], &["readers"], &["explain", "/a"]] {
+    for args in
+        [&["status"][..], &["reload"], &["sync", "--now"], &["upgrade"], &["readers"], &["explain", "/a"]]
+    {
         let missing = store.run(&[args, &["--socket", "/nonexistent/control.sock"]].concat());
         assert_eq!(missing.status.code(), Some(69), "{args:?}");
         let said = stderr_of(&missing);

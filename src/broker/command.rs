@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::caller::{Caller, Facts, Identity, Refusal};
 use crate::nearest::nearest;
 use crate::policy::{Access, Action, Denial, Door, Grant};
-use crate::resolver::Resolved;
+use crate::resolver::{Basis, Resolved};
 use crate::secret::{Absent, FieldName, Reference, SecretBytes, SecretKey, SecretName, SecretVersion, Uses};
 use crate::sys::identity;
 use crate::template::{Kind, Template, TemplateError};
@@ -20,15 +20,18 @@ pub struct Found {
     /// Which secret it is of, where it was asked for by what that is like.
     turned_out: Option<SecretName>,
     pub uses: Option<Arc<Uses>>,
+    /// What it rests on, with all that was found with it.
+    pub(super) basis: Arc<Basis>,
 }
 
 impl Found {
-    fn of(version: &SecretVersion, value: &SecretBytes) -> Self {
+    fn of(version: &SecretVersion, value: &SecretBytes, basis: &Arc<Basis>) -> Self {
         Self {
             value: SecretBytes::copy_of(value.expose()),
             version: version.version,
             turned_out: version.turned_out.clone(),
             uses: version.uses.clone(),
+            basis: basis.clone(),
         }
     }
 
@@ -113,7 +116,8 @@ impl Broker {
         let resolved = shown(grant, self.resolver.resolve(grant, keys).await?);
         self.check_behind(grant, &resolved)?;
         self.tell(references, &resolved);
-        Ok(references.iter().map(|reference| value(reference, &resolved)).collect())
+        let basis = Arc::new(resolved.basis.clone());
+        Ok(references.iter().map(|reference| value(reference, &resolved, &basis)).collect())
     }
 
     /// All that this template could not do without, in branches not taken too.
@@ -157,7 +161,7 @@ impl Broker {
     }
 }
 
-fn value(reference: &Reference, resolved: &Resolved) -> Result<Found, Lack> {
+fn value(reference: &Reference, resolved: &Resolved, basis: &Arc<Basis>) -> Result<Found, Lack> {
     let key = &reference.key;
     // What was found to be not meant is not asked for.
     let answer = resolved.answers.get(key).map_or(Err(&Absent::Missing), |answer| answer.as_ref());
@@ -176,7 +180,7 @@ fn value(reference: &Reference, resolved: &Resolved) -> Result<Found, Lack> {
         }
     };
     let field = reference.field_name();
-    version.fields.get(field).map(|value| Found::of(version, value)).ok_or_else(|| {
+    version.fields.get(field).map(|value| Found::of(version, value, basis)).ok_or_else(|| {
         let fields: Vec<&str> = version.fields.keys().map(FieldName::as_str).collect();
         let hint = match nearest(field, &fields) {
             Some(near) => format!("did you mean `{near}`?"),

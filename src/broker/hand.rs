@@ -59,7 +59,11 @@ impl Broker {
         let values = values.await.unwrap_or(Err(Error::Timeout(wish.within)));
         let outcome = values.map(|found| the_one(wish, found).and_then(|found| small_enough(wish, found)));
         let event = match &outcome {
-            Ok(Ok((key, found))) => event.showing(shown_of(&found.shown(key))).outcome("ok", since),
+            Ok(Ok((key, found))) => {
+                let mut event = event.showing(shown_of(&found.shown(key))).outcome("ok", since);
+                self.name_who_answered(&mut event, &found.basis);
+                event.stale(self.staleness(&found.basis))
+            }
             Ok(Err(_)) => event.outcome(Class::NoKey.name(), since),
             Err(error) => event.outcome(error.class().name(), since),
         };

@@ -20,8 +20,8 @@ use crate::caller::{Caller, Identity, Inquiry};
 use crate::fields::placeholder;
 use crate::metrics::{self, Gauge};
 use crate::policy::{Access, Decision, FileRef, Grant, Policy};
-use crate::provider::{Given, Provider, Pulse, unhurried};
-use crate::resolver::{Basis, Resolved, Resolver};
+use crate::provider::{Given, Provider, Pulse, Refreshed, unhurried};
+use crate::resolver::{Basis, Health, ResolveError, Resolved, Resolver};
 use crate::secret::{Reference, SecretBytes, SecretKey, Uses};
 use crate::sys::{leftover, weakness};
 use crate::template::{Inputs, Reader, Rendered, Template};
@@ -219,9 +219,19 @@ impl Broker {
         self.resolver.provider_name(key)
     }
 
+    /// Who has answered to it of several that could have, by what it rests on.
+    pub fn answered_by(&self, key: &SecretKey, basis: &Basis) -> Option<String> {
+        self.resolver.answered(key, basis).map(|(provider, _)| provider.to_owned())
+    }
+
     /// Each provider with why a fetch would fail now; none if it would not.
-    pub async fn health(&self) -> Vec<(String, Option<String>)> {
+    pub async fn health(&self) -> Vec<Health> {
         self.resolver.health().await
+    }
+
+    /// Asks the providers of these names anew for all that they hold, or all of them.
+    pub async fn refresh(&self, names: &[String]) -> Result<Vec<(String, Refreshed)>, ResolveError> {
+        self.resolver.refresh(names).await
     }
 
     /// The state of all providers: between two equal answers without `Moving` nothing changed.

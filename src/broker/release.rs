@@ -6,6 +6,7 @@ use super::{Broker, Class, Error, Found, Lack, Rendering};
 use crate::audit::{Event, Kind, Named, Who};
 use crate::caller::{Caller, Identity};
 use crate::policy::{Access, Action, Door, Grant, RuleId, Verdict};
+use crate::resolver::Basis;
 use crate::secret::{Reference, SecretKey};
 use crate::sys::identity;
 use crate::template::{Reader, Template};
@@ -41,6 +42,22 @@ impl Broker {
         event
     }
 
+    /// With who has answered where several could have, as what is given says that it rests on.
+    pub fn name_who_answered(&self, event: &mut Event, basis: &Basis) {
+        let secrets = event.secrets.iter_mut().filter(|_| self.resolver.asks_several());
+        for secret in secrets {
+            let key = SecretKey {
+                provider: secret.provider.clone(),
+                path: secret.name.clone(),
+                version: secret.version,
+            };
+            if let Some((provider, path)) = self.resolver.answered(&key, basis) {
+                secret.provider = Some(provider.to_owned());
+                secret.path = Some(path).filter(|path| *path != secret.name);
+            }
+        }
+    }
+
     /// What the daemon does itself. That goes on even if it cannot be written down.
     pub fn note(&self, kind: Kind, detail: impl Into<String>) {
         let own = Event::new(kind, Who::ourselves()).opened(self.audit.opened());
@@ -72,9 +89,10 @@ impl Broker {
         let found = found.filter_map(|(found, it)| Some(found.as_ref().ok()?.shown(&it.key)));
         let found: Vec<_> = found.flatten().collect();
         let found: Vec<_> = shown_of(&found).collect();
+        let basis = outcome.iter().flatten().find_map(|found| Some(&*found.as_ref().ok()?.basis));
         let failed = outcome.as_ref().err().map(Error::class);
         let failed = failed.or_else(|| found.is_empty().then_some(Class::NoKey));
-        asked.record(&grant, found, failed)?;
+        asked.record(&grant, found, basis, failed)?;
         outcome
     }
 
@@ -95,7 +113,8 @@ impl Broker {
         let grant = if keys.len() > template.keys().len() { asked.narrowed(&grant)? } else { grant };
         let versions = outcome.iter().flat_map(|it| &it.versions.0).map(|(key, version)| (key, *version));
         let failed = outcome.as_ref().err().map(Error::class);
-        asked.record(&grant, versions.collect(), failed)?;
+        let basis = outcome.as_ref().ok().map(|it| &it.basis);
+        asked.record(&grant, versions.collect(), basis, failed)?;
         outcome
     }
 }
@@ -145,14 +164,19 @@ impl<'a> Asked<'a> {
         &self,
         grant: &Grant,
         versions: Vec<(&SecretKey, u64)>,
+        basis: Option<&Basis>,
         failed: Option<Class>,
     ) -> Result<(), Error> {
         let verdict = if grant.shows_real() { Verdict::Real } else { Verdict::Placeholder };
         let event = self.event(verdict, grant.rule());
-        let event = match failed {
+        let mut event = match failed {
             Some(class) => event.outcome(class.name(), self.since),
             None => event.showing(versions).outcome("ok", self.since),
         };
+        if let Some(basis) = basis {
+            self.broker.name_who_answered(&mut event, basis);
+            event = event.stale(self.broker.staleness(basis));
+        }
         self.broker.record(event)
     }
 

@@ -97,12 +97,17 @@ impl Inner {
         if outcome.is_ok() {
             self.keep_watch();
         }
-        for (landing, tell) in self.land(&keys, outcome).into_iter().zip(tell) {
+        let landings = self.land(&keys, &outcome);
+        match &outcome {
+            Ok(batch) => self.note_answers(&keys, batch),
+            Err(error) => self.note_refusal(&keys, error),
+        }
+        for (landing, tell) in landings.into_iter().zip(tell) {
             tell.send_replace(Some(landing));
         }
     }
 
-    fn land(&self, keys: &[SecretKey], outcome: Result<Batch, ProviderError>) -> Vec<Landing> {
+    fn land(&self, keys: &[SecretKey], outcome: &Result<Batch, ProviderError>) -> Vec<Landing> {
         let now = Uptime::now();
         let mut table = self.table();
         let changed: Vec<_> =

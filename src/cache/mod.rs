@@ -1,11 +1,14 @@
 //! What stands between the readers and a provider elsewhere, itself a provider: keeps answers for a
 //! while, asks once however many want to know, and says so when it has to serve an old answer.
 //! Uses `provider`; its parts are `table` and `certain` (what is kept), `breaker`, `throttle`,
-//! `turns` and `flight` (how it is asked), and `watch` (how it tells by itself).
+//! `turns` and `flight` (how it is asked), `watch` (how it tells by itself), and `copies` (what the store keeps
+//! of it).
 
 mod breaker;
 mod certain;
+mod copies;
 mod flight;
+mod refresh;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -17,10 +20,13 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use crate::config::{Keeping, Limits};
-use crate::provider::{AsOf, Batch, BoxFuture, Given, Provider, ProviderError, Pulse, Step};
+use crate::provider::{
+    AsOf, Batch, BoxFuture, Given, Mirror, Provider, ProviderError, Pulse, Refreshed, Step,
+};
 use crate::secret::{Absent, SecretKey};
 use crate::sys::uptime::Uptime;
 use breaker::Breaker;
+use copies::Copies;
 use flight::Seat;
 use table::{Table, Told};
 use throttle::Throttle;
@@ -33,6 +39,7 @@ use watch::Watch;
 /// * after that the next one who asks waits until the provider has confirmed or changed it;
 /// * if the provider tells of changes by itself, an answer is good until it does, and as above otherwise;
 /// * with `max_stale`, if the provider fails or lets wait, the old answer is given and marked;
+/// * with `mirror`, if the provider is down and nothing is known here, the store's copy is given and marked;
 /// * a change that anybody meets moves the pulse, so that all files with that secret hear of it.
 ///
 /// Times are the machine's own clock, so that setting the date makes nothing younger, and a night
@@ -49,6 +56,7 @@ struct Inner {
     breaker: Breaker,
     throttle: Throttle,
     watch: Watch,
+    copies: Option<Copies>,
 }
 
 /// How long a reader waits for a provider where an old answer would do.
@@ -65,8 +73,16 @@ impl Cache {
             breaker: Breaker::new(name),
             throttle: Throttle::default(),
             watch: Watch::default(),
+            copies: None,
             limits,
         }))
+    }
+
+    /// Has copies kept there of what is answered.
+    pub fn mirrored(mut self, mirror: Mirror) -> Self {
+        let inner = Arc::get_mut(&mut self.0).expect("nobody else has it yet");
+        inner.copies = Some(Copies::new(mirror));
+        self
     }
 }
 
@@ -93,20 +109,30 @@ impl Inner {
                 Err(_) => lost(),
             }
         };
-        let Some(old) = old else { return landed.await };
+        let Some(old) = old else {
+            return landed.await.or_else(|error| match self.copy_of(key, &error) {
+                Some(copy) => Ok(self.stale(key, copy, &error.to_string())),
+                None => Err(error),
+            });
+        };
         let patience = PATIENCE.saturating_sub(Uptime::now().since(began));
         match tokio::time::timeout(patience, landed).await {
             Ok(Ok(told)) => Ok(told),
+            Ok(Err(error)) if old.is_copy && !error.is_outage() => Err(error),
             Ok(Err(error)) => Ok(self.stale(key, old, &error.to_string())),
             Err(_) => Ok(self.stale(key, old, "no answer yet")),
         }
     }
 
     fn stale(&self, key: &SecretKey, old: Told, why: &str) -> Told {
-        crate::metrics::get().cache_answers.of([&self.name, "stale"]).inc();
+        let kind = if old.is_copy { "mirror" } else { "stale" };
+        crate::metrics::get().cache_answers.of([&*self.name, kind]).inc();
         if self.table().tell_stale(key) {
             let age = Uptime::now().since(old.checked).as_secs();
-            tracing::warn!(provider = self.name, age, why, "stale: an old answer is served");
+            match old.is_copy {
+                true => tracing::warn!(provider = self.name, age, why, "mirror: the store's copy is served"),
+                false => tracing::warn!(provider = self.name, age, why, "stale: an old answer is served"),
+            }
         }
         // Asked again by whoever comes next.
         Told { is_stale: true, until: old.checked, ..old }
@@ -127,11 +153,13 @@ impl Inner {
     }
 }
 
-/// What is asked for: the values, or only whether they have changed.
+/// What is asked for: values, or only whether they have changed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Need {
     Values,
     Changes,
+    /// The values as they are now, whatever is known.
+    Anew,
 }
 
 /// An answer that is asked for each time is good for the open that asked, whose lookup and open
@@ -192,7 +220,20 @@ impl Provider for Cache {
         Box::pin(self.0.tended())
     }
 
+    fn time(&self) -> Option<Duration> {
+        Some(self.0.limits.timeout)
+    }
+
+    fn refresh(&self) -> BoxFuture<'_, Refreshed> {
+        Box::pin(self.0.refresh())
+    }
+
+    fn stale_since(&self) -> Option<Uptime> {
+        self.0.table().stale_since()
+    }
+
     fn flush(&self) {
+        self.0.flush_copies();
         self.0.upstream.flush();
     }
 

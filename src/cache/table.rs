@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use super::Need;
 use super::certain::Watched;
+use super::copies::Term;
 use super::flight::Landing;
 use crate::config::Keeping;
 use crate::secret::{Absent, Answer, SecretKey, SecretVersion};
@@ -29,16 +30,18 @@ pub(super) struct Told {
     pub(super) until: Uptime,
     /// It is too old, and the provider does not answer.
     pub(super) is_stale: bool,
+    /// It is a copy of the store's.
+    pub(super) is_copy: bool,
 }
 
 pub(super) struct Table {
-    keeping: Keeping,
+    pub(super) keeping: Keeping,
     pub(super) records: HashMap<SecretKey, Record>,
     /// The secrets whose answers are kept, by their last use.
     uses: BTreeMap<u64, SecretKey>,
     pub(super) flights: HashMap<SecretKey, Flight>,
     /// Counts answers that were not the ones that were known.
-    moment: u64,
+    pub(super) moment: u64,
     /// Counts those of them that took the place of a known one, and what a watch tells.
     pub(super) changes: u64,
     /// The watch, as long as it listens.
@@ -53,22 +56,26 @@ pub(super) struct Table {
 }
 
 pub(super) struct Record {
-    answer: Option<Answer>,
-    absent: Option<Absent>,
-    print: [u8; 32],
-    changed: u64,
+    pub(super) answer: Option<Answer>,
+    pub(super) absent: Option<Absent>,
+    pub(super) print: [u8; 32],
+    pub(super) changed: u64,
     /// When it was asked for, and when the answer was known to be right.
     pub(super) asked: Uptime,
     pub(super) checked: Uptime,
     /// The provider's own.
     pub(super) moment: u64,
     /// From when on it has to be asked for anew, if the provider has said so.
-    limit: Option<Uptime>,
+    pub(super) limit: Option<Uptime>,
     /// It has changed since, or may have.
     pub(super) is_doubted: bool,
-    size: usize,
-    last_use: u64,
-    is_told_stale: bool,
+    pub(super) size: usize,
+    pub(super) last_use: u64,
+    pub(super) is_told_stale: bool,
+    /// When a copy of it was noted for the store.
+    pub(super) copied: Option<Uptime>,
+    /// It is a copy of the store's, and may be served.
+    pub(super) copy: Option<Term>,
 }
 
 /// A question that is under way.
@@ -107,7 +114,7 @@ impl Table {
         let record = self.records.get(key)?;
         let until = self.until(key, record);
         let suffices = what == Need::Changes || record.answer.is_some();
-        if record.is_doubted || now >= until || !suffices {
+        if record.is_doubted || now >= until || !suffices || what == Need::Anew {
             return None;
         }
         self.touch(key);
@@ -116,8 +123,10 @@ impl Table {
 
     /// What may be served if the provider does not answer: never that there is none.
     pub(super) fn old(&mut self, key: &SecretKey, what: Need, now: Uptime) -> Option<Told> {
-        self.keeping.max_stale?;
         let record = self.records.get(key)?;
+        if self.keeping.max_stale.is_none() && record.copy.is_none() {
+            return None;
+        }
         let until = self.until(key, record);
         let suffices = what == Need::Changes || record.answer.is_some();
         let may_be = record.absent.is_none() && now < self.longest(key, record);
@@ -125,6 +134,9 @@ impl Table {
             return None;
         }
         self.touch(key);
+        if let Some(copy) = self.records.get_mut(key).and_then(|record| record.copy.as_mut()) {
+            copy.use_at(now);
+        }
         Some(self.records[key].told(until))
     }
 
@@ -138,6 +150,9 @@ impl Table {
     }
 
     fn longest(&self, key: &SecretKey, record: &Record) -> Uptime {
+        if let Some(copy) = record.copy {
+            return copy.end.min(copy.held);
+        }
         self.until(key, record) + self.keeping.stale_time_of(key, &record.absent)
     }
 
@@ -152,9 +167,10 @@ impl Table {
         limit: Option<Uptime>,
     ) -> Told {
         let print = leftover::wiped(|| print_of(answer));
-        let known = self.records.get(key).map(|record| (record.print == print, record.changed));
+        let known = self.records.get(key).map(|it| (it.print == print, it.changed, it.copied));
+        let copied = known.and_then(|(is_same, _, copied)| copied.filter(|_| is_same));
         let last_change = match known {
-            Some((true, last)) => last,
+            Some((true, last, _)) => last,
             _ => {
                 self.moment += 1;
                 self.changes += u64::from(known.is_some());
@@ -175,6 +191,8 @@ impl Table {
             size: 0,
             last_use: 0,
             is_told_stale: false,
+            copied,
+            copy: None,
         };
         let until = if record.is_doubted { now } else { self.until(key, &record) };
         let told = Told { answer: Some(answer.clone()), ..record.told(until) };
@@ -183,8 +201,14 @@ impl Table {
         told
     }
 
+    /// Since when nobody has confirmed the oldest of the answers that are served as old ones.
+    pub(super) fn stale_since(&self) -> Option<Uptime> {
+        let is_served = |record: &&Record| record.is_told_stale && record.answer.is_some();
+        self.records.values().filter(is_served).map(|record| record.checked).min()
+    }
+
     /// Keeps the answer, in place of those that were not used for longest.
-    fn keep(&mut self, key: &SecretKey, answer: &Answer) {
+    pub(super) fn keep(&mut self, key: &SecretKey, answer: &Answer) {
         let size = OVERHEAD + answer.as_ref().map_or(0, size_of);
         if !self.keeping.keeps(key) || size > self.keeping.size {
             return;
@@ -212,7 +236,7 @@ impl Table {
     }
 
     /// Lets go of an answer. Its values are wiped with the last snapshot or reader that has them.
-    fn forget_answer(&mut self, key: &SecretKey) -> Option<Answer> {
+    pub(super) fn forget_answer(&mut self, key: &SecretKey) -> Option<Answer> {
         let record = self.records.get_mut(key)?;
         let answer = record.answer.take()?;
         self.uses.remove(&record.last_use);
@@ -245,6 +269,12 @@ impl Table {
         if is_last { self.moment } else { told.changed }
     }
 
+    /// The secrets whose answers are kept, each with the moment of its last change.
+    pub(super) fn held(&self) -> Vec<(SecretKey, u64)> {
+        let held = self.records.iter().filter(|(_, record)| record.answer.is_some());
+        held.map(|(key, record)| (key.clone(), record.changed)).collect()
+    }
+
     pub(super) fn moment(&self) -> u64 {
         self.moment
     }
@@ -269,13 +299,14 @@ impl Table {
 }
 
 impl Record {
-    fn told(&self, until: Uptime) -> Told {
+    pub(super) fn told(&self, until: Uptime) -> Told {
         Told {
             answer: self.answer.clone(),
             changed: self.changed,
             checked: self.checked,
             until,
             is_stale: false,
+            is_copy: self.copy.is_some(),
         }
     }
 }
@@ -285,7 +316,7 @@ fn size_of(version: &Arc<SecretVersion>) -> usize {
 }
 
 /// Tells one answer from another, without keeping it.
-fn print_of(answer: &Answer) -> [u8; 32] {
+pub(super) fn print_of(answer: &Answer) -> [u8; 32] {
     let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(print_key()).expect("any length is a key");
     match answer {
         Err(absent) => mac.update(absent.to_string().as_bytes()),

@@ -52,6 +52,7 @@ pub mod show;
 pub mod source;
 pub mod status;
 pub mod store;
+pub mod sync;
 pub mod template;
 pub mod test;
 pub mod unmount;
@@ -164,6 +165,8 @@ enum Command {
     Status(status::Args),
     /// Make the daemon take the config as it is now
     Reload(reload::Args),
+    /// Have the daemon ask providers anew for all that it holds
+    Sync(sync::Args),
     /// Make the daemon go on with the program that is now on the disk
     Upgrade(upgrade::Args),
     /// Show who read what and who changed what, and check that nothing of it was changed
@@ -270,6 +273,7 @@ fn dispatch(cli: Cli) -> Result<u8, Failure> {
         Command::Daemon(args) => daemon::run(args, common),
         Command::Status(args) => status::run(args, common),
         Command::Reload(args) => reload::run(args, common),
+        Command::Sync(args) => sync::run(args, common),
         Command::Upgrade(args) => upgrade::run(args, common),
         Command::Audit(args) => audit::run(args, common),
         Command::Readers(args) => readers::run(args, common),

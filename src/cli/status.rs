@@ -100,6 +100,8 @@ fn mount(mount: &Mount) -> Vec<String> {
 }
 
 fn provider(provider: &Provider) -> Vec<String> {
-    let state = provider.problem.as_deref().unwrap_or("well").to_owned();
+    let stale = provider.stale_seconds.map(|age| format!("served from memory or the store, {age} s old"));
+    let state: Vec<_> = provider.problem.iter().cloned().chain(stale).collect();
+    let state = if state.is_empty() { "well".to_owned() } else { state.join("; ") };
     vec![provider.name.clone(), state, provider.breaker.as_deref().unwrap_or("-").to_owned()]
 }

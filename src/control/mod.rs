@@ -24,6 +24,9 @@ pub trait Daemon: Send + Sync + 'static {
     /// Takes the config as it is now, or keeps the old one in full.
     fn reload(&self) -> BoxFuture<'_, Result<wire::Reloaded, Refused>>;
 
+    /// Asks the providers of these names anew for all that is held of them, or all providers.
+    fn sync<'a>(&'a self, providers: &'a [String]) -> BoxFuture<'a, Result<wire::Synced, Refused>>;
+
     /// Hands over to a worker of the program that is now on the disk. May end this process before
     /// the answer is sent.
     fn upgrade(&self) -> BoxFuture<'_, Result<(), Refused>>;

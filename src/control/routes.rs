@@ -27,6 +27,7 @@ pub(super) fn all(daemon: Arc<dyn Daemon>) -> Router {
         .route("/readers", get(readers))
         .route("/explain", get(explain))
         .route("/reload", post(reload))
+        .route("/sync", post(sync))
         .route("/upgrade", post(upgrade))
         .route("/readyz", get(readyz_and_why));
     finish(routes.merge(told_to_all()), daemon)
@@ -89,6 +90,21 @@ async fn explain(State(daemon): Asked, Query(subject): Query<Subject>) -> Respon
 async fn reload(State(daemon): Asked) -> Response {
     match daemon.reload().await {
         Ok(reloaded) => Json(reloaded).into_response(),
+        Err(refused) => refused.into_response(),
+    }
+}
+
+#[derive(Deserialize)]
+struct Providers {
+    /// Their names, parted by commas.
+    #[serde(default)]
+    providers: String,
+}
+
+async fn sync(State(daemon): Asked, Query(Providers { providers }): Query<Providers>) -> Response {
+    let names: Vec<_> = providers.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect();
+    match daemon.sync(&names).await {
+        Ok(synced) => Json(synced).into_response(),
         Err(refused) => refused.into_response(),
     }
 }

@@ -87,6 +87,10 @@ pub struct Provider {
     pub problem: Option<String>,
     /// `closed`, `trying` or `open`; none where there is no breaker.
     pub breaker: Option<String>,
+    /// How many seconds ago the oldest answer was confirmed that is served in place of a newer one; none if there is
+    /// no such answer.
+    #[serde(default)]
+    pub stale_seconds: Option<u64>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -101,6 +105,24 @@ pub struct Reloaded {
     pub generation: u64,
     /// What is different now, a line each.
     pub changes: Vec<String>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Synced {
+    pub providers: Vec<SyncedProvider>,
+}
+
+/// What came of asking a provider anew for what is held of it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SyncedProvider {
+    pub name: String,
+    /// How many secrets it was asked for.
+    pub asked: usize,
+    pub changed: usize,
+    /// For how many there is no answer: what is known of them stays.
+    pub failed: usize,
+    /// Why the first of them has none.
+    pub problem: Option<String>,
 }
 
 /// A process that has read a file.

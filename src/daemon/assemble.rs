@@ -208,11 +208,15 @@ fn assemble(
                 kept(name)
                     .unwrap_or_else(|| Arc::new(EnvProvider::new(prefix, since, config.own_variables()))),
             ),
-            ProviderConfig::Remote(remote) => Some(kept(name).unwrap_or_else(|| {
-                let upstream = before.and_then(|before| before.upstream(name, remote, config));
-                let upstream = upstream.unwrap_or_else(|| upstream_of(remote, &salt, local.clone()));
-                Arc::new(Cache::new(name, upstream, remote.limits.clone(), remote.keeping.clone()))
-            })),
+            ProviderConfig::Remote(remote) => {
+                let place =
+                    kind.place().map(|(place, prefix)| format!("{place}\0{prefix}")).unwrap_or_default();
+                Some(kept(name).unwrap_or_else(|| {
+                    let upstream = before.and_then(|before| before.upstream(name, remote, config));
+                    let upstream = upstream.unwrap_or_else(|| upstream_of(remote, &salt, local.clone()));
+                    remembering((name, &place), remote, upstream, local.as_deref())
+                }))
+            }
         }
     };
     let mut providers = config.providers.clone();
@@ -265,6 +269,29 @@ fn upstream_of(remote: &Remote, key: &SecretBytes, store: Option<Arc<dyn Provide
         }
         RemoteSource::Etcd(etcd) => {
             Arc::new(EtcdProvider::new((**etcd).clone(), remote.limits.timeout, store))
+        }
+    }
+}
+
+/// With its memory in front of it, and the copies in the store if it has some.
+fn remembering(
+    (name, place): (&str, &str),
+    remote: &Remote,
+    upstream: Arc<dyn Provider>,
+    store: Option<&dyn Provider>,
+) -> Arc<dyn Provider> {
+    let cache = Cache::new(name, upstream, remote.limits.clone(), remote.keeping.clone());
+    if !remote.keeping.mirror {
+        return Arc::new(cache);
+    }
+    match store.and_then(|store| store.mirror(name, place, remote.keeping.oldest_copy())) {
+        Some(mirror) => Arc::new(cache.mirrored(mirror)),
+        None => {
+            tracing::warn!(
+                provider = name,
+                "mirror: nothing is kept, without a store and its key (try: secretfs init)"
+            );
+            Arc::new(cache)
         }
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::errno::Errno;
 use super::nodes::{Content, Nodes, View};
+use super::render::Wanted;
 use super::snapshot::Failure;
 use super::tree::{File, FileId};
 use super::whom::Whom;
@@ -14,6 +15,8 @@ use super::{Generation, SecretFs};
 use crate::broker::Versions;
 use crate::policy::Naming;
 use crate::reactions::Reacted;
+use crate::resolver::Basis;
+use crate::secret::SecretKey;
 use crate::template::Template;
 
 pub struct Explained {
@@ -62,10 +65,16 @@ impl SecretFs {
         let file = now.tree.files().find(|file| *file.path == *path)?.clone();
         let rendered =
             self.rendered_in_time(Whom::Nobody { shows_real: true }, now.clone(), file.clone()).await;
-        let (outcome, versions) = match rendered {
-            Ok(Ok(wanted)) => (Outcome::Size(wanted.snapshot.size()), wanted.snapshot.versions()),
-            Ok(Err(denial)) => (Outcome::Errno(Errno::ACCES, denial.reason), Versions::default()),
-            Err((_, error)) => (Outcome::of(&Failure::new(error)), Versions::default()),
+        let (outcome, versions, snapshot) = match rendered {
+            Ok(Ok(Wanted { snapshot, .. })) => {
+                (Outcome::Size(snapshot.size()), snapshot.versions(), Some(snapshot))
+            }
+            Ok(Err(denial)) => (Outcome::Errno(Errno::ACCES, denial.reason), Versions::default(), None),
+            Err((_, error)) => (Outcome::of(&Failure::new(error)), Versions::default(), None),
+        };
+        let answered = |key: &SecretKey| {
+            let of = |basis: &Basis| now.broker.answered_by(key, basis);
+            snapshot.as_ref()?.ask(of)
         };
         let template = file.source.last().and_then(|loaded| loaded.template.clone().ok());
         let (readers, stale_readers) = self.count_readers_of(file.id);
@@ -79,7 +88,7 @@ impl SecretFs {
             template: file.source.path().to_owned(),
             format: template.as_ref().map(|template| template.options().format.name()),
             now: outcome,
-            references: template.map_or_else(Vec::new, |it| origins(&now, &it, &versions)),
+            references: template.map_or_else(Vec::new, |it| origins(&now, &it, &versions, answered)),
             views: self.nodes().seen(file.id),
             readers,
             stale_readers,
@@ -98,10 +107,15 @@ impl SecretFs {
     }
 }
 
-fn origins(now: &Generation, template: &Template, versions: &Versions) -> Vec<Origin> {
+fn origins(
+    now: &Generation,
+    template: &Template,
+    versions: &Versions,
+    answered: impl Fn(&SecretKey) -> Option<String>,
+) -> Vec<Origin> {
     let origin = |key| Origin {
         reference: format!("{key}"),
-        provider: now.broker.provider_of(key).map(str::to_owned),
+        provider: answered(key).or_else(|| now.broker.provider_of(key).map(str::to_owned)),
         version: versions.0.iter().find(|(known, _)| known == key).map(|(_, version)| *version),
     };
     template.keys().iter().map(origin).collect()

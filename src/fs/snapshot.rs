@@ -199,6 +199,13 @@ impl Snapshot {
         of_basis(&self.origin().as_ref()?.basis)
     }
 
+    /// The same for who needs no answer.
+    pub fn look(&self, at_basis: impl FnOnce(&Basis)) {
+        if let Some(origin) = self.origin().as_ref() {
+            at_basis(&origin.basis);
+        }
+    }
+
     /// Takes the newer basis of a rendering with the same content.
     pub fn renew(&self, newer: &Self) {
         let newer = newer.origin().clone();

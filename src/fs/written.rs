@@ -82,10 +82,11 @@ impl Generation {
         // What an older program has rendered has names only.
         let keys = if versions.0.is_empty() { snapshot.keys().unwrap_or_default() } else { Arc::default() };
         let event = self.event(opener, file, &keys, verdict(grant), grant.rule());
-        let event = match versions.0.as_slice() {
+        let mut event = match versions.0.as_slice() {
             [] => event,
             used => event.showing(used.iter().map(|(key, version)| (key, *version))),
         };
+        snapshot.look(|basis| self.broker.name_who_answered(&mut event, basis));
         let event = event.stale(stale.or_else(|| snapshot.ask(|basis| self.broker.staleness(basis))));
         self.write(opener, event.outcome("ok", opener.opening.since))
     }

@@ -166,7 +166,7 @@ impl Metrics {
             cache_answers: b.counters(
                 "cache_answers",
                 "What became of a question to the cache: hit, joined (another's call under way), stale (older than \
-                 its TTL, within max_stale), miss",
+                 its TTL, within max_stale), mirror (the store's copy), miss",
                 ["provider", "answer"],
             ),
             cache_entries: b.gauges("cache_entries", "Answers that the cache holds", ["provider"]),

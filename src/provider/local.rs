@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Semaphore;
 
-use super::{AsOf, Batch, BoxFuture, Provider, ProviderError, Pulse, unhurried};
+use super::{AsOf, Batch, BoxFuture, Mirror, Provider, ProviderError, Pulse, unhurried};
 use crate::clock::Clock;
 use crate::poison::EvenPoisoned;
 use crate::secret::{Absent, Namespace, SecretKey, SecretName, Selector};
@@ -88,6 +88,10 @@ impl Provider for LocalStore {
 
     fn flush(&self) {
         let _ = self.store.flush_uses();
+    }
+
+    fn mirror(&self, of: &str, place: &str, oldest: Duration) -> Option<Mirror> {
+        Mirror::new(self.store.clone(), of, place, oldest).ok()
     }
 
     fn pulse(&self) -> Pulse {

@@ -21,6 +21,7 @@ mod exec;
 mod fields;
 mod file;
 mod local;
+mod mirror;
 mod nowhere;
 mod own;
 mod remote;
@@ -33,6 +34,7 @@ pub use etcd::EtcdProvider;
 pub use exec::ExecProvider;
 pub use file::FileProvider;
 pub use local::LocalStore;
+pub use mirror::{Fresh, Kept, Mirror};
 pub use nowhere::Nowhere;
 pub use own::OwnSecret;
 pub use remote::refusal;
@@ -87,6 +89,27 @@ pub trait Provider: Send + Sync {
 
     /// What this one only stands before: it goes on if this one is replaced.
     fn behind(&self) -> Option<Arc<dyn Provider>> {
+        None
+    }
+
+    /// How long an answer may take, if that is bounded.
+    fn time(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Asks anew for all that is held, whatever its age.
+    fn refresh(&self) -> BoxFuture<'_, Refreshed> {
+        Box::pin(async { Refreshed::default() })
+    }
+
+    /// Room for copies of what another provider of this name answers, that looks at this place. `None` where nothing
+    /// can be kept.
+    fn mirror(&self, _of: &str, _place: &str, _oldest: Duration) -> Option<Mirror> {
+        None
+    }
+
+    /// Since when nobody has confirmed the oldest of the answers that are served in place of newer ones.
+    fn stale_since(&self) -> Option<Uptime> {
         None
     }
 
@@ -148,6 +171,17 @@ async fn asked<P: Provider + ?Sized>(provider: &P) -> Vec<Step> {
     steps
 }
 
+/// What came of asking anew.
+#[derive(Default)]
+pub struct Refreshed {
+    pub asked: usize,
+    /// Those whose answer is another now.
+    pub changed: usize,
+    /// Those without an answer, and why the first of them has none.
+    pub failed: usize,
+    pub error: Option<ProviderError>,
+}
+
 /// So many secrets, in words.
 fn counted(secrets: usize) -> String {
     if secrets == 1 { "1 secret".to_owned() } else { format!("{secrets} secrets") }
@@ -189,6 +223,11 @@ impl AsOf {
     /// As good as the pulse of that moment.
     pub fn moment(moment: u64) -> Self {
         Self { moment, until: None, stale_since: None }
+    }
+
+    /// Whether its source has ceased to answer since.
+    pub fn is_older_than(&self, earlier: &Self) -> bool {
+        self.stale_since.is_some() && earlier.stale_since.is_none()
     }
 }
 

@@ -21,6 +21,9 @@ pub(super) struct Versions {
 #[derive(Default)]
 pub(super) struct Met(Mutex<HashMap<String, (u64, Timestamp)>>);
 
+/// Secrets, beyond which all are forgotten: then they were met just now.
+const MOST: usize = 100_000;
+
 impl Versions {
     pub(super) fn new(key: SecretBytes) -> Self {
         Self { key, met: Met::default() }
@@ -64,9 +67,29 @@ impl Met {
             Some((known, since)) if *known == version => *since,
             _ => {
                 let now = Timestamp::now();
+                if met.len() >= MOST {
+                    met.clear();
+                }
                 met.insert(path.to_owned(), (version, now));
                 now
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_met_is_bounded() {
+        let met = Met::default();
+        let first = met.meet("0", 1);
+        for number in 1..MOST {
+            met.meet(&number.to_string(), 1);
+        }
+        assert_eq!(met.meet("0", 1), first, "the control: it is known still");
+        met.meet("one more", 1);
+        assert_eq!(met.0.lock().unwrap().len(), 1);
     }
 }

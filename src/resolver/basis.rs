@@ -1,9 +1,12 @@
 //! On what answers rest, and whether that still stands: per provider the keys that were asked and the
 //! moment of the answer. Uses `provider`.
 
-use jiff::Timestamp;
+use std::time::Duration;
 
-use super::together::all;
+use jiff::Timestamp;
+use tokio::time::timeout;
+
+use super::together::{all, first};
 use super::{ResolveError, Resolver};
 use crate::provider::{AsOf, Pulse};
 use crate::secret::SecretKey;
@@ -25,6 +28,8 @@ pub(super) struct Ground {
     pub(super) pulse: Pulse,
     pub(super) as_of: AsOf,
     pub(super) keys: Vec<SecretKey>,
+    /// Of several providers: those of the keys whose answers are this one's.
+    pub(super) told: Vec<SecretKey>,
     /// Where others could be asked, too: those that would have been, had they not failed.
     pub(super) in_place_of: Option<Vec<usize>>,
 }
@@ -34,6 +39,9 @@ enum Stop {
     Changed,
     Failed(ResolveError),
 }
+
+/// How long a reader waits for those who have not answered before.
+const PATIENCE: Duration = Duration::from_millis(250);
 
 impl Basis {
     /// Rests on that, too.
@@ -80,6 +88,24 @@ impl Resolver {
         Some(stale.collect::<Vec<_>>().join(", ")).filter(|text| !text.is_empty())
     }
 
+    /// Who has answered of several that could have, and the secret's name there.
+    pub fn answered(&self, key: &SecretKey, basis: &Basis) -> Option<(&str, String)> {
+        let (index, there, _) = self.locate(key).ok().filter(|_| self.has_resolved(basis))?;
+        let several = self.providers[index].several()?;
+        // What was not pinned may be asked about with the version that it had.
+        let is_meant = |told: &SecretKey| {
+            told.path == there.path && (told.version.is_none() || told.version == there.version)
+        };
+        let has_told =
+            |ground: &&Ground| several.of.contains(&ground.provider) && ground.told.iter().any(is_meant);
+        let ground = basis.grounds.iter().find(has_told)?;
+        Some((&self.providers[ground.provider].name, there.path))
+    }
+
+    pub fn asks_several(&self) -> bool {
+        self.providers.iter().any(|named| named.several().is_some())
+    }
+
     pub fn has_resolved(&self, basis: &Basis) -> bool {
         basis.resolver == self.id
     }
@@ -107,6 +133,10 @@ impl Resolver {
         let Some(provider) = named.one() else { return Err(Stop::Changed) };
         let pulse = provider.pulse();
         match provider.unchanged(&ground.keys, ground.as_of.moment).await {
+            // Another one may have a newer answer.
+            Ok(Some(as_of)) if ground.in_place_of.is_some() && as_of.is_older_than(&ground.as_of) => {
+                Err(Stop::Changed)
+            }
             Ok(Some(as_of)) => {
                 let renewed = Ground { pulse, as_of, ..ground.clone() };
                 Ok(if renewed.is_stand_in() { renewed.for_a_while() } else { renewed })
@@ -118,13 +148,20 @@ impl Resolver {
         }
     }
 
-    /// Whether somebody answers again in whose place this was asked.
+    /// Whether somebody answers again in whose place this was asked. Who takes his time is asked on, and may
+    /// have answered when this is looked at next.
     async fn one_is_back(&self, ground: &Ground) -> bool {
-        for &index in ground.in_place_of.iter().flatten() {
-            if self.ask_one(index, ground.keys.clone()).await.is_ok() {
-                return true;
+        let others = ground.in_place_of.iter().flatten();
+        let mut asked: Vec<_> =
+            others.map(|&index| (index, Box::pin(self.ask_one(index, ground.keys.clone())))).collect();
+        let one_answers = async {
+            while let Some((_, outcome)) = first(&mut asked).await {
+                if outcome.is_ok_and(|(_, batch)| batch.as_of.stale_since.is_none()) {
+                    return true;
+                }
             }
-        }
-        false
+            false
+        };
+        timeout(PATIENCE, one_answers).await.unwrap_or(false)
     }
 }

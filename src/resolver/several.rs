@@ -1,14 +1,14 @@
 //! Several providers that are asked as one (`type: multi`): whose answer is taken, and on what it
 //! rests then. Uses the resolver's own questions.
 
-use std::collections::HashMap;
-use std::sync::Mutex;
 use std::time::Duration;
 
+use tokio::time::timeout;
+
 use super::basis::Ground;
+use super::together::first;
 use super::{ResolveError, Resolver};
 use crate::config::Strategy;
-use crate::poison::EvenPoisoned;
 use crate::provider::Batch;
 use crate::secret::{Absent, Answer, SecretKey};
 use crate::sys::uptime::Uptime;
@@ -20,8 +20,6 @@ pub(super) struct Several {
     /// In the order in which they are asked.
     pub(super) of: Vec<usize>,
     strategy: Strategy,
-    /// Who has answered last, by key.
-    answered: Mutex<HashMap<SecretKey, usize>>,
 }
 
 /// What came of a question.
@@ -32,17 +30,25 @@ pub(super) struct Asked {
 
 impl Several {
     pub(super) fn new(of: Vec<usize>, strategy: Strategy) -> Self {
-        Self { of, strategy, answered: Mutex::default() }
+        Self { of, strategy }
     }
 
-    /// Who has said last what there is of this.
-    pub(super) fn answered(&self, key: &SecretKey) -> Option<usize> {
-        self.answered.lock().even_poisoned().get(key).copied()
+    /// Those that would have been asked before this one.
+    fn before(&self, member: usize) -> Vec<usize> {
+        self.of.iter().copied().take_while(|&it| it != member).collect()
     }
 
-    fn note(&self, keys: &[SecretKey], by: usize) {
-        let mut answered = self.answered.lock().even_poisoned();
-        answered.extend(keys.iter().map(|key| (key.clone(), by)));
+    fn but(&self, member: usize) -> Vec<usize> {
+        self.of.iter().copied().filter(|&it| it != member).collect()
+    }
+}
+
+impl Asked {
+    /// All is one's answer, in place of those.
+    fn of_one(ground: Ground, batch: Batch, keys: &[SecretKey], in_place_of: Vec<usize>) -> Self {
+        let ground = Ground { in_place_of: Some(in_place_of), told: keys.to_vec(), ..ground };
+        let ground = if ground.is_stand_in() { ground.for_a_while() } else { ground };
+        Self { grounds: vec![ground], answers: batch.answers }
     }
 }
 
@@ -74,31 +80,50 @@ impl Resolver {
         }
     }
 
-    /// One answers for all keys, so that they are of one source.
+    /// One answers for all keys, so that they are of one source. An old answer is taken only if nobody has a new
+    /// one.
     async fn ask_until_one_answers(
         &self,
         several: &Several,
         keys: Vec<SecretKey>,
     ) -> Result<Asked, ResolveError> {
-        let mut failed = Vec::new();
-        let mut first_error = None;
-        for &member in &several.of {
-            match self.ask_one(member, keys.clone()).await {
-                Ok((ground, batch)) => {
-                    several.note(&keys, member);
-                    let ground = Ground { in_place_of: Some(failed), ..ground };
-                    let ground = if ground.is_stand_in() { ground.for_a_while() } else { ground };
-                    return Ok(Asked { grounds: vec![ground], answers: batch.answers });
+        let (mut asked, mut first_error, mut old) = (Vec::new(), None, None);
+        let mut left = several.of.iter().copied();
+        loop {
+            let share = left.next().and_then(|member| {
+                asked.push((member, Box::pin(self.ask_one(member, keys.clone()))));
+                self.share(several, member).filter(|_| left.len() > 0)
+            });
+            let Some(outcome) = within(share, first(&mut asked)).await else {
+                tracing::warn!("failover: it takes long, and the next one is asked, too");
+                continue;
+            };
+            match outcome {
+                Some((member, Ok((ground, batch)))) if batch.as_of.stale_since.is_none() => {
+                    return Ok(Asked::of_one(ground, batch, &keys, several.before(member)));
                 }
-                Err(error) => {
+                Some((member, Ok(answer))) => drop(old.get_or_insert((member, answer))),
+                Some((member, Err(error))) => {
                     tracing::warn!(provider = self.providers[member].name, %error, "failover: the next one is asked");
                     first_error.get_or_insert(error);
-                    failed.push(member);
                 }
+                None if left.len() == 0 => break,
+                None => {}
             }
         }
-        Err(first_error
-            .unwrap_or_else(|| ResolveError::NoProvider { name: String::new(), known: Vec::new() }))
+        match (old, first_error) {
+            (Some((member, (ground, batch))), _) => {
+                Ok(Asked::of_one(ground, batch, &keys, several.but(member)))
+            }
+            (None, Some(error)) => Err(error),
+            (None, None) => Err(ResolveError::NoProvider { name: String::new(), known: Vec::new() }),
+        }
+    }
+
+    /// So long this one is waited for alone: all of them together take no longer than one may.
+    fn share(&self, several: &Several, member: usize) -> Option<Duration> {
+        let time = self.providers[member].one()?.time()?;
+        Some(time / u32::try_from(several.of.len()).unwrap_or(u32::MAX))
     }
 
     /// That a secret is not there is taken from who has answered, never from who has failed.
@@ -117,13 +142,14 @@ impl Resolver {
             }
             let wanted: Vec<_> = open.iter().map(|&at| keys[at].clone()).collect();
             let (ground, batch) = self.ask_one(member, wanted).await?;
-            grounds.push(ground.of_several());
+            let mut ground = ground.of_several();
             for (at, answer) in open.into_iter().zip(batch.answers) {
                 if !matches!(answer, Err(Absent::Missing)) {
-                    several.note(&keys[at..=at], member);
+                    ground.told.push(keys[at].clone());
                 }
                 answers[at] = answer;
             }
+            grounds.push(ground);
         }
         Ok(Asked { grounds, answers })
     }
@@ -161,7 +187,8 @@ impl Resolver {
             match (having.next(), having.next(), &first_error) {
                 (Some((one, _)), Some((other, _)), _) => return Err(self.conflict(index, key, *one, *other)),
                 (Some((member, batch)), None, _) => {
-                    several.note(&keys[at..=at], *member);
+                    let ground = grounds.iter_mut().find(|ground: &&mut Ground| ground.provider == *member);
+                    ground.expect("it has answered").told.push(key.clone());
                     answers.push(batch.answers[at].clone());
                 }
                 (None, _, Some(error)) => return Err(error.clone()),
@@ -184,5 +211,13 @@ impl Resolver {
             one: name(one),
             other: name(other),
         }
+    }
+}
+
+/// `None` if it takes longer.
+async fn within<T>(time: Option<Duration>, work: impl Future<Output = T>) -> Option<T> {
+    match time {
+        Some(time) => timeout(time, work).await.ok(),
+        None => Some(work.await),
     }
 }

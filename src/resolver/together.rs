@@ -26,6 +26,25 @@ pub(super) async fn all<T, E, F: Future<Output = Result<T, E>>>(
     Ok(waiting.into_iter().filter_map(|(_, outcome)| outcome).collect())
 }
 
+/// The first of these to come to something, which is taken out. `None` if there is none left.
+pub(super) async fn first<K: Copy, T, F: Future<Output = T>>(
+    waiting: &mut Vec<(K, Pin<Box<F>>)>,
+) -> Option<(K, T)> {
+    if waiting.is_empty() {
+        return None;
+    }
+    let (at, outcome) = poll_fn(|context| {
+        for (at, (_, future)) in waiting.iter_mut().enumerate() {
+            if let Poll::Ready(outcome) = future.as_mut().poll(context) {
+                return Poll::Ready((at, outcome));
+            }
+        }
+        Poll::Pending
+    })
+    .await;
+    Some((waiting.remove(at).0, outcome))
+}
+
 /// A future, and what it came to.
 type Waiting<F, T> = (Pin<Box<F>>, Option<T>);
 
@@ -40,6 +59,21 @@ mod tests {
     async fn after(milliseconds: u64, outcome: Result<u64, &'static str>) -> Result<u64, &'static str> {
         sleep(Duration::from_millis(milliseconds)).await;
         outcome
+    }
+
+    #[test]
+    fn the_first_is_taken_and_the_others_go_on() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let mut waiting: Vec<_> =
+                [300, 10, 100].into_iter().map(|time| (time, Box::pin(after(time, Ok(time))))).collect();
+            let mut order = Vec::new();
+            while let Some((time, outcome)) = first(&mut waiting).await {
+                assert_eq!(outcome, Ok(time));
+                order.push(time);
+            }
+            assert_eq!(order, [10, 100, 300]);
+        });
     }
 
     #[test]

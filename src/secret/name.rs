@@ -12,7 +12,7 @@ pub struct SecretName(String);
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FieldName(String);
 
-/// A unit of isolation in the store: like a secret's name, or `user:<uid>`.
+/// A unit of isolation in the store: like a secret's name, or `user:<uid>`, or `mirror:<provider>`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Namespace(String);
 
@@ -71,15 +71,23 @@ impl Namespace {
     pub const DEFAULT: &str = "default";
     /// Deploy-time secrets, which no workload gets by accident.
     pub const DEPLOY: &str = "deploy";
+    const MIRROR: &str = "mirror:";
     /// How the names of files with such secrets begin.
     pub const DEPLOY_FILES: &str = ".env.deploy";
 
     pub fn parse(text: &str) -> Result<Self, NameError> {
         let namespace = Self(text.to_owned());
-        if namespace.user().is_none() {
-            check_path(text, "namespace")?;
+        match namespace.0.strip_prefix(Self::MIRROR) {
+            Some(provider) => check_path(provider, "namespace")?,
+            None if namespace.user().is_some() => {}
+            None => check_path(text, "namespace")?,
         }
         Ok(namespace)
+    }
+
+    /// That of the copies which are kept of what this provider answers.
+    pub fn of_mirror(provider: &str) -> Result<Self, NameError> {
+        Self::parse(&format!("{}{provider}", Self::MIRROR))
     }
 
     /// The user whose own it is.
@@ -193,8 +201,12 @@ mod tests {
 
     #[test]
     fn namespaces() {
-        assert!(Namespace::parse("user:1000").is_ok());
-        for bad in ["user:", "user:01", "user:-1", "user:x", "other:1"] {
+        for good in ["user:1000", "mirror:vault", "mirror:my_etcd-2"] {
+            assert!(Namespace::parse(good).is_ok(), "{good}");
+        }
+        for bad in
+            ["user:", "user:01", "user:-1", "user:x", "other:1", "mirror:", "mirror:a:b", "mirror:../a"]
+        {
             assert!(Namespace::parse(bad).is_err(), "{bad:?}");
         }
     }

@@ -6,7 +6,8 @@
 //! (`sqlite`, or `file` where that cannot work) keeps without understanding them; `cipher`,
 //! `keyring`, `index` and `record` make rows out of secrets, and `vouch` tells by the root, the `spaces`
 //! and the index which rows are right; `sequence` tells other processes, `opened`, `seen` and `labels`
-//! are what this one holds and remembers, and `reopen` when to let go of it. `layout` guards the folder,
+//! are what this one holds and remembers, `reopen` when to let go of it, and `writer`
+//! is a second hand that writes. `layout` guards the folder,
 //! `claim` and `founding` make one a store; `key_source` has the key, with `key_file`, `kernel`,
 //! `credential` and `passphrase`. `rotation` and `master` change keys, `migrate` and `aside` the backend,
 //! `older` what was made before; `salvage`, `repair` and `lost_root` save what is left.
@@ -54,6 +55,7 @@ mod view;
 mod vouch;
 mod whole;
 mod witness;
+mod writer;
 
 use std::fmt;
 use std::path::Path;

@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::report::Report;
-use crate::config::{Action, Config, FileOptions, Mount, Reaction};
+use crate::config::{Action, Config, FileOptions, Mount, ProviderConfig, Reaction};
 use crate::daemon::apart::Own;
 use crate::daemon::assemble::Choice;
 use crate::daemon::plan::{self, Unknown, spec};
@@ -16,6 +16,7 @@ use crate::nearest::nearest;
 pub(super) fn judge(choice: &Choice, config: &Config, report: &mut Report) {
     let own = Own::of_daemon(choice, config, Vec::new());
     plan::fault(config, &own).into_iter().for_each(|error| report.add(error.into()));
+    judge_mirrors(choice, config, report);
     for (index, mount) in config.mounts.iter().enumerate() {
         let at = index.to_string();
         let place = ["mounts", &at];
@@ -31,6 +32,17 @@ pub(super) fn judge(choice: &Choice, config: &Config, report: &mut Report) {
                 judge_program(config, &place, reaction, report);
             }
         }
+    }
+}
+
+/// Copies are kept in the store.
+fn judge_mirrors(choice: &Choice, config: &Config, report: &mut Report) {
+    let store = choice.store_path(&config.store);
+    let mirrors = |kind: &ProviderConfig| matches!(kind, ProviderConfig::Remote(it) if it.keeping.mirror);
+    for (name, _) in config.providers.iter().filter(|(_, kind)| mirrors(kind) && !store.exists()) {
+        let problem = format!("there is no store at {} to keep copies in", store.display());
+        let place = ["providers", name, "cache", "mirror"];
+        report.add(config.error_at(&place, problem).hint(Some("secretfs init".to_owned())).into());
     }
 }
 

@@ -156,6 +156,7 @@ fn keeping(keeping: &Keeping) -> Vec<(&'static str, String)> {
         ("cache.ttl", time(keeping.ttl)),
         ("cache.negative_ttl", time(keeping.negative_ttl)),
         ("cache.max_stale", stale),
+        ("cache.mirror", mirror(keeping)),
         ("cache.size", format!("{} KiB", keeping.size >> 10)),
     ];
     if !keeping.no_cache.is_empty() {
@@ -163,6 +164,13 @@ fn keeping(keeping: &Keeping) -> Vec<(&'static str, String)> {
             .push(("cache.no_cache", Vec::from_iter(keeping.no_cache.iter().map(String::as_str)).join(", ")));
     }
     lines
+}
+
+fn mirror(keeping: &Keeping) -> String {
+    match keeping.mirror {
+        false => "off".to_owned(),
+        true => format!("copies in the store, served up to {} old", time(keeping.oldest_copy())),
+    }
 }
 
 fn time(time: Duration) -> String {

@@ -104,6 +104,8 @@ pub struct Keeping {
     pub ttl: Duration,
     /// How much longer it is served, and marked, if the provider does not answer.
     pub max_stale: Option<Duration>,
+    /// Whether the store keeps a copy of each answer.
+    pub mirror: bool,
     /// How long it is good that there is no such secret.
     pub negative_ttl: Duration,
     /// The bytes of all answers that are kept.
@@ -115,6 +117,8 @@ pub struct Keeping {
 /// The time within which a reader has an answer is five seconds: an own reason comes before that.
 const TIMEOUT: Duration = Duration::from_secs(4);
 const CONCURRENCY: usize = 16;
+/// Of the store's copies, if nobody says how old an answer may be.
+const OLDEST_COPY: Duration = Duration::from_secs(7 * 24 * 3600);
 /// errSecItemNotFound, as the macOS keychain's program says it.
 const NOT_FOUND: u8 = 44;
 
@@ -129,6 +133,7 @@ impl Default for Keeping {
         Self {
             ttl: Duration::from_secs(60),
             max_stale: None,
+            mirror: false,
             negative_ttl: Duration::from_secs(5),
             size: 16 << 20,
             no_cache: BTreeSet::new(),
@@ -261,10 +266,16 @@ impl Limits {
 }
 
 impl Keeping {
+    /// How old a copy of the store's may be that is served.
+    pub fn oldest_copy(&self) -> Duration {
+        self.max_stale.unwrap_or(OLDEST_COPY)
+    }
+
     fn of(given: raw::Cache, usual: Self) -> Self {
         Self {
             ttl: given.ttl.0.unwrap_or(usual.ttl),
             max_stale: given.max_stale.0.or(usual.max_stale),
+            mirror: given.mirror.0.unwrap_or(usual.mirror),
             negative_ttl: given.negative_ttl.0.unwrap_or(usual.negative_ttl),
             size: given.size.0.map_or(usual.size, |size| size.0),
             no_cache: given.no_cache.into_iter().map(|word| word.0.0).collect(),

@@ -147,6 +147,9 @@ pub(in crate::config) struct Cache {
     pub(in crate::config) max_stale: Given<Duration>,
     /// How long it is good that there is no such secret (default: 5s)
     pub(in crate::config) negative_ttl: Given<Duration>,
+    /// Whether the store keeps a sealed copy of each answer, which is served, and marked, if the provider does not
+    /// answer: also after a restart, and at most for `max_stale`, or for 7d if that is not set (default: false)
+    pub(in crate::config) mirror: Given<bool>,
     /// The most that is kept (default: 16MiB)
     pub(in crate::config) size: Given<Bytes>,
     /// The paths that are asked for each time

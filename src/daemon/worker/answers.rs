@@ -15,13 +15,15 @@ use super::seen;
 use crate::audit::Audit;
 use crate::clock::{Clock, SystemClock};
 use crate::control::wire::{
-    self, Explained, Identity, Mount, Provider, Reader, Readiness, Reload, Reloaded, Status,
+    self, Explained, Identity, Mount, Provider, Reader, Readiness, Reload, Reloaded, Status, Synced,
+    SyncedProvider,
 };
 use crate::control::{Daemon, Kind, Refused};
 use crate::fs::{SecretFs, session};
 use crate::metrics;
 use crate::poison::EvenPoisoned;
-use crate::provider::BoxFuture;
+use crate::provider::{BoxFuture, Refreshed};
+use crate::resolver::Health;
 use crate::sys::link::Link;
 use crate::sys::{identity, limits, vault};
 
@@ -113,13 +115,13 @@ impl Answers {
 
     async fn providers(&self) -> Vec<Provider> {
         let broker = self.reloader.current().broker.clone();
-        let provider = |(name, problem): (String, Option<String>)| {
+        let provider = |Health { name, problem, stale }: Health| {
             let breaker = metrics::get().breaker_state.known([&name]).map(|state| match state.get() {
                 0 => "closed".to_owned(),
                 1 => "trying".to_owned(),
                 _ => "open".to_owned(),
             });
-            Provider { name, problem, breaker }
+            Provider { name, problem, breaker, stale_seconds: stale.map(|age| age.as_secs()) }
         };
         broker.health().await.into_iter().map(provider).collect()
     }
@@ -192,6 +194,24 @@ impl Daemon for Answers {
             let outcome = reload.await.map_err(|error| Refused::new(Kind::Unavailable, error))?;
             let Summary { generation, changes } = outcome.map_err(refused)?;
             Ok(Reloaded { generation, changes })
+        })
+    }
+
+    fn sync<'a>(&'a self, providers: &'a [String]) -> BoxFuture<'a, Result<Synced, Refused>> {
+        Box::pin(async move {
+            let broker = self.reloader.current().broker.clone();
+            let refreshed = broker.refresh(providers).await.map_err(|error| {
+                let refused = Refused::new(Kind::NotFound, &error);
+                match error.hint() {
+                    Some(hint) => refused.hint(hint),
+                    None => refused,
+                }
+            })?;
+            let synced = |(name, it): (String, Refreshed)| {
+                let problem = it.error.map(|error| error.to_string());
+                SyncedProvider { name, asked: it.asked, changed: it.changed, failed: it.failed, problem }
+            };
+            Ok(Synced { providers: refreshed.into_iter().map(synced).collect() })
         })
     }
 

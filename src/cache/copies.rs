@@ -1,0 +1,289 @@
+//! The store's copies of a provider's answers (`cache.mirror`), as the cache keeps and uses them: written down off
+//! every reader's path, and looked for when the provider has failed. Uses `provider::Mirror`.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+
+use super::table::{Record, Table, Told, print_of};
+use super::{Inner, Need};
+use crate::poison::EvenPoisoned;
+use crate::provider::{Batch, Fresh, Mirror, ProviderError, unhurried};
+use crate::secret::{Answer, SecretKey, SecretVersion};
+use crate::sys::leftover;
+use crate::sys::uptime::Uptime;
+
+pub(super) struct Copies {
+    mirror: Mirror,
+    /// What is to be written down.
+    news: Mutex<HashMap<SecretKey, Fresh>>,
+    wake: Arc<Notify>,
+    writer: OnceLock<AbortHandle>,
+    /// A command that asks once and ends writes nothing.
+    is_at_work: AtomicBool,
+    /// It was said that nothing can be written down.
+    is_lamented: AtomicBool,
+}
+
+const BEGIN: Duration = Duration::from_millis(250);
+/// What comes within this time is one transaction.
+const GATHER: Duration = Duration::from_millis(100);
+/// Before the next try to take away what could not be taken away.
+const RETRY: Duration = Duration::from_secs(1);
+/// Copies that are too old go once in so long.
+const SWEEP: Duration = Duration::from_secs(24 * 3600);
+
+/// A copy of the store's that nobody has used for so long is wiped: it can be read again.
+const HELD: Duration = Duration::from_secs(60);
+/// How long a copy of the store's may be served, and how long it is held in memory for that.
+#[derive(Clone, Copy)]
+pub(super) struct Term {
+    pub(super) end: Uptime,
+    pub(super) held: Uptime,
+}
+
+impl Term {
+    pub(super) fn use_at(&mut self, now: Uptime) {
+        self.held = now + HELD;
+    }
+}
+
+impl Copies {
+    pub(super) fn new(mirror: Mirror) -> Self {
+        Self {
+            mirror,
+            news: Mutex::default(),
+            wake: Arc::default(),
+            writer: OnceLock::new(),
+            is_at_work: AtomicBool::new(false),
+            is_lamented: AtomicBool::new(false),
+        }
+    }
+}
+
+impl Drop for Copies {
+    fn drop(&mut self) {
+        if let Some(writer) = self.writer.get() {
+            writer.abort();
+        }
+    }
+}
+
+impl Inner {
+    /// Takes note of an answer for the store: of one that is lent, and of one that says that there is none, that no
+    /// copy is to be kept.
+    pub(super) fn note_answers(self: &Arc<Self>, keys: &[SecretKey], batch: &Batch) {
+        let Some(copies) = &self.copies else { return };
+        let (now, at) = (Uptime::now(), Timestamp::now());
+        let is_lent = batch.as_of.until.is_some();
+        let refresh = copies.mirror.refresh();
+        let mut table = self.table();
+        let worth: Vec<_> =
+            keys.iter().zip(&batch.answers).filter(|(key, _)| table.wants_copy(key, refresh, now)).collect();
+        drop(table);
+        let kept = |answer: &Answer| answer.as_ref().ok().filter(|_| !is_lent).cloned();
+        let fresh =
+            |(key, answer): (&SecretKey, &Answer)| Fresh { key: key.clone(), version: kept(answer), at };
+        self.note(copies, worth.into_iter().map(fresh));
+    }
+
+    /// Who is refused something must not have it of us either.
+    pub(super) fn note_refusal(self: &Arc<Self>, keys: &[SecretKey], error: &ProviderError) {
+        let Some(copies) = self.copies.as_ref().filter(|_| matches!(error, ProviderError::Denied(_))) else {
+            return;
+        };
+        self.table().forget_copies(keys);
+        let at = Timestamp::now();
+        self.note(copies, keys.iter().map(|key| Fresh { key: key.clone(), version: None, at }));
+    }
+
+    fn note(self: &Arc<Self>, copies: &Copies, fresh: impl Iterator<Item = Fresh>) {
+        let mut news = copies.news.lock().even_poisoned();
+        news.extend(fresh.map(|fresh| (fresh.key.clone(), fresh)));
+        let is_quiet = news.is_empty();
+        drop(news);
+        let begin = || tokio::spawn(keep(Arc::downgrade(self), copies.wake.clone())).abort_handle();
+        copies.writer.get_or_init(begin);
+        if !is_quiet {
+            copies.wake.notify_one();
+        }
+    }
+
+    /// The copy that may be served in place of an answer, if the provider is down: never in place of a refusal, and
+    /// never of something older than what is known.
+    pub(super) fn copy_of(&self, key: &SecretKey, error: &ProviderError) -> Option<Told> {
+        let copies = self.copies.as_ref().filter(|_| error.is_outage())?;
+        if !self.table().may_have_copy(key) {
+            return None;
+        }
+        let news = copies.news.lock().even_poisoned();
+        if news.get(key).is_some_and(|fresh| fresh.version.is_none()) {
+            return None;
+        }
+        drop(news);
+        // Many may wait for the same.
+        if let Some(found) = self.table().old(key, Need::Values, Uptime::now()).filter(|it| it.is_copy) {
+            return Some(found);
+        }
+        match unhurried(|| leftover::wiped(|| copies.mirror.find(key))) {
+            Ok(kept) => {
+                let kept = kept?;
+                self.table().land_copy(key, &kept.version, kept.age(), copies.mirror.oldest())
+            }
+            Err(error) => {
+                tracing::warn!(provider = self.name, %error, "mirror: the store's copy cannot be read");
+                None
+            }
+        }
+    }
+
+    /// At the orderly end. What a command has asked for that is over at once is not written down.
+    pub(super) fn flush_copies(&self) {
+        if let Some(copies) = self.copies.as_ref().filter(|it| it.is_at_work.load(Ordering::Acquire)) {
+            self.write_copies(copies);
+        }
+    }
+
+    fn write_copies(&self, copies: &Copies) {
+        // What must not be served is known until it is written down.
+        let news: Vec<Fresh> = copies.news.lock().even_poisoned().values().cloned().collect();
+        if news.is_empty() {
+            return;
+        }
+        let is_done =
+            |fresh: &Fresh, done: &HashMap<&SecretKey, Timestamp>| done.get(&fresh.key) == Some(&fresh.at);
+        let done = news.iter().map(|fresh| (&fresh.key, fresh.at)).collect();
+        match unhurried(|| leftover::wiped(|| copies.mirror.put(&news))) {
+            Ok(written) => {
+                copies.news.lock().even_poisoned().retain(|_, fresh| !is_done(fresh, &done));
+                copies.is_lamented.store(false, Ordering::Relaxed);
+                tracing::debug!(provider = self.name, written, "mirror: copies are written down");
+            }
+            Err(error) => {
+                // No value waits here for the next try: that is made with the next answer.
+                copies
+                    .news
+                    .lock()
+                    .even_poisoned()
+                    .retain(|_, it| !is_done(it, &done) || it.version.is_none());
+                let keys: Vec<_> = news.iter().map(|fresh| fresh.key.clone()).collect();
+                self.table().forget_copied(&keys);
+                if !copies.is_lamented.swap(true, Ordering::Relaxed) {
+                    tracing::warn!(provider = self.name, %error, "mirror: copies cannot be written down");
+                }
+            }
+        }
+    }
+
+    fn sweep_copies(&self, copies: &Copies) {
+        if let Err(error) = unhurried(|| copies.mirror.sweep()) {
+            tracing::debug!(provider = self.name, %error, "mirror: old copies cannot be taken away");
+        }
+    }
+}
+
+impl Table {
+    /// The store has a copy of that age. Not of something that is known to be another by now.
+    pub(super) fn land_copy(
+        &mut self,
+        key: &SecretKey,
+        version: &Arc<SecretVersion>,
+        age: Duration,
+        oldest: Duration,
+    ) -> Option<Told> {
+        let answer: Answer = Ok(version.clone());
+        let print = leftover::wiped(|| print_of(&answer));
+        let changed = match self.records.get(key) {
+            Some(record) if record.print != print => return None,
+            Some(record) => record.changed,
+            None => {
+                self.moment += 1;
+                self.moment
+            }
+        };
+        self.forget_answer(key);
+        let (now, checked) = (Uptime::now(), Uptime::ago(age));
+        let record = Record {
+            answer: None,
+            absent: None,
+            print,
+            changed,
+            asked: checked,
+            checked,
+            moment: 0,
+            limit: None,
+            // Only the provider can say that it is good.
+            is_doubted: true,
+            size: 0,
+            last_use: 0,
+            is_told_stale: false,
+            copied: None,
+            copy: Some(Term { end: checked + oldest, held: now + HELD }),
+        };
+        let told = Told { answer: Some(answer.clone()), ..record.told(checked) };
+        self.records.insert(key.clone(), record);
+        self.keep(key, &answer);
+        Some(told)
+    }
+
+    /// Whether the answer that has just come is one for the store to copy, and was not copied lately.
+    pub(super) fn wants_copy(&mut self, key: &SecretKey, refresh: Duration, now: Uptime) -> bool {
+        if !self.keeping.keeps(key) {
+            return false;
+        }
+        let Some(record) = self.records.get_mut(key) else { return false };
+        let is_new = record.copied.is_none_or(|copied| now.since(copied) >= refresh);
+        if is_new {
+            record.copied = Some(now);
+        }
+        is_new
+    }
+
+    /// Whether the store may have one of it: nothing is kept of what is asked for each time.
+    pub(super) fn may_have_copy(&self, key: &SecretKey) -> bool {
+        self.keeping.keeps(key)
+    }
+
+    /// They were not written down after all.
+    pub(super) fn forget_copied(&mut self, keys: &[SecretKey]) {
+        for key in keys {
+            if let Some(record) = self.records.get_mut(key) {
+                record.copied = None;
+            }
+        }
+    }
+
+    /// They must not be served, and are written down anew with the next answer.
+    pub(super) fn forget_copies(&mut self, keys: &[SecretKey]) {
+        self.forget_copied(keys);
+        for key in keys {
+            if self.records.get_mut(key).is_some_and(|record| record.copy.take().is_some()) {
+                self.forget_answer(key);
+            }
+        }
+    }
+}
+
+async fn keep(inner: Weak<Inner>, wake: Arc<Notify>) {
+    tokio::time::sleep(BEGIN).await;
+    let mut swept: Option<Uptime> = None;
+    loop {
+        let Some(inner) = inner.upgrade() else { return };
+        let Some(copies) = &inner.copies else { return };
+        copies.is_at_work.store(true, Ordering::Release);
+        inner.write_copies(copies);
+        if swept.is_none_or(|last| Uptime::now().since(last) >= SWEEP) {
+            swept = Some(Uptime::now());
+            inner.sweep_copies(copies);
+        }
+        let is_done = copies.news.lock().even_poisoned().is_empty();
+        drop(inner);
+        let _ = tokio::time::timeout(if is_done { SWEEP } else { RETRY }, wake.notified()).await;
+        tokio::time::sleep(GATHER).await;
+    }
+}

@@ -1,0 +1,297 @@
+//! Copies of what a provider has answered (`cache.mirror`), for when it does not answer: sealed in a namespace
+//! of the store that is theirs alone. Uses `store`; blocks on the disk.
+//!
+//! What the store vouches for it vouches for here, too: each copy is under a name made of the place where the provider
+//! looks and of the path, so that none can stand in for another, and goes through `verify`, `backup` and the
+//! rotation of keys as all else.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::poison::EvenPoisoned;
+use crate::secret::{
+    FieldName, NameError, Namespace, SecretBytes, SecretKey, SecretName, SecretType, SecretVersion,
+};
+use crate::store::{Change, Edit, FIELD_LIMIT, NewVersion, Stamp, Store, StoreError, VALUE_LIMIT};
+
+/// The copies of one provider's answers.
+pub struct Mirror {
+    store: Arc<Store>,
+    /// Opened when there is something to write.
+    writer: Mutex<Option<Store>>,
+    namespace: Namespace,
+    /// Where the provider looks: another place has other secrets.
+    place: String,
+    oldest: Duration,
+}
+
+/// What a provider has answered, and when. `None`: there is nothing of it to be kept.
+#[derive(Clone)]
+pub struct Fresh {
+    pub key: SecretKey,
+    pub version: Option<Arc<SecretVersion>>,
+    pub at: Timestamp,
+}
+
+/// What it has answered once.
+pub struct Kept {
+    pub version: Arc<SecretVersion>,
+    at: Timestamp,
+}
+
+/// Beside the fields of a copy: what else is known of the version.
+#[derive(PartialEq, Eq, Serialize, Deserialize)]
+struct Note {
+    path: String,
+    pin: Option<u64>,
+    kind: SecretType,
+    version: u64,
+    created: Timestamp,
+    updated: Timestamp,
+    expires: Option<Timestamp>,
+    fetched: Timestamp,
+}
+
+/// The field that holds it.
+const NOTE: &str = "_mirror";
+/// Who writes them, as the store's metadata says.
+const WRITER: &str = "secretfs: a provider's mirror";
+/// In one transaction: other writers wait meanwhile.
+const BATCH: usize = 200;
+/// The age that a copy may have before it is written anew though nothing has changed.
+const REFRESH: Duration = Duration::from_secs(3600);
+
+impl Kept {
+    /// By the wall clock, which may have been set back: then it is as old as nothing.
+    pub fn age(&self) -> Duration {
+        Duration::try_from(Timestamp::now().duration_since(self.at)).unwrap_or_default()
+    }
+}
+
+impl Mirror {
+    /// `place` tells where the provider of this name looks.
+    pub fn new(store: Arc<Store>, provider: &str, place: &str, oldest: Duration) -> Result<Self, NameError> {
+        let namespace = Namespace::of_mirror(provider)?;
+        Ok(Self { store, writer: Mutex::default(), namespace, place: place.to_owned(), oldest })
+    }
+
+    /// How old a copy may be.
+    pub fn oldest(&self) -> Duration {
+        self.oldest
+    }
+
+    /// After this time an answer that has not changed is worth a new copy, so that ages are right.
+    pub fn refresh(&self) -> Duration {
+        REFRESH.min(self.oldest / 8)
+    }
+
+    /// The copy of what was answered to this, unless it is too old or has ended.
+    pub fn find(&self, key: &SecretKey) -> Result<Option<Kept>, StoreError> {
+        Ok(self.look(key)?.filter(|kept| kept.age() < self.oldest && !kept.has_ended()))
+    }
+
+    fn look(&self, key: &SecretKey) -> Result<Option<Kept>, StoreError> {
+        let reading = self.store.get(&self.namespace, &[(self.name_of(key), None)], Timestamp::now())?;
+        let Some(Ok(copy)) = reading.answers.into_iter().next() else { return Ok(None) };
+        match kept(&copy).filter(|(note, _)| note.path == key.path && note.pin == key.version) {
+            Some((_, kept)) => Ok(Some(kept)),
+            None => {
+                Err(StoreError::Corrupt(format!("a copy in `{}` is not what was written", self.namespace)))
+            }
+        }
+    }
+
+    /// Writes down what is news, and takes away what is gone. Returns how many that were.
+    pub fn put(&self, fresh: &[Fresh]) -> Result<usize, StoreError> {
+        let news: Vec<_> = fresh.iter().filter(|fresh| !self.has(fresh)).collect();
+        for batch in news.chunks(BATCH) {
+            self.change(|change| batch.iter().try_for_each(|fresh| self.put_one(change, fresh)))?;
+        }
+        Ok(news.len())
+    }
+
+    /// Takes away what is too old for everybody. Returns how many that were.
+    pub fn sweep(&self) -> Result<usize, StoreError> {
+        let now = Timestamp::now();
+        let age = |at: Timestamp| Duration::try_from(now.duration_since(at)).unwrap_or_default();
+        let old =
+            self.store.list(&self.namespace)?.into_iter().filter(|it| age(it.updated_at) >= self.oldest);
+        let old: Vec<_> = old.filter_map(|it| SecretName::parse(&it.name).ok()).collect();
+        for batch in old.chunks(BATCH) {
+            self.change(|change| batch.iter().try_for_each(|name| remove(change, name)))?;
+        }
+        Ok(old.len())
+    }
+
+    fn has(&self, fresh: &Fresh) -> bool {
+        match (self.look(&fresh.key), worth_keeping(fresh)) {
+            (Ok(None), None) => true,
+            (Ok(Some(kept)), Some(version)) => kept.age() < self.refresh() && is_same(&kept.version, version),
+            _ => false,
+        }
+    }
+
+    fn put_one(&self, change: &mut Change<'_>, fresh: &Fresh) -> Result<(), StoreError> {
+        let name = self.name_of(&fresh.key);
+        // No version of before stays.
+        remove(change, &name)?;
+        let Some(version) = worth_keeping(fresh) else { return Ok(()) };
+        let kind = Some(SecretType::Custom);
+        change.put(&name, copy_of(fresh, version), &Edit { kind, ..Edit::default() }).map(drop)
+    }
+
+    fn change(&self, work: impl FnOnce(&mut Change<'_>) -> Result<(), StoreError>) -> Result<(), StoreError> {
+        let mut writer = self.writer.lock().even_poisoned();
+        let writer = match &mut *writer {
+            Some(writer) => writer,
+            none => none.insert(self.store.writer()?),
+        };
+        let stamp = Stamp { now: Timestamp::now(), by: WRITER.to_owned() };
+        writer.change(&self.namespace, stamp, work)
+    }
+
+    fn name_of(&self, key: &SecretKey) -> SecretName {
+        let mut hash = Sha256::new();
+        let version = key.version.map(|version| version.to_string()).unwrap_or_default();
+        for part in [&self.place, &key.path, &version] {
+            hash.update((part.len() as u64).to_le_bytes());
+            hash.update(part);
+        }
+        let digest = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        SecretName::parse(&digest).expect("hex digits are a name")
+    }
+}
+
+impl Kept {
+    fn has_ended(&self) -> bool {
+        self.version.expires_at.is_some_and(|end| end <= Timestamp::now())
+    }
+}
+
+fn remove(change: &mut Change<'_>, name: &SecretName) -> Result<(), StoreError> {
+    match change.describe(name)? {
+        Some(_) => change.remove(name),
+        None => Ok(()),
+    }
+}
+
+/// What the store cannot hold is not kept.
+fn worth_keeping(fresh: &Fresh) -> Option<&SecretVersion> {
+    let version = fresh.version.as_deref()?;
+    let fits = version.fields.len() < FIELD_LIMIT
+        && version.fields.values().all(|value| value.len() <= VALUE_LIMIT)
+        && !version.fields.contains_key(NOTE)
+        && version.turned_out.is_none();
+    fits.then_some(version)
+}
+
+fn is_same(one: &SecretVersion, other: &SecretVersion) -> bool {
+    let known = |it: &SecretVersion| (it.kind, it.version, it.created_at, it.updated_at, it.expires_at);
+    let same =
+        |((name, value), (other_name, other)): ((&FieldName, &SecretBytes), (&FieldName, &SecretBytes))| {
+            name == other_name && value.same_as(other.expose())
+        };
+    known(one) == known(other)
+        && one.fields.len() == other.fields.len()
+        && one.fields.iter().zip(&other.fields).all(same)
+}
+
+fn copy_of(fresh: &Fresh, version: &SecretVersion) -> NewVersion {
+    let note = Note {
+        path: fresh.key.path.clone(),
+        pin: fresh.key.version,
+        kind: version.kind,
+        version: version.version,
+        created: version.created_at,
+        updated: version.updated_at,
+        expires: version.expires_at,
+        fetched: fresh.at,
+    };
+    let note = SecretBytes::new(serde_json::to_vec(&note).expect("a note is plain data"));
+    let mut fields = copied(&version.fields);
+    fields.insert(note_field(), note);
+    NewVersion { fields, expires_at: version.expires_at }
+}
+
+/// `None` if it is none of ours.
+fn kept(copy: &SecretVersion) -> Option<(Note, Kept)> {
+    let note: Note = serde_json::from_slice(copy.fields.get(NOTE)?.expose()).ok()?;
+    let mut fields = copied(&copy.fields);
+    fields.remove(NOTE);
+    let version = Arc::new(SecretVersion {
+        turned_out: None,
+        kind: note.kind,
+        fields,
+        version: note.version,
+        created_at: note.created,
+        updated_at: note.updated,
+        expires_at: note.expires,
+        uses: None,
+    });
+    let at = note.fetched;
+    Some((note, Kept { version, at }))
+}
+
+fn copied(fields: &BTreeMap<FieldName, SecretBytes>) -> BTreeMap<FieldName, SecretBytes> {
+    fields.iter().map(|(name, value)| (name.clone(), SecretBytes::copy_of(value.expose()))).collect()
+}
+
+fn note_field() -> FieldName {
+    FieldName::parse(NOTE).expect("a name of ours")
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+
+    use super::*;
+
+    fn of_time(at: Timestamp) -> Kept {
+        let version = SecretVersion {
+            turned_out: None,
+            kind: SecretType::Plain,
+            fields: BTreeMap::new(),
+            version: 1,
+            created_at: at,
+            updated_at: at,
+            expires_at: Some(at + SignedDuration::from_hours(2)),
+            uses: None,
+        };
+        Kept { version: Arc::new(version), at }
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_makes_nothing_younger_than_now() {
+        let (now, hour) = (Timestamp::now(), SignedDuration::from_hours(1));
+        assert_eq!(of_time(now + hour).age(), Duration::ZERO);
+        assert!(of_time(now - hour).age() >= Duration::from_secs(3600), "the control");
+    }
+
+    #[test]
+    fn what_has_ended_is_known() {
+        let now = Timestamp::now();
+        assert!(!of_time(now).has_ended(), "the control");
+        assert!(of_time(now - SignedDuration::from_hours(3)).has_ended());
+    }
+
+    #[test]
+    fn what_the_store_cannot_hold_is_not_kept() {
+        let fresh = |fields: usize, length: usize| {
+            let name = |number| FieldName::parse(&format!("f{number}")).unwrap();
+            let fields = (0..fields).map(|number| (name(number), SecretBytes::new(vec![b'a'; length])));
+            let of_time = Arc::into_inner(of_time(Timestamp::now()).version).unwrap();
+            let version = Arc::new(SecretVersion { fields: fields.collect(), ..of_time });
+            Fresh { key: SecretKey::named("a"), version: Some(version), at: Timestamp::now() }
+        };
+        for (fields, length, fits) in
+            [(1, VALUE_LIMIT, true), (1, VALUE_LIMIT + 1, false), (FIELD_LIMIT, 1, false)]
+        {
+            assert_eq!(worth_keeping(&fresh(fields, length)).is_some(), fits, "{fields} {length}");
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! Several providers that are asked as one, where it is about time and about who has answered. What each strategy
+//! is, `providers_file.rs` shows.
+
+mod common;
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use common::programmed::eventually;
+use common::{Mounted, TestMount};
+use serde_json::Value;
+
+const MOUNT: &str = "mounts: [{at: mnt, templates: templates}]\naudit: {file: audit.log}\n";
+
+/// With a folder of files `f`, each of which has the secret `a`.
+fn with_file(text: &str) -> TestMount {
+    let mount = TestMount::new();
+    fs::create_dir(mount.folder().join("run")).unwrap();
+    fs::write(mount.folder().join("run/a"), text).unwrap();
+    mount.template("a.tpl", "<< secret('all:a') >>").template("b.tpl", "<< secret('all:a') >>!")
+}
+
+/// Members that take every connection and say nothing.
+fn silent() -> (TcpListener, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("{{type: etcd, address: 'http://{}'}}", listener.local_addr().unwrap());
+    (listener, address)
+}
+
+/// The control asks only those who are silent, which takes a deadline.
+#[test]
+fn a_third_answers_in_time_if_two_are_silent() {
+    let ((_one, first), (_other, second)) = (silent(), silent());
+    let providers = format!("s1: {first}, s2: {second}, f: {{type: file, path: run}}");
+    let of =
+        |names: &str| format!("providers: {{{providers}, all: {{type: multi, of: [{names}]}}}}\n{MOUNT}");
+    let mount = with_file("from the file").config(&of("s1, s2, f")).start();
+    let start = Instant::now();
+    assert_eq!(mount.read("a"), "from the file");
+    let took = start.elapsed();
+    println!("the first read, two are silent: {took:?}");
+    assert!(took > Duration::from_secs(1), "it was their turn: {took:?}");
+    let mut longest = Duration::ZERO;
+    for _ in 0..60 {
+        let start = Instant::now();
+        assert_eq!(mount.read("a"), "from the file");
+        longest = longest.max(start.elapsed());
+        sleep(Duration::from_millis(200));
+    }
+    println!("the longest of 60 reads after it: {longest:?}");
+    assert!(longest < Duration::from_secs(4), "{longest:?}");
+    let mount = with_file("").config(&of("s1, s2")).start();
+    let start = Instant::now();
+    assert!(matches!(mount.errno("a"), libc::EIO | libc::ETIMEDOUT));
+    assert!(start.elapsed() > Duration::from_secs(3), "the control: {:?}", start.elapsed());
+}
+
+/// A program that can be made to fail, and a file.
+fn two(strategy: &str) -> Mounted {
+    let mount = with_file("file\n");
+    let program = mount.folder().join("program");
+    fs::write(
+        &program,
+        format!(
+            "#!/bin/sh\ncd {}\n[ -e down ] && exit 1\n[ -e none ] && exit 44\necho program\n",
+            mount.folder().display()
+        ),
+    )
+    .unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let cache = "cache: {ttl: 300ms, negative_ttl: 300ms}";
+    let config = format!(
+        "providers: {{p: {{type: exec, command: [./program], {cache}}}, f: {{type: file, path: run, {cache}}},
+  all: {{type: multi, of: [p, f], strategy: {strategy}}}}}\n{MOUNT}"
+    );
+    mount.config(&config).start()
+}
+
+fn aside(mount: &Mounted, name: &str) -> std::path::PathBuf {
+    mount.store().folder().join(name)
+}
+
+/// Of each open of this file: the provider that the audit names.
+fn audited(mount: &Mounted, file: &str) -> Vec<String> {
+    let log = fs::read_to_string(aside(mount, "audit.log")).unwrap();
+    let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let of_file = lines.filter(|line| line["file"].as_str().is_some_and(|it| it.ends_with(file)));
+    let provider = |line: Value| line["secrets"][0]["provider"].as_str().map(str::to_owned);
+    of_file.filter_map(provider).collect()
+}
+
+/// Two snapshots at the same time, each of another's answer: the one that is still open is not told as the other.
+#[test]
+fn the_audit_names_who_has_answered_for_this_snapshot() {
+    for (strategy, flag) in [("failover", "down"), ("priority", "none")] {
+        let mount = two(strategy);
+        assert_eq!(mount.read("a"), "program");
+        fs::write(aside(&mount, flag), "").unwrap();
+        eventually("the other one answers", || mount.read("b") == "file!");
+        fs::remove_file(aside(&mount, flag)).unwrap();
+        eventually("the first one is back", || mount.read("b") == "program!");
+        assert_eq!(audited(&mount, "a"), ["p"], "{strategy}");
+        let of_b = audited(&mount, "b");
+        assert!(of_b.contains(&"f".to_owned()) && of_b.last().unwrap() == "p", "{strategy}: {of_b:?}");
+    }
+}
+
+#[test]
+fn merge_is_looked_at_again_when_a_member_comes_back() {
+    let mount = two("merge");
+    fs::write(aside(&mount, "down"), "").unwrap();
+    eventually("what is left answers", || fs::read(mount.path("a")).is_ok_and(|it| it == b"file"));
+    fs::remove_file(aside(&mount, "down")).unwrap();
+    eventually("both have it", || fs::read(mount.path("a")).is_err());
+    // The control: both had it from the beginning.
+    fs::write(aside(&mount, "none"), "").unwrap();
+    eventually("one has it", || fs::read(mount.path("a")).is_ok_and(|it| it == b"file"));
+}
+
+/// An old answer of the first is not taken before a new one of the next.
+#[test]
+fn failover_prefers_a_new_answer_to_an_old_one() {
+    let mount = with_file("file\n");
+    let program = mount.folder().join("program");
+    fs::write(
+        &program,
+        format!("#!/bin/sh\ncd {}\n[ -e down ] && exit 1\necho program\n", mount.folder().display()),
+    )
+    .unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let stale = "cache: {ttl: 300ms, max_stale: 1h}";
+    let config = format!(
+        "providers: {{p: {{type: exec, command: [./program], {stale}}}, f: {{type: file, path: run/a.env}},
+  all: {{type: multi, of: [p, f]}}}}\n{MOUNT}"
+    );
+    fs::write(mount.folder().join("run/a.env"), "a=file\n").unwrap();
+    let mount = mount.config(&config).start();
+    assert_eq!(mount.read("a"), "program");
+    fs::write(aside(&mount, "down"), "").unwrap();
+    eventually("the next one", || mount.read("a") == "file");
+    // If nobody has a new one, an old one is better than none.
+    fs::remove_file(aside(&mount, "run/a.env")).unwrap();
+    eventually("the old one", || fs::read(mount.path("a")).is_ok_and(|it| it == b"program"));
+    fs::remove_file(aside(&mount, "down")).unwrap();
+    fs::write(aside(&mount, "run/a.env"), "a=file\n").unwrap();
+    eventually("new", || mount.read("a") == "program");
+}
+
+/// A name that is nowhere mapped leads through the `multi` to the store, though nothing else names that. The control
+/// has no member that is the store.
+#[test]
+fn the_store_is_opened_for_who_has_it_as_a_member() {
+    for (of, expected) in [("store, f", "of the store"), ("f", "of the file")] {
+        let config = format!(
+            "providers: {{f: {{type: file, path: run}}, all: {{type: multi, of: [{of}]}}}}\nsecrets: {{from: all}}\n{MOUNT}"
+        );
+        let mount = with_file("of the file").secret("a", "of the store").template("c.tpl", "<< secrets.a >>");
+        assert_eq!(mount.config(&config).start().read("c"), expected);
+    }
+}
+
+/// A rule on a secret holds for it under the name of another provider that looks at the same place; the control looks
+/// elsewhere.
+#[test]
+fn a_rule_holds_for_a_place_under_two_names() {
+    let mount = with_file("value");
+    fs::create_dir(mount.folder().join("elsewhere")).unwrap();
+    fs::write(mount.folder().join("elsewhere/a"), "value").unwrap();
+    let file = |path: &str| format!("{{type: file, path: {path}}}");
+    let (here, there) = (file("run"), file("elsewhere"));
+    let config = format!(
+        "providers: {{f: {here}, g: {here}, h: {there}, all: {{type: multi, of: [f]}}}}\npolicy: [{{secrets: \"f:a\", deny: anyone}}]\n{MOUNT}"
+    );
+    let mount = ["f", "g", "h"].iter().fold(mount, |mount, name| {
+        mount.template(&format!("of-{name}.tpl"), format!("<< secret('{name}:a') >>"))
+    });
+    let mount = mount.config(&config).start();
+    assert_eq!((mount.errno("of-f"), mount.errno("of-g")), (libc::EACCES, libc::EACCES));
+    assert_eq!(mount.read("of-h"), "value", "the control");
+}
