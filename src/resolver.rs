@@ -3,6 +3,7 @@
 //! Uses `provider` and `policy`.
 
 mod basis;
+mod failover;
 mod health;
 mod several;
 mod together;

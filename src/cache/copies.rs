@@ -1,7 +1,7 @@
 //! The store's copies of a provider's answers (`cache.mirror`), as the cache keeps and uses them: written down off
 //! every reader's path, and looked for when the provider has failed. Uses `provider::Mirror`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
@@ -33,8 +33,9 @@ pub(super) struct Copies {
 const BEGIN: Duration = Duration::from_millis(250);
 /// What comes within this time is one transaction.
 const GATHER: Duration = Duration::from_millis(100);
-/// Before the next try to take away what could not be taken away.
-const RETRY: Duration = Duration::from_secs(1);
+/// Before the next try to take away what could not be taken away, at first and at most.
+const RETRY: Duration = Duration::from_millis(500);
+const LONGEST: Duration = Duration::from_secs(60);
 /// Copies that are too old go once in so long.
 const SWEEP: Duration = Duration::from_secs(24 * 3600);
 
@@ -80,7 +81,7 @@ impl Inner {
     pub(super) fn note_answers(self: &Arc<Self>, keys: &[SecretKey], batch: &Batch) {
         let Some(copies) = &self.copies else { return };
         let (now, at) = (Uptime::now(), Timestamp::now());
-        let is_lent = batch.as_of.until.is_some();
+        let is_lent = is_lent(batch);
         let refresh = copies.mirror.refresh();
         let mut table = self.table();
         let worth: Vec<_> =
@@ -92,12 +93,16 @@ impl Inner {
         self.note(copies, worth.into_iter().map(fresh));
     }
 
-    /// Who is refused something must not have it of us either.
+    /// Who is refused something must not have it of us either. Of several it is not known which was meant: they
+    /// are asked for one by one.
     pub(super) fn note_refusal(self: &Arc<Self>, keys: &[SecretKey], error: &ProviderError) {
         let Some(copies) = self.copies.as_ref().filter(|_| matches!(error, ProviderError::Denied(_))) else {
             return;
         };
         self.table().forget_copies(keys);
+        if keys.len() > 1 {
+            return;
+        }
         let at = Timestamp::now();
         self.note(copies, keys.iter().map(|key| Fresh { key: key.clone(), version: None, at }));
     }
@@ -114,10 +119,10 @@ impl Inner {
         }
     }
 
-    /// The copy that may be served in place of an answer, if the provider is down: never in place of a refusal, and
+    /// The copy that may be served in place of an answer, if the provider is down or has no time: never in place of a refusal, and
     /// never of something older than what is known.
     pub(super) fn copy_of(&self, key: &SecretKey, error: &ProviderError) -> Option<Told> {
-        let copies = self.copies.as_ref().filter(|_| error.is_outage())?;
+        let copies = self.copies.as_ref().filter(|_| error.is_no_answer())?;
         if !self.table().may_have_copy(key) {
             return None;
         }
@@ -136,7 +141,8 @@ impl Inner {
                 self.table().land_copy(key, &kept.version, kept.age(), copies.mirror.oldest())
             }
             Err(error) => {
-                tracing::warn!(provider = self.name, %error, "mirror: the store's copy cannot be read");
+                let secret = &key.path;
+                tracing::warn!(provider = self.name, secret, %error, "mirror: the store's copy cannot be read");
                 None
             }
         }
@@ -149,35 +155,35 @@ impl Inner {
         }
     }
 
-    fn write_copies(&self, copies: &Copies) {
+    /// Whether all of it is written down, or need not be any more.
+    fn write_copies(&self, copies: &Copies) -> bool {
         // What must not be served is known until it is written down.
         let news: Vec<Fresh> = copies.news.lock().even_poisoned().values().cloned().collect();
         if news.is_empty() {
-            return;
+            return true;
         }
-        let is_done =
-            |fresh: &Fresh, done: &HashMap<&SecretKey, Timestamp>| done.get(&fresh.key) == Some(&fresh.at);
-        let done = news.iter().map(|fresh| (&fresh.key, fresh.at)).collect();
-        match unhurried(|| leftover::wiped(|| copies.mirror.put(&news))) {
-            Ok(written) => {
-                copies.news.lock().even_poisoned().retain(|_, fresh| !is_done(fresh, &done));
-                copies.is_lamented.store(false, Ordering::Relaxed);
-                tracing::debug!(provider = self.name, written, "mirror: copies are written down");
-            }
-            Err(error) => {
-                // No value waits here for the next try: that is made with the next answer.
-                copies
-                    .news
-                    .lock()
-                    .even_poisoned()
-                    .retain(|_, it| !is_done(it, &done) || it.version.is_none());
-                let keys: Vec<_> = news.iter().map(|fresh| fresh.key.clone()).collect();
-                self.table().forget_copied(&keys);
-                if !copies.is_lamented.swap(true, Ordering::Relaxed) {
-                    tracing::warn!(provider = self.name, %error, "mirror: copies cannot be written down");
-                }
-            }
+        let put = unhurried(|| leftover::wiped(|| copies.mirror.put(&news)));
+        let failed: HashSet<&SecretKey> = put.failed.iter().map(|&at| &news[at].key).collect();
+        let tried: HashMap<_, _> = news.iter().map(|fresh| (&fresh.key, fresh.at)).collect();
+        // No value waits here for the next try: that is made with the next answer.
+        let is_left = |key: &SecretKey, fresh: &Fresh| {
+            tried.get(key) != Some(&fresh.at) || failed.contains(key) && fresh.version.is_none()
+        };
+        let mut left = copies.news.lock().even_poisoned();
+        left.retain(|key, fresh| is_left(key, fresh));
+        drop(left);
+        tracing::debug!(provider = self.name, written = put.written, "mirror: copies are written down");
+        let Some(error) = put.error else {
+            copies.is_lamented.store(false, Ordering::Relaxed);
+            return true;
+        };
+        let keys: Vec<_> = failed.into_iter().cloned().collect();
+        self.table().forget_copied(&keys);
+        if !copies.is_lamented.swap(true, Ordering::Relaxed) {
+            let (secret, many) = (&keys[0].path, keys.len());
+            tracing::warn!(provider = self.name, secret, many, %error, "mirror: copies cannot be written down");
         }
+        false
     }
 
     fn sweep_copies(&self, copies: &Copies) {
@@ -269,21 +275,25 @@ impl Table {
     }
 }
 
+fn is_lent(batch: &Batch) -> bool {
+    batch.as_of.until.is_some()
+}
+
 async fn keep(inner: Weak<Inner>, wake: Arc<Notify>) {
     tokio::time::sleep(BEGIN).await;
-    let mut swept: Option<Uptime> = None;
+    let (mut swept, mut pause): (Option<Uptime>, _) = (None, RETRY);
     loop {
         let Some(inner) = inner.upgrade() else { return };
         let Some(copies) = &inner.copies else { return };
         copies.is_at_work.store(true, Ordering::Release);
-        inner.write_copies(copies);
+        pause = if inner.write_copies(copies) { RETRY } else { (pause * 2).min(LONGEST) };
         if swept.is_none_or(|last| Uptime::now().since(last) >= SWEEP) {
             swept = Some(Uptime::now());
             inner.sweep_copies(copies);
         }
         let is_done = copies.news.lock().even_poisoned().is_empty();
         drop(inner);
-        let _ = tokio::time::timeout(if is_done { SWEEP } else { RETRY }, wake.notified()).await;
+        let _ = tokio::time::timeout(if is_done { SWEEP } else { pause }, wake.notified()).await;
         tokio::time::sleep(GATHER).await;
     }
 }

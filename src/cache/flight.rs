@@ -75,11 +75,16 @@ impl Inner {
     }
 
     fn take_off(self: &Arc<Self>, mut begun: Vec<Begun>) {
-        let most = self.limits.batch.unwrap_or(usize::MAX).min(self.upstream.largest_batch()).max(1);
+        let most = self.largest_question();
         while !begun.is_empty() {
             let batch = begun.split_off(begun.len().saturating_sub(most));
             self.take_off_with(batch);
         }
+    }
+
+    /// How many secrets one question holds.
+    pub(super) fn largest_question(&self) -> usize {
+        self.limits.batch.unwrap_or(usize::MAX).min(self.upstream.largest_batch()).max(1)
     }
 
     fn take_off_with(self: &Arc<Self>, batch: Vec<Begun>) {

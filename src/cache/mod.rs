@@ -118,7 +118,7 @@ impl Inner {
         let patience = PATIENCE.saturating_sub(Uptime::now().since(began));
         match tokio::time::timeout(patience, landed).await {
             Ok(Ok(told)) => Ok(told),
-            Ok(Err(error)) if old.is_copy && !error.is_outage() => Err(error),
+            Ok(Err(error)) if old.is_copy && !error.is_no_answer() => Err(error),
             Ok(Err(error)) => Ok(self.stale(key, old, &error.to_string())),
             Err(_) => Ok(self.stale(key, old, "no answer yet")),
         }
@@ -130,8 +130,20 @@ impl Inner {
         if self.table().tell_stale(key) {
             let age = Uptime::now().since(old.checked).as_secs();
             match old.is_copy {
-                true => tracing::warn!(provider = self.name, age, why, "mirror: the store's copy is served"),
-                false => tracing::warn!(provider = self.name, age, why, "stale: an old answer is served"),
+                true => tracing::warn!(
+                    provider = self.name,
+                    secret = key.path,
+                    age,
+                    why,
+                    "mirror: the store's copy is served"
+                ),
+                false => tracing::warn!(
+                    provider = self.name,
+                    secret = key.path,
+                    age,
+                    why,
+                    "stale: an old answer is served"
+                ),
             }
         }
         // Asked again by whoever comes next.
@@ -222,6 +234,10 @@ impl Provider for Cache {
 
     fn time(&self) -> Option<Duration> {
         Some(self.0.limits.timeout)
+    }
+
+    fn is_known_for(&self, keys: &[SecretKey]) -> bool {
+        self.0.table().knows_any(keys) && !self.0.breaker.suspects(keys)
     }
 
     fn refresh(&self) -> BoxFuture<'_, Refreshed> {

@@ -263,6 +263,10 @@ impl Table {
         keys.iter().all(|key| self.records.get(key).is_some_and(|record| record.changed <= since))
     }
 
+    pub(super) fn knows_any(&self, keys: &[SecretKey]) -> bool {
+        keys.iter().any(|key| self.records.contains_key(key))
+    }
+
     /// The moment of an answer: now, unless there is a newer one already.
     pub(super) fn moment_of(&self, key: &SecretKey, told: &Told) -> u64 {
         let is_last = self.records.get(key).is_some_and(|record| record.changed == told.changed);

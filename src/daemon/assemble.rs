@@ -209,8 +209,8 @@ fn assemble(
                     .unwrap_or_else(|| Arc::new(EnvProvider::new(prefix, since, config.own_variables()))),
             ),
             ProviderConfig::Remote(remote) => {
-                let place =
-                    kind.place().map(|(place, prefix)| format!("{place}\0{prefix}")).unwrap_or_default();
+                let (place, prefix) = kind.place().unwrap_or_default();
+                let place = format!("{place}\0{prefix}\0{}", kind.asker());
                 Some(kept(name).unwrap_or_else(|| {
                     let upstream = before.and_then(|before| before.upstream(name, remote, config));
                     let upstream = upstream.unwrap_or_else(|| upstream_of(remote, &salt, local.clone()));

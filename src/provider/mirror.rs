@@ -6,6 +6,7 @@
 //! rotation of keys as all else.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -28,6 +29,17 @@ pub struct Mirror {
     /// Where the provider looks: another place has other secrets.
     place: String,
     oldest: Duration,
+    /// It was said that the clock cannot be right.
+    is_doubted: AtomicBool,
+}
+
+/// What came of writing copies down.
+#[derive(Default)]
+pub struct Put {
+    pub written: usize,
+    /// The places of those that could not be, and why the first of them could not.
+    pub failed: Vec<usize>,
+    pub error: Option<StoreError>,
 }
 
 /// What a provider has answered, and when. `None`: there is nothing of it to be kept.
@@ -65,11 +77,20 @@ const WRITER: &str = "secretfs: a provider's mirror";
 const BATCH: usize = 200;
 /// The age that a copy may have before it is written anew though nothing has changed.
 const REFRESH: Duration = Duration::from_secs(3600);
+/// And if copies may be served for a short time only: each one written is a write that others wait for.
+const SELDOM: Duration = Duration::from_secs(600);
+/// A copy from so far ahead is of another clock than ours.
+const AHEAD: Duration = Duration::from_secs(300);
 
 impl Kept {
-    /// By the wall clock, which may have been set back: then it is as old as nothing.
+    /// By the wall clock, which may be a little behind: then it is as old as nothing.
     pub fn age(&self) -> Duration {
         Duration::try_from(Timestamp::now().duration_since(self.at)).unwrap_or_default()
+    }
+
+    /// How old it is nobody knows: the clock was set back, or was ahead when it was written.
+    fn is_of_the_future(&self) -> bool {
+        Duration::try_from(self.at.duration_since(Timestamp::now())).is_ok_and(|ahead| ahead > AHEAD)
     }
 }
 
@@ -77,7 +98,14 @@ impl Mirror {
     /// `place` tells where the provider of this name looks.
     pub fn new(store: Arc<Store>, provider: &str, place: &str, oldest: Duration) -> Result<Self, NameError> {
         let namespace = Namespace::of_mirror(provider)?;
-        Ok(Self { store, writer: Mutex::default(), namespace, place: place.to_owned(), oldest })
+        Ok(Self {
+            store,
+            writer: Mutex::default(),
+            namespace,
+            place: place.to_owned(),
+            oldest,
+            is_doubted: AtomicBool::new(false),
+        })
     }
 
     /// How old a copy may be.
@@ -87,12 +115,19 @@ impl Mirror {
 
     /// After this time an answer that has not changed is worth a new copy, so that ages are right.
     pub fn refresh(&self) -> Duration {
-        REFRESH.min(self.oldest / 8)
+        REFRESH.min((self.oldest / 8).max(SELDOM)).min(self.oldest / 2)
     }
 
-    /// The copy of what was answered to this, unless it is too old or has ended.
+    /// The copy of what was answered to this, unless it is too old, or nobody knows how old, or has ended.
     pub fn find(&self, key: &SecretKey) -> Result<Option<Kept>, StoreError> {
-        Ok(self.look(key)?.filter(|kept| kept.age() < self.oldest && !kept.has_ended()))
+        let Some(kept) = self.look(key)? else { return Ok(None) };
+        if kept.is_of_the_future() {
+            if !self.is_doubted.swap(true, Ordering::Relaxed) {
+                tracing::warn!(namespace = %self.namespace, "mirror: a copy is of a time to come, and not served: is the clock right?");
+            }
+            return Ok(None);
+        }
+        Ok(Some(kept).filter(|kept| kept.age() < self.oldest && !kept.has_ended()))
     }
 
     fn look(&self, key: &SecretKey) -> Result<Option<Kept>, StoreError> {
@@ -106,13 +141,23 @@ impl Mirror {
         }
     }
 
-    /// Writes down what is news, and takes away what is gone. Returns how many that were.
-    pub fn put(&self, fresh: &[Fresh]) -> Result<usize, StoreError> {
-        let news: Vec<_> = fresh.iter().filter(|fresh| !self.has(fresh)).collect();
+    /// Writes down what is news, and takes away what is gone. One that is damaged keeps no other from it.
+    pub fn put(&self, fresh: &[Fresh]) -> Put {
+        let news: Vec<usize> = (0..fresh.len()).filter(|&at| !self.has(&fresh[at])).collect();
+        let mut put = Put::default();
         for batch in news.chunks(BATCH) {
-            self.change(|change| batch.iter().try_for_each(|fresh| self.put_one(change, fresh)))?;
+            match self.put_all(fresh, batch) {
+                Err(error) if is_of_one(&error) => {
+                    batch.iter().for_each(|at| put.note(&[*at], self.put_all(fresh, &[*at])));
+                }
+                outcome => put.note(batch, outcome),
+            }
         }
-        Ok(news.len())
+        put
+    }
+
+    fn put_all(&self, fresh: &[Fresh], which: &[usize]) -> Result<(), StoreError> {
+        self.change(|change| which.iter().try_for_each(|&at| self.put_one(change, &fresh[at])))
     }
 
     /// Takes away what is too old for everybody. Returns how many that were.
@@ -131,6 +176,8 @@ impl Mirror {
     fn has(&self, fresh: &Fresh) -> bool {
         match (self.look(&fresh.key), worth_keeping(fresh)) {
             (Ok(None), None) => true,
+            // Somebody else has written down what was answered later.
+            (Ok(Some(kept)), _) if kept.at > fresh.at && !kept.is_of_the_future() => true,
             (Ok(Some(kept)), Some(version)) => kept.age() < self.refresh() && is_same(&kept.version, version),
             _ => false,
         }
@@ -165,6 +212,23 @@ impl Mirror {
         let digest = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect::<String>();
         SecretName::parse(&digest).expect("hex digits are a name")
     }
+}
+
+impl Put {
+    fn note(&mut self, which: &[usize], outcome: Result<(), StoreError>) {
+        match outcome {
+            Ok(()) => self.written += which.len(),
+            Err(error) => {
+                self.failed.extend(which);
+                self.error.get_or_insert(error);
+            }
+        }
+    }
+}
+
+/// Another one may be written down all the same.
+fn is_of_one(error: &StoreError) -> bool {
+    matches!(error, StoreError::Corrupt(_) | StoreError::Field(..))
 }
 
 impl Kept {
@@ -266,10 +330,13 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_was_set_back_makes_nothing_younger_than_now() {
+    fn a_copy_of_a_time_to_come_is_none_but_clocks_may_differ_a_little() {
         let (now, hour) = (Timestamp::now(), SignedDuration::from_hours(1));
-        assert_eq!(of_time(now + hour).age(), Duration::ZERO);
-        assert!(of_time(now - hour).age() >= Duration::from_secs(3600), "the control");
+        assert!(of_time(now + hour).is_of_the_future());
+        let little = of_time(now + SignedDuration::from_secs(60));
+        assert!(!little.is_of_the_future() && little.age() == Duration::ZERO, "the control");
+        let old = of_time(now - hour);
+        assert!(!old.is_of_the_future() && old.age() >= Duration::from_secs(3600), "the control");
     }
 
     #[test]

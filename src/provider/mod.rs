@@ -34,7 +34,7 @@ pub use etcd::EtcdProvider;
 pub use exec::ExecProvider;
 pub use file::FileProvider;
 pub use local::LocalStore;
-pub use mirror::{Fresh, Kept, Mirror};
+pub use mirror::{Fresh, Kept, Mirror, Put};
 pub use nowhere::Nowhere;
 pub use own::OwnSecret;
 pub use remote::refusal;
@@ -95,6 +95,11 @@ pub trait Provider: Send + Sync {
     /// How long an answer may take, if that is bounded.
     fn time(&self) -> Option<Duration> {
         None
+    }
+
+    /// Whether it has answered to any of these before, and does not fail: who waits for it gets no older answer.
+    fn is_known_for(&self, _keys: &[SecretKey]) -> bool {
+        false
     }
 
     /// Asks anew for all that is held, whatever its age.
@@ -310,6 +315,11 @@ impl ProviderError {
     /// The provider itself is down, as far as one can tell.
     pub fn is_outage(&self) -> bool {
         self.is_passing() || matches!(self, Self::Timeout(_) | Self::Untrusted(_))
+    }
+
+    /// What was answered once is better than this: it is down, or has no time for us.
+    pub fn is_no_answer(&self) -> bool {
+        self.is_outage() || matches!(self, Self::Throttled { .. })
     }
 
     /// Of several that were asked for together, it may be one alone that is refused.

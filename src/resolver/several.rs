@@ -3,10 +3,7 @@
 
 use std::time::Duration;
 
-use tokio::time::timeout;
-
 use super::basis::Ground;
-use super::together::first;
 use super::{ResolveError, Resolver};
 use crate::config::Strategy;
 use crate::provider::Batch;
@@ -34,18 +31,18 @@ impl Several {
     }
 
     /// Those that would have been asked before this one.
-    fn before(&self, member: usize) -> Vec<usize> {
+    pub(super) fn before(&self, member: usize) -> Vec<usize> {
         self.of.iter().copied().take_while(|&it| it != member).collect()
     }
 
-    fn but(&self, member: usize) -> Vec<usize> {
+    pub(super) fn but(&self, member: usize) -> Vec<usize> {
         self.of.iter().copied().filter(|&it| it != member).collect()
     }
 }
 
 impl Asked {
     /// All is one's answer, in place of those.
-    fn of_one(ground: Ground, batch: Batch, keys: &[SecretKey], in_place_of: Vec<usize>) -> Self {
+    pub(super) fn of_one(ground: Ground, batch: Batch, keys: &[SecretKey], in_place_of: Vec<usize>) -> Self {
         let ground = Ground { in_place_of: Some(in_place_of), told: keys.to_vec(), ..ground };
         let ground = if ground.is_stand_in() { ground.for_a_while() } else { ground };
         Self { grounds: vec![ground], answers: batch.answers }
@@ -78,52 +75,6 @@ impl Resolver {
             Strategy::Priority => self.ask_until_one_has_it(several, keys).await,
             Strategy::Merge => self.ask_whoever_has_it(index, several, keys).await,
         }
-    }
-
-    /// One answers for all keys, so that they are of one source. An old answer is taken only if nobody has a new
-    /// one.
-    async fn ask_until_one_answers(
-        &self,
-        several: &Several,
-        keys: Vec<SecretKey>,
-    ) -> Result<Asked, ResolveError> {
-        let (mut asked, mut first_error, mut old) = (Vec::new(), None, None);
-        let mut left = several.of.iter().copied();
-        loop {
-            let share = left.next().and_then(|member| {
-                asked.push((member, Box::pin(self.ask_one(member, keys.clone()))));
-                self.share(several, member).filter(|_| left.len() > 0)
-            });
-            let Some(outcome) = within(share, first(&mut asked)).await else {
-                tracing::warn!("failover: it takes long, and the next one is asked, too");
-                continue;
-            };
-            match outcome {
-                Some((member, Ok((ground, batch)))) if batch.as_of.stale_since.is_none() => {
-                    return Ok(Asked::of_one(ground, batch, &keys, several.before(member)));
-                }
-                Some((member, Ok(answer))) => drop(old.get_or_insert((member, answer))),
-                Some((member, Err(error))) => {
-                    tracing::warn!(provider = self.providers[member].name, %error, "failover: the next one is asked");
-                    first_error.get_or_insert(error);
-                }
-                None if left.len() == 0 => break,
-                None => {}
-            }
-        }
-        match (old, first_error) {
-            (Some((member, (ground, batch))), _) => {
-                Ok(Asked::of_one(ground, batch, &keys, several.but(member)))
-            }
-            (None, Some(error)) => Err(error),
-            (None, None) => Err(ResolveError::NoProvider { name: String::new(), known: Vec::new() }),
-        }
-    }
-
-    /// So long this one is waited for alone: all of them together take no longer than one may.
-    fn share(&self, several: &Several, member: usize) -> Option<Duration> {
-        let time = self.providers[member].one()?.time()?;
-        Some(time / u32::try_from(several.of.len()).unwrap_or(u32::MAX))
     }
 
     /// That a secret is not there is taken from who has answered, never from who has failed.
@@ -211,13 +162,5 @@ impl Resolver {
             one: name(one),
             other: name(other),
         }
-    }
-}
-
-/// `None` if it takes longer.
-async fn within<T>(time: Option<Duration>, work: impl Future<Output = T>) -> Option<T> {
-    match time {
-        Some(time) => timeout(time, work).await.ok(),
-        None => Some(work.await),
     }
 }

@@ -179,6 +179,19 @@ impl ProviderConfig {
         })
     }
 
+    /// As whom it is asked, in words in which no secret is: another one has other rights.
+    pub fn asker(&self) -> String {
+        let Self::Remote(remote) = self else { return String::new() };
+        match &remote.source {
+            RemoteSource::Exec(_) => String::new(),
+            RemoteSource::File(document) => format!("{:?}", document.identity),
+            RemoteSource::Vault(vault) => {
+                format!("{} {:?} {:?}", vault.mount, vault.login, vault.transport.tls.identity)
+            }
+            RemoteSource::Etcd(etcd) => format!("{:?} {:?}", etcd.user, etcd.transport.tls.identity),
+        }
+    }
+
     /// `Err` names the key that is wrong, and says why. Relative paths begin at `base`.
     pub(super) fn judge(mut given: raw::Provider, base: &Base<'_>) -> Result<Self, (&'static str, String)> {
         let kind = given.r#type.0;

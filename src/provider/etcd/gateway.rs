@@ -173,6 +173,11 @@ impl Gateway {
         };
         match told() {
             Some((code, message)) => Err(self.refusal_of(code, &message)),
+            // Only it can refuse us; a proxy before it cannot.
+            None if matches!(response.status(), 401 | 403) => {
+                let why = format!("is not what answers: something before it says {}", response.status());
+                Err(ProviderError::Unavailable(self.says(&why)).into())
+            }
             None => Err(refusal(&self.who(), &response).into()),
         }
     }
