@@ -5,9 +5,13 @@
 mod common;
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -280,6 +284,56 @@ fn whoever_is_denied_at_the_provider_gets_no_copy_either() {
         assert_eq!(fs::read(daemon.path("a")).is_ok(), !is_denied, "{}", daemon.stderr());
         assert_eq!(stale(&daemon, "a").is_some(), !is_denied);
     }
+}
+
+/// Answers all with this status, in words that are not the server's.
+fn stand_in(url: &str, status: Arc<AtomicU16>) {
+    let listener = TcpListener::bind(url.trim_start_matches("http://")).unwrap();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let _ = stream.read(&mut [0; 4096]);
+            let status = status.load(Ordering::SeqCst);
+            let head = format!("HTTP/1.1 {status} No\r\ncontent-length: 2\r\nconnection: close\r\n\r\nno");
+            let _ = stream.write_all(head.as_bytes());
+        }
+    });
+}
+
+/// Whoever throttles has no time for us, and a proxy's 403 is no refusal of the server's: the copy is served, and
+/// stays. The control is asked as somebody else.
+#[test]
+fn a_server_that_throttles_and_a_proxy_that_refuses_leave_copies_as_they_are() {
+    let etcd = Etcd::start();
+    etcd.put("/secrets/a", VALUE);
+    etcd.enable_auth("right", "/secrets/");
+    let password = etcd.file("password", "right\n");
+    let as_user = |user: &str| {
+        let auth = format!("auth: {{username: {user}, password: 'file:{password}'}}");
+        config(&format!("{{type: etcd, address: '{}', prefix: /secrets/, {auth}, {MIRROR}}}", etcd.url()))
+    };
+    let daemon = TestDaemon::new().template("a.tpl", "<< secret('p:a') >>").config(&as_user("app"));
+    let mut daemon = daemon.start();
+    assert_eq!(daemon.read("a"), VALUE);
+    eventually("a copy", || copies(&daemon) == 1);
+    etcd.stop();
+    let status = Arc::new(AtomicU16::new(429));
+    stand_in(&etcd.url(), status.clone());
+    for said in [429, 403] {
+        status.store(said, Ordering::SeqCst);
+        restart(&mut daemon);
+        assert_eq!(daemon.read("a"), VALUE, "{said}: {}", daemon.stderr());
+        assert!(stale(&daemon, "a").is_some(), "{said}");
+        sleep(Duration::from_millis(700));
+        assert_eq!(copies(&daemon), 1, "{said}");
+    }
+    let said = daemon.stderr();
+    assert!(said.contains("the store's copy is served") && said.contains("secret=\"a\""), "{said}");
+    daemon.config(&as_user("other"));
+    restart(&mut daemon);
+    assert_eq!(daemon.errno("a"), libc::EIO, "the control");
+    daemon.config(&as_user("app"));
+    restart(&mut daemon);
+    assert_eq!(daemon.read("a"), VALUE);
 }
 
 #[test]

@@ -149,6 +149,71 @@ fn failover_prefers_a_new_answer_to_an_old_one() {
     eventually("new", || mount.read("a") == "program");
 }
 
+/// A program that is slow or fails while there is such a file, before a file that has another `a` and no `c`.
+fn slow_and(cache: &str, (names, others): (&str, &str), flags: &[&str]) -> Mounted {
+    let mount = with_file("file");
+    let (program, folder) = (mount.folder().join("program"), mount.folder().display().to_string());
+    let script =
+        format!("#!/bin/sh\ncd {folder}\n[ -e down ] && exit 1\n[ -e slow ] && sleep 2.6\necho program\n");
+    fs::write(&program, script).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    for flag in flags {
+        fs::write(mount.folder().join(flag), "").unwrap();
+    }
+    let config = format!(
+        "providers: {{p: {{type: exec, command: [./program], cache: {cache}}}, {others}, all: {{type: multi, of: [p, {names}]}}}}\n{MOUNT}"
+    );
+    mount
+        .template("c.tpl", "<< secret('all:c') | default('none') >>")
+        .template("e.tpl", "<< secret('all:c') | default('none') >>!")
+        .config(&config)
+        .start()
+}
+
+const FILE: (&str, &str) = ("f", "f: {type: file, path: run}");
+const SHORT: &str = "{ttl: 300ms, negative_ttl: 300ms}";
+
+/// Who is slow has not failed: what the next one does not have may be there. The control has failed.
+#[test]
+fn that_there_is_none_is_not_taken_from_the_next_one_while_the_first_is_slow() {
+    let mount = slow_and(SHORT, FILE, &["slow"]);
+    assert_eq!(mount.read("c"), "program");
+    fs::write(aside(&mount, "down"), "").unwrap();
+    eventually("the control", || mount.read("e") == "none!");
+}
+
+/// A value of the next one is taken while the first is slow, but never in place of what the first has said: that would
+/// be a step back. The control knows nothing of the first.
+#[test]
+fn who_has_answered_before_and_is_slow_is_waited_for() {
+    let mount = slow_and(SHORT, FILE, &[]);
+    assert_eq!(mount.read("a"), "program");
+    fs::write(aside(&mount, "slow"), "").unwrap();
+    sleep(Duration::from_millis(400));
+    assert_eq!((mount.read("b"), mount.read("a")), ("program!".to_owned(), "program".to_owned()));
+    let mount = slow_and(SHORT, FILE, &["slow"]);
+    assert_eq!(mount.read("a"), "file", "the control");
+    let said = mount.stderr();
+    assert!(said.contains("it takes long") && said.contains("slow=\"p\""), "{said}");
+}
+
+/// Two that hang do not keep from the reader what is at hand. The control has nothing.
+#[test]
+fn an_old_answer_does_not_wait_for_all_who_hang() {
+    let ((_one, first), (_other, second)) = (silent(), silent());
+    let silent = format!("s: {first}, t: {second}");
+    for (cache, is_there) in [("{ttl: 300ms, max_stale: 1h}", true), (SHORT, false)] {
+        let mount = slow_and(cache, ("s, t", &silent), &[]);
+        assert_eq!(mount.read("a"), "program");
+        fs::write(aside(&mount, "down"), "").unwrap();
+        sleep(Duration::from_millis(400));
+        let start = Instant::now();
+        let read = fs::read(mount.path("b"));
+        println!("with two that hang, {cache}: {:?}", start.elapsed());
+        assert_eq!(read.is_ok_and(|it| it == b"program!"), is_there, "{}", mount.stderr());
+    }
+}
+
 /// A name that is nowhere mapped leads through the `multi` to the store, though nothing else names that. The control
 /// has no member that is the store.
 #[test]

@@ -73,3 +73,77 @@ impl Refreshed {
         self.error.get_or_insert_with(why);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::sync::Semaphore;
+    use tokio::time::sleep;
+
+    use super::super::Cache;
+    use super::*;
+    use crate::config::{Keeping, Limits};
+    use crate::provider::{AsOf, Batch, BoxFuture, Provider};
+    use crate::secret::Absent;
+
+    /// Answers while there are permits.
+    struct Gated(Semaphore, AtomicUsize);
+
+    impl Provider for Gated {
+        fn fetch<'a>(&'a self, keys: &'a [SecretKey]) -> BoxFuture<'a, Result<Batch, ProviderError>> {
+            Box::pin(async {
+                self.1.fetch_add(1, Ordering::SeqCst);
+                self.0.acquire().await.unwrap().forget();
+                self.0.add_permits(1);
+                let answers = keys.iter().map(|_| Err(Absent::Missing)).collect();
+                Ok(Batch { answers, as_of: AsOf::moment(0) })
+            })
+        }
+
+        fn names(&self) -> BoxFuture<'_, Result<Vec<String>, ProviderError>> {
+            Box::pin(async { Ok(Vec::new()) })
+        }
+
+        fn health(&self) -> BoxFuture<'_, Result<(), ProviderError>> {
+            Box::pin(async { Ok(()) })
+        }
+    }
+
+    /// Who asks for another one meanwhile has a turn at once. The control boards all, which takes all turns.
+    #[tokio::test]
+    async fn what_is_asked_for_anew_leaves_turns_to_readers() {
+        for in_pieces in [true, false] {
+            let upstream = Arc::new(Gated(Semaphore::new(1_000), AtomicUsize::new(0)));
+            let limits = Limits { batch: Some(1), concurrency: 4, ..Limits::default() };
+            let cache = Cache::new("p", upstream.clone(), limits, Keeping::default());
+            let keys: Vec<_> = (0..40).map(|number| SecretKey::named(&number.to_string())).collect();
+            cache.fetch(&keys).await.unwrap();
+            upstream.0.acquire_many(1_000).await.unwrap().forget();
+            let inner = cache.0.clone();
+            let all = keys.clone();
+            let anew = tokio::spawn(async move {
+                match in_pieces {
+                    true => inner.refresh().await,
+                    false => {
+                        inner.board(&all, Need::Anew);
+                        Refreshed::default()
+                    }
+                }
+            });
+            sleep(Duration::from_millis(100)).await;
+            let taken = upstream.1.load(Ordering::SeqCst) - 40;
+            assert_eq!(taken, if in_pieces { 2 } else { 4 });
+            let reader = cache.0.board(&[SecretKey::named("cold")], Need::Values);
+            sleep(Duration::from_millis(100)).await;
+            assert_eq!(upstream.1.load(Ordering::SeqCst) - 40 - taken, usize::from(in_pieces));
+            drop(reader);
+            upstream.0.add_permits(1_000);
+            let refreshed = anew.await.unwrap();
+            if in_pieces {
+                assert_eq!((refreshed.asked, refreshed.failed), (40, 0));
+                assert!(upstream.1.load(Ordering::SeqCst) >= 80, "all of them");
+            }
+        }
+    }
+}

@@ -78,8 +78,9 @@ impl Race<'_> {
         self.members.iter().any(Member::is_new)
     }
 
-    /// The place of the one whose answer is taken now. `is_late`: what is at hand has to do.
-    fn winner(&self, is_late: bool) -> Option<usize> {
+    /// The place of the one whose answer is taken now. `is_late`: what is at hand has to do; `is_over`: there is
+    /// nobody else.
+    fn winner(&self, is_late: bool, is_over: bool) -> Option<usize> {
         let may_be = |at: &usize| {
             let mut before = self.members[..*at].iter();
             match self.members[*at].has_all() {
@@ -89,8 +90,7 @@ impl Race<'_> {
             }
         };
         let new = (0..self.members.len()).find(|&at| self.members[at].is_new());
-        let is_over = is_late || !self.members.iter().any(Member::is_asked);
-        new.filter(may_be).or_else(|| self.newest_of_the_old().filter(|_| is_over))
+        new.filter(may_be).or_else(|| self.newest_of_the_old().filter(|_| is_late || is_over))
     }
 
     fn newest_of_the_old(&self) -> Option<usize> {
@@ -147,7 +147,8 @@ impl Resolver {
         let (mut asked, mut unasked) = (Vec::new(), several.of.iter().copied());
         loop {
             // Beside a new answer no other is needed.
-            if let Some(index) = unasked.next().filter(|_| !race.has_new()) {
+            let next = if race.has_new() { None } else { unasked.next() };
+            if let Some(index) = next {
                 let is_known = self.providers[index].one().is_some_and(|it| it.is_known_for(&keys));
                 race.members.push(Member { index, is_known, state: State::Asked });
                 asked.push((index, Box::pin(self.ask_one(index, keys.clone()))));
@@ -165,11 +166,11 @@ impl Resolver {
                 }
                 Err(_) => is_late = true,
             }
-            if let Some(at) = race.winner(is_late) {
+            let is_over = asked.is_empty() && (unasked.len() == 0 || race.has_new());
+            if let Some(at) = race.winner(is_late, is_over) {
                 self.tell_of(&race, at);
                 return race.take(at, &keys).ok_or_else(|| self.nobody(several));
             }
-            let is_over = asked.is_empty() && (unasked.len() == 0 || race.has_new());
             if is_over || Instant::now() >= race.times.end {
                 return Err(self.failed(race, several));
             }
