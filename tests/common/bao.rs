@@ -19,10 +19,12 @@ use super::{TestMount, tool, tools};
 pub const ROOT: &str = "canary-root-4711";
 const PATIENCE: Duration = Duration::from_secs(40);
 
+type Start = dyn Fn(&Path, u16) -> Command + Send + Sync;
+
 pub struct Bao {
     child: Mutex<Child>,
     /// How it is started, on the data that it has.
-    command: Box<dyn Fn(&Path, u16) -> Command + Send + Sync>,
+    command: Box<Start>,
     folder: TempDir,
     pub port: u16,
     is_tls: bool,
