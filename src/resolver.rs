@@ -5,6 +5,7 @@
 mod basis;
 mod failover;
 mod health;
+mod leaving;
 mod several;
 mod together;
 
@@ -18,11 +19,12 @@ use jiff::Timestamp;
 use crate::config::Strategy;
 use crate::nearest::nearest;
 use crate::policy::Grant;
-use crate::provider::{Batch, Given, Provider, ProviderError, Pulse};
+use crate::provider::{Batch, Provider, ProviderError, Pulse};
 use crate::secret::{Absent, Answer, FieldName, Reference, SecretBytes, SecretKey, SecretVersion};
 pub use basis::Basis;
 use basis::Ground;
 pub use health::Health;
+pub use leaving::Left;
 use several::{Asked, Several};
 use together::all;
 
@@ -50,9 +52,6 @@ enum Source {
 
 /// How long all providers together are tended, for who waits.
 const TENDING: Duration = Duration::from_millis(100);
-
-/// The time for all providers together to say goodbye.
-const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Answers by key, as of the moments in `basis`.
 #[derive(Default)]
@@ -205,20 +204,14 @@ impl Resolver {
         self.each().for_each(|(_, provider)| provider.expect_labels());
     }
 
+    /// Has all providers make nothing at their sources from now on. Never waits.
+    pub fn rehearse(&self) {
+        self.each().for_each(|(_, provider)| provider.rehearse());
+    }
+
     /// Has all providers write down what only they know. At the orderly end.
     pub fn flush(&self) {
         self.each().for_each(|(_, provider)| provider.flush());
-    }
-
-    /// Has all providers give back what was lent to them, within a time. The last that they are asked.
-    pub async fn give_back(&self, given: Given) {
-        let mut left: tokio::task::JoinSet<()> = tokio::task::JoinSet::new();
-        for (_, provider) in self.each() {
-            let provider = provider.clone();
-            left.spawn(async move { provider.give_back(given).await });
-        }
-        let all = async { while left.join_next().await.is_some() {} };
-        let _ = tokio::time::timeout(FAREWELL, all).await;
     }
 
     /// Every name that a reference without a provider can mean, as far as the providers answer.

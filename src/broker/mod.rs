@@ -21,7 +21,7 @@ use crate::fields::placeholder;
 use crate::metrics::{self, Gauge};
 use crate::policy::{Access, Decision, FileRef, Grant, Policy};
 use crate::provider::{Given, Provider, Pulse, Refreshed, unhurried};
-use crate::resolver::{Basis, Health, ResolveError, Resolved, Resolver};
+use crate::resolver::{Basis, Health, Left, ResolveError, Resolved, Resolver};
 use crate::secret::{Reference, SecretBytes, SecretKey, Uses};
 use crate::sys::{leftover, weakness};
 use crate::template::{Inputs, Reader, Rendered, Template};
@@ -261,16 +261,22 @@ impl Broker {
 
     /// Has the providers give back what was lent to them, within two seconds. The last that they are asked.
     pub async fn give_back(&self, given: Given) {
-        self.resolver.give_back(given).await;
+        self.resolver.left(given).give_back().await;
     }
 
     /// The same for who waits in a thread of its own.
     pub fn give_back_now(&self, given: Given) {
-        // Connections of another runtime, which may be gone, are replaced.
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        if let Ok(runtime) = runtime {
-            runtime.block_on(self.give_back(given));
-        }
+        self.resolver.left(given).give_back_now();
+    }
+
+    /// The providers that are not there any more in what takes our place.
+    pub fn left_by(&self, next: &Self) -> Left {
+        self.resolver.left_by(&next.resolver)
+    }
+
+    /// Has the providers make nothing at their sources from now on: for who only looks whether all is there.
+    pub fn rehearse(&self) {
+        self.resolver.rehearse();
     }
 
     /// To be called each second by who keeps a broker: mends what the providers' pulses miss.

@@ -119,10 +119,9 @@ impl Inner {
             keys.iter().map(|key| table.flights.remove(key).map_or(0, |flight| flight.changed)).collect();
         match outcome {
             Ok(batch) => {
-                let (moment, limit) = (batch.as_of.moment, batch.as_of.until);
                 let answers = keys.iter().zip(&batch.answers).zip(changed);
                 answers
-                    .map(|((key, it), changed)| Ok(table.land(key, it, (moment, changed), now, limit)))
+                    .map(|((key, it), changed)| Ok(table.land(key, it, &batch.as_of, changed, now)))
                     .collect()
             }
             Err(error) => keys.iter().map(|_| Err(error.clone())).collect(),
@@ -134,7 +133,10 @@ impl Inner {
         let mut tries = 0;
         loop {
             // A breaker that refuses will do so again.
-            let turn = self.turn(keys, end).await?;
+            let turn = match self.turn(keys, end).await {
+                Ok(turn) => turn,
+                Err(error) => return self.upstream.at_hand(keys).ok_or(error),
+            };
             let outcome = turn.spend(self.ask_once(keys, end)).await;
             tries += 1;
             let pause = (PAUSE + jitter()) * tries;

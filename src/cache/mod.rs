@@ -157,7 +157,8 @@ impl Inner {
         let moment = each().map(|(key, told)| table.moment_of(key, told)).min();
         let until = told.iter().map(|told| told.until);
         let stale_since = told.iter().filter(|told| told.is_stale).map(|told| told.checked).min();
-        AsOf { moment: moment.unwrap_or_else(|| table.moment()), until: until.min(), stale_since }
+        let is_lent = told.iter().any(|told| told.is_lent);
+        AsOf { moment: moment.unwrap_or_else(|| table.moment()), until: until.min(), stale_since, is_lent }
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
@@ -251,6 +252,14 @@ impl Provider for Cache {
     fn flush(&self) {
         self.0.flush_copies();
         self.0.upstream.flush();
+    }
+
+    fn at_hand(&self, keys: &[SecretKey]) -> Option<Batch> {
+        self.0.upstream.at_hand(keys)
+    }
+
+    fn rehearse(&self) {
+        self.0.upstream.rehearse();
     }
 
     fn give_back(&self, given: Given) -> BoxFuture<'_, ()> {

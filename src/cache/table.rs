@@ -13,6 +13,7 @@ use super::certain::Watched;
 use super::copies::Term;
 use super::flight::Landing;
 use crate::config::Keeping;
+use crate::provider::AsOf;
 use crate::secret::{Absent, Answer, SecretKey, SecretVersion};
 use crate::sys::leftover;
 use crate::sys::uptime::Uptime;
@@ -32,6 +33,8 @@ pub(super) struct Told {
     pub(super) is_stale: bool,
     /// It is a copy of the store's.
     pub(super) is_copy: bool,
+    /// As in [`AsOf`].
+    pub(super) is_lent: bool,
 }
 
 pub(super) struct Table {
@@ -67,6 +70,7 @@ pub(super) struct Record {
     pub(super) moment: u64,
     /// From when on it has to be asked for anew, if the provider has said so.
     pub(super) limit: Option<Uptime>,
+    is_lent: bool,
     /// It has changed since, or may have.
     pub(super) is_doubted: bool,
     pub(super) size: usize,
@@ -153,18 +157,22 @@ impl Table {
         if let Some(copy) = record.copy {
             return copy.end.min(copy.held);
         }
-        self.until(key, record) + self.keeping.stale_time_of(key, &record.absent)
+        let until = self.until(key, record);
+        match record.limit {
+            // It is its provider's to say what of this may still be served.
+            Some(_) => until,
+            None => until + self.keeping.stale_time_of(key, &record.absent),
+        }
     }
 
-    /// The provider has answered, as of this moment of its own and for no longer than `limit`. `changed`: a
-    /// moment at which it was heard of a change meanwhile.
+    /// The provider has answered. `changed`: a moment at which it was heard of a change meanwhile.
     pub(super) fn land(
         &mut self,
         key: &SecretKey,
         answer: &Answer,
-        (moment, changed): (u64, u64),
+        as_of: &AsOf,
+        changed: u64,
         now: Uptime,
-        limit: Option<Uptime>,
     ) -> Told {
         let print = leftover::wiped(|| print_of(answer));
         let known = self.records.get(key).map(|it| (it.print == print, it.changed, it.copied));
@@ -185,9 +193,10 @@ impl Table {
             changed: last_change,
             asked: now,
             checked: now,
-            moment,
-            limit,
-            is_doubted: moment < changed,
+            moment: as_of.moment,
+            limit: as_of.until,
+            is_lent: as_of.is_lent,
+            is_doubted: as_of.moment < changed,
             size: 0,
             last_use: 0,
             is_told_stale: false,
@@ -311,6 +320,7 @@ impl Record {
             until,
             is_stale: false,
             is_copy: self.copy.is_some(),
+            is_lent: self.is_lent,
         }
     }
 }

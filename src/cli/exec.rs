@@ -82,11 +82,17 @@ pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
         return run_beside(args, common, &config, request);
     }
     log::start();
-    let injected = match request.is_empty() {
-        true => Injected::new(),
-        false => collect_and_leave(&broker(args, common, &config)?, &request)?,
-    };
-    let environment = environment(injected, &args.rules(&config))?;
+    if request.is_empty() {
+        return become_command(args, &config, Injected::new());
+    }
+    let broker = broker(args, common, &config)?;
+    let injected = collect_and_leave(&broker, &request)?;
+    become_command(args, &config, injected).inspect_err(|_| broker.give_back_now(Given::Over))
+}
+
+/// Comes back only if it fails.
+fn become_command(args: &Args, config: &Config, injected: Injected) -> Result<u8, Failure> {
+    let environment = environment(injected, &args.rules(config))?;
     signal::restore_pipe();
     let error = exec::replace(&args.command, &environment);
     Err(Failure::new(error.status(), error))

@@ -28,7 +28,7 @@ pub fn wait<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Fail
 }
 
 /// The same, as the last that is asked of this broker: what was lent to it is given back, but for what
-/// somebody goes on with.
+/// somebody goes on with. Nobody goes on with what has failed.
 pub fn wait_and_leave<T>(
     broker: &Broker,
     given: Given,
@@ -36,7 +36,7 @@ pub fn wait_and_leave<T>(
 ) -> Result<T, Failure> {
     wait(async {
         let outcome = work.await;
-        broker.give_back(given).await;
+        broker.give_back(if outcome.is_err() { Given::Over } else { given }).await;
         outcome
     })
 }

@@ -3,6 +3,7 @@
 //! below.
 
 mod error;
+mod farewell;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, RwLock, TryLockError};
@@ -230,7 +231,9 @@ impl Reloader {
         }
         current.broker.note(Kind::Policy, changes.join("; "));
         rules::warn(&current.config);
+        let left = before.broker.left_by(&current.broker);
         self.replace(&before, current);
+        farewell::say(left);
         self.mounts.keep(texts);
         Ok(Summary { generation, changes })
     }

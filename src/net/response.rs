@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
-use hyper::header::{CONTENT_ENCODING, HeaderMap, LOCATION, RETRY_AFTER};
+use hyper::header::{CONTENT_ENCODING, DATE, HeaderMap, LOCATION, RETRY_AFTER};
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
 
@@ -77,19 +77,25 @@ impl Response {
         let text = self.headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
         let pause = match text.parse::<u64>() {
             Ok(seconds) => Duration::from_secs(seconds),
-            Err(_) => {
-                // The obsolete forms of a date are nobody's any more.
-                let then = rfc2822::parse(&text.replace("GMT", "+0000")).ok()?.timestamp();
-                Duration::try_from(then.duration_since(now)).unwrap_or_default()
-            }
+            Err(_) => Duration::try_from(moment(text)?.duration_since(now)).unwrap_or_default(),
         };
         Some(pause.min(LONGEST_PAUSE))
+    }
+
+    /// When it was answered, by the clock of who did.
+    pub fn date(&self) -> Option<Timestamp> {
+        moment(self.headers.get(DATE)?.to_str().ok()?)
     }
 
     /// Where it wants us to go. See [`Client::stays`](super::Client::stays) before anybody goes there.
     pub fn location(&self) -> Option<&str> {
         self.headers.get(LOCATION)?.to_str().ok()
     }
+}
+
+/// The obsolete forms of a date are nobody's any more.
+fn moment(text: &str) -> Option<Timestamp> {
+    Some(rfc2822::parse(&text.trim().replace("GMT", "+0000")).ok()?.timestamp())
 }
 
 /// Only the status: headers may hold cookies.

@@ -82,6 +82,14 @@ pub trait Provider: Send + Sync {
     /// Writes down what only this process knows. At the orderly end; may take a moment.
     fn flush(&self) {}
 
+    /// What it has of these already: lent, and not at its end. Asked where it must be left alone. Never waits.
+    fn at_hand(&self, _keys: &[SecretKey]) -> Option<Batch> {
+        None
+    }
+
+    /// From now on nothing is made at the source for who asks: that it could be is all that is looked into.
+    fn rehearse(&self) {}
+
     /// Gives back what was lent to it: logins, credentials that are ours alone. The last that it is asked.
     fn give_back(&self, _given: Given) -> BoxFuture<'_, ()> {
         Box::pin(async {})
@@ -222,12 +230,14 @@ pub struct AsOf {
     /// Some answers are older than they should be, because their source does not answer: since
     /// when nobody has confirmed the oldest.
     pub stale_since: Option<Uptime>,
+    /// Something of it was made for this process, or ends by itself: nobody keeps it for later.
+    pub is_lent: bool,
 }
 
 impl AsOf {
     /// As good as the pulse of that moment.
     pub fn moment(moment: u64) -> Self {
-        Self { moment, until: None, stale_since: None }
+        Self { moment, until: None, stale_since: None, is_lent: false }
     }
 
     /// Whether its source has ceased to answer since.

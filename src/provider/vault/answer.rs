@@ -28,7 +28,7 @@ pub(super) struct Plain {
 /// What ends by itself.
 pub(super) struct Lent {
     pub(super) by: Tie,
-    /// In seconds.
+    /// In seconds. 0: a lease without an end, or a certificate that has ended.
     pub(super) ttl: u64,
     pub(super) is_renewable: bool,
 }
@@ -143,7 +143,9 @@ pub(super) fn made(response: &Response) -> Result<Plain, ProviderError> {
     let answer = json(response)?;
     let data = answer.at(&["data"]).map_err(odd)?;
     let lease = lent(answer).map_err(odd)?;
-    let lease = if lease.is_some() { lease } else { certificate(data).map_err(odd)? };
+    // Only the server's own clock tells how long that is.
+    let now = response.date().unwrap_or_else(Timestamp::now);
+    let lease = if lease.is_some() { lease } else { certificate(data, now).map_err(odd)? };
     Ok(Plain { fields: fields_by(data, chained)?, lease })
 }
 
@@ -156,12 +158,11 @@ fn lent(answer: Json<'_>) -> Result<Option<Lent>, JsonError> {
 }
 
 /// One without a lease says itself when it ends.
-fn certificate(data: Json<'_>) -> Result<Option<Lent>, JsonError> {
+fn certificate(data: Json<'_>, now: Timestamp) -> Result<Option<Lent>, JsonError> {
     let (serial, end) = (data.get("serial_number")?, data.get("expiration")?);
     let (Some(serial), Some(end)) = (serial, end) else { return Ok(None) };
-    let left = end.whole()?.saturating_sub(Timestamp::now().as_second().unsigned_abs());
-    // One that ends at once is none that lasts for ever.
-    Ok(Some(Lent { by: Tie::Certificate(serial.text()?), ttl: left.max(1), is_renewable: false }))
+    let ttl = end.whole()?.saturating_sub(now.as_second().unsigned_abs());
+    Ok(Some(Lent { by: Tie::Certificate(serial.text()?), ttl, is_renewable: false }))
 }
 
 /// A list of certificates becomes the text that programs read.

@@ -1,19 +1,17 @@
-//! What goes to a Vault and what its answers mean: one request in its headers, and a refusal in words. Nobody's
-//! credential is ever in them, and it goes to no other server. Uses `net`.
+//! What goes to a Vault: one request in its headers. Nobody's credential goes to another server. Uses `net`.
 
 use std::borrow::Cow;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use subtle::ConstantTimeEq;
 
+use super::refusal::lags;
 use crate::net::{Client, Json, JsonError, NetErrorKind, Request, Response, Route};
 use crate::poison::EvenPoisoned;
 use crate::provider::ProviderError;
 use crate::secret::SecretBytes;
-use crate::visible;
 
 /// One server, or what stands before several.
 pub(super) struct Api {
@@ -23,18 +21,19 @@ pub(super) struct Api {
     index: Mutex<Option<String>>,
 }
 
-/// A question, which may be asked more than once.
+/// A question, which may be asked more than once if nothing else is said.
 pub(super) struct Ask {
     how: How,
     route: Route,
     version: Option<u64>,
-    members: Vec<(Cow<'static, str>, Member)>,
+    pub(super) members: Vec<(Cow<'static, str>, Member)>,
     /// By which two of them are the same, if what is sent is another each time.
-    stands_for: Option<SecretBytes>,
-    is_mute: bool,
+    pub(super) stands_for: Option<SecretBytes>,
+    pub(super) is_mute: bool,
     is_of_root: bool,
+    pub(super) is_once: bool,
     /// The server has said our token back to us.
-    is_echoed: AtomicBool,
+    pub(super) is_echoed: AtomicBool,
 }
 
 #[derive(Clone, Copy)]
@@ -53,18 +52,6 @@ pub(super) enum Member {
 /// Between two tries, where a node has not yet heard what another one has said.
 const PAUSE: Duration = Duration::from_millis(100);
 const TRIES: usize = 3;
-/// The most of a server's own words.
-const LONGEST: usize = 240;
-/// What a server may say of a place where its words could hold a value.
-const KNOWN: [&str; 7] = [
-    "permission denied",
-    "sealed",
-    "rate limit quota",
-    "no handler for route",
-    "unknown role",
-    "unsupported path",
-    "not allowed by this role",
-];
 const INDEX: &str = "x-vault-index";
 
 impl Ask {
@@ -89,6 +76,7 @@ impl Ask {
             stands_for: None,
             is_mute: false,
             is_of_root: false,
+            is_once: false,
             is_echoed: AtomicBool::new(false),
         }
     }
@@ -111,6 +99,11 @@ impl Ask {
     /// The server's words for a refusal may hold a value.
     pub(super) fn mute(self) -> Self {
         Self { is_mute: true, ..self }
+    }
+
+    /// Each time something else is made of it: where nobody knows whether it was, it is not asked for again.
+    pub(super) fn once(self) -> Self {
+        Self { is_once: true, ..self }
     }
 
     /// Only the outermost namespace knows it.
@@ -192,8 +185,8 @@ impl Api {
         let mut tries = 1;
         let mut route = ask.route.clone();
         loop {
-            let response: Response =
-                self.client.send(self.dress(ask.request(route.clone())?, ask, token)?).await?;
+            let request = self.dress(ask.request(route.clone())?, ask, token)?;
+            let response = self.client.send(request).await.map_err(|error| ask.lost(error))?;
             ask.heed_echo(token, &response);
             match response.status() {
                 412 | 429 if lags(&response) && tries < TRIES => {
@@ -250,96 +243,6 @@ impl Api {
              set `address` to what reaches the leader"
         ))
     }
-
-    /// Why it has answered with this status, where that is no answer. `what` was asked for.
-    pub(super) fn refusal(&self, what: &str, ask: &Ask, response: &Response) -> ProviderError {
-        let words = words(response);
-        let is_sealed = words.as_deref().is_some_and(|words| words.contains("sealed"));
-        let shown = words.filter(|words| ask.may_be_told(words)).map(|words| format!(": {words}"));
-        let shown = shown.unwrap_or_default();
-        let who = self.client.address().authority();
-        let status = response.status();
-        match status {
-            503 if is_sealed => ProviderError::Unavailable(format!("{who} is sealed: it has to be unsealed")),
-            501 => ProviderError::Unavailable(format!("{who} is not initialized")),
-            412 => ProviderError::Unavailable(format!("{who} is a standby that lags behind ({status})")),
-            429 if lags(response) => {
-                ProviderError::Unavailable(format!("{who} is a standby that lags behind ({status})"))
-            }
-            429 => ProviderError::Throttled {
-                why: format!("{who} is asked too often ({status}){shown}"),
-                after: response.retry_after(Timestamp::now()),
-            },
-            472 | 473 => {
-                ProviderError::Unavailable(format!("{who} is a replica that is not ready ({status})"))
-            }
-            500.. => ProviderError::Unavailable(format!("{who} has failed at {what} ({status}){shown}")),
-            401 | 403 => ProviderError::Denied(format!("{who} refuses {what} ({status}){shown}")),
-            400 | 404 => ProviderError::Denied(format!("{who} does not accept {what} ({status}){shown}")),
-            _ => ProviderError::Invalid(format!("{who} answers {what} with status {status}{shown}")),
-        }
-    }
-}
-
-impl Ask {
-    /// Whether these words of the server hold nothing of what it was sent, nor a value.
-    fn may_be_told(&self, words: &str) -> bool {
-        let is_sent = |member: &Member| match member {
-            Member::Text(_) => false,
-            Member::Secret(secret) => std::str::from_utf8(secret.expose()).is_ok_and(|it| words.contains(it)),
-        };
-        let is_known = || KNOWN.iter().any(|known| words.contains(known));
-        let is_echo =
-            self.is_echoed.load(Ordering::Relaxed) || self.members.iter().any(|(_, it)| is_sent(it));
-        !is_echo && (!self.is_mute || is_known())
-    }
-
-    fn heed_echo(&self, token: Option<&SecretBytes>, response: &Response) {
-        if response.is_success() {
-            return;
-        }
-        let sent = self.members.iter().filter_map(|(_, member)| match member {
-            Member::Secret(secret) => Some(secret.expose()),
-            Member::Text(_) => None,
-        });
-        let words = first_error(response).unwrap_or_default();
-        let holds = |secret: &[u8]| {
-            // The beginning tells it: what is shown is cut.
-            let part = &secret[..secret.len().min(TELLING)];
-            let has = |text: &[u8]| text.windows(part.len()).any(|it| it == part);
-            !part.is_empty() && (has(response.body().expose()) || has(words.as_bytes()))
-        };
-        let has_one = sent.chain(token.map(SecretBytes::expose)).any(holds);
-        self.is_echoed.fetch_or(has_one, Ordering::Relaxed);
-    }
-}
-
-/// So many bytes of a secret say that it is the secret.
-const TELLING: usize = 16;
-
-/// A node that has not come as far as another one had: an empty list of errors, and no word of a quota.
-pub(super) fn lags(response: &Response) -> bool {
-    let is_quota = || words(response).is_some() || response.header("retry-after").is_some();
-    response.status() == 412 || (response.status() == 429 && !is_quota())
-}
-
-/// A refusal as a server has it for a token that it knows, and whose policies stand against the question.
-pub(super) fn is_of_policy(response: &Response) -> bool {
-    first_error(response)
-        .is_some_and(|text| text.contains("error occurred") && !text.contains("invalid token"))
-}
-
-fn first_error(response: &Response) -> Option<String> {
-    response.json().ok()?.get("errors").ok()??.items().ok()?.first()?.text().ok()
-}
-
-/// What the server says itself, in a line.
-pub(super) fn words(response: &Response) -> Option<String> {
-    let text = first_error(response)?;
-    let points: Vec<&str> = text.lines().filter_map(|line| line.trim().strip_prefix("* ")).collect();
-    let text = if points.is_empty() { text.trim().to_owned() } else { points.join("; ") };
-    let text: String = visible::in_line(&text).chars().take(LONGEST).collect();
-    (!text.is_empty()).then_some(text)
 }
 
 /// The document that was answered.
@@ -373,18 +276,6 @@ mod tests {
         assert_eq!(Ask::put(Route::to("/v1/x")).body().unwrap(), b"{}");
         let broken = Ask::put(Route::to("/")).with("jwt", Member::Secret(SecretBytes::copy_of(b"\xff")));
         assert!(broken.body().is_err());
-    }
-
-    #[test]
-    fn what_was_sent_is_not_told() {
-        let ask = Ask::put(Route::to("/v1/x"))
-            .with("role", Member::Text("web".into()))
-            .with("jwt", Member::Secret(SecretBytes::copy_of(b"hunter2")));
-        assert!(ask.may_be_told("role \"web\" could not be found"));
-        assert!(!ask.may_be_told("cannot parse hunter2"));
-        let mute = Ask::get(Route::to("/v1/database/creds/app")).mute();
-        assert!(mute.may_be_told("permission denied"));
-        assert!(!mute.may_be_told("syntax error at CREATE ROLE x PASSWORD y"));
     }
 
     #[test]

@@ -106,7 +106,11 @@ impl Azure {
         let config::Azure { role, resource, client_id, .. } = &self.settings;
         let jwt = self.machine.token(resource, client_id.as_deref()).await?;
         let instance = self.machine.instance().await?;
+        // A machine may be told another token each time. In one line: none of it is a secret.
+        let as_whom =
+            format!("a machine as {role} {} for {resource}", client_id.as_deref().unwrap_or_default());
         let ask = Ask::put(route)
+            .standing_for(SecretBytes::copy_of(as_whom.as_bytes()))
             .with("jwt", Member::Secret(jwt))
             .with("subscription_id", Member::Text(instance.subscription))
             .with("resource_group_name", Member::Text(instance.group))

@@ -1,6 +1,6 @@
 //! What was lent: credentials that are made when somebody asks and end with their lease, and certificates. One for each
-//! path while it is asked for, renewed in time, replaced while the old one still works, given back at the end. Uses
-//! `session`.
+//! path while it is asked for, renewed in time, replaced while the old one still works, given back at the end. Made one
+//! at a time for each path. Uses `session`.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -19,10 +19,16 @@ use crate::sys::uptime::Uptime;
 #[derive(Default)]
 pub(super) struct Leases(Mutex<Lists>);
 
+/// Whoever has something made for a path has its turn.
+pub(super) type Turn = Arc<tokio::sync::Mutex<()>>;
+
 #[derive(Default)]
 struct Lists {
     /// By path.
     current: HashMap<String, Lease>,
+    turns: HashMap<String, Turn>,
+    /// No other one is made for this path before.
+    not_before: HashMap<String, Uptime>,
     /// Replaced by another one while somebody may still use them.
     past: Vec<Past>,
 }
@@ -42,10 +48,15 @@ struct Lease {
     asked: Uptime,
 }
 
-/// One that nobody has asked for in so long is not renewed any more, and ends by itself.
+/// One that nobody has asked for in so long is not renewed any more, and ends by itself; its values are let go of.
 const KEPT: Duration = Duration::from_secs(24 * 3600);
 /// Between two tries to have a new one, while the old one is still good.
 const PAUSE: Duration = Duration::from_secs(5);
+/// A certificate of less than this ends about when it comes, as it does where a clock is wrong: the next one has to wait.
+const SHORT: u64 = 10;
+const HOLD: Duration = Duration::from_secs(30);
+/// The time for all certificates together: the token, with which all leases end, has to be given back after them.
+const FAREWELL: Duration = Duration::from_secs(1);
 /// Of those that were replaced, beyond which they are left to their own end.
 const MOST_PAST: usize = 1_000;
 
@@ -58,17 +69,52 @@ impl Leases {
         Some((lease.version.clone(), lease.good_until()))
     }
 
-    /// It is time for another one, and there is none to be had: the old one, if it has not ended.
+    /// It is time for another one, and there is none to be had: the old one, if it has not ended, until it is worth
+    /// another try.
     pub(super) fn still(
         &self,
         path: &str,
         pass: Option<&Pass>,
+        pause: Duration,
     ) -> Option<(Arc<SecretVersion>, Option<Uptime>)> {
-        let lists = self.lists();
-        let is_alive = |lease: &&Lease| !lease.life.is_over() && pass.is_some_and(|pass| lease.is_tied(pass));
-        let lease = lists.current.get(path).filter(is_alive)?;
-        let soon = Uptime::now() + PAUSE;
-        Some((lease.version.clone(), lease.life.until().map(|until| until.min(soon))))
+        let mut lists = self.lists();
+        let is_alive =
+            |lease: &&mut Lease| !lease.life.is_over() && pass.is_some_and(|pass| lease.is_tied(pass));
+        let lease = lists.current.get_mut(path).filter(is_alive)?;
+        lease.asked = Uptime::now();
+        let again = Uptime::now() + pause.max(PAUSE);
+        Some((lease.version.clone(), Some(lease.life.until().map_or(again, |until| until.min(again)))))
+    }
+
+    /// Whether something is lent for this path.
+    pub(super) fn has(&self, path: &str) -> bool {
+        self.lists().current.contains_key(path)
+    }
+
+    pub(super) fn turn(&self, path: &str) -> Turn {
+        self.lists().turns.entry(path.to_owned()).or_default().clone()
+    }
+
+    /// Whether another certificate may be made for this path.
+    pub(super) fn refuse_too_soon(&self, path: &str) -> Result<(), ProviderError> {
+        let left = self.lists().not_before.get(path).map(|then| then.since(Uptime::now()));
+        match left.filter(|left| !left.is_zero()) {
+            None => Ok(()),
+            Some(left) => Err(ProviderError::Invalid(format!(
+                "what is written to `{path}` gave a certificate that had ended as good as at once: no other one is \
+                 asked for within {} s; is the server's clock right, and the `ttl`?",
+                left.as_secs() + 1
+            ))),
+        }
+    }
+
+    /// Takes note of how long a certificate lives that was just made.
+    pub(super) fn heed(&self, path: &str, lent: Option<&Lent>) -> Result<(), ProviderError> {
+        let Some(Lent { by: Tie::Certificate(_), ttl, .. }) = lent else { return Ok(()) };
+        if *ttl < SHORT {
+            self.lists().not_before.insert(path.to_owned(), Uptime::now() + HOLD);
+        }
+        if *ttl == 0 { self.refuse_too_soon(path) } else { Ok(()) }
     }
 
     /// A new one, in place of one that goes on until it ends.
@@ -83,10 +129,8 @@ impl Leases {
         let lease = Lease { by: lent.by, version, life, generation: pass.generation, asked: Uptime::now() };
         let until = lease.good_until();
         let mut lists = self.lists();
-        if let Some(Lease { by, life, .. }) = lists.current.insert(path.to_owned(), lease)
-            && lists.past.len() < MOST_PAST
-        {
-            lists.past.push(Past { path: path.to_owned(), by, life });
+        if let Some(old) = lists.current.insert(path.to_owned(), lease) {
+            lists.leave(path, old);
         }
         until
     }
@@ -108,8 +152,8 @@ impl Leases {
             if let Some(lease) = lists.current.get_mut(&path).filter(|lease| lease.has(&id)) {
                 match renewed {
                     Ok(ttl) => lease.life = lease.life.renewed(ttl),
-                    // Somebody has ended it: what was lent with it is void.
-                    Err(ProviderError::Denied(_)) => drop(lists.current.remove(&path)),
+                    // Somebody has ended it, or us the right to renew it: nobody is given it any more.
+                    Err(ProviderError::Denied(_)) => lists.part_with(&path),
                     Err(error) => {
                         lease.life = lease.life.put_off();
                         outcome = Err(error);
@@ -124,9 +168,9 @@ impl Leases {
         let now = Uptime::now();
         let mut lists = self.lists();
         lists.forget_ended();
-        let is_due =
-            |lease: &Lease| lease.life.is_renewable && lease.life.is_due() && now.since(lease.asked) < KEPT;
-        let due = lists.current.iter().filter(|(_, lease)| is_due(lease));
+        lists.part_with_unused(now);
+        let is_due = |(_, lease): &(&String, &Lease)| lease.life.is_renewable && lease.life.is_due();
+        let due = lists.current.iter().filter(is_due);
         let of_lease = |(path, lease): (&String, &Lease)| match &lease.by {
             Tie::Lease(id) => Some((path.clone(), id.clone())),
             Tie::Certificate(_) => None,
@@ -135,8 +179,22 @@ impl Leases {
     }
 
     /// Gives all back: those too that others have read. At the orderly end.
-    pub(super) async fn give_back(&self, session: &Arc<Session>, what: &Ends) {
-        let Lists { current, past } = std::mem::take(&mut *self.lists());
+    pub(super) async fn give_back(&self, session: &Session, what: &Ends) {
+        let all = async {
+            let turns: Vec<Turn> = self.lists().turns.values().cloned().collect();
+            for turn in turns {
+                // What is being made now is to be given back, too.
+                drop(turn.lock().await);
+            }
+            self.end_all(session, what).await;
+        };
+        if tokio::time::timeout(FAREWELL, all).await.is_err() {
+            tracing::warn!("not all that was lent was ended in time: it ends with our token, or by itself");
+        }
+    }
+
+    async fn end_all(&self, session: &Session, what: &Ends) {
+        let Lists { current, past, .. } = std::mem::take(&mut *self.lists());
         let current = current.into_iter().map(|(path, Lease { by, life, .. })| Past { path, by, life });
         for Past { path, by, .. } in current.chain(past).filter(|it| !it.life.is_over()) {
             let ask = match by {
@@ -149,7 +207,7 @@ impl Leases {
                 },
                 _ => continue,
             };
-            if let Err(error) = session.ask_for("the end of what was lent", &ask).await {
+            if let Err(error) = session.end("the end of what was lent", &ask).await {
                 tracing::warn!(path, %error, "what was lent was not ended: it ends by itself");
             }
         }
@@ -170,6 +228,27 @@ impl Lists {
     fn forget_ended(&mut self) {
         self.current.retain(|_, lease| !lease.life.is_over());
         self.past.retain(|past| !past.life.is_over());
+        let now = Uptime::now();
+        self.not_before.retain(|_, then| *then > now);
+    }
+
+    /// Nothing of its values is kept, only what it takes to end it.
+    fn leave(&mut self, path: &str, Lease { by, life, .. }: Lease) {
+        if self.past.len() < MOST_PAST {
+            self.past.push(Past { path: path.to_owned(), by, life });
+        }
+    }
+
+    fn part_with(&mut self, path: &str) {
+        if let Some(lease) = self.current.remove(path) {
+            self.leave(path, lease);
+        }
+    }
+
+    fn part_with_unused(&mut self, now: Uptime) {
+        let unused = self.current.iter().filter(|(_, lease)| now.since(lease.asked) >= KEPT);
+        let unused: Vec<String> = unused.map(|(path, _)| path.clone()).collect();
+        unused.iter().for_each(|path| self.part_with(path));
     }
 }
 

@@ -3,8 +3,9 @@
 
 use std::sync::Arc;
 
-use super::api::{Api, Ask, Member, json, odd, unfit, words};
+use super::api::{Api, Ask, Member, json, odd, unfit};
 use super::cloud::{Aws, Azure};
+use super::refusal::words;
 use crate::config::{Login, SecretSource};
 use crate::net::{Json, JsonError, Response, Route};
 use crate::provider::{OwnSecret, Provider, ProviderError};

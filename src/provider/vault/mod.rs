@@ -2,7 +2,7 @@
 //!
 //! | what | file |
 //! |---|---|
-//! | a request, and a refusal in words | `api` |
+//! | a request, and a refusal in words | `api`, `refusal` |
 //! | methods of login, those of clouds; a token and its time; being logged in | `login`, `cloud`, `pass`, `session` |
 //! | what stands where | `mounts` |
 //! | key and value; what an answer holds; what was lent | `kv`, `answer`, `lease` |
@@ -17,22 +17,24 @@ mod login;
 mod mounts;
 mod names;
 mod pass;
+mod refusal;
 mod session;
 mod steps;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::versions::Versions;
 use super::{AsOf, Batch, BoxFuture, Given, Provider, ProviderError, Step};
 use crate::config::Vault;
-use crate::net::{Client, Response, Route};
+use crate::net::{Client, Json, Response, Route};
 use crate::secret::{Absent, Answer, SecretBytes, SecretKey, SecretVersion};
 use crate::sys::leftover;
 use crate::sys::uptime::Uptime;
 use answer::{Lent, Plain};
-use api::{Api, Ask, Member, unfit};
+use api::{Api, Ask, Member, json, odd, unfit};
 use kv::Seen;
 use lease::{Ends, Leases};
 use login::Door;
@@ -51,10 +53,20 @@ struct Inner {
     /// By path: what is sent there.
     writes: BTreeMap<String, BTreeMap<String, String>>,
     revokes: bool,
+    patience: Duration,
+    /// Nothing is made.
+    is_rehearsed: AtomicBool,
 }
 
-/// An answer, and when to ask again if that is known.
-type Told = (Answer, Option<Uptime>);
+struct Told {
+    answer: Answer,
+    /// When to ask again, if that is known.
+    until: Option<Uptime>,
+    is_lent: bool,
+}
+
+/// How long a reader waits for a new one at most, where the old one is still good.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 impl VaultProvider {
     /// `store` is where its own secrets may be.
@@ -74,39 +86,53 @@ impl VaultProvider {
             versions: Versions::new(version_key),
             writes,
             revokes,
+            patience: PATIENCE.min(timeout / 2),
+            is_rehearsed: AtomicBool::new(false),
         }))
     }
 }
 
 impl Inner {
-    async fn read(&self, key: &SecretKey) -> Result<Told, ProviderError> {
+    async fn read(self: &Arc<Self>, key: &SecretKey) -> Result<Told, ProviderError> {
         if is_of_system(&key.path) {
             let why = format!("`{}` is of the server itself: no secret is read from there", key.path);
             return Err(ProviderError::Invalid(why));
         }
-        if let Some((version, until)) = self.lent(key) {
-            return Ok((Ok(version), until));
+        if key.version.is_some() || !(self.writes.contains_key(&key.path) || self.leases.has(&key.path)) {
+            return self.ask_for(key).await;
         }
-        let told = match self.writes.get(&key.path) {
-            Some(data) => self.make(key, data).await,
-            None => self.ask_for(key).await,
-        };
-        match told {
-            Err(error) if error.is_outage() && key.version.is_none() => {
-                let held = self.session.held();
-                let still = self.leases.still(&key.path, held.as_deref());
-                still.map(|(version, until)| (Ok(version), until)).ok_or(error)
+        if let Some(told) = self.lent(key) {
+            return Ok(told);
+        }
+        let has_old = self.still(key, Duration::ZERO).is_some();
+        let patience = if has_old { self.patience } else { Duration::MAX };
+        let late = |_| Err(ProviderError::Timeout("it takes its time to make a new one".to_owned()));
+        let told = tokio::time::timeout(patience, self.anew(key)).await.unwrap_or_else(late);
+        told.or_else(|error| self.still(key, pause_after(&error)).ok_or(error))
+    }
+
+    /// One at a time for each path, and to its end also when who asked has gone: what was made must not be lost.
+    async fn anew(self: &Arc<Self>, key: &SecretKey) -> Result<Told, ProviderError> {
+        let turn = self.leases.turn(&key.path).lock_owned().await;
+        if let Some(told) = self.lent(key) {
+            return Ok(told);
+        }
+        let (this, key) = (self.clone(), key.clone());
+        let made = tokio::spawn(async move {
+            let _turn = turn;
+            match this.writes.get(&key.path) {
+                Some(_) if this.is_rehearsed.load(Ordering::Relaxed) => this.may_make(&key).await,
+                Some(data) => this.make(&key, data).await,
+                None => this.ask_for(&key).await,
             }
-            told => told,
-        }
+        });
+        made.await.unwrap_or_else(|_| Err(ProviderError::Timeout("the question was lost".to_owned())))
     }
 
     /// What is made of data that is sent: each answer is another one.
     async fn make(&self, key: &SecretKey, data: &BTreeMap<String, String>) -> Result<Told, ProviderError> {
-        if key.version.is_some() {
-            return Ok((Err(Absent::Missing), None));
-        }
-        let ask = Ask::put(Route::to("/v1").names(&key.path).map_err(unfit)?).mute();
+        self.leases.refuse_too_soon(&key.path)?;
+        let ask = Ask::put(Route::to("/v1").names(&key.path).map_err(unfit)?).mute().once();
         let with =
             |ask: Ask, (name, text): (&String, &String)| ask.with(name.clone(), Member::Text(text.clone()));
         let ask = data.iter().fold(ask, with);
@@ -116,20 +142,39 @@ impl Inner {
             return Err(self.session.api().refusal(&what, &ask, &response));
         }
         let made = leftover::wiped(|| answer::made(&response))?;
-        self.take(key, made, &pass)
+        self.leases.heed(&key.path, made.lease.as_ref())?;
+        Ok(Told { is_lent: true, ..self.take(key, made, &pass)? })
+    }
+
+    /// Whether we have the right to it: nothing is made, and nothing is known of its fields.
+    async fn may_make(&self, key: &SecretKey) -> Result<Told, ProviderError> {
+        Route::to("/v1").names(&key.path).map_err(unfit)?;
+        let ask = Ask::put(Route::to("/v1/sys/capabilities-self"));
+        let ask = ask.with("path", Member::Text(key.path.clone()));
+        let response = self.session.ask_for("the question what we may do", &ask).await?;
+        let may = json(&response)?.at(&["capabilities"]).and_then(Json::items).map_err(odd)?;
+        let may: Vec<String> = may.into_iter().filter_map(|it| it.text().ok()).collect();
+        let has_right = may.iter().any(|it| matches!(it.as_str(), "create" | "update" | "root" | "sudo"));
+        match has_right {
+            true => Ok(Told::of(Err(Absent::Missing))),
+            false => Err(ProviderError::Denied(format!("our token may not write to `{}`", key.path))),
+        }
     }
 
     async fn ask_for(&self, key: &SecretKey) -> Result<Told, ProviderError> {
         let session = &self.session;
+        if key.version.is_some() && self.writes.contains_key(&key.path) {
+            return Ok(Told::of(Err(Absent::Missing)));
+        }
         let Some(mut place) = self.mounts.place(session, &key.path).await? else {
-            return Ok((Err(Absent::Missing), None));
+            return Ok(Told::of(Err(Absent::Missing)));
         };
         if matches!(place.engine, Engine::Kv2 | Engine::Unknown) {
             match self.seen.read(session, &place, key).await {
                 Ok(Some(Err(Absent::Missing))) if place.engine == Engine::Unknown => {}
                 Ok(Some(answer)) => {
                     self.mounts.learn(&place.mount, Engine::Kv2);
-                    return Ok((answer, None));
+                    return Ok(Told::of(answer));
                 }
                 Err(error) if !(place.engine == Engine::Unknown && is_refusal(&error)) => return Err(error),
                 _ => {
@@ -144,12 +189,12 @@ impl Inner {
     /// KV 1, or what is made when it is asked for. Neither knows versions.
     async fn read_plain(&self, place: &Place, key: &SecretKey) -> Result<Told, ProviderError> {
         if key.version.is_some() {
-            return Ok((Err(Absent::Missing), None));
+            return Ok(Told::of(Err(Absent::Missing)));
         }
         let (ask, response, pass) = kv::read_plain(&self.session, place).await?;
         match response.status() {
             200 => {}
-            404 if is_nothing(&response) => return Ok((Err(Absent::Missing), None)),
+            404 if is_nothing(&response) => return Ok(Told::of(Err(Absent::Missing))),
             _ => {
                 // The mount may be of another kind by now.
                 self.mounts.forget(&place.mount);
@@ -163,7 +208,8 @@ impl Inner {
             return Err(ProviderError::Invalid(why));
         }
         let plain = leftover::wiped(|| answer::plain(&response))?;
-        self.take(key, plain, &pass)
+        let told = self.take(key, plain, &pass)?;
+        Ok(Told { is_lent: told.is_lent || place.engine == Engine::Other, ..told })
     }
 
     fn take(&self, key: &SecretKey, plain: Plain, pass: &Pass) -> Result<Told, ProviderError> {
@@ -174,15 +220,21 @@ impl Inner {
         let kind = answer::kind_of(&plain.fields);
         let mut version = self.versions.of(&key.path, kind, plain.fields);
         version.expires_at = plain.lease.as_ref().and_then(Lent::end);
-        let version = Arc::new(version);
+        let (version, is_lent) = (Arc::new(version), plain.lease.is_some());
         let until = plain.lease.and_then(|lent| self.leases.put(&key.path, lent, version.clone(), pass));
-        Ok((Ok(version), until))
+        Ok(Told { answer: Ok(version), until, is_lent })
     }
 
     /// What we have already, and need not ask for.
-    fn lent(&self, key: &SecretKey) -> Option<(Arc<SecretVersion>, Option<Uptime>)> {
+    fn lent(&self, key: &SecretKey) -> Option<Told> {
         let pass = self.session.held().filter(|pass| key.version.is_none() && pass.is_good())?;
-        self.leases.get(&key.path, &pass)
+        self.leases.get(&key.path, &pass).map(Told::lent)
+    }
+
+    /// What we have, and should have changed for another one by now.
+    fn still(&self, key: &SecretKey, pause: Duration) -> Option<Told> {
+        let pass = self.session.held().filter(|_| key.version.is_none());
+        self.leases.still(&key.path, pass.as_deref(), pause).map(Told::lent)
     }
 
     /// With our token go all leases that it was lent: as long as somebody uses them, it stays until it ends.
@@ -190,12 +242,39 @@ impl Inner {
         if given == Given::InUse && self.leases.are_lent() {
             return;
         }
+        self.session.close();
         if let Some(pass) = self.session.held() {
             let certificates = self.revokes && given == Given::Over;
             self.leases.give_back(&self.session, &Ends { leases: !pass.is_ours, certificates }).await;
         }
         self.session.leave().await;
     }
+}
+
+impl Told {
+    fn of(answer: Answer) -> Self {
+        Self { answer, until: None, is_lent: false }
+    }
+
+    fn lent((version, until): (Arc<SecretVersion>, Option<Uptime>)) -> Self {
+        Self { answer: Ok(version), until, is_lent: true }
+    }
+}
+
+/// Who wants to be left alone for a while is, as long as the old one is good.
+fn pause_after(error: &ProviderError) -> Duration {
+    match error {
+        ProviderError::Throttled { after, .. } => after.unwrap_or_default(),
+        _ => Duration::ZERO,
+    }
+}
+
+/// All of them, as one answer.
+fn together(told: Vec<Told>) -> Batch {
+    let until = told.iter().filter_map(|told| told.until).min();
+    let is_lent = told.iter().any(|told| told.is_lent);
+    let answers = told.into_iter().map(|told| told.answer).collect();
+    Batch { answers, as_of: AsOf { until, is_lent, ..AsOf::moment(0) } }
 }
 
 /// The places of our own login and of the server's settings are no secrets.
@@ -215,13 +294,11 @@ impl Provider for VaultProvider {
     /// One after the other: who asks at once for many asks for one each.
     fn fetch<'a>(&'a self, keys: &'a [SecretKey]) -> BoxFuture<'a, Result<Batch, ProviderError>> {
         Box::pin(async move {
-            let (mut answers, mut as_of) = (Vec::with_capacity(keys.len()), AsOf::moment(0));
+            let mut told = Vec::with_capacity(keys.len());
             for key in keys {
-                let (answer, until) = self.0.read(key).await?;
-                as_of.until = as_of.until.into_iter().chain(until).min();
-                answers.push(answer);
+                told.push(self.0.read(key).await?);
             }
-            Ok(Batch { answers, as_of })
+            Ok(together(told))
         })
     }
 
@@ -254,6 +331,15 @@ impl Provider for VaultProvider {
             self.0.session.tend().await?;
             self.0.leases.tend(&self.0.session).await
         })
+    }
+
+    fn at_hand(&self, keys: &[SecretKey]) -> Option<Batch> {
+        let at_hand = |key| self.0.lent(key).or_else(|| self.0.still(key, Duration::ZERO));
+        keys.iter().map(at_hand).collect::<Option<_>>().map(together)
+    }
+
+    fn rehearse(&self) {
+        self.0.is_rehearsed.store(true, Ordering::Relaxed);
     }
 
     fn sweep(&self) {

@@ -1,14 +1,16 @@
 //! Being logged in: one token however many ask, renewed in time, had anew when it is void. What a refusal means is
 //! found out once: a right that is lacking, or a token that is no more. Uses `api` and `login`.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::OwnedMutexGuard;
 
-use super::api::{Api, Ask, is_of_policy, json};
+use super::api::{Api, Ask, json};
 use super::login::{Door, Granted};
 use super::pass::{Life, Pass};
+use super::refusal::{is_of_policy, is_own};
 use crate::net::{Response, Route};
 use crate::poison::EvenPoisoned;
 use crate::provider::ProviderError;
@@ -21,6 +23,8 @@ pub(super) struct Session {
     held: Mutex<Option<Arc<Pass>>>,
     /// Whoever logs in has it.
     gate: Arc<tokio::sync::Mutex<Attempts>>,
+    /// It has said goodbye, and asks for nothing any more.
+    is_closed: AtomicBool,
 }
 
 /// Of the logins so far.
@@ -47,7 +51,7 @@ const YOUNG: Duration = Duration::from_secs(10);
 
 impl Session {
     pub(super) fn new(api: Arc<Api>, door: Door) -> Self {
-        Self { api, door, held: Mutex::default(), gate: Arc::default() }
+        Self { api, door, held: Mutex::default(), gate: Arc::default(), is_closed: AtomicBool::new(false) }
     }
 
     pub(super) fn api(&self) -> &Api {
@@ -75,6 +79,7 @@ impl Session {
     }
 
     pub(super) async fn pass(self: &Arc<Self>) -> Result<Arc<Pass>, ProviderError> {
+        self.refuse_after_goodbye()?;
         let held = self.held();
         if let Some(given) = self.door.given().await {
             let given = given?;
@@ -112,6 +117,9 @@ impl Session {
 
     /// Whether a refusal is about the token, and not about its rights.
     async fn is_void(&self, pass: &Pass, refused: &Response) -> Result<bool, ProviderError> {
+        if !is_own(refused) {
+            return Ok(false);
+        }
         if pass.is_counted {
             return Ok(!is_of_policy(refused));
         }
@@ -120,7 +128,7 @@ impl Session {
         match response.status() {
             200 => Ok(false),
             // One that may not even ask that is not had anew for each question.
-            403 => Ok(!pass.is_ours || pass.age() >= YOUNG || !is_of_policy(refused)),
+            403 if is_own(&response) => Ok(!pass.is_ours || pass.age() >= YOUNG || !is_of_policy(refused)),
             _ => Err(self.api.refusal("a look at our own token", &ask, &response)),
         }
     }
@@ -130,6 +138,7 @@ impl Session {
     async fn enter(self: &Arc<Self>, void: Option<&Pass>) -> Result<Arc<Pass>, ProviderError> {
         let (asked, void) = (Uptime::now(), void.map(|pass| pass.generation));
         let gate = self.gate.clone().lock_owned().await;
+        self.refuse_after_goodbye()?;
         if let Some(pass) = self.held().filter(|pass| pass.is_good() && Some(pass.generation) != void) {
             return Ok(pass);
         }
@@ -209,7 +218,7 @@ impl Session {
                 pass.live(Life::of(&granted, at_first));
                 Ok(())
             }
-            403 => {
+            403 if is_own(&response) => {
                 pass.live(Life::ENDLESS);
                 Ok(())
             }
@@ -226,13 +235,38 @@ impl Session {
                 Ok(())
             }
             // Void, or never to be renewed.
-            400 | 403 if pass.is_ours => self.enter(Some(pass)).await.map(drop),
+            400 | 403 if pass.is_ours && is_own(&response) => self.enter(Some(pass)).await.map(drop),
             _ => Err(self.api.refusal("the renewal of our token", &ask, &response)),
+        }
+    }
+
+    /// From here on nobody is let in: what was had anew now, nobody would give back.
+    pub(super) fn close(&self) {
+        self.is_closed.store(true, Ordering::SeqCst);
+    }
+
+    fn refuse_after_goodbye(&self) -> Result<(), ProviderError> {
+        match self.is_closed.load(Ordering::SeqCst) {
+            true => Err(ProviderError::Unavailable("we have given all back, and end".to_owned())),
+            false => Ok(()),
+        }
+    }
+
+    /// Asked with the token that we have, whatever comes of it: nothing is had for it.
+    pub(super) async fn end(&self, what: &str, ask: &Ask) -> Result<(), ProviderError> {
+        let Some(pass) = self.held() else { return Ok(()) };
+        let response = self.api.send(ask, Some(&pass.token)).await?;
+        match response.is_success() {
+            true => Ok(()),
+            false => Err(self.api.refusal(what, ask, &response)),
         }
     }
 
     /// Gives the token back, if it was given to us for this. With it go all its leases.
     pub(super) async fn leave(&self) {
+        self.close();
+        // One who is about to get in has one to give back, too.
+        let _gate = self.gate.lock().await;
         let held = self.held.lock().even_poisoned().take();
         if let Some(pass) = held.filter(|pass| pass.is_ours) {
             let ask = Ask::put(Route::to("/v1/auth/token/revoke-self"));
