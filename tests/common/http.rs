@@ -126,7 +126,10 @@ pub fn serve_on(listener: TcpListener, answer: impl Fn(&Request) -> Response + S
 pub fn pass_on(request: &Request, port: u16) -> Response {
     let asked = || -> io::Result<Vec<u8>> {
         let mut stream = TcpStream::connect(("127.0.0.1", port))?;
-        stream.write_all(&request.written())?;
+        // Of the elder kind: its answer comes in one piece.
+        stream.write_all(
+            String::from_utf8_lossy(&request.written()).replacen("HTTP/1.1", "HTTP/1.0", 1).as_bytes(),
+        )?;
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer)?;
         Ok(answer)

@@ -132,3 +132,72 @@ fn an_edit_of_the_cache_keeps_the_login() {
     assert_eq!(daemon.errno("f"), libc::EIO);
     assert!(daemon.stderr().contains("not valid or was used before"), "{}", daemon.stderr());
 }
+
+/// Nobody has what a command was lent that never began.
+#[test]
+fn a_command_that_does_not_start_keeps_nothing() {
+    let bao = written::authority();
+    let (role_id, secret_id) = role(&bao, json!({"token_policies": ["app", "pki"]}));
+    let writes = ", writes: {pki/issue/leased: {common_name: a.example, ttl: 10m}}";
+    let place = place(&bao, &role_id, writes);
+    let (before, tokens) = (written::serials(&bao), bao.tokens());
+    let lent = "X=vault:pki/issue/leased#serial_number";
+    for args in [
+        &["exec", "--env", lent, "--env", "Y=vault:secret/none", "--", "true"][..],
+        &["exec", "--env", lent, "--", "no-such-program-at-all"],
+    ] {
+        assert!(!run(&place, &secret_id, args).status.success());
+        assert_eq!(bao.tokens(), tokens, "{args:?}");
+    }
+    let made: Vec<String> = written::serials(&bao).into_iter().filter(|it| !before.contains(it)).collect();
+    assert!(!made.is_empty(), "the control: something was lent");
+    for serial in made {
+        eventually("it is revoked", || written::is_revoked(&bao, &serial));
+    }
+}
+
+#[test]
+fn a_check_makes_nothing_and_finds_whether_it_could() {
+    let bao = written::authority();
+    let (role_id, secret_id) = role(&bao, json!({"token_policies": ["app", "pki"]}));
+    let writes = ", writes: {pki/issue/web: {common_name: a.example}}";
+    let place = place(&bao, &role_id, writes).template("pair.pem.tpl", written::PAIR);
+    let (made, tokens) = (written::issued(&bao), bao.tokens());
+    stdout_of(&run(&place, &secret_id, &["check"]));
+    assert_eq!((written::issued(&bao), bao.tokens()), (made, tokens));
+    // The controls: it is made where it is wanted, and the right to it is looked into.
+    assert!(stdout_of(&run(&place, &secret_id, &["render", "templates/pair.pem.tpl"])).contains("BEGIN"));
+    assert_eq!(written::issued(&bao), made + 1);
+    let (_, secret_id) = role(&bao, json!({"token_policies": ["app"]}));
+    let said = run(&place, &secret_id, &["check"]);
+    let told = String::from_utf8_lossy(&said.stdout).into_owned() + &String::from_utf8_lossy(&said.stderr);
+    assert!(!said.status.success() && told.contains("may not write to `pki/issue/web`"), "{told}");
+}
+
+/// What a reload leaves behind gives its token back; what goes on keeps it.
+#[test]
+fn a_provider_that_was_replaced_gives_its_token_back() {
+    let bao = served();
+    let (role_id, secret_id) = role(&bao, json!({}));
+    let before = bao.tokens();
+    let config = |address: &str, ttl: &str| {
+        format!(
+            "providers:\n  vault: {{type: vault, address: \"{address}\", cache: {{ttl: {ttl}}}, auth: {{method: approle, \
+             role_id: '{role_id}', secret_id: '${{SECRET_ID}}'}}}}\nmounts: [{{at: mnt, templates: templates}}]\n"
+        )
+    };
+    let daemon = TestDaemon::new().env("SECRET_ID", &secret_id).template("f.tpl", FILE);
+    let daemon = daemon.config(&config(&bao.address(), "1h")).start();
+    assert_eq!(daemon.read("f"), "v");
+    daemon.config(&config(&bao.address(), "100ms"));
+    daemon.await_log("config_reloaded", 1);
+    assert_eq!(daemon.read("f"), "v");
+    std::thread::sleep(std::time::Duration::from_secs(7));
+    assert_eq!(bao.tokens(), before + 1, "the control: it goes on behind another memory");
+    daemon.config(&config(&bao.address().replace("127.0.0.1", "localhost"), "100ms"));
+    daemon.await_log("config_reloaded", 2);
+    assert_eq!(daemon.read("f"), "v");
+    assert_eq!(bao.tokens(), before + 2, "readers that were on their way may still need the old one");
+    eventually("one is left", || bao.tokens() == before + 1);
+    assert_eq!(daemon.read("f"), "v");
+}

@@ -10,6 +10,7 @@ mod lease;
 mod leaving;
 mod login;
 mod page;
+mod troubled;
 mod written;
 
 use std::collections::BTreeMap;
@@ -20,8 +21,8 @@ use common::Mounted;
 use common::bao::{BY_TOKEN, Bao, ROOT, free_port};
 use common::programmed::{attribute, eventually};
 use secretfs::config::{Address, Login, SecretSource, Tls, Transport, Vault};
-use secretfs::provider::{Provider, Step, VaultProvider};
-use secretfs::secret::SecretBytes;
+use secretfs::provider::{Given, Provider, Step, VaultProvider};
+use secretfs::secret::{SecretBytes, SecretKey};
 use serde_json::json;
 
 fn reason(mount: &Mounted, file: &str) -> String {
@@ -279,6 +280,10 @@ fn many_secrets_in_one_file() {
 
 /// By way of the library: the command is not there yet.
 fn provider(bao: &Bao, port: u16, token: &str) -> VaultProvider {
+    provider_writing(bao, port, token, &[])
+}
+
+fn provider_writing(bao: &Bao, port: u16, token: &str, to: &[&str]) -> VaultProvider {
     let file = bao.folder().join("token");
     fs::write(&file, token).unwrap();
     let address = Address { is_tls: false, host: "127.0.0.1".into(), port, prefix: String::new() };
@@ -289,7 +294,7 @@ fn provider(bao: &Bao, port: u16, token: &str) -> VaultProvider {
         namespace: None,
         mount: "token".into(),
         login,
-        writes: BTreeMap::new(),
+        writes: to.iter().map(|path| ((*path).to_owned(), BTreeMap::new())).collect(),
         revokes: false,
     };
     VaultProvider::new(settings, Duration::from_secs(4), SecretBytes::copy_of(&[0; 32]), None)
@@ -330,4 +335,26 @@ async fn names_are_listed_and_what_fails_is_found_step_by_step() {
     assert!(steps.len() == 1 && steps[0].contains("connection is refused"), "{steps:?}");
     assert!(nobody.health().await.is_err());
     tells_nothing(&format!("{steps:?}{void:?}"));
+}
+
+/// Nothing is kept on a disk of what was made for this process, and nothing is asked for after the goodbye.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_made_is_told_apart_and_nobody_asks_after_the_goodbye() {
+    let bao = Bao::dev();
+    bao.set("app", json!({"value": "v"}));
+    bao.put("sys/mounts/transit", json!({"type": "transit"}));
+    bao.put("transit/keys/k", json!({}));
+    let provider = provider_writing(&bao, bao.port, ROOT, &["transit/datakey/plaintext/k"]);
+    let made = [SecretKey::named("transit/datakey/plaintext/k")];
+    let batch = provider.fetch(&made).await.unwrap();
+    assert!(batch.as_of.is_lent && batch.as_of.until.is_none() && batch.answers[0].is_ok());
+    let read = provider.fetch(&[SecretKey::named("transit/keys/k")]).await.unwrap();
+    assert!(read.as_of.is_lent, "of no engine of key and value");
+    let kept = [SecretKey::named("secret/app")];
+    assert!(!provider.fetch(&kept).await.unwrap().as_of.is_lent, "the control");
+    provider.give_back(Given::Over).await;
+    for keys in [&made, &kept] {
+        let error = provider.fetch(keys).await.err().expect("it has left").to_string();
+        assert!(error.contains("given all back"), "{error}");
+    }
 }

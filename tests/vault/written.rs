@@ -36,11 +36,16 @@ pub(crate) fn is_revoked(bao: &Bao, serial: &str) -> bool {
     said.body["data"]["revocation_time"].as_u64() != Some(0)
 }
 
-fn issued(bao: &Bao) -> usize {
-    bao.call("LIST", "pki/certs", None).body["data"]["keys"].as_array().map_or(0, Vec::len)
+pub(crate) fn serials(bao: &Bao) -> Vec<String> {
+    let keys = bao.call("LIST", "pki/certs", None).body["data"]["keys"].clone();
+    serde_json::from_value(keys).unwrap_or_default()
 }
 
-const PAIR: &str =
+pub(crate) fn issued(bao: &Bao) -> usize {
+    serials(bao).len()
+}
+
+pub(crate) const PAIR: &str =
     "<< secret('vault:pki/issue/web#certificate') >>\n<< secret('vault:pki/issue/web#private_key') >>\n";
 const SERIAL: &str = "<< secret('vault:pki/issue/web#serial_number') >>";
 

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use super::answer::{Lent, Tie};
+use super::answer::{Lent, Plain, Tie};
 use super::api::{Ask, Member, json, odd};
 use super::pass::{Life, Pass};
 use super::session::Session;
@@ -28,7 +28,7 @@ struct Lists {
     current: HashMap<String, Lease>,
     turns: HashMap<String, Turn>,
     /// No other one is made for this path before.
-    not_before: HashMap<String, Uptime>,
+    not_before: HashMap<String, (Uptime, ProviderError)>,
     /// Replaced by another one while somebody may still use them.
     past: Vec<Past>,
 }
@@ -50,7 +50,7 @@ struct Lease {
 
 /// One that nobody has asked for in so long is not renewed any more, and ends by itself; its values are let go of.
 const KEPT: Duration = Duration::from_secs(24 * 3600);
-/// Between two tries to have a new one, while the old one is still good.
+/// Between two tries to have a new one, while the old one is still good, or where nobody knows what came of the first.
 const PAUSE: Duration = Duration::from_secs(5);
 /// A certificate of less than this ends about when it comes, as it does where a clock is wrong: the next one has to wait.
 const SHORT: u64 = 10;
@@ -95,26 +95,26 @@ impl Leases {
         self.lists().turns.entry(path.to_owned()).or_default().clone()
     }
 
-    /// Whether another certificate may be made for this path.
+    /// Why nothing may be made for this path now, if it must not be.
     pub(super) fn refuse_too_soon(&self, path: &str) -> Result<(), ProviderError> {
-        let left = self.lists().not_before.get(path).map(|then| then.since(Uptime::now()));
-        match left.filter(|left| !left.is_zero()) {
-            None => Ok(()),
-            Some(left) => Err(ProviderError::Invalid(format!(
-                "what is written to `{path}` gave a certificate that had ended as good as at once: no other one is \
-                 asked for within {} s; is the server's clock right, and the `ttl`?",
-                left.as_secs() + 1
-            ))),
+        match self.lists().not_before.get(path) {
+            Some((then, why)) if *then > Uptime::now() => Err(why.clone()),
+            _ => Ok(()),
         }
     }
 
-    /// Takes note of how long a certificate lives that was just made.
-    pub(super) fn heed(&self, path: &str, lent: Option<&Lent>) -> Result<(), ProviderError> {
-        let Some(Lent { by: Tie::Certificate(_), ttl, .. }) = lent else { return Ok(()) };
-        if *ttl < SHORT {
-            self.lists().not_before.insert(path.to_owned(), Uptime::now() + HOLD);
-        }
-        if *ttl == 0 { self.refuse_too_soon(path) } else { Ok(()) }
+    /// Takes note of how it went: nobody knows whether something was made, or it ends about when it comes.
+    pub(super) fn heed(&self, path: &str, made: &Result<&Plain, ProviderError>) -> Result<(), ProviderError> {
+        let (pause, why) = match made {
+            Err(why @ ProviderError::Timeout(_)) => (PAUSE, why.clone()),
+            Ok(Plain { lease: Some(Lent { by: Tie::Certificate(_), ttl, .. }), .. }) if *ttl < SHORT => {
+                (HOLD, ends_at_once(path))
+            }
+            _ => return Ok(()),
+        };
+        self.lists().not_before.insert(path.to_owned(), (Uptime::now() + pause, why.clone()));
+        let has_ended = |made: &&Plain| made.lease.as_ref().is_some_and(|lent| lent.ttl == 0);
+        if made.as_ref().is_ok_and(has_ended) { Err(why) } else { Ok(()) }
     }
 
     /// A new one, in place of one that goes on until it ends.
@@ -229,7 +229,7 @@ impl Lists {
         self.current.retain(|_, lease| !lease.life.is_over());
         self.past.retain(|past| !past.life.is_over());
         let now = Uptime::now();
-        self.not_before.retain(|_, then| *then > now);
+        self.not_before.retain(|_, (then, _)| *then > now);
     }
 
     /// Nothing of its values is kept, only what it takes to end it.
@@ -270,6 +270,13 @@ impl Lease {
     fn good_until(&self) -> Option<Uptime> {
         if self.life.is_renewable { self.life.until() } else { self.life.due() }
     }
+}
+
+fn ends_at_once(path: &str) -> ProviderError {
+    ProviderError::Invalid(format!(
+        "what is written to `{path}` gives a certificate that ends as good as at once, so for a while no other one is \
+         asked for: is the server's clock right, and the `ttl`?"
+    ))
 }
 
 /// Where the engine that has made it takes a certificate back: `pki/issue/web`, `pki/issuer/NAME/issue/web`.

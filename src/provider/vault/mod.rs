@@ -132,6 +132,17 @@ impl Inner {
     /// What is made of data that is sent: each answer is another one.
     async fn make(&self, key: &SecretKey, data: &BTreeMap<String, String>) -> Result<Told, ProviderError> {
         self.leases.refuse_too_soon(&key.path)?;
+        let made = self.make_now(key, data).await;
+        self.leases.heed(&key.path, &made.as_ref().map(|(plain, _)| plain).map_err(Clone::clone))?;
+        let (plain, pass) = made?;
+        Ok(Told { is_lent: true, ..self.take(key, plain, &pass)? })
+    }
+
+    async fn make_now(
+        &self,
+        key: &SecretKey,
+        data: &BTreeMap<String, String>,
+    ) -> Result<(Plain, Arc<Pass>), ProviderError> {
         let ask = Ask::put(Route::to("/v1").names(&key.path).map_err(unfit)?).mute().once();
         let with =
             |ask: Ask, (name, text): (&String, &String)| ask.with(name.clone(), Member::Text(text.clone()));
@@ -141,9 +152,7 @@ impl Inner {
             let what = format!("what is written to `{}`", key.path);
             return Err(self.session.api().refusal(&what, &ask, &response));
         }
-        let made = leftover::wiped(|| answer::made(&response))?;
-        self.leases.heed(&key.path, made.lease.as_ref())?;
-        Ok(Told { is_lent: true, ..self.take(key, made, &pass)? })
+        Ok((leftover::wiped(|| answer::made(&response))?, pass))
     }
 
     /// Whether we have the right to it: nothing is made, and nothing is known of its fields.
