@@ -102,7 +102,7 @@ looks! {
     Label: text("^[A-Za-z0-9_-]+$");
     Argument: text(r"^[^\u0000]*$");
     Datum: json_schema!({"type": ["string", "integer", "boolean"], "minimum": 0});
-    WritePath: path("^(?!(sys|auth|cubbyhole)/)[^#@]+/[^#@]+$", &[]);
+    WritePath: path("^(?!([^/]+/)*(sys|auth|cubbyhole)/)[^#@]+/[^#@]+$", &[]);
     Loopback: json_schema!({
         "type": "string", "pattern": r"^(127(\.[0-9]{1,3}){3}|\[::1\]):[0-9]{1,5}$", "examples": ["127.0.0.1:9464"],
     });

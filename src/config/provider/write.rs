@@ -14,7 +14,9 @@ impl Scalar for WritePath {
 
     fn judge(text: &str) -> Result<Self, String> {
         let is_plain = |part: &str| !matches!(part, "" | "." | "..") && !part.contains(['#', '@', '\0']);
-        let is_of_system = matches!(text.split('/').next(), Some("sys" | "auth" | "cubbyhole"));
+        // A namespace may stand before it.
+        let places = text.rsplit_once('/').map_or("", |(places, _)| places);
+        let is_of_system = places.split('/').any(|part| matches!(part, "sys" | "auth" | "cubbyhole"));
         match text.contains('/') && text.split('/').all(is_plain) {
             true if is_of_system => {
                 Err(format!("`{text}` is of the server itself: nothing is written there"))
@@ -37,5 +39,22 @@ impl Scalar for Datum {
 
     fn boolean(value: bool) -> Result<Self, String> {
         Ok(Self(value.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_written_to_the_server_itself_whatever_namespace_stands_before_it() {
+        for path in ["pki/issue/web", "team/pki/issue/auth", "transit/decrypt/sys"] {
+            assert!(WritePath::judge(path).is_ok(), "{path}");
+        }
+        for path in
+            ["sys/policy/x", "team/auth/token/create", "a/b/sys/mounts/x", "pki", "pki//x", "pki/../sys/x"]
+        {
+            assert!(WritePath::judge(path).is_err(), "{path}");
+        }
     }
 }
