@@ -276,7 +276,7 @@ impl Table {
 }
 
 fn is_lent(batch: &Batch) -> bool {
-    batch.as_of.until.is_some()
+    batch.as_of.is_lent || batch.as_of.until.is_some()
 }
 
 async fn keep(inner: Weak<Inner>, wake: Arc<Notify>) {
