@@ -223,6 +223,7 @@ impl Table {
             checked,
             moment: 0,
             limit: None,
+            is_lent: false,
             // Only the provider can say that it is good.
             is_doubted: true,
             size: 0,

@@ -70,7 +70,7 @@ pub(super) struct Record {
     pub(super) moment: u64,
     /// From when on it has to be asked for anew, if the provider has said so.
     pub(super) limit: Option<Uptime>,
-    is_lent: bool,
+    pub(super) is_lent: bool,
     /// It has changed since, or may have.
     pub(super) is_doubted: bool,
     pub(super) size: usize,
