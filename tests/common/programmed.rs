@@ -98,7 +98,7 @@ pub fn calls(mount: &Mounted) -> usize {
 
 #[track_caller]
 pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
-    let patience = Instant::now() + Duration::from_secs(10);
+    let patience = Instant::now() + Duration::from_secs(30);
     while !is_so() {
         assert!(Instant::now() < patience, "never: {what}");
         std::thread::sleep(Duration::from_millis(20));
