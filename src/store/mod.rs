@@ -376,3 +376,5 @@ impl Store {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) use tests::spoil_a_header;

@@ -365,3 +365,11 @@ fn a_reading_is_of_one_commit(fixture: Fixture) {
     });
     assert!(torn > 0, "two readings do tear: the test can see it");
 }
+
+/// Of the secrets in this database, one's header is void then: for tests elsewhere.
+pub(crate) fn spoil_a_header(database: &Path) {
+    let spoil = "UPDATE secrets SET header = zeroblob(length(header))
+                 WHERE name_mac = (SELECT max(name_mac) FROM secrets)";
+    let database = rusqlite::Connection::open(database).unwrap();
+    assert_eq!(database.execute(spoil, ()).unwrap(), 1);
+}

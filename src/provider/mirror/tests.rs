@@ -2,11 +2,10 @@
 
 use jiff::SignedDuration;
 
-use rusqlite::Connection;
 use tempfile::TempDir;
 
 use super::*;
-use crate::store::{BackendKind, MasterKey, StoreId};
+use crate::store::{BackendKind, MasterKey, StoreId, spoil_a_header};
 
 fn of_time(at: Timestamp) -> Kept {
     let version = SecretVersion {
@@ -111,10 +110,7 @@ fn one_that_is_damaged_keeps_no_other_from_being_written_or_taken_away() {
     let now = Timestamp::now();
     let all = |value: Option<&str>, at| ["a", "b", "c"].map(|path| fresh(path, value, at));
     assert_eq!(mirror.put(&all(Some("one"), now)).written, 3);
-    let database = Connection::open(folder.path().join("store/store.db")).unwrap();
-    let spoil = "UPDATE secrets SET header = zeroblob(length(header))
-                 WHERE name_mac = (SELECT max(name_mac) FROM secrets)";
-    assert_eq!(database.execute(spoil, ()).unwrap(), 1);
+    spoil_a_header(&folder.path().join("store/store.db"));
     let of = |mirror: &Mirror, value: &str| {
         ["a", "b", "c"].into_iter().filter(|path| found(mirror, path).as_deref() == Some(value)).count()
     };
