@@ -44,7 +44,7 @@ struct Member {
 enum State {
     Asked,
     Failed,
-    Told(Ground, Batch),
+    Told(Box<Ground>, Batch),
 }
 
 impl Member {
@@ -130,7 +130,7 @@ impl Race<'_> {
             None => self.several.before(index),
             Some(_) => self.several.but(index),
         };
-        Some(Asked::of_one(ground, batch, keys, in_place_of))
+        Some(Asked::of_one(*ground, batch, keys, in_place_of))
     }
 }
 
@@ -186,7 +186,7 @@ impl Resolver {
 
     fn note(&self, race: &mut Race<'_>, index: usize, outcome: Result<(Ground, Batch), ResolveError>) {
         let state = match outcome {
-            Ok((ground, batch)) => State::Told(ground, batch),
+            Ok((ground, batch)) => State::Told(Box::new(ground), batch),
             Err(error) => {
                 tracing::warn!(provider = self.providers[index].name, %error, "failover: the next one is asked");
                 race.first_error.get_or_insert(error);
