@@ -329,7 +329,7 @@ fn what_was_compacted_away_is_asked_for() {
     relay.mend();
     eventually("the change", || mount.read("f") == "two");
     eventually("the deletion", || mount.read("g") == "gone");
-    assert!(mount.stderr().contains("everything is asked for anew"), "the control: {}", mount.stderr());
+    mount.await_log("everything is asked for anew", 1);
     listening(&mount, 2);
     etcd.put("/secrets/a", "three");
     eventually("the next one", || mount.read("f") == "three");

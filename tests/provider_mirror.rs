@@ -113,7 +113,7 @@ fn a_cold_start_without_the_provider_serves_the_stores_copy_and_marks_it(backend
     let age: u64 =
         mark.trim_start_matches("p: not confirmed for ").trim_end_matches(" s").parse().expect(&mark);
     assert!((1..600).contains(&age), "{mark}");
-    assert!(daemon.stderr().contains("mirror: the store's copy is served"), "{}", daemon.stderr());
+    daemon.await_log("mirror: the store's copy is served", 1);
     let status = stdout_of(&daemon.run(&["status"]));
     assert!(status.contains("served from memory or the store"), "{status}");
     let log = fs::read_to_string(daemon.folder().join("audit.log")).unwrap();
@@ -220,7 +220,7 @@ fn a_copy_in_the_place_of_another_is_refused() {
     drop(database);
     daemon.start_again();
     assert_eq!((daemon.errno("a"), daemon.errno("b")), (libc::EIO, libc::EIO));
-    assert!(daemon.stderr().contains("mirror: the store's copy cannot be read"), "{}", daemon.stderr());
+    daemon.await_log("mirror: the store's copy cannot be read", 1);
     assert!(!daemon.run(&["store", "verify"]).status.success(), "it is found");
 }
 
@@ -345,7 +345,7 @@ fn without_a_store_it_is_said_that_nothing_is_kept() {
     let yaml = format!("{}secrets: {{from: p}}\n", program("program", MIRROR));
     let daemon = daemon.template("a.tpl", "<< secrets.a >>").config(&yaml).start();
     assert_eq!(daemon.read("a"), VALUE);
-    assert!(daemon.stderr().contains("mirror: nothing is kept"), "{}", daemon.stderr());
+    daemon.await_log("mirror: nothing is kept", 1);
     let check = daemon.run(&["check"]);
     let said = String::from_utf8_lossy(&check.stdout) + String::from_utf8_lossy(&check.stderr);
     assert!(!check.status.success() && said.contains("to keep copies in"), "{said}");

@@ -171,7 +171,7 @@ fn a_hanging_program_is_etimedout_and_leaves_no_process() {
     eventually("nothing is left", || {
         ["2", "3", "4"].iter().all(|n| processes_with(&format!("sleep 424{n}")).is_empty())
     });
-    assert!(mount.stderr().contains("kind=\"timeout\""), "{}", mount.stderr());
+    mount.await_log("kind=\"timeout\"", 1);
     // The control: such a process would have been seen.
     let mut child = Command::new("sleep").arg("4245").spawn().unwrap();
     eventually("the control is seen", || processes_with("sleep 4245").len() == 1);
@@ -408,7 +408,7 @@ fn a_breaker_says_at_once_what_is_wrong_and_closes_by_itself() {
     // It was asked three times for each of the first reads, and now and then by those after them.
     let asked = calls(&mount);
     assert!((5..=9).contains(&asked), "{asked} calls for 21 reads");
-    assert!(mount.stderr().contains("breaker_state: open"), "{}", mount.stderr());
+    mount.await_log("breaker_state: open", 1);
     assert_eq!(mount.read("good"), "v", "a bad secret cuts no other off");
     eventually("it says so", || mount.stderr().contains("breaker_state: closed"));
     fs::remove_file(aside(&mount, "down")).unwrap();

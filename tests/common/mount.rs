@@ -145,6 +145,13 @@ impl Mounted {
         fs::read_to_string(self.store.folder().join("stderr")).unwrap_or_default()
     }
 
+    /// Waits until its log has this text so often: it is written beside the answers.
+    #[track_caller]
+    pub fn await_log(&self, text: &str, times: usize) {
+        let is_there = || self.stderr().matches(text).count() >= times;
+        super::programmed::eventually(&format!("{times} times `{text}`; {}", self.stderr()), is_there);
+    }
+
     /// Asks it to end as systemd does, and waits for it.
     #[track_caller]
     pub fn stop(&mut self) -> ExitStatus {

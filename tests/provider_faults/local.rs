@@ -120,7 +120,8 @@ impl Local {
         let errno = daemon.errno("f");
         assert!(start.elapsed() < DEADLINE + BUSY, "{}: {:?}", self.name, start.elapsed());
         assert_eq!(daemon.read("own"), "own", "{}: others are left alone", self.name);
-        let seen = Seen { errno: Some(errno), kind: told(&daemon, before) };
+        let kind = eventually(self.name, || told(&daemon, before));
+        let seen = Seen { errno: Some(errno), kind: Some(kind) };
         Self::take_away(&it);
         self.put(&it, "hunter2-after");
         eventually(self.name, || (read(&daemon)? == "hunter2-after").then_some(()));

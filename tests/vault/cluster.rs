@@ -61,7 +61,7 @@ fn a_standby_answers_and_goes_on_without_its_leader() {
         .start();
     fails(&late, "f", libc::EIO, "");
     println!("a login without a leader: {:?}", crate::reason(&late, "f"));
-    assert!(late.stderr().contains("kind=\"unavailable\""), "{}", late.stderr());
+    late.await_log("kind=\"unavailable\"", 1);
 }
 
 /// A version that was just written and is named is there, though the standby does not have it yet.

@@ -173,7 +173,7 @@ fn what_a_policy_forbids_is_refused_and_costs_no_other_file_anything() {
     fails(&mount, "other", libc::EIO, "permission denied");
     fails(&mount, "mount", libc::EIO, "permission denied");
     assert_eq!(mount.read("app"), "mine");
-    assert!(mount.stderr().contains("kind=\"auth\""), "{}", mount.stderr());
+    mount.await_log("kind=\"auth\"", 1);
     let log = mount.stderr();
     assert!(!log.contains(&bao.token), "{log}");
 }
@@ -213,7 +213,7 @@ fn the_way_is_tls_and_whom_not_to_believe_is_not_asked() {
     );
     let stranger = bao.mount(BY_TOKEN).config(&config).template("f.tpl", file).start();
     assert_eq!(stranger.errno("f"), libc::EIO);
-    assert!(stranger.stderr().contains("kind=\"tls\""), "{}", stranger.stderr());
+    stranger.await_log("kind=\"tls\"", 1);
     tells_nothing(&stranger.stderr());
 }
 
@@ -255,7 +255,7 @@ fn a_quota_is_heeded() {
     let mount = mount.start();
     let refused = ["a", "b", "c", "d", "e", "f"].map(|name| fs::read(mount.path(name)).is_err());
     assert!(refused.contains(&true), "the control: the quota holds");
-    assert!(mount.stderr().contains("kind=\"throttled\""), "{}", mount.stderr());
+    mount.await_log("kind=\"throttled\"", 1);
     for name in ["a", "b", "c", "d", "e", "f"] {
         eventually("all are there in the end", || {
             std::thread::sleep(Duration::from_millis(200));
