@@ -36,22 +36,36 @@ pub(crate) struct Vaults {
     key: String,
 }
 
+impl Vaults {
+    fn begun() -> Option<Self> {
+        let mut bao = Bao::kept();
+        // It answers before it can be begun with.
+        for _ in 0..100 {
+            let begin = Some(json!({"secret_shares": 1, "secret_threshold": 1}));
+            let made = bao.call("PUT", "sys/init", begin).body;
+            let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+            let key = text(&made["keys_base64"][0]);
+            if !key.is_empty() {
+                bao.token = text(&made["root_token"]);
+                return Some(Self { bao, key });
+            }
+            if made.to_string().contains("already initialized") {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(100));
+        }
+        println!("it is begun anew");
+        None
+    }
+}
+
 impl Server for Vaults {
     const NAME: &'static str = "vault";
     const ABOVE: &'static str = "secret/";
 
     fn start() -> Self {
-        let mut bao = Bao::kept();
-        let mut key = String::new();
-        // It answers before it can be begun with.
-        eventually("it has begun", || {
-            let begin = Some(json!({"secret_shares": 1, "secret_threshold": 1}));
-            let made = bao.call("PUT", "sys/init", begin).body;
-            let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-            (bao.token, key) = (text(&made["root_token"]), text(&made["keys_base64"][0]));
-            !key.is_empty()
-        });
-        let vaults = Self { bao, key };
+        // One whose first answer was lost on a busy machine has a key that nobody knows.
+        let vaults = (0..3).find_map(|_| Self::begun()).expect("a server that can be begun with");
         vaults.unseal();
         vaults.bao.put("sys/mounts/secret", json!({"type": "kv-v2"}));
         let ready = || vaults.bao.call("POST", "secret/data/ready", Some(json!({"data": {}}))).status == 200;
