@@ -123,7 +123,7 @@ pub(in crate::config) struct Auth {
     pub(in crate::config) sts_endpoint: Given<Address>,
     /// aws: what the server wants in X-Vault-AWS-IAM-Server-ID
     pub(in crate::config) server_id: Given<Argument>,
-    /// azure: whom the machine's token is for (default: https://management.azure.com/)
+    /// azure: whom the machine's token is for (default: `https://management.azure.com/`)
     pub(in crate::config) resource: Given<Argument>,
     /// azure: which identity of the machine, if it has several
     pub(in crate::config) client_id: Given<Argument>,
