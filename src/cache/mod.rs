@@ -125,26 +125,14 @@ impl Inner {
     }
 
     fn stale(&self, key: &SecretKey, old: Told, why: &str) -> Told {
-        let kind = if old.is_copy { "mirror" } else { "stale" };
+        let (kind, what) = match old.is_copy {
+            true => ("mirror", "mirror: the store's copy is served"),
+            false => ("stale", "stale: an old answer is served"),
+        };
         crate::metrics::get().cache_answers.of([&*self.name, kind]).inc();
         if self.table().tell_stale(key) {
             let age = Uptime::now().since(old.checked).as_secs();
-            match old.is_copy {
-                true => tracing::warn!(
-                    provider = self.name,
-                    secret = key.path,
-                    age,
-                    why,
-                    "mirror: the store's copy is served"
-                ),
-                false => tracing::warn!(
-                    provider = self.name,
-                    secret = key.path,
-                    age,
-                    why,
-                    "stale: an old answer is served"
-                ),
-            }
+            tracing::warn!(provider = self.name, secret = key.path, age, why, "{what}");
         }
         // Asked again by whoever comes next.
         Told { is_stale: true, until: old.checked, ..old }
