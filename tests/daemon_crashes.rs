@@ -5,7 +5,8 @@ mod common;
 
 use std::fs::{self, File, Permissions};
 use std::io::Read;
-use std::os::unix::fs::PermissionsExt;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::thread;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -20,6 +21,20 @@ fn with_room_for_more() -> TestDaemon {
     let daemon = TestDaemon::new().secret("k", "v1").template("f.tpl", "k=<< secrets.k >>\n");
     fs::create_dir(daemon.folder().join("more")).unwrap();
     daemon
+}
+
+/// What has no path to look up goes on with what is open: so nothing may count as open that is not.
+#[test]
+fn what_was_closed_before_the_worker_was_killed_is_not_open_in_the_next_one() {
+    let daemon = TestDaemon::new().secret("k", "first").template("f.tpl", "<< secrets.k >>");
+    let daemon = daemon.env("SECRETFS_TEST_WEAKNESS", "lingering").start();
+    let held = File::options().read(true).custom_flags(libc::O_PATH).open(daemon.path("f")).unwrap();
+    let path = format!("/proc/self/fd/{}", held.as_raw_fd());
+    assert_eq!(fs::read_to_string(&path).unwrap(), "first");
+    daemon.await_log("it lingers", 1);
+    daemon.kill_worker();
+    daemon.store().set("k", "the second");
+    assert_eq!(fs::read_to_string(&path).unwrap(), "the second");
 }
 
 /// But for those by which the threads are known that asked last, which are as many as there have been.

@@ -43,10 +43,10 @@ pub struct Inherited {
     pub record: Record,
 }
 
-/// Where a record says how far the OPEN has come: not answered yet, or the number of the request
-/// that is being answered, or answered.
+/// Where a record says how far the OPEN has come: the kernel knows of none (not answered yet, or closed
+/// again), or the number of the request that is being answered, or answered.
 const PROGRESS: usize = 3;
-const OPENED: u64 = 0;
+const UNKNOWN: u64 = 0;
 const ANSWERED: u64 = u64::MAX;
 
 impl Handles {
@@ -54,7 +54,7 @@ impl Handles {
         let id = ledger.number();
         if ledger.keeps() {
             handle.record = handle.snapshot.keep(ledger).and_then(|snapshot| {
-                ledger.keep(Kind::Handle, id, &[handle.node, snapshot, handle.uid.into(), OPENED], &[])
+                ledger.keep(Kind::Handle, id, &[handle.node, snapshot, handle.uid.into(), UNKNOWN], &[])
             });
         }
         self.table().insert(id, Arc::new(handle));
@@ -69,8 +69,11 @@ impl Handles {
         self.table().get(&id).cloned()
     }
 
+    /// Who still answers by it does not keep it for the next process: nothing would ever close it there.
     pub fn remove(&self, id: u64) -> Option<Arc<Handle>> {
-        self.table().remove(&id)
+        let handle = self.table().remove(&id)?;
+        handle.record.iter().for_each(|record| record.set(PROGRESS, UNKNOWN));
+        Some(handle)
     }
 
     /// The answer to this request is about to tell the kernel of the handle.
@@ -120,10 +123,17 @@ impl Handles {
 }
 
 impl Inherited {
-    /// What another process has kept. One that it never began to tell the kernel of is none.
+    /// What another process has kept. One that the kernel does not know of is none.
     pub fn of(kept: Kept) -> Option<Self> {
         let [node, snapshot, uid, request] = *kept.words else { return None };
         let uid = u32::try_from(uid).ok()?;
-        (request != OPENED).then_some(Self { id: kept.id, node, snapshot, uid, request, record: kept.record })
+        (request != UNKNOWN).then_some(Self {
+            id: kept.id,
+            node,
+            snapshot,
+            uid,
+            request,
+            record: kept.record,
+        })
     }
 }

@@ -12,6 +12,7 @@ use super::wire::Agreement;
 use crate::ledger::{Kind, Ledger, Record};
 use crate::metrics;
 use crate::sys::uptime::Uptime;
+use crate::sys::weakness;
 
 /// What the mount began with, and where it is kept.
 pub(super) struct Agreed {
@@ -86,6 +87,7 @@ impl SecretFs {
         } else {
             send();
         }
+        weakness::linger();
         opened.iter().for_each(|handle| handle.snapshot.used());
     }
 

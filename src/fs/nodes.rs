@@ -201,14 +201,16 @@ impl Nodes {
     pub fn settled(&mut self, id: NodeId) {
         if let Some(node) = self.nodes.get_mut(&id) {
             node.settling = false;
+            node.record = kept::keep(&self.ledger, id, node);
         }
     }
 
-    /// Lets a node that nobody has open follow its file.
+    /// Lets a node that nobody has open follow its file. The kernel has to be told before anybody reads.
     pub fn adopt(&mut self, id: NodeId, place: &Place, snapshot: &Arc<Snapshot>) -> bool {
-        match self.nodes.get(&id) {
+        match self.nodes.get_mut(&id) {
             // Meanwhile it may have become another's.
             Some(node) if node.handles == 0 && node.content.is_at(place) => {
+                node.settling = true;
                 self.fill(id, place, snapshot);
                 true
             }
@@ -220,7 +222,7 @@ impl Nodes {
         let id = FIRST_NODE + self.ledger.number();
         let now = Instant::now();
         let mut node = Node::new(content, now);
-        node.record = kept::keep(&self.ledger, id, &node.content);
+        node.record = kept::keep(&self.ledger, id, &node);
         self.nodes.insert(id, node);
         self.plan(id, now + PAGES_AGE);
         id
@@ -230,7 +232,7 @@ impl Nodes {
         let Some(node) = self.nodes.get_mut(&id) else { return };
         let now = Instant::now();
         node.content = Content::Filled(place.clone(), snapshot.clone());
-        node.record = kept::keep(&self.ledger, id, &node.content);
+        node.record = kept::keep(&self.ledger, id, node);
         node.last_use = now;
         self.plan(id, now + snapshot_age());
     }

@@ -320,11 +320,25 @@ impl SecretFs {
                 Ok(held)
             }
             Reserved::Changed => {
-                unhurried(|| self.tell_size(id, &snapshot));
-                self.nodes().settled(id);
+                self.settle(id, &snapshot);
                 Ok(snapshot)
             }
         }
+    }
+
+    /// What `hand_over` does for an OPEN, for a node that nobody has open. No means that somebody has by now.
+    pub(super) async fn adopt(&self, id: NodeId, place: &Place, snapshot: &Arc<Snapshot>) -> bool {
+        let _turn = self.adopting.lock().await;
+        let adopted = self.nodes().adopt(id, place, snapshot);
+        if adopted {
+            self.settle(id, snapshot);
+        }
+        adopted
+    }
+
+    fn settle(&self, id: NodeId, snapshot: &Snapshot) {
+        unhurried(|| self.tell_size(id, snapshot));
+        self.nodes().settled(id);
     }
 
     fn tell_size(&self, id: NodeId, snapshot: &Snapshot) {

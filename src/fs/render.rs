@@ -142,7 +142,7 @@ impl SecretFs {
             return Ok(empty(id, &file));
         };
         let is_own = rendered.place == place;
-        let adopted = is_own && self.nodes().adopt(id, &place, &rendered.snapshot);
+        let adopted = is_own && self.adopt(id, &place, &rendered.snapshot).await;
         Ok(if adopted { filled(id, &rendered.snapshot) } else { empty(id, &file) })
     }
 

@@ -83,7 +83,7 @@ impl Snapshot {
         Self { origin, ..Self::of(bytes, edited.max(activated), ownership) }
     }
 
-    fn of(bytes: SecretBytes, mtime: SystemTime, ownership: Ownership) -> Self {
+    pub(super) fn of(bytes: SecretBytes, mtime: SystemTime, ownership: Ownership) -> Self {
         Self {
             bytes,
             mtime,

@@ -19,16 +19,19 @@ pub enum Weakness {
     /// A rendering that says `# panic` ends in one that has all of it in its words; and a panic ends the
     /// process, as in a release build.
     Panicking = 32,
+    /// Who has answered an OPEN is not done with it for a while.
+    Lingering = 64,
 }
 
 const VARIABLE: &str = "SECRETFS_TEST_WEAKNESS";
-const NAMES: [(&str, Weakness); 6] = [
+const NAMES: [(&str, Weakness); 7] = [
     ("unwiped", Weakness::Unwiped),
     ("open", Weakness::Open),
     ("talkative", Weakness::Talkative),
     ("unbounded", Weakness::Unbounded),
     ("hasty", Weakness::Hasty),
     ("panicking", Weakness::Panicking),
+    ("lingering", Weakness::Lingering),
 ];
 
 static ASKED: AtomicU8 = AtomicU8::new(0);
@@ -46,6 +49,14 @@ pub fn heed() {
 
 pub fn has(weakness: Weakness) -> bool {
     cfg!(debug_assertions) && ASKED.load(Ordering::Relaxed) & weakness as u8 != 0
+}
+
+/// Time in which a test may end the process.
+pub fn linger() {
+    if has(Weakness::Lingering) {
+        tracing::warn!("it lingers");
+        std::thread::sleep(std::time::Duration::from_secs(1));
+    }
 }
 
 /// Tells what nobody may hear, where a test has asked for that.

@@ -14,14 +14,16 @@ const PLACED: u64 = 1;
 const OF_VIEW: u64 = 2;
 
 /// Keeps what a node stands for.
-pub(super) fn keep(ledger: &Ledger, id: NodeId, content: &Content) -> Option<Record> {
+pub(super) fn keep(ledger: &Ledger, id: NodeId, node: &Node) -> Option<Record> {
     if !ledger.keeps() {
         return None;
     }
-    let (place, print) = match content {
+    let (place, print) = match &node.content {
         Content::Bare(file) => return ledger.keep(Kind::Node, id, &[BARE, *file], &[]),
         // It is rendered when it is asked for, and then it is news.
         Content::Failed(place, _) => (place, Fingerprint::NONE),
+        // The kernel may still have the bytes before: to the next process these would be news to nobody.
+        Content::Filled(place, _) if node.settling => (place, Fingerprint::NONE),
         Content::Filled(place, snapshot) => (place, snapshot.fingerprint(ledger.key())),
         Content::Wiped(place, print) => (place, *print),
     };
@@ -63,9 +65,9 @@ impl Nodes {
                 None => Node::inherited(content, Some(kept.record), now),
                 // It was changing, and nobody had it open: it is there, and holds neither.
                 Some(_twice) => {
-                    let content = content.unknown();
-                    let record = keep(ledger, kept.id, &content);
-                    Node::inherited(content, record, now)
+                    let mut node = Node::inherited(content.unknown(), None, now);
+                    node.record = keep(ledger, kept.id, &node);
+                    node
                 }
             };
             restored.insert(kept.id, node);
@@ -148,10 +150,20 @@ impl Node {
 
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
+    use super::super::Reserved;
     use super::*;
+    use crate::policy::Ownership;
+    use crate::secret::SecretBytes;
 
     fn place() -> Place {
         Place { file: 7, view: View::Reader("of one".into()) }
+    }
+
+    fn snapshot(text: &str) -> Arc<Snapshot> {
+        let ownership = Ownership { uid: 0, gid: 0, mode: 0o400 };
+        Arc::new(Snapshot::of(SecretBytes::copy_of(text.as_bytes()), SystemTime::UNIX_EPOCH, ownership))
     }
 
     fn wiped(print: u64) -> Content {
@@ -159,9 +171,12 @@ mod tests {
     }
 
     /// What a process finds that comes after one with these records, and leaves to the next.
-    fn inherited(records: &[Content]) -> (Ledger, Vec<String>) {
+    fn inherited<const N: usize>(records: [Content; N]) -> (Ledger, Vec<String>) {
         let ledger = Ledger::create().unwrap();
-        records.iter().for_each(|content| std::mem::forget(keep(&ledger, 9, content)));
+        for content in records {
+            let node = Node::new(content, Instant::now());
+            std::mem::forget(keep(&ledger, 9, &node));
+        }
         let mut seen = Vec::new();
         let mut last = ledger;
         for _ in 0..2 {
@@ -180,14 +195,40 @@ mod tests {
 
     #[test]
     fn a_node_is_what_it_was() {
-        assert_eq!(inherited(&[wiped(5)]).1, ["5", "5"]);
-        assert_eq!(inherited(&[Content::Bare(7)]).1, ["bare", "bare"]);
+        assert_eq!(inherited([wiped(5)]).1, ["5", "5"]);
+        assert_eq!(inherited([Content::Bare(7)]).1, ["bare", "bare"]);
     }
 
     /// A bound file has no other name: without its node it could never be opened again.
     #[test]
     fn a_node_that_was_changing_is_there_and_holds_nothing() {
-        assert_eq!(inherited(&[wiped(5), wiped(6)]).1, ["0", "0"]);
-        assert_eq!(inherited(&[wiped(5), wiped(6), wiped(7)]).1, ["0", "0"]);
+        assert_eq!(inherited([wiped(5), wiped(6)]).1, ["0", "0"]);
+        assert_eq!(inherited([wiped(5), wiped(6), wiped(7)]).1, ["0", "0"]);
+    }
+
+    /// Who reads it with `sendfile` would see what the kernel has from before.
+    #[test]
+    fn a_node_that_the_kernel_was_not_told_of_holds_nothing() {
+        for is_told in [false, true] {
+            let ledger = Ledger::create().unwrap();
+            let mut nodes = Nodes::default();
+            nodes.inherit(&ledger);
+            let [old, new] = ["old", "new"].map(snapshot);
+            let node = nodes.add(&place(), &old);
+            assert!(matches!(nodes.reserve(node, &place(), &new), Some(Reserved::Changed)));
+            if is_told {
+                nodes.settled(node);
+            }
+            std::mem::forget(nodes);
+            let ledger = Ledger::adopt(ledger.descriptor().unwrap().try_clone_to_owned().unwrap()).unwrap();
+            let mut next = Nodes::default();
+            next.inherit(&ledger);
+            let held = match next.get(node).map(|node| &node.content) {
+                Some(Content::Wiped(_, print)) => *print == new.fingerprint(ledger.key()),
+                _ => panic!("there is no such node"),
+            };
+            assert_eq!(held, is_told);
+            std::mem::forget(next);
+        }
     }
 }
