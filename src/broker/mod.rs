@@ -261,12 +261,17 @@ impl Broker {
 
     /// Has the providers give back what was lent to them, within two seconds. The last that they are asked.
     pub async fn give_back(&self, given: Given) {
-        self.resolver.left(given).give_back().await;
+        self.left(given).give_back().await;
     }
 
     /// The same for who waits in a thread of its own.
     pub fn give_back_now(&self, given: Given) {
-        self.resolver.left(given).give_back_now();
+        self.left(given).give_back_now();
+    }
+
+    /// All providers, for who has others to ask with them.
+    pub fn left(&self, given: Given) -> Left {
+        self.resolver.left(given)
     }
 
     /// The providers that are not there any more in what takes our place.

@@ -3,7 +3,8 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::sync::{Arc, Mutex, OnceLock, Weak, mpsc};
+use std::thread;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -19,7 +20,7 @@ use crate::sys::leftover;
 use crate::sys::uptime::Uptime;
 
 pub(super) struct Copies {
-    mirror: Mirror,
+    mirror: Arc<Mirror>,
     /// What is to be written down.
     news: Mutex<HashMap<SecretKey, Fresh>>,
     wake: Arc<Notify>,
@@ -36,6 +37,8 @@ const GATHER: Duration = Duration::from_millis(100);
 /// Before the next try to take away what could not be taken away, at first and at most.
 const RETRY: Duration = Duration::from_millis(500);
 const LONGEST: Duration = Duration::from_secs(60);
+/// For what is not written down at the end.
+const LAST: Duration = Duration::from_secs(1);
 /// Copies that are too old go once in so long.
 const SWEEP: Duration = Duration::from_secs(24 * 3600);
 
@@ -57,7 +60,7 @@ impl Term {
 impl Copies {
     pub(super) fn new(mirror: Mirror) -> Self {
         Self {
-            mirror,
+            mirror: Arc::new(mirror),
             news: Mutex::default(),
             wake: Arc::default(),
             writer: OnceLock::new(),
@@ -68,9 +71,16 @@ impl Copies {
 }
 
 impl Drop for Copies {
+    /// What must not be served any more is taken away all the same, by a thread of its own: a disk may let wait.
     fn drop(&mut self) {
-        if let Some(writer) = self.writer.get() {
-            writer.abort();
+        let Some(writer) = self.writer.get() else { return };
+        writer.abort();
+        let mut left: Vec<Fresh> =
+            self.news.get_mut().even_poisoned().drain().map(|(_, fresh)| fresh).collect();
+        left.retain(|fresh| fresh.version.is_none());
+        if !left.is_empty() && self.is_at_work.load(Ordering::Acquire) {
+            let mirror = self.mirror.clone();
+            let _ = thread::Builder::new().name("mirror".to_owned()).spawn(move || mirror.put(&left));
         }
     }
 }
@@ -93,16 +103,11 @@ impl Inner {
         self.note(copies, worth.into_iter().map(fresh));
     }
 
-    /// Who is refused something must not have it of us either. Of several it is not known which was meant: they
-    /// are asked for one by one.
+    /// Who is refused something must not have it of us either.
     pub(super) fn note_refusal(self: &Arc<Self>, keys: &[SecretKey], error: &ProviderError) {
         let Some(copies) = self.copies.as_ref().filter(|_| matches!(error, ProviderError::Denied(_))) else {
             return;
         };
-        self.table().forget_copies(keys);
-        if keys.len() > 1 {
-            return;
-        }
         let at = Timestamp::now();
         self.note(copies, keys.iter().map(|key| Fresh { key: key.clone(), version: None, at }));
     }
@@ -148,10 +153,21 @@ impl Inner {
         }
     }
 
-    /// At the orderly end. What a command has asked for that is over at once is not written down.
-    pub(super) fn flush_copies(&self) {
-        if let Some(copies) = self.copies.as_ref().filter(|it| it.is_at_work.load(Ordering::Acquire)) {
-            self.write_copies(copies);
+    /// At the orderly end, which waits for a busy store no longer than a moment. What a command has asked for that is
+    /// over at once is not written down.
+    pub(super) fn flush_copies(self: &Arc<Self>) {
+        if !self.copies.as_ref().is_some_and(|it| it.is_at_work.load(Ordering::Acquire)) {
+            return;
+        }
+        let (inner, (tell, told)) = (self.clone(), mpsc::channel());
+        let write = move || {
+            inner.copies.iter().for_each(|copies| {
+                inner.write_copies(copies);
+            });
+            let _ = tell.send(());
+        };
+        if thread::Builder::new().name("mirror".to_owned()).spawn(write).is_ok() {
+            let _ = told.recv_timeout(LAST);
         }
     }
 
@@ -261,16 +277,6 @@ impl Table {
         for key in keys {
             if let Some(record) = self.records.get_mut(key) {
                 record.copied = None;
-            }
-        }
-    }
-
-    /// They must not be served, and are written down anew with the next answer.
-    pub(super) fn forget_copies(&mut self, keys: &[SecretKey]) {
-        self.forget_copied(keys);
-        for key in keys {
-            if self.records.get_mut(key).is_some_and(|record| record.copy.take().is_some()) {
-                self.forget_answer(key);
             }
         }
     }

@@ -2,6 +2,7 @@
 //! more if it fails at once. Goes on when those who wait for it have gone. Uses `table`.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -32,6 +33,8 @@ pub(super) enum Seat {
 /// A question that is about to be asked, and who is told.
 type Begun = (SecretKey, watch::Sender<Option<Landing>>);
 
+/// The most questions that are asked to find out which of one were meant by a refusal.
+const MOST_PARTS: usize = 64;
 /// How often a provider is asked again that has failed at once.
 const RETRIES: u32 = 2;
 /// Between two tries, at least, at the first.
@@ -74,11 +77,19 @@ impl Inner {
         }
     }
 
-    fn take_off(self: &Arc<Self>, mut begun: Vec<Begun>) {
+    /// What was refused just now is asked for by itself, so that it is refused alone.
+    fn take_off(self: &Arc<Self>, begun: Vec<Begun>) {
         let most = self.largest_question();
-        while !begun.is_empty() {
-            let batch = begun.split_off(begun.len().saturating_sub(most));
-            self.take_off_with(batch);
+        let table = self.table();
+        let now = Uptime::now();
+        let (refused, others): (Vec<_>, Vec<_>) =
+            begun.into_iter().partition(|(key, _)| table.was_refused(key, now));
+        drop(table);
+        for mut begun in [others, refused] {
+            while !begun.is_empty() {
+                let batch = begun.split_off(begun.len().saturating_sub(most));
+                self.take_off_with(batch, &Arc::new(AtomicUsize::new(MOST_PARTS)));
+            }
         }
     }
 
@@ -87,18 +98,21 @@ impl Inner {
         self.limits.batch.unwrap_or(usize::MAX).min(self.upstream.largest_batch()).max(1)
     }
 
-    fn take_off_with(self: &Arc<Self>, batch: Vec<Begun>) {
-        tokio::spawn(self.clone().fly(batch));
+    /// `parts`: how many more questions may come of this one.
+    fn take_off_with(self: &Arc<Self>, batch: Vec<Begun>, parts: &Arc<AtomicUsize>) {
+        tokio::spawn(self.clone().fly(batch, parts.clone()));
     }
 
-    async fn fly(self: Arc<Self>, begun: Vec<Begun>) {
-        let (keys, tell): (Vec<_>, Vec<_>) = begun.into_iter().unzip();
+    async fn fly(self: Arc<Self>, mut begun: Vec<Begun>, parts: Arc<AtomicUsize>) {
+        let keys: Vec<_> = begun.iter().map(|(key, _)| key.clone()).collect();
         let outcome = self.ask(&keys).await;
         // What is wrong with one of them is no matter of the others.
-        if keys.len() > 1 && outcome.as_ref().is_err_and(ProviderError::may_be_of_one) {
-            keys.into_iter().zip(tell).for_each(|alone| self.take_off_with(vec![alone]));
+        if outcome.as_ref().is_err_and(ProviderError::may_be_of_one) && self.may_part(&keys, &parts) {
+            let half = begun.split_off(begun.len() / 2);
+            [begun, half].into_iter().for_each(|half| self.take_off_with(half, &parts));
             return;
         }
+        let tell = begun.into_iter().map(|(_, tell)| tell);
         if outcome.is_ok() {
             self.keep_watch();
         }
@@ -110,6 +124,14 @@ impl Inner {
         for (landing, tell) in landings.into_iter().zip(tell) {
             tell.send_replace(Some(landing));
         }
+    }
+
+    fn may_part(&self, keys: &[SecretKey], parts: &AtomicUsize) -> bool {
+        let now = Uptime::now();
+        let table = self.table();
+        let is_known = keys.iter().all(|key| table.was_refused(key, now));
+        let less = |left: usize| left.checked_sub(2);
+        keys.len() > 1 && !is_known && parts.fetch_update(Ordering::AcqRel, Ordering::Acquire, less).is_ok()
     }
 
     fn land(&self, keys: &[SecretKey], outcome: &Result<Batch, ProviderError>) -> Vec<Landing> {
@@ -124,7 +146,12 @@ impl Inner {
                     .map(|((key, it), changed)| Ok(table.land(key, it, &batch.as_of, changed, now)))
                     .collect()
             }
-            Err(error) => keys.iter().map(|_| Err(error.clone())).collect(),
+            Err(error) => {
+                if error.may_be_of_one() {
+                    table.note_refused(keys, error.is_refusal(), now);
+                }
+                keys.iter().map(|_| Err(error.clone())).collect()
+            }
         }
     }
 

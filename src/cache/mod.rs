@@ -118,7 +118,8 @@ impl Inner {
         let patience = PATIENCE.saturating_sub(Uptime::now().since(began));
         match tokio::time::timeout(patience, landed).await {
             Ok(Ok(told)) => Ok(told),
-            Ok(Err(error)) if old.is_copy && !error.is_no_answer() => Err(error),
+            // An answer, and the end of what was known.
+            Ok(Err(error)) if error.is_refusal() || (old.is_copy && !error.is_no_answer()) => Err(error),
             Ok(Err(error)) => Ok(self.stale(key, old, &error.to_string())),
             Err(_) => Ok(self.stale(key, old, "no answer yet")),
         }

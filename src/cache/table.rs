@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
@@ -43,6 +44,8 @@ pub(super) struct Table {
     /// The secrets whose answers are kept, by their last use.
     uses: BTreeMap<u64, SecretKey>,
     pub(super) flights: HashMap<SecretKey, Flight>,
+    /// What was refused lately, and when that was found out.
+    refused: HashMap<SecretKey, Uptime>,
     /// Counts answers that were not the ones that were known.
     pub(super) moment: u64,
     /// Counts those of them that took the place of a known one, and what a watch tells.
@@ -93,6 +96,8 @@ pub(super) struct Flight {
 
 /// Records without an answer, beyond which they are forgotten. Then a secret is taken for changed.
 const MOST_RECORDS: usize = 100_000;
+/// After this time it is asked for with others again.
+const APART: Duration = Duration::from_secs(10);
 /// What an answer takes beside its values.
 const OVERHEAD: usize = 256;
 
@@ -103,6 +108,7 @@ impl Table {
             records: HashMap::new(),
             uses: BTreeMap::new(),
             flights: HashMap::new(),
+            refused: HashMap::new(),
             moment: 0,
             changes: 0,
             watched: None,
@@ -175,6 +181,7 @@ impl Table {
         now: Uptime,
     ) -> Told {
         let print = leftover::wiped(|| print_of(answer));
+        self.refused.remove(key);
         let known = self.records.get(key).map(|it| (it.print == print, it.changed, it.copied));
         let copied = known.and_then(|(is_same, _, copied)| copied.filter(|_| is_same));
         let last_change = match known {
@@ -208,6 +215,24 @@ impl Table {
         self.records.insert(key.clone(), record);
         self.keep(key, answer);
         told
+    }
+
+    /// The provider has refused them, one of them or all. `is_over`: what it has said before is not good any more.
+    pub(super) fn note_refused(&mut self, keys: &[SecretKey], is_over: bool, now: Uptime) {
+        for key in keys {
+            match keys.len() {
+                1 => drop(self.refused.insert(key.clone(), now)),
+                _ => drop(self.refused.entry(key.clone()).or_insert(now)),
+            }
+            if is_over {
+                self.forget_answer(key);
+                self.records.remove(key);
+            }
+        }
+    }
+
+    pub(super) fn was_refused(&self, key: &SecretKey, now: Uptime) -> bool {
+        self.refused.get(key).is_some_and(|at| now.since(*at) < APART)
     }
 
     /// Since when nobody has confirmed the oldest of the answers that are served as old ones.
@@ -255,6 +280,7 @@ impl Table {
 
     /// Lets go of all answers that are too old to be served, for the caller to drop.
     pub(super) fn sweep(&mut self, now: Uptime) -> Vec<Answer> {
+        self.refused.retain(|_, at| now.since(*at) < APART);
         let is_over = |(key, record): (&SecretKey, &Record)| {
             let over = now >= self.longest(key, record);
             (over && record.answer.is_some()).then(|| key.clone())

@@ -115,8 +115,8 @@ fn run_beside(args: &Args, common: &Common, config: &Config, request: Request) -
     });
     // Before the values are collected, so that no change falls between.
     let watch = watch(args.rules(config), &broker, &request, &masks);
-    let collected = collect(&broker, &request).inspect_err(|_| broker.give_back_now(Given::Over));
-    let environment = environment(collected?, &args.rules(config))?;
+    let _lent = Lent(broker.clone());
+    let environment = environment(collect(&broker, &request)?, &args.rules(config))?;
     masks.iter().for_each(|masks| tell_too_short(masks));
     // From here on we end only as the command does, so that what stands in is taken away.
     exec::hold_signals().map_err(system)?;
@@ -126,13 +126,20 @@ fn run_beside(args: &Args, common: &Common, config: &Config, request: Request) -
         Command { words: &args.command, environment, signals, prepare: &prepare, masks, watch: watch? };
     if request.covers.is_empty() {
         log::start();
-        let ended = inside::run_beside(command);
-        broker.give_back_now(Given::Over);
-        return ended;
+        return inside::run_beside(command);
     }
     let filesystem =
         || SecretFs::new(broker, layout(&request.covers)).map_err(|error| Failure::new(exit::OS, error));
     inside::run(&[PLACE.as_ref()], || Ok(vec![filesystem()?]), command)
+}
+
+/// What was lent for the command is given back when it has ended, or is not to begin.
+struct Lent(Arc<Broker>);
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        self.0.give_back_now(Given::Over);
+    }
 }
 
 fn watch(

@@ -17,6 +17,7 @@ use super::load::{LoadError, Texts};
 use super::plan::{self, Plan, PlanError};
 use super::rules;
 pub use error::ReloadError;
+use farewell::Leaving;
 
 use jiff::Timestamp;
 
@@ -30,6 +31,8 @@ use crate::fs::tree::TreeError;
 use crate::fs::{Change, SecretFs};
 use crate::metrics;
 use crate::poison::EvenPoisoned;
+use crate::provider::Given;
+use crate::resolver::Left;
 use crate::secret::Reference;
 
 /// One config in force, with all that was made of it. Never changes.
@@ -100,6 +103,7 @@ pub struct Reloader {
     /// Guards what is not there of what the config waits for, as it was found last.
     pub(super) lacks: Mutex<Vec<String>>,
     last: Mutex<Option<Last>>,
+    leaving: Leaving,
 }
 
 /// What a config would change, judged.
@@ -146,7 +150,14 @@ impl Reloader {
             tried,
             lacks,
             last: Mutex::new(last),
+            leaving: Leaving::default(),
         }
+    }
+
+    /// At the end: gives back what earlier configs have left behind, and what this one has, if it is `over` for good.
+    pub fn give_back_now(&self, over: bool) {
+        let own = over.then(|| self.current().broker.left(Given::Over));
+        [self.leaving.take()].into_iter().chain(own).collect::<Left>().give_back_now();
     }
 
     pub fn current(&self) -> Arc<Current> {
@@ -233,7 +244,7 @@ impl Reloader {
         rules::warn(&current.config);
         let left = before.broker.left_by(&current.broker);
         self.replace(&before, current);
-        farewell::say(left);
+        self.leaving.say_farewell(left);
         self.mounts.keep(texts);
         Ok(Summary { generation, changes })
     }

@@ -82,11 +82,13 @@ struct Reading<'a> {
     seen: Cell<(usize, usize)>,
     /// In our words, as the parser's own may quote what it found.
     problem: Cell<Option<&'static str>>,
-    /// How many bytes of values there are so far: an alias repeats what it stands for.
+    /// How many bytes it takes so far: an alias repeats what it stands for.
     size: Cell<usize>,
 }
 
-/// The most bytes of all values, for each byte of a text and beside them: more has only what repeats itself.
+/// What a node takes beside its value.
+const NODE: usize = 32;
+/// The most bytes of all nodes, for each byte of a text and beside them: more has only what repeats itself.
 const MOST_TIMES: usize = 4;
 const MOST_BESIDE: usize = 4 << 20;
 
@@ -118,7 +120,7 @@ impl<'a> Reading<'a> {
         line
     }
 
-    /// Counts a value, before it is copied.
+    /// Counts what is about to be made or copied.
     fn count<E: Error>(&self, bytes: usize) -> Result<(), E> {
         self.size.set(self.size.get() + bytes);
         match self.size.get() > self.text.len() * MOST_TIMES + MOST_BESIDE {
@@ -141,6 +143,7 @@ impl<'de> DeserializeSeed<'de> for NodeOf<'_> {
     type Value = Node;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Node, D::Error> {
+        self.0.count(NODE)?;
         deserializer.deserialize_any(self)
     }
 }
@@ -215,7 +218,10 @@ impl<'de> DeserializeSeed<'de> for KeyOf<'_> {
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Key, D::Error> {
         let reading = self.0;
-        deserializer.deserialize_str(self).map_err(|_| reading.fail("a name is no text"))
+        deserializer.deserialize_str(self).map_err(|error| match reading.problem.get() {
+            Some(_) => error,
+            None => reading.fail("a name is no text"),
+        })
     }
 }
 
@@ -227,6 +233,7 @@ impl<'de> Visitor<'de> for KeyOf<'_> {
     }
 
     fn visit_str<E: Error>(self, name: &str) -> Result<Key, E> {
+        self.0.count(name.len())?;
         Ok(Key { name: name.to_owned(), line: self.0.line_of(name) })
     }
 }
@@ -277,14 +284,19 @@ mod tests {
         }
     }
 
-    /// A text of half a mebibyte that would be gigabytes.
+    /// Texts of less than a mebibyte that would be gigabytes: by their values, their names, or how many they are.
     #[test]
     fn an_alias_is_no_way_to_grow() {
-        let bomb = format!("a: &a {}\nb: [{}]\n", "x".repeat(1 << 18), vec!["*a"; 1 << 16].join(","));
-        assert_eq!(
-            yaml(bomb.as_bytes()).err().unwrap().problem,
-            "it is too large once its aliases are followed"
-        );
+        let (long, many) = ("x".repeat(1 << 18), |what: &str, count| vec![what; count].join(","));
+        let bombs = [
+            format!("a: &a {long}\nb: [{}]\n", many("*a", 1 << 16)),
+            format!("a: &a\n  ? {long}\n  : 1\nb: [{}]\n", many("*a", 1 << 16)),
+            format!("a: &a [{}]\nb: [{}]\n", many("1", 25_000), many("*a", 12_000)),
+        ];
+        for bomb in bombs {
+            let problem = yaml(bomb.as_bytes()).err().unwrap().problem;
+            assert_eq!(problem, "it is too large once its aliases are followed");
+        }
         let few = format!("a: &a {}\nb: [*a, *a]\n", "x".repeat(1 << 18));
         assert!(yaml(few.as_bytes()).is_ok(), "the control");
     }

@@ -176,6 +176,8 @@ impl Mirror {
     fn has(&self, fresh: &Fresh) -> bool {
         match (self.look(&fresh.key), worth_keeping(fresh)) {
             (Ok(None), None) => true,
+            // A copy too few is an outage at worst; one too many is what was denied.
+            (_, None) => false,
             // Somebody else has written down what was answered later.
             (Ok(Some(kept)), _) if kept.at > fresh.at && !kept.is_of_the_future() => true,
             (Ok(Some(kept)), Some(version)) => kept.age() < self.refresh() && is_same(&kept.version, version),

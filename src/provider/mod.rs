@@ -332,6 +332,11 @@ impl ProviderError {
         self.is_outage() || matches!(self, Self::Throttled { .. })
     }
 
+    /// It has answered: what it said before is not good any more, however old that may be.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::Denied(_) | Self::Corrupt(_))
+    }
+
     /// Of several that were asked for together, it may be one alone that is refused.
     pub fn may_be_of_one(&self) -> bool {
         matches!(self, Self::Corrupt(_) | Self::Invalid(_) | Self::TooLarge(_) | Self::Denied(_))

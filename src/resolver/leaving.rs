@@ -36,6 +36,13 @@ impl Resolver {
     }
 }
 
+/// Several as one: all of them are asked at once.
+impl FromIterator<Left> for Left {
+    fn from_iter<I: IntoIterator<Item = Left>>(all: I) -> Self {
+        Self(all.into_iter().flat_map(|left| left.0).collect())
+    }
+}
+
 impl Left {
     pub fn is_nobody(&self) -> bool {
         self.0.is_empty()
@@ -53,6 +60,9 @@ impl Left {
 
     /// The same for who waits in a thread of its own.
     pub fn give_back_now(self) {
+        if self.is_nobody() {
+            return;
+        }
         // Connections of another runtime, which may be gone, are replaced.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         if let Ok(runtime) = runtime {

@@ -140,6 +140,7 @@ impl Walk<'_> {
         let mut opened = Vec::with_capacity(entries.len());
         for (key, node) in entries {
             self.path.push(key.name.clone());
+            self.has_one_name()?;
             let node = self.node(node)?;
             self.path.pop();
             opened.push((key, node));
@@ -160,7 +161,6 @@ impl Walk<'_> {
     }
 
     fn value(&mut self, value: Node) -> Result<Node, SopsError> {
-        self.has_one_name()?;
         let is_encrypted = self.metadata.rule.encrypts(&self.path, &value);
         let value = if is_encrypted { self.opened(&value)? } else { value };
         if is_encrypted || !self.metadata.sums_encrypted_only {

@@ -35,7 +35,6 @@ use crate::config::Config;
 use crate::control::BindError;
 use crate::credentials::Credentials;
 use crate::metrics;
-use crate::provider::Given;
 use crate::reactions::Reactions;
 use crate::sys::link::Link;
 use crate::sys::{identity, lease, signal};
@@ -193,10 +192,9 @@ impl Worker {
         let is_over = wait(&events, &link, &answers, &numbers);
         let broker = answers.reloader.current().broker.clone();
         broker.note(Kind::Stop, if is_over { "for good" } else { "for a successor" });
+        // First: a store that lets wait keeps nobody from it.
+        answers.reloader.give_back_now(is_over);
         broker.flush();
-        if is_over {
-            broker.give_back_now(Given::Over);
-        }
         let credentials = credentials.map(|(server, socket)| {
             server.end();
             socket

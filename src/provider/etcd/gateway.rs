@@ -2,6 +2,7 @@
 //! and says in our own words what etcd refuses; its own might quote what it was sent. Uses `net`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 use tokio::sync::Mutex;
@@ -10,13 +11,30 @@ use zeroize::Zeroizing;
 use crate::net::{Client, Json, Request, Response, Route, Streamed};
 use crate::provider::{OwnSecret, ProviderError, refusal};
 use crate::secret::SecretBytes;
+use crate::sys::uptime::Uptime;
 
 pub(super) struct Gateway {
     client: Client,
     user: Option<(String, OwnSecret)>,
     /// Held while somebody logs in: the others need the same.
-    token: Mutex<Option<Arc<SecretBytes>>>,
+    login: Mutex<Login>,
 }
+
+#[derive(Default)]
+struct Login {
+    token: Option<Arc<SecretBytes>>,
+    refused: Option<Refused>,
+}
+
+/// A login that was refused is as good as one that would be: it costs the server more than any question.
+struct Refused {
+    at: Uptime,
+    password: SecretBytes,
+    why: ProviderError,
+}
+
+/// After which a password that was refused is tried again.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Why there is no answer.
 pub(super) enum Refusal {
@@ -50,6 +68,14 @@ struct Credentials<'a> {
     password: &'a str,
 }
 
+impl Login {
+    fn refuse_again(&self, password: &SecretBytes) -> Result<(), ProviderError> {
+        let is_same =
+            |it: &&Refused| Uptime::now().since(it.at) < PAUSE && it.password.same_as(password.expose());
+        self.refused.as_ref().filter(is_same).map_or(Ok(()), |it| Err(it.why.clone()))
+    }
+}
+
 impl From<ProviderError> for Refusal {
     fn from(error: ProviderError) -> Self {
         Self::Error(error)
@@ -62,7 +88,7 @@ impl Gateway {
     }
 
     pub(super) fn new(client: Client, user: Option<(String, OwnSecret)>) -> Self {
-        Self { client, user, token: Mutex::default() }
+        Self { client, user, login: Mutex::default() }
     }
 
     pub(super) fn sweep(&self) {
@@ -124,24 +150,29 @@ impl Gateway {
     /// One that was given before, or a new one.
     async fn token(&self) -> Result<Option<Arc<SecretBytes>>, Refusal> {
         let Some((name, password)) = &self.user else { return Ok(None) };
-        let mut token = self.token.lock().await;
-        if token.is_none() {
-            *token = Some(Arc::new(self.log_in(name, password).await?));
+        let mut login = self.login.lock().await;
+        if login.token.is_none() {
+            let password = password.read().await?;
+            login.refuse_again(&password)?;
+            let outcome = self.log_in(name, &password).await;
+            if let Err(Refusal::Error(why @ ProviderError::Denied(_))) = &outcome {
+                login.refused = Some(Refused { at: Uptime::now(), password, why: why.clone() });
+            }
+            login.token = Some(Arc::new(outcome?));
         }
-        Ok(token.clone())
+        Ok(login.token.clone())
     }
 
     /// Unless somebody has a newer one already.
     async fn forget(&self, void: Option<Arc<SecretBytes>>) {
-        let mut token = self.token.lock().await;
+        let token = &mut self.login.lock().await.token;
         if token.as_ref().zip(void.as_ref()).is_some_and(|(one, other)| Arc::ptr_eq(one, other)) {
             *token = None;
         }
     }
 
-    async fn log_in(&self, name: &str, password: &OwnSecret) -> Result<SecretBytes, Refusal> {
+    async fn log_in(&self, name: &str, password: &SecretBytes) -> Result<SecretBytes, Refusal> {
         let denied = |why: &str| Refusal::Error(ProviderError::Denied(self.says(why)));
-        let password = password.read().await?;
         let Ok(password) = std::str::from_utf8(password.expose()) else {
             return Err(denied("cannot be logged in to: the password is no text"));
         };

@@ -1,8 +1,11 @@
 //! What is in a document, by its name, and in what sops has encrypted. Uses `document` and `sops`.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::io;
 use std::path::Path;
+use std::rc::Rc;
 
 use super::folder::Folder;
 use super::tree::Tree;
@@ -17,6 +20,20 @@ use crate::template::Format;
 
 /// Who opens what sops has encrypted. That there is no identity matters to nothing else.
 pub(super) struct Opener(Option<Result<Identities, ProviderError>>);
+
+/// What was opened for one question, by the name of its file: it is opened once for all that is asked of it.
+#[derive(Default)]
+pub(super) struct Opened(RefCell<HashMap<String, Rc<Tree>>>);
+
+impl Opened {
+    fn get(&self, file: &str) -> Option<Rc<Tree>> {
+        self.0.borrow().get(file).cloned()
+    }
+
+    fn keep(&self, file: &str, tree: Tree) -> Rc<Tree> {
+        self.0.borrow_mut().entry(file.to_owned()).or_insert(Rc::new(tree)).clone()
+    }
+}
 
 const NO_IDENTITY: &str =
     "it is encrypted by sops: give the provider an age identity, `age: {identity: \"file:PATH\"}`";
@@ -93,18 +110,23 @@ pub(super) fn in_folder(
     folder: &Folder,
     path: &str,
     opener: &Opener,
+    opened: &Opened,
 ) -> Result<Option<Fields>, ProviderError> {
     let read = |file: &str| folder.content(file).map_err(|error| failed(path, &error));
     if let Some(text) = read(path)? {
         return match sops::is_marked(&text) {
-            true => within(folder, path, path, &text, opener),
+            true => within(folder, path, path, &text, opener, opened),
             false if text.len() > LARGEST => Err(failed(path, &io::ErrorKind::FileTooLarge.into())),
             false => Ok(Some(of_text(&text))),
         };
     }
     for (end, _) in path.match_indices('/') {
-        if let Some(text) = read(&path[..end])?.filter(|text| sops::is_marked(text)) {
-            return within(folder, &path[..end], path, &text, opener);
+        let file = &path[..end];
+        if let Some(tree) = opened.get(file) {
+            return tree.fields(path).map_err(|why| unfit(path, &why));
+        }
+        if let Some(text) = read(file)?.filter(|text| sops::is_marked(text)) {
+            return within(folder, file, path, &text, opener, opened);
         }
     }
     Ok(None)
@@ -117,11 +139,12 @@ fn within(
     path: &str,
     text: &[u8],
     opener: &Opener,
+    opened: &Opened,
 ) -> Result<Option<Fields>, ProviderError> {
     let shown = folder.shown(file);
     let format = Format::from_file_name(file);
     if matches!(format, Some(Format::Env(_) | Format::Json | Format::Yaml)) {
-        let tree = tree(&shown, format, text, opener)?.below(file);
+        let tree = opened.keep(file, tree(&shown, format, text, opener)?.below(file));
         return tree.fields(path).map_err(|why| unfit(path, &why));
     }
     // What sops knows no format for, it keeps whole, in a document of its own.

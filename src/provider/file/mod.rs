@@ -25,7 +25,7 @@ use super::{AsOf, Batch, BoxFuture, Provider, ProviderError};
 use crate::config::Document;
 use crate::secret::{Absent, Answer, SecretBytes, SecretKey, SecretType};
 use crate::sys::leftover;
-use content::Opener;
+use content::{Opened, Opener};
 use folder::Folder;
 pub(super) use reading::{open, read};
 use tree::Tree;
@@ -50,7 +50,7 @@ struct Files {
 
 /// What lies at the path, for one question.
 enum Held {
-    Folder(Folder),
+    Folder(Folder, Opened),
     Tree(Tree),
 }
 
@@ -87,7 +87,7 @@ impl Files {
             return Ok(Err(Absent::Missing));
         }
         let found = match held {
-            Held::Folder(folder) => content::in_folder(folder, &key.path, opener)?,
+            Held::Folder(folder, opened) => content::in_folder(folder, &key.path, opener, opened)?,
             Held::Tree(tree) => tree.fields(&key.path).map_err(|why| unfit(&key.path, &why))?,
         };
         let Some(fields) = found else { return Ok(Err(Absent::Missing)) };
@@ -99,7 +99,7 @@ impl Files {
         let path = self.path()?;
         let failed = |error: io::Error| ProviderError::Unavailable(format!("{}: {error}", path.display()));
         if path.metadata().map_err(failed)?.is_dir() {
-            return Folder::open(&path).map(Held::Folder).map_err(failed);
+            return Folder::open(&path).map(|folder| Held::Folder(folder, Opened::default())).map_err(failed);
         }
         let text = open(&path).and_then(|file| read(file, LARGEST_DOCUMENT)).map_err(failed)?;
         content::document(&path, &text, opener).map(Held::Tree)
@@ -148,7 +148,7 @@ impl Provider for FileProvider {
 
     fn names(&self) -> BoxFuture<'_, Result<Vec<String>, ProviderError>> {
         Box::pin(self.ask(|files, opener| match files.held(opener)? {
-            Held::Folder(folder) => folder.names().map_err(|why| failed(".", &why)),
+            Held::Folder(folder, _) => folder.names().map_err(|why| failed(".", &why)),
             Held::Tree(tree) => Ok(tree.names()),
         }))
     }

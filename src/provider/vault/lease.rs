@@ -106,7 +106,7 @@ impl Leases {
     /// Takes note of how it went: nobody knows whether something was made, or it ends about when it comes.
     pub(super) fn heed(&self, path: &str, made: &Result<&Plain, ProviderError>) -> Result<(), ProviderError> {
         let (pause, why) = match made {
-            Err(why @ ProviderError::Timeout(_)) => (PAUSE, why.clone()),
+            Err(why) if !says_nothing_was_made(why) => (PAUSE, why.clone()),
             Ok(Plain { lease: Some(Lent { by: Tie::Certificate(_), ttl, .. }), .. }) if *ttl < SHORT => {
                 (HOLD, ends_at_once(path))
             }
@@ -270,6 +270,11 @@ impl Lease {
     fn good_until(&self) -> Option<Uptime> {
         if self.life.is_renewable { self.life.until() } else { self.life.due() }
     }
+}
+
+fn says_nothing_was_made(why: &ProviderError) -> bool {
+    use ProviderError::{Denied, Throttled, Unavailable, Unreachable};
+    matches!(why, Denied(_) | Throttled { .. } | Unavailable(_) | Unreachable(_))
 }
 
 fn ends_at_once(path: &str) -> ProviderError {
