@@ -28,7 +28,7 @@ use crate::sys::uptime::Uptime;
 use breaker::Breaker;
 use copies::Copies;
 use flight::Seat;
-use table::{Table, Told};
+use table::{Lament, Table, Told};
 use throttle::Throttle;
 use turns::Turns;
 use watch::Watch;
@@ -131,9 +131,13 @@ impl Inner {
             false => ("stale", "stale: an old answer is served"),
         };
         crate::metrics::get().cache_answers.of([&*self.name, kind]).inc();
-        if self.table().tell_stale(key) {
-            let age = Uptime::now().since(old.checked).as_secs();
-            tracing::warn!(provider = self.name, secret = key.path, age, why, "{what}");
+        let (now, provider) = (Uptime::now(), &self.name);
+        let lament = self.table().tell_stale(key, now);
+        let age = now.since(old.checked).as_secs();
+        match lament {
+            Lament::ByName => tracing::warn!(provider, secret = key.path, age, why, "{what}"),
+            Lament::ForMany => tracing::warn!(provider, age, why, "{what}; so are more, untold for a minute"),
+            Lament::Silent => {}
         }
         // Asked again by whoever comes next.
         Told { is_stale: true, until: old.checked, ..old }

@@ -9,8 +9,8 @@ use super::{Inner, Need};
 use crate::provider::{ProviderError, Refreshed};
 use crate::secret::SecretKey;
 
-/// Whoever has asked for it waits no longer.
-const LONGEST: Duration = Duration::from_secs(120);
+/// Whoever has asked for it waits two minutes, and the last piece takes its time.
+const LONGEST: Duration = Duration::from_secs(100);
 
 impl Inner {
     /// In pieces, so that who reads meanwhile waits for a turn no longer than usual.

@@ -59,6 +59,17 @@ pub(super) struct Table {
     size: usize,
     /// Answers that had to go for others.
     pushed_out: u64,
+    /// How many were told to be old ones, and since when.
+    lament: (Uptime, u32),
+}
+
+/// How it is told that an old answer is served.
+#[derive(PartialEq, Eq)]
+pub(super) enum Lament {
+    ByName,
+    /// There are more than anybody reads.
+    ForMany,
+    Silent,
 }
 
 pub(super) struct Record {
@@ -96,6 +107,9 @@ pub(super) struct Flight {
 
 /// Records without an answer, beyond which they are forgotten. Then a secret is taken for changed.
 const MOST_RECORDS: usize = 100_000;
+const MINUTE: Duration = Duration::from_secs(60);
+/// Old answers that are told by name in a minute.
+const MOST_BY_NAME: u32 = 10;
 /// After this time it is asked for with others again.
 const APART: Duration = Duration::from_secs(10);
 /// What an answer takes beside its values.
@@ -116,6 +130,7 @@ impl Table {
             used: 0,
             size: 0,
             pushed_out: 0,
+            lament: (Uptime::START, 0),
         }
     }
 
@@ -331,9 +346,21 @@ impl Table {
         std::mem::take(&mut self.pushed_out)
     }
 
-    /// Whether this is the first time since the provider has answered.
-    pub(super) fn tell_stale(&mut self, key: &SecretKey) -> bool {
-        self.records.get_mut(key).is_some_and(|record| !std::mem::replace(&mut record.is_told_stale, true))
+    /// Once since the provider has answered, and of so many in a minute.
+    pub(super) fn tell_stale(&mut self, key: &SecretKey, now: Uptime) -> Lament {
+        let record = self.records.get_mut(key).filter(|record| !record.is_told_stale);
+        let Some(record) = record else { return Lament::Silent };
+        record.is_told_stale = true;
+        let (since, count) = &mut self.lament;
+        if *count == 0 || now.since(*since) >= MINUTE {
+            (*since, *count) = (now, 0);
+        }
+        *count += 1;
+        match *count {
+            1..=MOST_BY_NAME => Lament::ByName,
+            count if count == MOST_BY_NAME + 1 => Lament::ForMany,
+            _ => Lament::Silent,
+        }
     }
 }
 
@@ -361,10 +388,9 @@ pub(super) fn print_of(answer: &Answer) -> [u8; 32] {
     match answer {
         Err(absent) => mac.update(absent.to_string().as_bytes()),
         Ok(version) => {
-            let SecretVersion {
-                turned_out, kind, fields, version, created_at, updated_at, expires_at, ..
-            } = &**version;
-            let told = format!("{turned_out:?} {kind:?} {version} {created_at} {updated_at} {expires_at:?}");
+            // Where a provider tells no times, each process has its own.
+            let SecretVersion { turned_out, kind, fields, version, expires_at, .. } = &**version;
+            let told = format!("{turned_out:?} {kind:?} {version} {expires_at:?}");
             mac.update(told.as_bytes());
             for (name, value) in fields {
                 mac.update(format!(" {name} {} ", value.len()).as_bytes());

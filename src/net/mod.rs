@@ -103,25 +103,26 @@ impl Client {
 
     async fn answer(&self, request: &Request) -> Result<Response, Fault> {
         let deadline = Deadline::within(self.timeout);
-        if let Some(mut link) = self.pool.take() {
-            let head = if request.is_repeatable() { deadline.half() } else { deadline };
-            match self.ask(&mut link, request, head).await {
+        // One that has waited may be closed in the moment in which it is used: then nobody knows what came of it.
+        if request.is_repeatable()
+            && let Some(mut link) = self.pool.take()
+        {
+            match self.ask(&mut link, request, deadline.half()).await {
                 Ok(response) => return self.read(link, response, deadline).await,
                 // Others that have waited as long are no better.
-                Err(lost) if lost.is_unsent || request.is_repeatable() => self.pool.clear(),
-                Err(lost) => return Err(lost.fault),
+                Err(_) => self.pool.clear(),
             }
         }
         let mut link = self.connect(deadline).await?;
         let asked = self.ask(&mut link, request, deadline).await;
-        let response = asked.map_err(|lost| self.connector.at_first(lost.fault))?;
+        let response = asked.map_err(|fault| self.connector.at_first(fault))?;
         self.read(link, response, deadline).await
     }
 
     async fn begin(&self, request: &Request) -> Result<Streamed, Fault> {
         let deadline = Deadline::within(self.timeout);
         let mut link = self.connect(deadline).await?;
-        let response = self.ask(&mut link, request, deadline).await.map_err(|lost| lost.fault)?;
+        let response = self.ask(&mut link, request, deadline).await?;
         match response.status().is_success() {
             true => Ok(Streamed::Lines(Lines::new(link, response.into_body(), self.address.clone()))),
             false => self.read(link, response, deadline).await.map(Streamed::Refused),
@@ -145,18 +146,13 @@ impl Client {
         link: &mut Link,
         request: &Request,
         deadline: Deadline,
-    ) -> Result<hyper::Response<Incoming>, Lost> {
-        let request = request.to(&self.address).map_err(Lost::sent)?;
-        let mut is_unsent = true;
+    ) -> Result<hyper::Response<Incoming>, Fault> {
+        let request = request.to(&self.address)?;
         let asked = deadline.bound(Phase::Head, async {
             link.sender.ready().await.map_err(|error| NetErrorKind::of_http(&error))?;
-            is_unsent = false;
-            link.sender.try_send_request(request).await.map_err(|mut error| {
-                is_unsent = error.take_message().is_some();
-                NetErrorKind::of_http(error.error())
-            })
+            link.sender.send_request(request).await.map_err(|error| NetErrorKind::of_http(&error))
         });
-        asked.await.map_err(|fault| Lost { fault, is_unsent })
+        asked.await
     }
 
     /// Keeps the connection, if the answer was read to its end.
@@ -169,18 +165,5 @@ impl Client {
         let response = deadline.bound(Phase::Body, Response::read(response)).await?;
         self.pool.put(link);
         Ok(response)
-    }
-}
-
-/// A request without an answer.
-struct Lost {
-    fault: Fault,
-    /// The server cannot have seen it.
-    is_unsent: bool,
-}
-
-impl Lost {
-    fn sent(fault: Fault) -> Self {
-        Self { fault, is_unsent: false }
     }
 }

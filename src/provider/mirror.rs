@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 
 use crate::poison::EvenPoisoned;
 use crate::secret::{
-    FieldName, NameError, Namespace, SecretBytes, SecretKey, SecretName, SecretType, SecretVersion,
+    Answer, FieldName, NameError, Namespace, SecretBytes, SecretKey, SecretName, SecretType, SecretVersion,
 };
 use crate::store::{Change, Edit, FIELD_LIMIT, NewVersion, Stamp, Store, StoreError, VALUE_LIMIT};
 
@@ -67,6 +67,8 @@ struct Note {
     updated: Timestamp,
     expires: Option<Timestamp>,
     fetched: Timestamp,
+    /// So long whoever wrote it serves it.
+    until: Timestamp,
 }
 
 /// The field that holds it.
@@ -160,17 +162,26 @@ impl Mirror {
         self.change(|change| which.iter().try_for_each(|&at| self.put_one(change, &fresh[at])))
     }
 
-    /// Takes away what is too old for everybody. Returns how many that were.
+    /// Takes away what is too old for everybody: also for others that keep copies there, which may serve them for
+    /// longer. Returns how many that were.
     pub fn sweep(&self) -> Result<usize, StoreError> {
         let now = Timestamp::now();
         let age = |at: Timestamp| Duration::try_from(now.duration_since(at)).unwrap_or_default();
         let old =
             self.store.list(&self.namespace)?.into_iter().filter(|it| age(it.updated_at) >= self.oldest);
-        let old: Vec<_> = old.filter_map(|it| SecretName::parse(&it.name).ok()).collect();
+        let old: Vec<_> = old.filter_map(|it| Some((SecretName::parse(&it.name).ok()?, None))).collect();
+        let mut swept = 0;
         for batch in old.chunks(BATCH) {
-            self.change(|change| batch.iter().try_for_each(|name| remove(change, name)))?;
+            let copies = self.store.get(&self.namespace, batch, now)?.answers;
+            let is_over = |answer: &Answer| match answer {
+                Ok(copy) => kept(copy).is_some_and(|(note, _)| note.until <= now),
+                Err(_) => false,
+            };
+            let over: Vec<_> = batch.iter().zip(&copies).filter(|(_, it)| is_over(it)).collect();
+            self.change(|change| over.iter().try_for_each(|((name, _), _)| remove(change, name)))?;
+            swept += over.len();
         }
-        Ok(old.len())
+        Ok(swept)
     }
 
     fn has(&self, fresh: &Fresh) -> bool {
@@ -191,7 +202,7 @@ impl Mirror {
         remove(change, &name)?;
         let Some(version) = worth_keeping(fresh) else { return Ok(()) };
         let kind = Some(SecretType::Custom);
-        change.put(&name, copy_of(fresh, version), &Edit { kind, ..Edit::default() }).map(drop)
+        change.put(&name, copy_of(fresh, version, self.oldest), &Edit { kind, ..Edit::default() }).map(drop)
     }
 
     fn change(&self, work: impl FnOnce(&mut Change<'_>) -> Result<(), StoreError>) -> Result<(), StoreError> {
@@ -257,7 +268,7 @@ fn worth_keeping(fresh: &Fresh) -> Option<&SecretVersion> {
 }
 
 fn is_same(one: &SecretVersion, other: &SecretVersion) -> bool {
-    let known = |it: &SecretVersion| (it.kind, it.version, it.created_at, it.updated_at, it.expires_at);
+    let known = |it: &SecretVersion| (it.kind, it.version, it.expires_at);
     let same =
         |((name, value), (other_name, other)): ((&FieldName, &SecretBytes), (&FieldName, &SecretBytes))| {
             name == other_name && value.same_as(other.expose())
@@ -267,7 +278,7 @@ fn is_same(one: &SecretVersion, other: &SecretVersion) -> bool {
         && one.fields.iter().zip(&other.fields).all(same)
 }
 
-fn copy_of(fresh: &Fresh, version: &SecretVersion) -> NewVersion {
+fn copy_of(fresh: &Fresh, version: &SecretVersion, oldest: Duration) -> NewVersion {
     let note = Note {
         path: fresh.key.path.clone(),
         pin: fresh.key.version,
@@ -277,6 +288,7 @@ fn copy_of(fresh: &Fresh, version: &SecretVersion) -> NewVersion {
         updated: version.updated_at,
         expires: version.expires_at,
         fetched: fresh.at,
+        until: fresh.at.checked_add(oldest).unwrap_or(Timestamp::MAX),
     };
     let note = SecretBytes::new(serde_json::to_vec(&note).expect("a note is plain data"));
     let mut fields = copied(&version.fields);

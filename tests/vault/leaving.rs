@@ -13,12 +13,12 @@ use crate::login::{FILE, by_approle, role, served, wrapped};
 use crate::written;
 
 /// Runs a command where `secretfs.yaml` and `templates` are; with the secret id in its environment.
-fn run(place: &TestMount, secret_id: &str, args: &[&str]) -> Output {
+pub(crate) fn run(place: &TestMount, secret_id: &str, args: &[&str]) -> Output {
     let all = [&["--config", "secretfs.yaml"], args].concat();
     place.command_of(&all).env("SECRET_ID", secret_id).output().unwrap()
 }
 
-fn place(bao: &Bao, role_id: &str, more: &str) -> TestMount {
+pub(crate) fn place(bao: &Bao, role_id: &str, more: &str) -> TestMount {
     let place = TestMount::new().template("f.tpl", FILE);
     let config = format!(
         "providers:\n  vault: {{type: vault, address: \"{}\", auth: {{method: approle, role_id: '{role_id}', \

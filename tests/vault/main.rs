@@ -5,6 +5,7 @@ mod clouds;
 mod cluster;
 #[path = "../common/mod.rs"]
 mod common;
+mod ends;
 mod hosts;
 mod lease;
 mod leaving;

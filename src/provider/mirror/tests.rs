@@ -83,13 +83,25 @@ fn an_older_answer_does_not_take_the_place_of_a_newer_copy() {
     let (_folder, mirror) = in_store();
     let (now, hour) = (Timestamp::now(), SignedDuration::from_hours(1));
     assert_eq!(mirror.put(&[fresh("a", Some("new"), now)]).written, 1);
-    for value in [Some("old"), None] {
-        assert_eq!(mirror.put(&[fresh("a", value, now - hour)]).written, 0, "{value:?}");
-        assert_eq!(found(&mirror, "a").as_deref(), Some("new"));
-    }
+    assert_eq!(mirror.put(&[fresh("a", Some("old"), now - hour)]).written, 0);
+    assert_eq!(found(&mirror, "a").as_deref(), Some("new"));
     let later = now + SignedDuration::from_secs(1);
     assert_eq!(mirror.put(&[fresh("a", Some("newer"), later)]).written, 1, "the control");
     assert_eq!(found(&mirror, "a").as_deref(), Some("newer"));
+    // Whatever a clock says: what was denied must not be served.
+    assert_eq!(mirror.put(&[fresh("a", None, now - hour)]).written, 1);
+    assert_eq!(found(&mirror, "a"), None);
+}
+
+#[test]
+fn a_sweep_leaves_what_others_may_still_serve() {
+    let (_folder, mirror) = in_store();
+    let brief = Mirror { oldest: Duration::from_millis(1), ..copy(&mirror) };
+    mirror.put(&[fresh("a", Some("of a week"), Timestamp::now())]);
+    brief.put(&[fresh("b", Some("of a moment"), Timestamp::now())]);
+    std::thread::sleep(Duration::from_millis(5));
+    assert_eq!(brief.sweep().unwrap(), 1, "its own");
+    assert_eq!((found(&mirror, "a").as_deref(), found(&mirror, "b")), (Some("of a week"), None));
 }
 
 /// And stands in the way of no other.

@@ -1,7 +1,9 @@
 //! A cache before a provider that tells of changes by itself, and before the same one without a watch as
 //! the control. Moments of the provider are the number of its changes.
 
-use std::collections::BTreeMap;
+mod refused;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
@@ -24,6 +26,9 @@ struct MadeUp {
     /// Questions that have read the state and have not answered yet wait here, if it is closed.
     gate: Semaphore,
     is_down: AtomicBool,
+    is_away: AtomicBool,
+    /// Nothing is answered to a question with one of these.
+    refused: Mutex<BTreeSet<String>>,
     watch: Mutex<Option<mpsc::UnboundedSender<Order>>>,
     watches: AtomicUsize,
 }
@@ -36,6 +41,8 @@ impl MadeUp {
             asked: AtomicUsize::new(0),
             gate: Semaphore::new(1_000),
             is_down: AtomicBool::new(false),
+            is_away: AtomicBool::new(false),
+            refused: Mutex::default(),
             watch: Mutex::default(),
             watches: AtomicUsize::new(0),
         })
@@ -84,6 +91,12 @@ impl Provider for MadeUp {
             self.asked.fetch_add(1, Ordering::SeqCst);
             if self.is_down.load(Ordering::SeqCst) {
                 return Err(ProviderError::Denied("down".to_owned()));
+            }
+            if self.is_away.load(Ordering::SeqCst) {
+                return Err(ProviderError::Unavailable("away".to_owned()));
+            }
+            if keys.iter().any(|key| self.refused.lock().unwrap().contains(&key.path)) {
+                return Err(ProviderError::Denied("one of them".to_owned()));
             }
             let answer = |key: &SecretKey| -> Answer {
                 let found = self.state.lock().unwrap().0.get(&key.path).copied();
