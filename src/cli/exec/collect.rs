@@ -47,6 +47,8 @@ pub(super) async fn collect_now(broker: &Broker, request: &Request) -> Result<In
     }
     missing.none()?;
     session::count(&Uses::distinct(uses.into_iter()));
+    // Who becomes the command, or ends as it ends, does nothing after that.
+    broker.flush();
     Ok(profile.into_iter().chain(rendered).chain(variables).collect())
 }
 
