@@ -117,6 +117,13 @@ impl TestStore {
         self.command(args).output().expect("secretfs can be started")
     }
 
+    /// How many copies of this provider's answers it has.
+    pub fn copies(&self, provider: &str) -> usize {
+        let listed = self.run(&["list", "--namespace", &format!("mirror:{provider}"), "--json"]);
+        let listed = listed.status.success().then(|| serde_json::from_slice(&listed.stdout).expect("JSON"));
+        listed.map_or(0, |listed: Vec<serde_json::Value>| listed.len())
+    }
+
     /// Runs with these bytes on stdin.
     pub fn run_with(&self, args: &[&str], stdin: impl AsRef<[u8]>) -> Output {
         let mut command = self.command(args);

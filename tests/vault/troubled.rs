@@ -12,7 +12,7 @@ use crate::common::bao::{BY_TOKEN, Bao};
 use crate::common::http::{Request, Response, pass_on, serve_tcp};
 use crate::common::programmed::{attribute, eventually};
 use crate::common::{Mounted, TestMount};
-use crate::login::{FILE, role};
+use crate::login::{FILE, role, served};
 use crate::written::{PAIR, authority, is_a_pair, is_revoked, issued};
 use crate::{fails, reason};
 
@@ -62,9 +62,14 @@ impl Front {
     }
 
     fn mount(&self, bao: &Bao, more: &str) -> TestMount {
+        self.mount_keeping("", bao, more)
+    }
+
+    /// The same with more settings of the cache.
+    fn mount_keeping(&self, cache: &str, bao: &Bao, more: &str) -> TestMount {
         TestMount::new().env("SECRETFS_TEST_TOKEN", &bao.token).config(&format!(
-            "providers:\n  vault: {{type: vault, address: \"{}\", cache: {{ttl: 100ms, negative_ttl: 100ms}}, {more}}}\n\
-             mounts: [{{at: mnt, templates: templates}}]\n",
+            "providers:\n  vault: {{type: vault, address: \"{}\", cache: {{ttl: 100ms, negative_ttl: 100ms{cache}}}, \
+             {more}}}\nmounts: [{{at: mnt, templates: templates}}]\n",
             self.address
         ))
     }
@@ -202,6 +207,36 @@ fn what_stands_before_the_server_refuses_nothing_in_its_name() {
         front.mount(&bao, BY_TOKEN).env("SECRETFS_TEST_TOKEN", &token).template("f.tpl", FILE).start();
     fails(&mount, "f", libc::EIO, "refuses the read");
     mount.await_log("kind=\"auth\"", 1);
+}
+
+/// Of a gateway, a refusal is an outage: what the store has a copy of is served, and marked. The control: of the server
+/// itself it is an answer, in whose place no copy is served, then or later.
+#[test]
+fn a_copy_stands_in_for_who_is_refused_on_the_way_and_for_nobody_whom_the_server_refuses() {
+    let bao = served();
+    let token = bao.make_token(json!({"policies": ["app"]}));
+    let front = Front::before(&bao);
+    let mount = front.mount_keeping(", mirror: true", &bao, BY_TOKEN).env("SECRETFS_TEST_TOKEN", &token);
+    let mount = mount.template("f.tpl", FILE).start();
+    let copies = || mount.store().copies("vault");
+    let stale = || attribute(&mount, "f", "stale").filter(|mark| mark.contains("vault: not confirmed"));
+    assert_eq!(mount.read("f"), "v");
+    eventually("a copy", || copies() == 1);
+    for status in [401, 403, 404] {
+        front.set(Way::Foreign(status));
+        eventually("it is marked", || mount.read("f") == "v" && stale().is_some());
+        assert_eq!(copies(), 1, "{status}");
+        front.set(Way::Through);
+        eventually("it is new", || mount.read("f") == "v" && stale().is_none());
+    }
+    mount.await_log("mirror: the store's copy is served", 1);
+    bao.policy("app", "path \"secret/data/*\" { capabilities = [\"deny\"] }");
+    eventually("it is refused", || fs::read(mount.path("f")).is_err());
+    assert!(reason(&mount, "f").contains("refuses the read of `secret/app` (403)"), "{}", reason(&mount, "f"));
+    eventually("and the copy goes", || copies() == 0);
+    front.set(Way::Foreign(403));
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(mount.errno("f"), libc::EIO, "nothing is left to be served");
 }
 
 #[test]
