@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use common::{STRANGER, TestStore, stdout_of};
 use jiff::Timestamp;
+use secretfs::caller::Caller;
 use secretfs::control::wire::{
     Explained, Held, Mount, Outcome, Provider, Reader, Readiness, Reference, Reloaded, Status, Synced,
     SyncedProvider, View,
@@ -92,7 +93,7 @@ impl Daemon for StandIn {
         })
     }
 
-    fn sync<'a>(&'a self, providers: &'a [String]) -> BoxFuture<'a, Result<Synced, Refused>> {
+    fn sync<'a>(&'a self, _: Caller, providers: &'a [String]) -> BoxFuture<'a, Result<Synced, Refused>> {
         Box::pin(async move {
             let synced = |name: &String| SyncedProvider {
                 name: name.clone(),

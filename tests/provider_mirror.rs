@@ -62,13 +62,8 @@ fn put_program(folder: &Path, name: &str) {
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
-/// How many copies the store has.
 fn copies(daemon: &Daemon) -> usize {
-    let listed = daemon.run(&["list", "--namespace", "mirror:p", "--json"]);
-    match listed.status.success() {
-        true => serde_json::from_str::<Value>(&stdout_of(&listed)).unwrap().as_array().unwrap().len(),
-        false => 0,
-    }
+    daemon.store().copies("p")
 }
 
 fn down(daemon: &Daemon) {
@@ -409,6 +404,17 @@ fn sync_asks_anew_for_what_is_held_and_says_what_came_of_it() {
     let stderr = String::from_utf8_lossy(&failed.stderr);
     assert!(!failed.status.success() && stderr.contains("secretfs provider test p"), "{stderr}");
     assert_eq!(daemon.read("a"), "two");
+    let lines = daemon.run(&["--json", "audit", "query", "--event", "sync"]);
+    let lines: Vec<Value> =
+        stdout_of(&lines).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let told: Vec<_> = lines.iter().map(|line| (&line["outcome"], &line["detail"])).collect();
+    let (first, failed) = (told[0], told[told.len() - 1]);
+    let of_p = |what: &str| format!("p: 2 asked, {what} failed");
+    assert_eq!(told.len(), 4, "one for each: {told:?}");
+    assert!(first.0 == "ok" && first.1.as_str().unwrap().contains(&of_p("1 changed, 0")), "{told:?}");
+    assert!(failed.0 == "failed" && failed.1.as_str().unwrap().contains(&of_p("0 changed, 2")), "{told:?}");
+    let who = (&lines[0]["uid"], lines[0]["exe"].as_str().unwrap_or_default());
+    assert!(*who.0 == 0 && who.1.ends_with("/secretfs") && lines[0]["pid"] != daemon.pid(), "{:?}", lines[0]);
     for (args, says) in [(&["sync", "--now", "q"][..], "no provider `q`"), (&["sync"], "--now")] {
         let refused = daemon.run(args);
         let said = String::from_utf8_lossy(&refused.stderr);

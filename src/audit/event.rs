@@ -105,6 +105,8 @@ kinds! {
     Start = "start",
     Stop = "stop",
     Policy = "policy",
+    /// Somebody had the providers asked anew.
+    Sync = "sync",
     /// A file of the log begins.
     LogBegun = "log-begun",
     /// What a crash has left unfinished was closed.

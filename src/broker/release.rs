@@ -60,8 +60,12 @@ impl Broker {
 
     /// What the daemon does itself. That goes on even if it cannot be written down.
     pub fn note(&self, kind: Kind, detail: impl Into<String>) {
-        let own = Event::new(kind, Who::ourselves()).opened(self.audit.opened());
-        if let Err(error) = self.audit.record(own.detail(detail)) {
+        self.note_event(Event::new(kind, Who::ourselves()).detail(detail));
+    }
+
+    /// The same of what somebody had it do.
+    pub fn note_event(&self, event: Event) {
+        if let Err(error) = self.audit.record(event.opened(self.audit.opened())) {
             tracing::error!(%error, "audit_blocked: nobody gets anything until it can be written down");
         }
     }

@@ -12,6 +12,7 @@ use std::path::Path;
 pub use server::Server;
 pub use socket::BindError;
 
+use crate::caller::Caller;
 use crate::provider::BoxFuture;
 
 /// What the daemon answers. A future may take as long as a provider does.
@@ -24,8 +25,13 @@ pub trait Daemon: Send + Sync + 'static {
     /// Takes the config as it is now, or keeps the old one in full.
     fn reload(&self) -> BoxFuture<'_, Result<wire::Reloaded, Refused>>;
 
-    /// Asks the providers of these names anew for all that is held of them, or all providers.
-    fn sync<'a>(&'a self, providers: &'a [String]) -> BoxFuture<'a, Result<wire::Synced, Refused>>;
+    /// Asks the providers of these names anew for all that is held of them, or all providers, because
+    /// this caller wants it.
+    fn sync<'a>(
+        &'a self,
+        caller: Caller,
+        providers: &'a [String],
+    ) -> BoxFuture<'a, Result<wire::Synced, Refused>>;
 
     /// Hands over to a worker of the program that is now on the disk. May end this process before
     /// the answer is sent.

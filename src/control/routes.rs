@@ -8,11 +8,12 @@ use axum::http::{HeaderName, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
 use serde::Deserialize;
 
 use super::wire::{Failed, Failure};
 use super::{Daemon, Kind, Refused};
+use crate::caller::Caller;
 use crate::metrics;
 
 type Asked = State<Arc<dyn Daemon>>;
@@ -101,9 +102,13 @@ struct Providers {
     providers: String,
 }
 
-async fn sync(State(daemon): Asked, Query(Providers { providers }): Query<Providers>) -> Response {
+async fn sync(
+    State(daemon): Asked,
+    Extension(caller): Extension<Caller>,
+    Query(Providers { providers }): Query<Providers>,
+) -> Response {
     let names: Vec<_> = providers.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect();
-    match daemon.sync(&names).await {
+    match daemon.sync(caller, &names).await {
         Ok(synced) => Json(synced).into_response(),
         Err(refused) => refused.into_response(),
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use axum::Router;
+use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -18,6 +18,7 @@ use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::sync::{Notify, Semaphore};
 
 use super::{Daemon, routes};
+use crate::caller::Caller;
 use crate::metrics;
 
 /// Connections at once: more wait, so that nobody can use up the daemon's descriptors.
@@ -79,24 +80,28 @@ async fn serve_socket(socket: StdListener, routes: Router) {
     let room = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         match socket.accept().await {
-            Ok((stream, _)) if may_ask(&stream) => converse(stream, &routes, &room, LONGEST).await,
-            Ok(_) => _ = metrics::get().control_refused.inc(),
+            Ok((stream, _)) => match may_ask(&stream) {
+                Some(caller) => {
+                    let routes = routes.clone().layer(Extension(caller));
+                    converse(stream, routes, &room, LONGEST).await;
+                }
+                None => _ = metrics::get().control_refused.inc(),
+            },
             Err(error) => pause_after(&error).await,
         }
     }
 }
 
 /// The daemon's user and root. The socket's mode says the same; this holds if somebody opens it.
-fn may_ask(stream: &UnixStream) -> bool {
+fn may_ask(stream: &UnixStream) -> Option<Caller> {
     let may = |uid| uid == 0 || uid == geteuid().as_raw();
-    match stream.peer_cred() {
-        Ok(peer) if may(peer.uid()) => true,
-        Ok(peer) => {
-            tracing::warn!(uid = peer.uid(), pid = peer.pid(), "may not use the control socket");
-            false
-        }
-        Err(_) => false,
+    let peer = stream.peer_cred().ok()?;
+    if !may(peer.uid()) {
+        tracing::warn!(uid = peer.uid(), pid = peer.pid(), "may not use the control socket");
+        return None;
     }
+    let pid = peer.pid().map_or(0, i32::cast_unsigned);
+    Some(Caller { uid: peer.uid(), gid: peer.gid(), pid })
 }
 
 async fn serve_loopback(address: SocketAddr, routes: Router) {
@@ -104,7 +109,7 @@ async fn serve_loopback(address: SocketAddr, routes: Router) {
     let room = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => converse(stream, &routes, &room, LONGEST_OF_ANYBODY).await,
+            Ok((stream, _)) => converse(stream, routes.clone(), &room, LONGEST_OF_ANYBODY).await,
             Err(error) => pause_after(&error).await,
         }
     }
@@ -132,12 +137,12 @@ async fn listen(address: SocketAddr) -> Option<TcpListener> {
 }
 
 /// Waits for room, and answers one question in a task.
-async fn converse<S>(stream: S, routes: &Router, room: &Arc<Semaphore>, longest: Duration)
+async fn converse<S>(stream: S, routes: Router, room: &Arc<Semaphore>, longest: Duration)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let Ok(place) = room.clone().acquire_owned().await else { return };
-    let service = TowerToHyperService::new(routes.clone());
+    let service = TowerToHyperService::new(routes);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(SILENCE.min(longest / 2))

@@ -12,11 +12,12 @@ use tokio::sync::oneshot;
 use super::super::message::{Past, Report};
 use super::super::reload::{Last, ReloadError, Reloader, Summary};
 use super::seen;
-use crate::audit::Audit;
+use crate::audit::{self, Audit, Event};
+use crate::broker::Broker;
+use crate::caller::{Caller, Identity};
 use crate::clock::{Clock, SystemClock};
 use crate::control::wire::{
-    self, Explained, Identity, Mount, Provider, Reader, Readiness, Reload, Reloaded, Status, Synced,
-    SyncedProvider,
+    self, Explained, Mount, Provider, Reader, Readiness, Reload, Reloaded, Status, Synced, SyncedProvider,
 };
 use crate::control::{Daemon, Kind, Refused};
 use crate::fs::{SecretFs, session};
@@ -135,9 +136,39 @@ fn refused(error: ReloadError) -> Refused {
     }
 }
 
-fn known() -> Identity {
+async fn sync(broker: Arc<Broker>, caller: Caller, providers: Vec<String>) -> Result<Synced, Refused> {
+    let since = Instant::now();
+    let who = identity::gather(&caller, broker.audit().facts()).unwrap_or_else(|_| Identity::of(caller));
+    let refreshed = broker.refresh(&providers).await.map_err(|error| {
+        let refused = Refused::new(Kind::NotFound, &error);
+        match error.hint() {
+            Some(hint) => refused.hint(hint),
+            None => refused,
+        }
+    })?;
+    let synced = |(name, it): (String, Refreshed)| {
+        let problem = it.error.map(|error| error.to_string());
+        SyncedProvider { name, asked: it.asked, changed: it.changed, failed: it.failed, problem }
+    };
+    let synced = Synced { providers: refreshed.into_iter().map(synced).collect() };
+    let is_whole = synced.providers.iter().all(|it| it.failed == 0);
+    let outcome = if is_whole { "ok" } else { "failed" };
+    let event = Event::new(audit::Kind::Sync, (&who).into());
+    broker.note_event(event.outcome(outcome, since).detail(told(&synced)));
+    Ok(synced)
+}
+
+/// As the audit has it: why something has failed, the log says.
+fn told(synced: &Synced) -> String {
+    let told = |it: &SyncedProvider| {
+        format!("{}: {} asked, {} changed, {} failed", it.name, it.asked, it.changed, it.failed)
+    };
+    synced.providers.iter().map(told).collect::<Vec<_>>().join("; ")
+}
+
+fn known() -> wire::Identity {
     let sight = identity::sight();
-    Identity { level: sight.level.name().to_owned(), hidden: sight.hides_programs().map(str::to_owned) }
+    wire::Identity { level: sight.level.name().to_owned(), hidden: sight.hides_programs().map(str::to_owned) }
 }
 
 fn audited(audit: &Audit) -> wire::Audit {
@@ -197,22 +228,12 @@ impl Daemon for Answers {
         })
     }
 
-    fn sync<'a>(&'a self, providers: &'a [String]) -> BoxFuture<'a, Result<Synced, Refused>> {
-        Box::pin(async move {
-            let broker = self.reloader.current().broker.clone();
-            let refreshed = broker.refresh(providers).await.map_err(|error| {
-                let refused = Refused::new(Kind::NotFound, &error);
-                match error.hint() {
-                    Some(hint) => refused.hint(hint),
-                    None => refused,
-                }
-            })?;
-            let synced = |(name, it): (String, Refreshed)| {
-                let problem = it.error.map(|error| error.to_string());
-                SyncedProvider { name, asked: it.asked, changed: it.changed, failed: it.failed, problem }
-            };
-            Ok(Synced { providers: refreshed.into_iter().map(synced).collect() })
-        })
+    fn sync<'a>(&'a self, caller: Caller, providers: &'a [String]) -> BoxFuture<'a, Result<Synced, Refused>> {
+        let broker = self.reloader.current().broker.clone();
+        let asked = sync(broker, caller, providers.to_vec());
+        // To its end, and to its line in the audit, also if who has asked goes away.
+        let asked = tokio::spawn(asked);
+        Box::pin(async { asked.await.map_err(|error| Refused::new(Kind::Unavailable, error))? })
     }
 
     fn upgrade(&self) -> BoxFuture<'_, Result<(), Refused>> {
