@@ -232,7 +232,11 @@ fn a_copy_stands_in_for_who_is_refused_on_the_way_and_for_nobody_whom_the_server
     mount.await_log("mirror: the store's copy is served", 1);
     bao.policy("app", "path \"secret/data/*\" { capabilities = [\"deny\"] }");
     eventually("it is refused", || fs::read(mount.path("f")).is_err());
-    assert!(reason(&mount, "f").contains("refuses the read of `secret/app` (403)"), "{}", reason(&mount, "f"));
+    assert!(
+        reason(&mount, "f").contains("refuses the read of `secret/app` (403)"),
+        "{}",
+        reason(&mount, "f")
+    );
     eventually("and the copy goes", || copies() == 0);
     front.set(Way::Foreign(403));
     std::thread::sleep(Duration::from_millis(300));
