@@ -274,9 +274,10 @@ impl Broker {
         self.resolver.left(given)
     }
 
-    /// The providers that are not there any more in what takes our place.
-    pub fn left_by(&self, next: &Self) -> Left {
-        self.resolver.left_by(&next.resolver)
+    /// We are in force in the place of this one. The providers that are not there any more.
+    pub fn begin_after(&self, before: &Self) -> Left {
+        self.resolver.begin();
+        before.resolver.left_by(&self.resolver)
     }
 
     /// Has the providers make nothing at their sources from now on: for who only looks whether all is there.

@@ -152,9 +152,7 @@ impl Before<'_> {
     /// What stands behind its memory, if only that has other settings: it goes on with its login.
     fn upstream(&self, name: &str, remote: &Remote, config: &Config) -> Option<Arc<dyn Provider>> {
         let ProviderConfig::Remote(before) = self.config.providers.get(name)? else { return None };
-        let is_same = self.config.store == config.store
-            && before.source == remote.source
-            && before.limits.timeout == remote.limits.timeout;
+        let is_same = self.config.store == config.store && before.source == remote.source;
         is_same.then(|| self.broker.provider(name)?.behind()).flatten()
     }
 }

@@ -242,7 +242,7 @@ impl Reloader {
         }
         current.broker.note(Kind::Policy, changes.join("; "));
         rules::warn(&current.config);
-        let left = before.broker.left_by(&current.broker);
+        let left = current.broker.begin_after(&before.broker);
         self.replace(&before, current);
         self.leaving.say_farewell(left);
         self.mounts.keep(texts);

@@ -27,6 +27,7 @@ mod response;
 mod tls;
 mod verify;
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use hyper::body::Incoming;
@@ -53,7 +54,8 @@ pub struct Client {
     address: Address,
     connector: Connector,
     pool: Pool,
-    timeout: Duration,
+    /// In milliseconds.
+    timeout: AtomicU64,
 }
 
 /// The most bytes of a head, and of what is read at once.
@@ -70,7 +72,18 @@ impl Client {
     pub fn new(transport: Transport, timeout: Duration) -> Self {
         let Transport { address, tls } = transport;
         let connector = Connector::new(address.clone(), Trust::new(tls));
-        Self { address, connector, pool: Pool::default(), timeout }
+        let client = Self { address, connector, pool: Pool::default(), timeout: AtomicU64::default() };
+        client.allow(timeout);
+        client
+    }
+
+    /// From now on each request is bounded by this.
+    pub fn allow(&self, timeout: Duration) {
+        self.timeout.store(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    pub fn timeout(&self) -> Duration {
+        Duration::from_millis(self.timeout.load(Ordering::Relaxed))
     }
 
     pub fn address(&self) -> &Address {
@@ -102,7 +115,7 @@ impl Client {
     }
 
     async fn answer(&self, request: &Request) -> Result<Response, Fault> {
-        let deadline = Deadline::within(self.timeout);
+        let deadline = Deadline::within(self.timeout());
         // One that has waited may be closed in the moment in which it is used: then nobody knows what came of it.
         if request.is_repeatable()
             && let Some(mut link) = self.pool.take()
@@ -120,7 +133,7 @@ impl Client {
     }
 
     async fn begin(&self, request: &Request) -> Result<Streamed, Fault> {
-        let deadline = Deadline::within(self.timeout);
+        let deadline = Deadline::within(self.timeout());
         let mut link = self.connect(deadline).await?;
         let response = self.ask(&mut link, request, deadline).await?;
         match response.status().is_success() {

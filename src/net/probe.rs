@@ -26,7 +26,7 @@ impl Client {
     }
 
     async fn probe_into(&self, steps: &mut Vec<Probed>) -> Result<(), ()> {
-        let deadline = Deadline::within(self.timeout);
+        let deadline = Deadline::within(self.timeout());
         let proxy = self.note(steps, "proxy", async { proxy::of_environment(&self.address) }, |proxy| {
             proxy.as_ref().map(|proxy| format!("{}:{}", proxy.host, proxy.port))
         });

@@ -105,6 +105,9 @@ pub trait Provider: Send + Sync {
         None
     }
 
+    /// Whoever asks waits so long from now on.
+    fn allow(&self, _time: Duration) {}
+
     /// Whether it has answered to any of these before, and does not fail: who waits for it gets no older answer.
     fn is_known_for(&self, _keys: &[SecretKey]) -> bool {
         false

@@ -43,6 +43,17 @@ impl FromIterator<Left> for Left {
     }
 }
 
+impl Resolver {
+    /// This one is in force: who goes on behind another memory keeps to the time that this one gives.
+    pub fn begin(&self) {
+        for (_, provider) in self.each() {
+            if let (Some(behind), Some(time)) = (provider.behind(), provider.time()) {
+                behind.allow(time);
+            }
+        }
+    }
+}
+
 impl Left {
     pub fn is_nobody(&self) -> bool {
         self.0.is_empty()

@@ -3,10 +3,14 @@
 
 use std::fs;
 use std::process::Output;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use serde_json::json;
 
 use crate::common::bao::Bao;
+use crate::common::http::{pass_on, serve_tcp};
 use crate::common::programmed::eventually;
 use crate::common::{TestDaemon, TestMount, stdout_of};
 use crate::login::{FILE, by_approle, role, served, wrapped};
@@ -93,7 +97,7 @@ fn a_token_of_few_uses_is_given_back() {
     let mut mount = by_approle(&bao, &role_id, &secret_id, "").start();
     for _ in 0..12 {
         assert_eq!(mount.read("f"), "v");
-        std::thread::sleep(std::time::Duration::from_millis(120));
+        std::thread::sleep(Duration::from_millis(120));
     }
     assert!(mount.stop().success());
     // One that is used up is ended by the server, at once or a little later.
@@ -131,6 +135,37 @@ fn an_edit_of_the_cache_keeps_the_login() {
     daemon.await_log("config_reloaded", 2);
     assert_eq!(daemon.errno("f"), libc::EIO);
     daemon.await_log("not valid or was used before", 1);
+}
+
+/// Nor must one of the time that it has: it goes on with the same login, and has the new time. The control is the time before.
+#[test]
+fn an_edit_of_the_timeout_keeps_the_login() {
+    let bao = served();
+    let (role_id, _) = role(&bao, json!({}));
+    let token = wrapped(&bao, "auth/approle/role/web/secret-id");
+    let (is_slow, port) = (Arc::new(AtomicBool::new(false)), bao.port);
+    let delays = is_slow.clone();
+    let address = serve_tcp(move |request| {
+        if delays.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_secs(2));
+        }
+        pass_on(request, port)
+    });
+    let config = |time: &str| {
+        format!(
+            "providers:\n  vault: {{type: vault, address: \"http://{address}\", timeout: {time}, cache: {{ttl: 100ms}}, \
+             auth: {{method: approle, role_id: '{role_id}', secret_id: '${{SECRET_ID}}', wrapped: true}}}}\n\
+             mounts: [{{at: mnt, templates: templates}}]\n"
+        )
+    };
+    let daemon = TestDaemon::new().env("SECRET_ID", &token).template("f.tpl", FILE);
+    let daemon = daemon.config(&config("1500ms")).start();
+    assert_eq!(daemon.read("f"), "v");
+    is_slow.store(true, Ordering::SeqCst);
+    eventually("it has too little time", || fs::read(daemon.path("f")).is_err());
+    daemon.config(&config("4500ms"));
+    daemon.await_log("config_reloaded", 1);
+    eventually("it has time", || fs::read(daemon.path("f")).is_ok_and(|it| it == b"v"));
 }
 
 /// Nobody has what a command was lent that never began.
@@ -192,7 +227,7 @@ fn a_provider_that_was_replaced_gives_its_token_back() {
     daemon.config(&config(&bao.address(), "100ms"));
     daemon.await_log("config_reloaded", 1);
     assert_eq!(daemon.read("f"), "v");
-    std::thread::sleep(std::time::Duration::from_secs(7));
+    std::thread::sleep(Duration::from_secs(7));
     assert_eq!(bao.tokens(), before + 1, "the control: it goes on behind another memory");
     daemon.config(&config(&bao.address().replace("127.0.0.1", "localhost"), "100ms"));
     daemon.await_log("config_reloaded", 2);
@@ -200,4 +235,34 @@ fn a_provider_that_was_replaced_gives_its_token_back() {
     assert_eq!(bao.tokens(), before + 2, "readers that were on their way may still need the old one");
     eventually("one is left", || bao.tokens() == before + 1);
     assert_eq!(daemon.read("f"), "v");
+}
+
+/// Who is not in the config any more gives back its login and what was lent to it. The control stays in it.
+#[test]
+fn a_provider_that_was_removed_gives_all_back() {
+    let bao = written::authority();
+    let (role_id, secret_id) = role(&bao, json!({"token_policies": ["app", "pki"]}));
+    let before = bao.tokens();
+    let provider = |name: &str| {
+        format!(
+            "  {name}: {{type: vault, address: \"{}\", auth: {{method: approle, role_id: '{role_id}', \
+             secret_id: '${{SECRET_ID}}'}}, writes: {{pki/issue/leased: {{common_name: {name}.example, ttl: 10m}}}}}}\n",
+            bao.address()
+        )
+    };
+    let config =
+        |providers: &str| format!("providers:\n{providers}mounts: [{{at: mnt, templates: templates}}]\n");
+    let serial = |name: &str| format!("<< secret('{name}:pki/issue/leased#serial_number') >>");
+    let daemon = TestDaemon::new().env("SECRET_ID", &secret_id).template("stays.tpl", serial("stays"));
+    let daemon = daemon.template("goes.tpl", serial("goes"));
+    let daemon = daemon.config(&config(&(provider("stays") + &provider("goes")))).start();
+    let (stays, goes) = (daemon.read("stays"), daemon.read("goes"));
+    assert_eq!(bao.tokens(), before + 2);
+    fs::remove_file(daemon.folder().join("templates/goes.tpl")).unwrap();
+    daemon.config(&config(&provider("stays")));
+    daemon.await_log("config_reloaded", 1);
+    eventually("its login goes", || bao.tokens() == before + 1);
+    eventually("its certificate goes", || written::is_revoked(&bao, &goes));
+    assert!(!written::is_revoked(&bao, &stays), "the control");
+    assert_eq!(daemon.read("stays"), stays);
 }

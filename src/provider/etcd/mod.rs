@@ -258,6 +258,10 @@ impl Provider for EtcdProvider {
         self.gateway.sweep();
     }
 
+    fn allow(&self, time: Duration) {
+        self.gateway.client().allow(time);
+    }
+
     fn watch<'a>(&'a self, tell: &'a Tell<'a>) -> Option<BoxFuture<'a, ProviderError>> {
         Some(Box::pin(self.keep_listening(tell)))
     }

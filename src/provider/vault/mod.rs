@@ -53,7 +53,6 @@ struct Inner {
     /// By path: what is sent there.
     writes: BTreeMap<String, BTreeMap<String, String>>,
     revokes: bool,
-    patience: Duration,
     /// Nothing is made.
     is_rehearsed: AtomicBool,
 }
@@ -86,7 +85,6 @@ impl VaultProvider {
             versions: Versions::new(version_key),
             writes,
             revokes,
-            patience: PATIENCE.min(timeout / 2),
             is_rehearsed: AtomicBool::new(false),
         }))
     }
@@ -105,7 +103,10 @@ impl Inner {
             return Ok(told);
         }
         let has_old = self.still(key, Duration::ZERO).is_some();
-        let patience = if has_old { self.patience } else { Duration::MAX };
+        let patience = match has_old {
+            true => PATIENCE.min(self.session.api().client().timeout() / 2),
+            false => Duration::MAX,
+        };
         let late = |_| Err(ProviderError::Timeout("it takes its time to make a new one".to_owned()));
         let told = tokio::time::timeout(patience, self.anew(key)).await.unwrap_or_else(late);
         told.or_else(|error| self.still(key, pause_after(&error)).ok_or(error))
@@ -353,6 +354,10 @@ impl Provider for VaultProvider {
 
     fn sweep(&self) {
         self.0.session.api().sweep();
+    }
+
+    fn allow(&self, time: Duration) {
+        self.0.session.api().client().allow(time);
     }
 
     fn give_back(&self, given: Given) -> BoxFuture<'_, ()> {
