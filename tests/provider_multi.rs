@@ -6,11 +6,12 @@ mod common;
 use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use common::programmed::eventually;
-use common::{Mounted, TestMount};
+use common::{Mounted, TestMount, stdout_of};
 use serde_json::Value;
 
 const MOUNT: &str = "mounts: [{at: mnt, templates: templates}]\naudit: {file: audit.log}\n";
@@ -224,6 +225,48 @@ fn the_store_is_opened_for_who_has_it_as_a_member() {
         );
         let mount = with_file("of the file").secret("a", "of the store").template("c.tpl", "<< secrets.a >>");
         assert_eq!(mount.config(&config).start().read("c"), expected);
+    }
+}
+
+/// A store that is gone or damaged has failed: `failover` goes on with the next one and names it, `priority` does not take
+/// it for one without the secret. The control is one without it.
+#[test]
+fn a_store_that_is_lost_is_no_store_without_the_secret() {
+    let remove = |store: &Path| fs::remove_dir_all(store).unwrap();
+    let damage = |store: &Path| {
+        let database = rusqlite::Connection::open(store.join("store.db")).unwrap();
+        database.execute("UPDATE versions SET record = randomblob(length(record))", ()).unwrap();
+    };
+    let ways: [(&str, &dyn Fn(&Path)); 2] = [("removed", &remove), ("damaged", &damage)];
+    for strategy in ["failover", "priority"] {
+        let several = format!("all: {{type: multi, of: [store, f], strategy: {strategy}}}");
+        let config = format!("providers: {{f: {{type: file, path: run}}, {several}}}\n{MOUNT}");
+        let started = || with_file("of the file").secret("a", "of the store").config(&config).start();
+        for (way, lose) in ways {
+            let mount = started();
+            assert_eq!(mount.read("a"), "of the store");
+            lose(&mount.store().path());
+            let read = || fs::read_to_string(mount.path("b"));
+            match strategy {
+                "failover" => {
+                    eventually("the next one answers", || read().is_ok_and(|it| it == "of the file!"));
+                    assert_eq!(audited(&mount, "b").last().unwrap(), "f", "{way}");
+                }
+                _ => {
+                    eventually("it is refused", || match read() {
+                        Ok(text) if text == "of the store!" => false,
+                        told => told.is_err() || panic!("{way}: {told:?}"),
+                    });
+                    assert!(matches!(mount.errno("b"), libc::EIO | libc::EBADMSG), "{way}");
+                }
+            }
+        }
+        let mount = started();
+        stdout_of(&mount.store().run(&["rm", "a", "--yes"]));
+        match strategy {
+            "failover" => assert_eq!(mount.errno("b"), libc::ENOKEY, "the control"),
+            _ => assert_eq!(mount.read("b"), "of the file!", "the control"),
+        }
     }
 }
 
