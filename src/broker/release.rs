@@ -44,8 +44,10 @@ impl Broker {
 
     /// With who has answered where several could have, as what is given says that it rests on.
     pub fn name_who_answered(&self, event: &mut Event, basis: &Basis) {
-        let secrets = event.secrets.iter_mut().filter(|_| self.resolver.asks_several());
-        for secret in secrets {
+        if !self.resolver.asks_several() {
+            return;
+        }
+        for secret in &mut event.secrets {
             let key = SecretKey {
                 provider: secret.provider.clone(),
                 path: secret.name.clone(),
