@@ -244,41 +244,36 @@ impl Scalar for Bytes {
     }
 }
 
-/// How a program prints more than one field.
-pub(super) struct FieldsForm;
+/// Words of which there is one so far, each with what it is a word for and those that are still to come.
+macro_rules! lone_words {
+    ($($(#[$doc:meta])* $name:ident = $word:literal, $what:literal, $later:expr;)*) => {$(
+        $(#[$doc])*
+        pub(super) struct $name;
 
-impl FieldsForm {
-    pub(super) const NAMES: [&str; 1] = ["json"];
-}
-
-impl Scalar for FieldsForm {
-    const EXPECTED: &'static str = "the name of a form";
-
-    fn judge(text: &str) -> Result<Self, String> {
-        match Self::NAMES.contains(&text) {
-            true => Ok(Self),
-            false => Err(choice(text, "form of fields", &Self::NAMES, &[])),
+        impl $name {
+            pub(super) const NAMES: [&str; 1] = [$word];
         }
-    }
-}
 
-/// Whose rules a program goes by.
-pub(super) struct Protocol;
+        impl Scalar for $name {
+            const EXPECTED: &'static str = concat!("the name of a ", $what);
 
-impl Protocol {
-    pub(super) const NAMES: [&str; 1] = ["summon"];
-}
-
-impl Scalar for Protocol {
-    const EXPECTED: &'static str = "the name of a protocol";
-
-    fn judge(text: &str) -> Result<Self, String> {
-        match Self::NAMES.contains(&text) {
-            true => Ok(Self),
-            false => Err(choice(text, "protocol", &Self::NAMES, &[])),
+            fn judge(text: &str) -> Result<Self, String> {
+                match Self::NAMES.contains(&text) {
+                    true => Ok(Self),
+                    false => Err(choice(text, $what, &Self::NAMES, &$later)),
+                }
+            }
         }
-    }
+    )*};
 }
+lone_words!(
+    /// How a program prints more than one field.
+    FieldsForm = "json", "form of fields", [];
+    /// Whose rules a program goes by.
+    Protocol = "summon", "protocol", [];
+    /// A key source that takes settings; the others are tried without being named.
+    KeySource = "file", "key source", ["keyring", "passphrase", "vault-transit", "aws-kms"];
+);
 
 impl StoreBackend {
     const ALL: [(&str, Self); 2] = [("sqlite", Self::Sqlite), ("file", Self::File)];
@@ -292,25 +287,6 @@ impl Scalar for StoreBackend {
     fn judge(text: &str) -> Result<Self, String> {
         let found = Self::ALL.iter().find(|(name, _)| *name == text);
         found.map(|(_, backend)| *backend).ok_or_else(|| choice(text, "backend", &Self::NAMES, &[]))
-    }
-}
-
-/// A key source that takes settings; the others are tried without being named.
-pub(super) struct KeySource;
-
-impl KeySource {
-    pub(super) const NAMES: [&str; 1] = ["file"];
-}
-
-impl Scalar for KeySource {
-    const EXPECTED: &'static str = "the name of a key source";
-
-    fn judge(text: &str) -> Result<Self, String> {
-        let later = ["keyring", "passphrase", "vault-transit", "aws-kms"];
-        match Self::NAMES.contains(&text) {
-            true => Ok(Self),
-            false => Err(choice(text, "key source", &Self::NAMES, &later)),
-        }
     }
 }
 

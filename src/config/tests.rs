@@ -1,5 +1,8 @@
 //! The config's rules: what is accepted, and where a mistake is said to be.
 
+mod files;
+mod providers;
+
 use std::path::Path;
 use std::time::Duration;
 
@@ -190,145 +193,6 @@ fn what_is_told_is_told_to_this_machine_only() {
     assert!(parse("control: {listen: \"[::1]:9464\"}").is_ok());
 }
 
-fn parse_all(texts: &[&str]) -> Result<Config, String> {
-    let names = ["/etc/app/config.yaml", "/etc/app/conf.d/a.yaml", "/etc/app/conf.d/b.yaml"];
-    let files = names.into_iter().map(Path::new).zip(texts.iter().copied());
-    Config::parse_all(files).map_err(|error| error.to_string())
-}
-
-#[test]
-fn several_files_are_one_config() {
-    let config = parse_all(&[
-        "store: x\nenv: [A]\nsecrets: {a: store:b, from: env}\nmounts:\n- {at: /m, templates: t}\n",
-        "# nothing\n",
-        "env: [B]\nready: [a]\ncontrol: {socket: s}\nsecrets: {c: more:d}\nproviders: {more: {type: env}}\n\
-         mounts:\n- {at: /n, templates: t}\n- {at: /o, templates: t, owner: nobody}\n",
-    ])
-    .unwrap();
-    let templates = config.mounts.iter().map(|mount| &*mount.templates);
-    let of_the_files = ["/etc/app/t", "/etc/app/conf.d/t", "/etc/app/conf.d/t"].map(Path::new);
-    assert!(templates.eq(of_the_files), "each begins at its own folder");
-    assert_eq!(config.store.path.as_deref(), Some(Path::new("/etc/app/x")));
-    assert_eq!((config.env_allowed.len(), config.sources.map.len()), (2, 2));
-    assert_eq!(config.files().count(), 3);
-    let error = config.error_at(&["mounts", "2", "owner"], "who?").to_string();
-    assert!(error.starts_with("/etc/app/conf.d/b.yaml:8:33: who?"), "{error}");
-    let error = config.error_at(&["ready", "0"], "none").to_string();
-    assert!(error.starts_with("/etc/app/conf.d/b.yaml:2:9: none"), "{error}");
-    let error = config.error_at(&["mounts", "0", "at"], "where?").to_string();
-    assert!(error.starts_with("/etc/app/config.yaml:5:8: where?"), "{error}");
-}
-
-/// Each is refused with both places; one of them alone is fine.
-#[test]
-fn what_two_files_say_is_refused() {
-    let mount = "mounts: [{at: /m, templates: t}]\n";
-    for (text, says) in [
-        ("store: y\n", "1:8: `store` is given twice"),
-        ("secrets: {k: a}\n", "1:14: `k` is given twice"),
-        ("secrets: {from: store}\n", "1:17: `from` is given twice"),
-        ("providers: {v: {type: env}}\n", "1:16: `v` is given twice"),
-        ("profiles: {w: {}}\n", "1:15: `w` is given twice"),
-        ("control: {socket: s}\n", "1:19: `socket` is given twice"),
-        (mount, "1:15: two mounts at /m"),
-    ] {
-        let refusal = parse_all(&[text, "env: [A]", text]).map(|_| ()).unwrap_err();
-        let place = says.split(": ").next().unwrap();
-        let both = format!("{says}; also in /etc/app/config.yaml:{place}\n");
-        assert!(
-            refusal.starts_with("/etc/app/conf.d/b.yaml:") && refusal.contains(&both),
-            "{text}: {refusal}"
-        );
-        parse_all(&[text, "env: [A]"]).unwrap();
-    }
-}
-
-#[test]
-fn a_mistake_is_said_to_be_in_its_own_file() {
-    for text in
-        ["stor: x", "mounts: [{at: a, templates: b, files: {f: {on_change: {}}}}]", "secrets: {k: nix:x}"]
-    {
-        let refusal = parse_all(&["mounts: [{at: /a, templates: t}]", text]).map(|_| ()).unwrap_err();
-        assert!(refusal.starts_with("/etc/app/conf.d/a.yaml:1:"), "{text}: {refusal}");
-    }
-}
-
-#[test]
-fn a_program_is_a_provider_with_limits_and_a_memory() {
-    let config = parse(
-        "providers:\n  p: {type: exec, command: [./get, -x], timeout: 2s, requests_per_second: 5, cache: {max_stale: 1h, size: 1MiB}}\n  \
-         q: {type: exec, command: [get], fields: json, not_found_status: 1, cache: {no_cache: [otp]}}\n",
-    );
-    let config = config.unwrap();
-    let remote = |name: &str| match &config.providers[name] {
-        ProviderConfig::Remote(remote) => (**remote).clone(),
-        other => panic!("{other:?}"),
-    };
-    let Remote { source: RemoteSource::Exec(program), limits, keeping } = remote("p") else { panic!() };
-    assert_eq!(program.command, ["/etc/app/get", "-x"]);
-    assert_eq!((program.prints_json, program.not_found_status), (false, Some(44)));
-    assert_eq!((limits.timeout, limits.concurrency), (Duration::from_secs(2), 16));
-    assert_eq!((limits.per_second, limits.batch), (Some(5), None));
-    assert_eq!((keeping.max_stale, keeping.size), (Some(Duration::from_secs(3_600)), 1 << 20));
-    assert_eq!(keeping.ttl, Keeping::default().ttl);
-    let Remote { source: RemoteSource::Exec(program), keeping, .. } = remote("q") else { panic!() };
-    assert_eq!(program.command, ["get"], "looked for where programs are");
-    assert_eq!((program.prints_json, program.not_found_status), (true, Some(1)));
-    assert!(keeping.max_stale.is_none() && keeping.no_cache.contains("otp"));
-    let summons = |command: &str| {
-        parse(&format!("providers: {{s: {{type: exec, protocol: summon, command: {command}}}}}"))
-    };
-    let config = summons("[summon-conjur]").unwrap();
-    let ProviderConfig::Remote(remote) = &config.providers["s"] else { panic!() };
-    let RemoteSource::Exec(program) = &remote.source else { panic!() };
-    assert_eq!((program.is_of_summon, program.not_found_status), (true, None));
-    assert!(summons("[summon-conjur, '/{path}']").is_ok());
-    for command in ["[summon-conjur, -v]", "[summon-conjur, -v, '{path}']", "[]"] {
-        assert!(summons(command).is_err_and(|error| error.to_string().contains("command")), "{command}");
-    }
-}
-
-#[test]
-fn settings_that_a_provider_does_not_take_are_located() {
-    for (text, says) in [
-        ("providers:\n  p: {type: exec}\n", "2:13: the type exec needs a `command`"),
-        ("providers:\n  p: {type: env, command: [a]}\n", "2:27: a provider of this type takes no `command`"),
-        ("providers:\n  p: {type: exec, command: [a], cache: {tll: 1s}}\n", "unknown key `tll`\n"),
-        (
-            "providers:\n  p: {type: exec, command: [a], cache: {size: 5}}\n",
-            "2:47: providers.p.cache.size: `5` is not a size like",
-        ),
-        ("providers:\n  p: {type: exce, command: [a]}\n", "did you mean `exec`?"),
-        ("providers:\n  p: {type: file}\n", "2:13: the type file needs a `path`"),
-        ("providers:\n  p: {type: multi}\n", "2:13: the type multi needs `of`"),
-        ("providers:\n  p: {type: multi, of: [stor]}\n", "2:25: no provider is named `stor`"),
-        ("providers:\n  p: {type: multi, of: [p]}\n", "2:25: `p` is itself made of several"),
-        ("providers:\n  p: {type: multi, of: [env, env]}\n", "2:30: `env` is named twice"),
-        ("providers:\n  p: {type: multi, of: [env], strategy: merged}\n", "did you mean `merge`?"),
-        ("providers:\n  p: {type: exec, command: [a], batch_size: 2}\n", "takes no `batch_size`"),
-        ("providers:\n  p: {type: exec, command: [a], tls: {cert: c}}\n", "takes no `tls`"),
-        ("providers:\n  p: {type: exec, command: [a], tls: {certt: c}}\n", "did you mean `cert`?"),
-        ("providers:\n  p: {type: exec, command: [a], tls: {verify: false}}\n", "unknown key `verify`"),
-        ("providers:\n  p: {type: exec, command: [a], adress: x}\n", "did you mean `address`?"),
-        (
-            "providers:\n  p: {type: exec, command: [a], address: 'http://vault:8200'}\n",
-            "2:42: providers.p.address: `http://vault:8200` would send secrets in the clear",
-        ),
-    ] {
-        let refusal = refusal(text);
-        assert!(refusal.contains(says), "{text}: {refusal}");
-    }
-}
-
-/// The line would show it.
-#[test]
-fn a_secret_in_the_place_of_its_place_is_not_shown() {
-    let shown = refusal("providers:\n  p: {type: vault, auth: {token: 31337}}\n");
-    assert!(shown.contains("2:34") && !shown.contains("31337"), "{shown}");
-    let control = refusal("providers:\n  p: {type: file, path: x, strategy: 31337}\n");
-    assert!(control.contains("31337"), "{control}");
-}
-
 #[test]
 fn a_broken_document_is_located() {
     for text in ["a: [", "a: b: c\n", "mounts:\n\t- at: x\n", "- 1\n", "x", "&a [*a, *a]"] {
@@ -387,20 +251,6 @@ fn rules_are_kept_in_their_order_and_know_where_they_stand() {
     let lists: Vec<_> = config.matchers().into_iter().map(|it| it.path.join(".")).collect();
     assert_eq!(lists.len(), 6, "{lists:?}");
     assert!(lists.contains(&"mounts.0.files.f.access.0.placeholder".to_owned()), "{lists:?}");
-}
-
-#[test]
-fn the_rules_of_more_files_come_after_those_of_the_main_one() {
-    let more = "policy: [{secrets: x, allow: anyone}, {secrets: y, allow: {role: op}}]\n";
-    let error = Config::parse_all([(Path::new("a.yaml"), RULES), (Path::new("b.yaml"), more)]).unwrap_err();
-    assert_eq!(error.in_brief(), "b.yaml:1:66: there is no role `op`");
-    let more = "policy: [{secrets: x, allow: anyone}]\n";
-    let config = Config::parse_all([(Path::new("a.yaml"), RULES), (Path::new("b.yaml"), more)]).unwrap();
-    assert_eq!(config.policy.len(), 3);
-    assert_eq!(config.origin(&["policy", "2"], String::new()).place().to_string(), "b.yaml:1:10");
-    let again = "roles: {ops: anyone}\n";
-    let error = Config::parse_all([(Path::new("a.yaml"), RULES), (Path::new("b.yaml"), again)]).unwrap_err();
-    assert!(error.in_brief().contains("`ops` is given twice; also in a.yaml:2:8"), "{error}");
 }
 
 #[test]
