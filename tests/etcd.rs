@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use common::etcd::{Etcd, Relay};
 use common::programmed::{attribute, eventually};
-use common::{Mounted, TestMount, stdout_of};
+use common::{Mounted, TestMount, is_judged_good, stdout_of};
 use nix::sys::signal::Signal;
 use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 
@@ -459,15 +459,5 @@ fn the_page_says_what_is_so() {
     assert_eq!(mount.read("app.conf"), shown);
     etcd.put("/secrets/db/password", "n3w");
     eventually("the change", || mount.read("app.conf") == shown.replace("p@ss", "n3w"));
-    let judge = |config: &str| {
-        let test = TestMount::new().template("f.tpl", "x");
-        let mounts = "mounts: [{at: mnt, templates: templates}]\n";
-        fs::write(test.folder().join("c.yaml"), format!("{config}{mounts}")).unwrap();
-        let judged = test.command_of(&["--config", "c.yaml", "check"]).output().unwrap();
-        (judged.status.code(), String::from_utf8_lossy(&judged.stderr).into_owned())
-    };
-    let (status, said) = judge(judged);
-    assert!(status == Some(0) && !said.contains("unknown key"), "{status:?} {said}");
-    let (status, said) = judge(&judged.replace("prefix:", "prefx:"));
-    assert!(status != Some(0) && said.contains("prefx"), "the control: {status:?} {said}");
+    is_judged_good(judged, "prefix:");
 }

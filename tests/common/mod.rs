@@ -47,7 +47,7 @@ pub use daemon::{Daemon, Readers, TestDaemon, eventually};
 pub use keyboard::Keyboard;
 pub use manager::Manager;
 pub use map::Map;
-pub use mount::{Mounted, TestMount};
+pub use mount::{Mounted, TestMount, is_judged_good};
 pub use reading::Reading;
 pub use running::Running;
 pub use shared_node::{SharedNode, serve};

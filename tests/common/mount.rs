@@ -228,3 +228,23 @@ fn write(path: &Path, text: &[u8]) {
     fs::create_dir_all(path.parent().expect("below a folder")).expect("a folder");
     fs::write(path, text).expect("a file");
 }
+
+/// `check` finds nothing to say of these providers; the control has a letter too few in this key.
+#[track_caller]
+pub fn is_judged_good(config: &str, key: &str) {
+    let judge = |config: &str| {
+        let test = TestMount::new().template("f.tpl", "x");
+        let mounts = "mounts: [{at: mnt, templates: templates}]\n";
+        fs::write(test.folder().join("c.yaml"), format!("{config}{mounts}")).unwrap();
+        let judged = test.command_of(&["--config", "c.yaml", "check"]).output().unwrap();
+        (judged.status.code(), String::from_utf8_lossy(&judged.stderr).into_owned())
+    };
+    let (status, said) = judge(config);
+    assert!(status == Some(0) && !said.contains("unknown key"), "{status:?} {said}\n{config}");
+    let wrong = format!("{}{}", &key[..1], &key[2..]);
+    let (status, said) = judge(&config.replace(key, &wrong));
+    assert!(
+        status != Some(0) && said.contains(wrong.trim_end_matches(':')),
+        "the control: {status:?} {said}"
+    );
+}

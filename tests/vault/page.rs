@@ -4,8 +4,8 @@ use std::fs;
 
 use serde_json::json;
 
-use crate::common::TestMount;
 use crate::common::programmed::eventually;
+use crate::common::{TestMount, is_judged_good};
 use crate::written;
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/providers/vault.md");
@@ -46,22 +46,6 @@ fn the_page_says_what_is_so() {
     let mut mount = start(writing, "pair.pem.tpl", &format!("<< secret(\"vault:pki{references}"));
     written::is_a_pair(&mount.read("pair.pem"));
     assert!(mount.stop().success());
-    judged.iter().for_each(|config| is_judged_good(config));
+    judged.iter().for_each(|config| is_judged_good(config, "method:"));
     assert!(judged.len() >= 2, "there are more");
-}
-
-/// With a letter too few in it, it is not.
-#[track_caller]
-fn is_judged_good(config: &str) {
-    let judge = |config: &str| {
-        let test = TestMount::new().template("f.tpl", "x");
-        let mounts = "mounts: [{at: mnt, templates: templates}]\n";
-        fs::write(test.folder().join("c.yaml"), format!("{config}{mounts}")).unwrap();
-        let judged = test.command_of(&["--config", "c.yaml", "check"]).output().unwrap();
-        (judged.status.code(), String::from_utf8_lossy(&judged.stderr).into_owned())
-    };
-    let (status, said) = judge(config);
-    assert!(status == Some(0), "{status:?} {said}\n{config}");
-    let (status, said) = judge(&config.replace("method:", "metod:"));
-    assert!(status != Some(0) && said.contains("metod"), "the control: {status:?} {said}");
 }
