@@ -154,6 +154,24 @@ fn what_a_user_may_not_is_told() {
     assert!(reason(&needless, "f").contains("leave `auth` out"), "{}", reason(&needless, "f"));
 }
 
+/// However many secrets are asked for: it is what costs a server most, and what it may lock out for.
+#[test]
+fn a_password_that_is_refused_is_tried_once() {
+    let etcd = Etcd::start();
+    etcd.enable_auth("right", "/secrets/");
+    let password = etcd.file("password", "wrong\n");
+    let auth = format!("{ASKED}, auth: {{username: app, password: 'file:{password}'}}");
+    let text: String = (0..60).map(|number| format!("<< secret('p:s{number}') >>\n")).collect();
+    let mount = mount(&etcd.url(), &auth, &[("f", &text)]);
+    let before = etcd.calls("Authenticate");
+    assert_eq!(mount.errno("f"), libc::EIO);
+    assert!(reason(&mount, "f").contains("refuses the user `app`"), "{}", reason(&mount, "f"));
+    let logins = etcd.calls("Authenticate") - before;
+    assert!((1..8).contains(&logins), "{logins} logins, for 60 secrets");
+    fs::write(&password, "right\n").unwrap();
+    eventually("the right one is tried at once", || mount.errno("f") == libc::ENOKEY);
+}
+
 #[test]
 fn it_knows_us_by_our_certificate() {
     let folder = tempfile::TempDir::new().unwrap();

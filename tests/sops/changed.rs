@@ -214,3 +214,28 @@ fn a_changed_env_or_json_file_is_refused_as_well() {
         assert_eq!(mount.read(&format!("fine_{format}")), "[one]\n[31337]\n", "the control");
     }
 }
+
+/// Who reads by the path would get to it first; there is no value in it that the MAC could miss.
+#[test]
+fn an_empty_place_in_front_of_a_sealed_one_is_refused() {
+    let repo = Repo::new().sealed("app.yaml", "db:\n    cred:\n        password: Vk7qXw2Rz9\n", &[]);
+    let text = fs::read_to_string(repo.mount.folder().join("app.yaml")).unwrap();
+    let fronts = ["{}", "{password: ~}", "{password: []}", "{x: {}}"];
+    let template = |name: &str| format!("<< secret('{name}:db/cred#password') | default('changeme') >>");
+    let mut repo = repo;
+    repo.mount = repo.mount.template("good.tpl", template("good"));
+    let mut providers = vec![("good".to_owned(), "path: app.yaml, age: {identity: 'file:key'}".to_owned())];
+    for (number, front) in fronts.iter().enumerate() {
+        let name = format!("p{number}");
+        repo = repo.with(&format!("{name}.yaml"), &format!("\"db/cred\": {front}\n{text}"));
+        repo.mount = repo.mount.template(&format!("{name}.tpl"), template(&name));
+        providers.push((name.clone(), format!("path: {name}.yaml, age: {{identity: 'file:key'}}")));
+    }
+    let providers: Vec<_> = providers.iter().map(|(name, settings)| (&**name, &**settings)).collect();
+    let mount = repo.start(&providers);
+    assert_eq!(mount.read("good"), "Vk7qXw2Rz9", "the control");
+    for (number, front) in fronts.iter().enumerate() {
+        let reason = reason_of_refused(&mount, &format!("p{number}"));
+        assert!(reason.contains("is there twice, in two ways of writing it"), "{front}: {reason}");
+    }
+}

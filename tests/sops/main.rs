@@ -382,3 +382,16 @@ fn a_folder_holds_documents_and_whole_files() {
     assert!(reason_of_refused(&mount, "keyless").contains("give the provider an age identity"));
     assert_eq!(mount.read("open"), "[no secret]\n", "what is not encrypted needs no identity");
 }
+
+/// To open it for each of them would take longer than anybody waits.
+#[test]
+fn a_document_of_a_folder_is_opened_once_for_all_that_is_asked_of_it() {
+    let names: Vec<_> = (0..800).map(|number| format!("s{number}")).collect();
+    let text: String = names.iter().map(|name| format!("{name}: {{value: v-{name}}}\n")).collect();
+    let references: Vec<_> = names.iter().map(|name| format!("app.yaml/{name}")).collect();
+    let references: Vec<_> = references.iter().map(|it| &**it).collect();
+    let repo = Repo::new().sealed("all/app.yaml", &text, &[]).template("all", "p", &references);
+    let mount = repo.start(&[("p", "path: all, age: {identity: 'file:key'}")]);
+    let expected: String = names.iter().map(|name| format!("[v-{name}]\n")).collect();
+    assert_eq!(mount.read("all"), expected);
+}
