@@ -5,6 +5,7 @@ use std::fs;
 use serde_json::json;
 
 use crate::common::bao::Bao;
+use crate::common::programmed::eventually;
 use crate::common::{Daemon, TestDaemon, stdout_of};
 use crate::leaving::{place, run};
 use crate::login::{FILE, role, served};
@@ -42,7 +43,7 @@ fn a_stop_while_the_store_is_busy_gives_back_and_comes_to_its_end() {
     let before = bao.tokens();
     let mut daemon = logged_in(&bao, ", cache: {mirror: true, ttl: 1ms}");
     assert_eq!(daemon.read("f"), "v");
-    daemon.await_log("the worker serves", 1);
+    eventually("a copy", || daemon.store().copies("vault") == 1);
     let sequence = fs::File::open(daemon.store().path().join("sequence")).unwrap();
     sequence.lock().unwrap();
     bao.set("app", json!({"value": "another"}));
