@@ -21,7 +21,7 @@ use crate::nearest::nearest;
 use crate::policy::Grant;
 use crate::provider::{Batch, Provider, ProviderError, Pulse};
 use crate::secret::{Absent, Answer, FieldName, Reference, SecretBytes, SecretKey, SecretVersion};
-pub use basis::Basis;
+pub use basis::{Asker, Basis};
 use basis::Ground;
 pub use health::Health;
 pub use leaving::Left;

@@ -44,6 +44,24 @@ fn one_file_that_learns_of_a_change_tells_the_others() {
     assert_eq!(calls(&mount), 2);
 }
 
+/// The first of its answers is too old when the last is there, each time anew. The control is a file with one
+/// secret of the same kind.
+#[test]
+fn what_takes_longer_to_ask_for_than_it_is_good_is_served_all_the_same() {
+    let slowly = Programmed::new("echo x >> calls; sleep 1.1; cat value")
+        .settings("timeout: 20s, concurrency: 1, cache: {ttl: 500ms}")
+        .mounts("{at: mnt, templates: templates, deadline: 30s}")
+        .file("one", "<< secret('p:a') >>")
+        .file("three", "<< secret('p:b') >><< secret('p:c') >><< secret('p:d') >>");
+    fs::write(slowly.mount.folder().join("value"), "1").unwrap();
+    let mount = slowly.start();
+    assert_eq!(mount.read("three"), "111");
+    assert!(calls(&mount) <= 4, "asked once, and perhaps looked after since: {} calls", calls(&mount));
+    for _ in 0..2 {
+        assert_eq!((mount.read("one"), mount.read("three")), ("1".into(), "111".into()));
+    }
+}
+
 #[test]
 fn that_there_is_none_is_kept_for_a_moment() {
     let mount =

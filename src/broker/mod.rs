@@ -21,7 +21,7 @@ use crate::fields::placeholder;
 use crate::metrics::{self, Gauge};
 use crate::policy::{Access, Decision, FileRef, Grant, Policy};
 use crate::provider::{Given, Provider, Pulse, Refreshed, unhurried};
-use crate::resolver::{Basis, Health, Left, ResolveError, Resolved, Resolver};
+use crate::resolver::{Asker, Basis, Health, Left, ResolveError, Resolved, Resolver};
 use crate::secret::{Reference, SecretBytes, SecretKey, Uses};
 use crate::sys::{leftover, weakness};
 use crate::template::{Inputs, Reader, Rendered, Template};
@@ -210,8 +210,8 @@ impl Broker {
     }
 
     /// Asks what [`Broker::is_still`] could not tell. `None`: it has to be rendered anew.
-    pub async fn recheck(&self, basis: &Basis) -> Result<Option<Basis>, Error> {
-        Ok(self.resolver.recheck(basis).await?)
+    pub async fn recheck(&self, basis: &Basis, asker: Asker) -> Result<Option<Basis>, Error> {
+        Ok(self.resolver.recheck(basis, asker).await?)
     }
 
     /// The provider that a key is asked of, by its name in the config.

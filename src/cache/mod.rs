@@ -1,9 +1,10 @@
 //! What stands between the readers and a provider elsewhere, itself a provider: keeps answers for a
 //! while, asks once however many want to know, and says so when it has to serve an old answer.
 //! Uses `provider`; its parts are `table` and `certain` (what is kept), `breaker`, `throttle`,
-//! `turns` and `flight` (how it is asked), `watch` (how it tells by itself), and `copies` (what the store keeps
-//! of it).
+//! `turns`, `flight` and `aside` (how it is asked), `watch` (how it tells by itself), and `copies` (what the
+//! store keeps of it).
 
+mod aside;
 mod breaker;
 mod certain;
 mod copies;
@@ -40,6 +41,8 @@ use watch::Watch;
 /// * if the provider tells of changes by itself, an answer is good until it does, and as above otherwise;
 /// * with `max_stale`, if the provider fails or lets wait, the old answer is given and marked;
 /// * with `mirror`, if the provider is down and nothing is known here, the store's copy is given and marked;
+/// * who has waited for many answers can open what is made of them, however long the last of them took;
+/// * where no reader waits, answers are asked for with a part of the turns;
 /// * a change that anybody meets moves the pulse, so that all files with that secret hear of it.
 ///
 /// Times are the machine's own clock, so that setting the date makes nothing younger, and a night
@@ -140,15 +143,17 @@ impl Inner {
             Lament::Silent => {}
         }
         // Asked again by whoever comes next.
-        Told { is_stale: true, until: old.checked, ..old }
+        Told { is_stale: true, until: old.checked, end: Some(old.checked), ..old }
     }
 
-    /// The moment that these belong to, all together.
-    fn as_of(&self, keys: &[SecretKey], told: &[Told]) -> AsOf {
+    /// The moment that these belong to, all together. `began`: when somebody began to ask for them.
+    fn as_of(&self, keys: &[SecretKey], told: &[Told], began: Uptime) -> AsOf {
         let table = self.table();
         let each = || keys.iter().zip(told);
         let moment = each().map(|(key, told)| table.moment_of(key, told)).min();
-        let until = told.iter().map(|told| told.until);
+        let now = Uptime::now();
+        let opened = now + now.since(began).min(ONE_OPEN);
+        let until = told.iter().map(|told| told.good_for(opened));
         let stale_since = told.iter().filter(|told| told.is_stale).map(|told| told.checked).min();
         let is_lent = told.iter().any(|told| told.is_lent);
         AsOf { moment: moment.unwrap_or_else(|| table.moment()), until: until.min(), stale_since, is_lent }
@@ -168,8 +173,8 @@ enum Need {
     Anew,
 }
 
-/// An answer that is asked for each time is good for the open that asked, whose lookup and open
-/// are two questions.
+/// Every answer is good for the open that asked, whose lookup and open are two questions: also one that is
+/// asked for each time, and the first of many of which the last took longer than the first was good.
 const ONE_OPEN: Duration = Duration::from_millis(100);
 
 impl Keeping {
@@ -198,8 +203,9 @@ impl Keeping {
 impl Provider for Cache {
     fn fetch<'a>(&'a self, keys: &'a [SecretKey]) -> BoxFuture<'a, Result<Batch, ProviderError>> {
         Box::pin(async move {
+            let began = Uptime::now();
             let mut told = self.0.tell(keys, Need::Values).await?;
-            let as_of = self.0.as_of(keys, &told);
+            let as_of = self.0.as_of(keys, &told, began);
             let answers = told.iter_mut().map(|told| told.answer.take().unwrap_or(Err(Absent::Missing)));
             Ok(Batch { answers: answers.collect(), as_of })
         })
@@ -232,6 +238,14 @@ impl Provider for Cache {
 
     fn is_known_for(&self, keys: &[SecretKey]) -> bool {
         self.0.table().knows_any(keys) && !self.0.breaker.suspects(keys)
+    }
+
+    fn unchanged_aside<'a>(
+        &'a self,
+        keys: &'a [SecretKey],
+        since: u64,
+    ) -> BoxFuture<'a, Result<Option<AsOf>, ProviderError>> {
+        Box::pin(self.0.unchanged_aside(keys, since))
     }
 
     fn refresh(&self) -> BoxFuture<'_, Refreshed> {
@@ -290,9 +304,10 @@ impl Provider for Cache {
             if !self.0.table().knows_all(keys, since) {
                 return Ok(None);
             }
+            let began = Uptime::now();
             let told = self.0.tell(keys, Need::Changes).await?;
             let is_same = told.iter().all(|told| told.changed <= since);
-            Ok(is_same.then(|| self.0.as_of(keys, &told)))
+            Ok(is_same.then(|| self.0.as_of(keys, &told, began)))
         })
     }
 }

@@ -49,7 +49,7 @@ impl Inner {
     }
 
     /// So many secrets take half of the turns that there are.
-    fn piece(&self) -> usize {
+    pub(super) fn piece(&self) -> usize {
         let turns =
             self.limits.per_second.map_or(self.limits.concurrency, |it| it.min(self.limits.concurrency));
         self.largest_question().saturating_mul((turns / 2).max(1))

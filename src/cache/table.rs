@@ -30,6 +30,8 @@ pub(super) struct Told {
     pub(super) checked: Uptime,
     /// How long that is good.
     pub(super) until: Uptime,
+    /// It is good no longer than that, whoever waits for it.
+    pub(super) end: Option<Uptime>,
     /// It is too old, and the provider does not answer.
     pub(super) is_stale: bool,
     /// It is a copy of the store's.
@@ -364,6 +366,14 @@ impl Table {
     }
 }
 
+impl Told {
+    /// How long it is good if it has to last until then.
+    pub(super) fn good_for(&self, least: Uptime) -> Uptime {
+        let until = self.until.max(least);
+        self.end.map_or(until, |end| until.min(end))
+    }
+}
+
 impl Record {
     pub(super) fn told(&self, until: Uptime) -> Told {
         Told {
@@ -371,6 +381,7 @@ impl Record {
             changed: self.changed,
             checked: self.checked,
             until,
+            end: if self.is_doubted { Some(until) } else { self.limit },
             is_stale: false,
             is_copy: self.copy.is_some(),
             is_lent: self.is_lent,

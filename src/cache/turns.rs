@@ -1,7 +1,9 @@
 //! Whose turn it is to ask a provider: so many at once, so many a second, and those who hang must not have all turns.
-//! Who takes long gives its turn up and goes on; who has failed has only a part of the turns.
+//! Who takes long gives its turn up and goes on; who has failed, and who asks for no reader, has only a part of the
+//! turns.
 
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Mutex, Semaphore, SemaphorePermit};
@@ -13,6 +15,9 @@ pub(super) struct Turns {
     turns: Semaphore,
     /// For those whose last question has failed.
     suspects: Semaphore,
+    /// For those whom no reader waits for.
+    aside: Arc<Semaphore>,
+    aside_turns: u32,
     /// Bounds all, those included who have given their turn up.
     all: Semaphore,
     rate: Option<Rate>,
@@ -34,7 +39,10 @@ const LONG: u32 = 4;
 
 impl Turns {
     pub(super) fn new(limits: &Limits) -> Self {
+        let aside_turns = u32::try_from(limits.concurrency.div_ceil(2)).unwrap_or(u32::MAX);
         Self {
+            aside: Arc::new(Semaphore::new(limits.concurrency.div_ceil(2))),
+            aside_turns,
             turns: Semaphore::new(limits.concurrency),
             suspects: Semaphore::new(limits.concurrency.div_ceil(2)),
             all: Semaphore::new(limits.concurrency * ALL),
@@ -54,6 +62,30 @@ impl Turns {
             rate.wait().await;
         }
         turn
+    }
+}
+
+impl Turns {
+    /// Asks so many questions at once for which no reader waits, and leaves their turns to others for as long
+    /// again: half of the turns, half of the time.
+    pub(super) async fn aside<T>(&self, questions: usize, asking: impl Future<Output = T>) -> T {
+        let taken = u32::try_from(questions).unwrap_or(u32::MAX).min(self.aside_turns);
+        let turns = self.aside.clone().acquire_many_owned(taken).await.expect("it is never closed");
+        let (start, mut asking) = (Instant::now(), pin!(asking));
+        match timeout(self.long, &mut asking).await {
+            Ok(answer) => {
+                let pause = start.elapsed();
+                tokio::spawn(async move {
+                    sleep(pause).await;
+                    drop(turns);
+                });
+                answer
+            }
+            Err(_) => {
+                drop(turns);
+                asking.await
+            }
+        }
     }
 }
 

@@ -16,6 +16,7 @@ use super::nodes::Place;
 use super::snapshot::Snapshot;
 use super::tree::FileId;
 use crate::provider::{Pulse, unhurried};
+use crate::resolver::Asker;
 
 const PERIOD: Duration = Duration::from_secs(1);
 /// How much of the time the janitor may take at most, where there is very much to look at.
@@ -202,7 +203,7 @@ impl SecretFs {
         let loaded = now.tree.file(place.file).and_then(|file| file.source.last());
         let template = loaded.as_ref().and_then(|loaded| loaded.template.as_ref().ok());
         let Some(basis) = template.and_then(|template| snapshot.basis(template)) else { return false };
-        match now.broker.recheck(&basis).await {
+        match now.broker.recheck(&basis, Asker::Nobody).await {
             Ok(Some(basis)) => {
                 snapshot.rebase(basis);
                 true

@@ -10,7 +10,7 @@ mod sweep;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::snapshot::{Failure, Snapshot};
 use super::tree::FileId;
@@ -264,6 +264,11 @@ impl Nodes {
                 self.plan(id, now + snapshot_age());
             }
         }
+    }
+
+    /// A LOOKUP of this thread will be answered within that time.
+    pub fn looking(&mut self, thread: u32, time: Duration) {
+        self.steps.looking(thread, time, Instant::now());
     }
 
     pub fn refused(&mut self, id: NodeId, thread: u32) {

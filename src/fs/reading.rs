@@ -6,8 +6,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::{Duration, Instant};
 
-use tokio::time::timeout;
-
 use super::judging::Judging;
 use super::nodes::{Place, View};
 use super::snapshot::Snapshot;
@@ -20,7 +18,7 @@ use crate::ledger::Ledger;
 use crate::provider::Pulse;
 use crate::reactions::{Due, Reacted, Reactions, Subject};
 use crate::readers::{Edition, Readers, Reading};
-use crate::resolver::Basis;
+use crate::resolver::{Asker, Basis};
 use crate::sys::peer::ProcessId;
 use crate::template::Template;
 
@@ -186,9 +184,8 @@ impl SecretFs {
         file: &Arc<File>,
         reading: &Reading,
     ) {
-        // As long as one of its readers would wait.
-        let renewed = timeout(file.spec.deadline, self.renew_known(watching, place, now, file));
-        if renewed.await == Ok(true) {
+        // Nobody waits for it: what has many secrets takes its time, and is not rendered for that.
+        if self.renew_known(watching, place, now, file).await {
             return;
         }
         // Everybody's view is rendered for nobody in particular; another for one of its readers.
@@ -223,7 +220,7 @@ impl SecretFs {
             Some(Known::Current(current)) if current.is_of(now, file) => current.basis.clone(),
             _ => return false,
         };
-        let Ok(Some(basis)) = now.broker.recheck(&basis).await else { return false };
+        let Ok(Some(basis)) = now.broker.recheck(&basis, Asker::Nobody).await else { return false };
         match watching.known().get_mut(place) {
             Some(Known::Current(current)) => {
                 current.basis = basis;

@@ -21,6 +21,7 @@ use crate::caller::Caller;
 use crate::metrics;
 use crate::policy::{Denial, Grant};
 use crate::provider::Pulse;
+use crate::resolver::Asker;
 use crate::sys::{leftover, peer};
 use crate::template::{Reader, Template};
 
@@ -83,6 +84,7 @@ impl SecretFs {
         file: Arc<File>,
         reply: impl FnOnce(Attr) + Send + 'static,
     ) {
+        self.nodes().looking(caller.pid, file.spec.deadline);
         let (this, of) = (self.clone(), file.clone());
         let whom = Whom::Caller(caller);
         self.render_in_time(whom, now, file, move |outcome| reply(this.looked(&caller, &of, outcome)));
@@ -276,7 +278,7 @@ impl SecretFs {
         let current = self.nodes().current(&job.place).cloned();
         if let Some((node, snapshot)) = current
             && let Some(basis) = snapshot.basis(&job.template)
-            && let Some(basis) = job.now.broker.recheck(&basis).await?
+            && let Some(basis) = job.now.broker.recheck(&basis, Asker::Reader).await?
         {
             snapshot.rebase(basis);
             return Ok((node, snapshot));

@@ -150,6 +150,15 @@ pub trait Provider: Send + Sync {
     ) -> BoxFuture<'a, Result<Option<AsOf>, ProviderError>> {
         Box::pin(async { Ok(None) })
     }
+
+    /// The same where no reader waits for it: leaves their turns to those who do.
+    fn unchanged_aside<'a>(
+        &'a self,
+        keys: &'a [SecretKey],
+        since: u64,
+    ) -> BoxFuture<'a, Result<Option<AsOf>, ProviderError>> {
+        self.unchanged(keys, since)
+    }
 }
 
 /// What becomes of the answers of a provider that is left.

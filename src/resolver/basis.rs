@@ -34,6 +34,14 @@ pub(super) struct Ground {
     pub(super) in_place_of: Option<Vec<usize>>,
 }
 
+/// Who waits to be told whether a basis still stands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Asker {
+    Reader,
+    /// It is looked after while nobody reads.
+    Nobody,
+}
+
 /// Why a basis is not renewed.
 enum Stop {
     Changed,
@@ -111,18 +119,18 @@ impl Resolver {
     }
 
     /// Asks the providers that moved. `None`: one of the answers may be different now.
-    pub async fn recheck(&self, basis: &Basis) -> Result<Option<Basis>, ResolveError> {
+    pub async fn recheck(&self, basis: &Basis, asker: Asker) -> Result<Option<Basis>, ResolveError> {
         if !self.has_resolved(basis) || basis.has_expired() {
             return Ok(None);
         }
-        match all(basis.grounds.iter().map(|ground| self.renewed(ground))).await {
+        match all(basis.grounds.iter().map(|ground| self.renewed(ground, asker))).await {
             Ok(grounds) => Ok(Some(Basis { grounds, ..*basis })),
             Err(Stop::Changed) => Ok(None),
             Err(Stop::Failed(error)) => Err(error),
         }
     }
 
-    async fn renewed(&self, ground: &Ground) -> Result<Ground, Stop> {
+    async fn renewed(&self, ground: &Ground, asker: Asker) -> Result<Ground, Stop> {
         if self.stands(ground) {
             return Ok(ground.clone());
         }
@@ -132,7 +140,12 @@ impl Resolver {
         let named = &self.providers[ground.provider];
         let Some(provider) = named.one() else { return Err(Stop::Changed) };
         let pulse = provider.pulse();
-        match provider.unchanged(&ground.keys, ground.as_of.moment).await {
+        let (keys, since) = (&ground.keys, ground.as_of.moment);
+        let unchanged = match asker {
+            Asker::Reader => provider.unchanged(keys, since),
+            Asker::Nobody => provider.unchanged_aside(keys, since),
+        };
+        match unchanged.await {
             // Another one may have a newer answer.
             Ok(Some(as_of)) if ground.in_place_of.is_some() && as_of.is_older_than(&ground.as_of) => {
                 Err(Stop::Changed)

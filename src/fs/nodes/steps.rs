@@ -19,6 +19,7 @@ pub enum Step {
 
 #[derive(Default)]
 pub(super) struct Steps {
+    /// With the moment from which on it does not count any more.
     last: HashMap<u32, (Step, Instant)>,
     /// When another process's threads were taken over.
     resumed: Option<Instant>,
@@ -36,11 +37,18 @@ impl Steps {
         let again =
             matches!(self.get(thread, now), Some(Step::Refused(_) | Step::LookedAgain | Step::Unseen));
         let step = if again { Step::LookedAgain } else { Step::Looked(id) };
-        self.last.insert(thread, (step, now));
+        self.last.insert(thread, (step, now + STEP_AGE));
+    }
+
+    /// It waits for a LOOKUP: what it did before that does not grow old meanwhile.
+    pub(super) fn looking(&mut self, thread: u32, time: Duration, now: Instant) {
+        if let Some(step) = self.get(thread, now).filter(|step| !matches!(step, Step::Looked(_))) {
+            self.last.insert(thread, (step, now + time + STEP_AGE));
+        }
     }
 
     pub(super) fn refused(&mut self, id: NodeId, thread: u32) {
-        self.last.insert(thread, (Step::Refused(id), Instant::now()));
+        self.last.insert(thread, (Step::Refused(id), Instant::now() + STEP_AGE));
     }
 
     pub(super) fn has(&self, thread: u32) -> bool {
@@ -57,12 +65,12 @@ impl Steps {
     fn get(&self, thread: u32, now: Instant) -> Option<Step> {
         let is_young = |at: Instant| now.saturating_duration_since(at) < STEP_AGE;
         match self.last.get(&thread) {
-            Some((step, at)) => is_young(*at).then_some(*step),
+            Some((step, end)) => (now < *end).then_some(*step),
             None => self.resumed.is_some_and(is_young).then_some(Step::Unseen),
         }
     }
 
     pub(super) fn forget_old(&mut self, now: Instant) {
-        self.last.retain(|_, (_, at)| now.saturating_duration_since(*at) < STEP_AGE);
+        self.last.retain(|_, (_, end)| now < *end);
     }
 }
