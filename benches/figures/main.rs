@@ -18,6 +18,7 @@ mod remote;
 mod scale;
 mod store;
 mod table;
+mod usual;
 
 use std::path::Path;
 

@@ -14,7 +14,10 @@ impl Table {
         Self(table)
     }
 
+    /// Also said at once, so that it is not lost with those that are still to come.
     pub(crate) fn row(&mut self, row: Row) {
+        let filled: Vec<_> = row.0.iter().filter(|text| !text.is_empty()).map(String::as_str).collect();
+        eprintln!("{}", filled.join(" | "));
         self.0.add_row(row.0);
     }
 }

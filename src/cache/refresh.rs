@@ -75,7 +75,7 @@ impl Refreshed {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use tokio::sync::Semaphore;
@@ -88,7 +88,7 @@ mod tests {
     use crate::secret::Absent;
 
     /// Answers while there are permits.
-    struct Gated(Semaphore, AtomicUsize);
+    pub(in crate::cache) struct Gated(pub Semaphore, pub AtomicUsize);
 
     impl Provider for Gated {
         fn fetch<'a>(&'a self, keys: &'a [SecretKey]) -> BoxFuture<'a, Result<Batch, ProviderError>> {

@@ -74,3 +74,26 @@ impl Steps {
         self.last.retain(|_, (_, end)| now < *end);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The kernel sends an open on once only, however long the LOOKUP between took.
+    #[test]
+    fn a_refusal_does_not_grow_old_while_its_thread_waits_for_a_lookup() {
+        for is_known_to_wait in [true, false] {
+            let (mut steps, thread, start) = (Steps::default(), 7, Instant::now());
+            steps.refused(1, thread);
+            if is_known_to_wait {
+                steps.looking(thread, Duration::from_secs(30), start);
+            }
+            let late = start + Duration::from_secs(20);
+            steps.forget_old(late);
+            steps.looked(2, thread, late);
+            let step = steps.get(thread, late);
+            assert!(step == Some(if is_known_to_wait { Step::LookedAgain } else { Step::Looked(2) }));
+            assert!(steps.get(thread, late + STEP_AGE).is_none());
+        }
+    }
+}
