@@ -129,7 +129,7 @@ impl Resolver {
 
     /// Answers all keys; each provider is asked once, for all of its keys.
     pub async fn resolve(&self, grant: &Grant, keys: &[SecretKey]) -> Result<Resolved, ResolveError> {
-        if let Some(key) = keys.iter().find(|key| !grant.covers(key)) {
+        if let Some(key) = grant.lacks(keys) {
             return Err(ResolveError::NotGranted(key.clone()));
         }
         let wanted = self.by_provider(keys)?;

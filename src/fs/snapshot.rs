@@ -1,6 +1,7 @@
 //! A rendering pinned by a node or an open handle, and the record of one that failed.
 //! Uses the broker and the template it came from, and the ledger.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
@@ -254,7 +255,8 @@ impl Snapshot {
 }
 
 fn names_of(keys: &[SecretKey], versions: &Versions) -> Vec<u8> {
-    let used = |key: &SecretKey| versions.0.iter().find(|(it, _)| it == key).map(|(_, used)| *used);
+    let versions: HashMap<&SecretKey, u64> = versions.0.iter().map(|(key, used)| (key, *used)).collect();
+    let used = |key: &SecretKey| versions.get(key).copied();
     let name = |key: &SecretKey| Name(key.provider.clone(), key.path.clone(), key.version, used(key));
     serde_json::to_vec(&keys.iter().map(name).collect::<Vec<_>>()).unwrap_or_default()
 }

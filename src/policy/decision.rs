@@ -1,6 +1,7 @@
 //! The outcome of a judgement. A [`Grant`] can only be made here, and nothing is resolved without
 //! one: a search for `Grant::new` lists every place that says yes. Uses the words only.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -107,6 +108,12 @@ impl Grant {
 
     pub fn covers(&self, key: &SecretKey) -> bool {
         self.keys.contains(key)
+    }
+
+    /// The first of these that it does not cover.
+    pub fn lacks<'a>(&self, keys: &'a [SecretKey]) -> Option<&'a SecretKey> {
+        let covered: HashSet<&SecretKey> = self.keys.iter().collect();
+        keys.iter().find(|key| !covered.contains(key))
     }
 
     /// Whether its caller may have the values themselves.
