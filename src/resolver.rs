@@ -175,8 +175,8 @@ impl Resolver {
         let Source::One(provider) = &named.source else { return Err(named.none()) };
         let pulse = provider.pulse();
         let batch = provider.fetch(&keys).await.map_err(|error| named.failed(error))?;
-        let ground =
-            Ground { provider: index, pulse, as_of: batch.as_of, keys, told: Vec::new(), in_place_of: None };
+        let (keys, told) = (keys.into(), Vec::new());
+        let ground = Ground { provider: index, pulse, as_of: batch.as_of, keys, told, in_place_of: None };
         Ok((ground, batch))
     }
 

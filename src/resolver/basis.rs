@@ -1,6 +1,7 @@
 //! On what answers rest, and whether that still stands: per provider the keys that were asked and the
 //! moment of the answer. Uses `provider`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -27,7 +28,8 @@ pub(super) struct Ground {
     /// Taken before the answer, so that a change in between is noticed.
     pub(super) pulse: Pulse,
     pub(super) as_of: AsOf,
-    pub(super) keys: Vec<SecretKey>,
+    /// Shared by all that is rendered of one resolution.
+    pub(super) keys: Arc<[SecretKey]>,
     /// Of several providers: those of the keys whose answers are this one's.
     pub(super) told: Vec<SecretKey>,
     /// Where others could be asked, too: those that would have been, had they not failed.
@@ -166,7 +168,7 @@ impl Resolver {
     async fn one_is_back(&self, ground: &Ground) -> bool {
         let others = ground.in_place_of.iter().flatten();
         let mut asked: Vec<_> =
-            others.map(|&index| (index, Box::pin(self.ask_one(index, ground.keys.clone())))).collect();
+            others.map(|&index| (index, Box::pin(self.ask_one(index, ground.keys.to_vec())))).collect();
         let one_answers = async {
             while let Some((_, outcome)) = first(&mut asked).await {
                 if outcome.is_ok_and(|(_, batch)| batch.as_of.stale_since.is_none()) {

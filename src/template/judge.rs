@@ -40,7 +40,11 @@ pub(super) fn judge(source: &Source<'_>) -> Result<Program> {
     let (scope, found) = (Vec::new(), Program::default());
     let mut judge = Judge { source, scope, lazy: false, optional: false, found };
     judge.statements(std::slice::from_ref(&tree))?;
-    Ok(judge.found)
+    let mut found = judge.found;
+    // It stays for as long as somebody reads the file.
+    found.slots.shrink_to_fit();
+    found.places.shrink_to_fit();
+    Ok(found)
 }
 
 impl Judge<'_> {

@@ -83,11 +83,11 @@ pub(super) struct State {
 }
 
 impl Compiled {
-    pub(super) fn new(text: &str, options: Options, program: Program) -> Result<Self, Box<Fault>> {
+    pub(super) fn new(text: &str, options: Options, mut program: Program) -> Result<Self, Box<Fault>> {
         let mut engine = ENGINE.clone();
         engine.set_fuel(Some(INSTRUCTIONS.saturating_mul(options.steps as u64)));
         engine
-            .add_template_owned("", program.code.clone())
+            .add_template_owned("", std::mem::take(&mut program.code))
             .map_err(|_| Fault::refused(Span::new(0, 0), "the template is nested too deeply"))?;
         Ok(Self { text: text.to_owned(), options, program, engine })
     }

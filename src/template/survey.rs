@@ -60,12 +60,14 @@ pub(super) fn survey(text: &str, program: &Program, doubtful: Vec<(String, Span)
     found.keys = found.references.iter().map(|reference| reference.item.key.clone()).collect();
     deduplicate(&mut found.keys);
     deduplicate(&mut found.eager);
+    found.references.shrink_to_fit();
     found
 }
 
 fn deduplicate<T: Clone + Eq + Hash>(items: &mut Vec<T>) {
     let mut seen = HashSet::new();
     items.retain(|item| seen.insert(item.clone()));
+    items.shrink_to_fit();
 }
 
 impl Survey {
