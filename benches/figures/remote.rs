@@ -192,7 +192,7 @@ impl Files {
     }
 
     fn memory(&self, table: &mut Table) {
-        let peak = peak_mib(self.daemon.worker_pid());
+        let peak = peak_mib(self.daemon.worker_pid()).expect("it runs");
         let aim = verdict("100 MiB", peak <= 100);
         table.row(Row::note(&self.title, "most memory", format!("{peak} MiB"), aim));
     }
@@ -232,11 +232,11 @@ impl Files {
     }
 }
 
-/// The most that a process has had resident.
-pub(crate) fn peak_mib(pid: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a line");
-    line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") >> 10
+/// The most that a process has had resident. `None`: it has ended.
+pub(crate) fn peak_mib(pid: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") >> 10)
 }
 
 /// A first provider that is down, before one that works.
