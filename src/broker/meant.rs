@@ -3,11 +3,13 @@
 //! it was asked for, so that is found out before they are asked. Uses rules and services.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::{Broker, Error};
 use crate::policy::{Denial, Grant, RuleId, Verdict};
 use crate::resolver::Resolved;
 use crate::secret::{Answer, Reference, SecretKey};
+use crate::template::Template;
 
 impl Broker {
     /// The secrets that have to be allowed to whom these are given. Of each text all its readings: those that
@@ -45,6 +47,15 @@ impl Broker {
         let verdicts: BTreeSet<_> = text.iter().map(|it| judge(&it.key)).collect();
         let may_be_any = text.iter().any(|it| self.policy.may_be_any(&it.key));
         verdicts.len() > 1 || (may_be_any && !verdicts.contains(&Verdict::Deny))
+    }
+
+    /// All that the reader of a rendering has to be allowed.
+    pub(super) fn keys_of(&self, template: &Template, resolved: &Resolved) -> Arc<[SecretKey]> {
+        let behind = self.behind(resolved);
+        if behind.is_empty() {
+            return template.shared_keys().clone();
+        }
+        template.keys().iter().cloned().chain(behind.into_iter().map(|(_, it)| it)).collect()
     }
 
     /// What was asked for by its label, and which secret that has turned out to be.

@@ -178,9 +178,7 @@ impl Broker {
                 Rendered::Done(bytes) => {
                     self.tell(template.references().iter().map(|it| &it.item), &resolved);
                     weakness::tell(bytes.expose());
-                    let behind = self.behind(&resolved).into_iter().map(|(_, it)| it);
-                    let keys = template.keys().iter().cloned().chain(behind).collect();
-                    return Ok(Rendering::new(bytes, keys, resolved));
+                    return Ok(Rendering::new(bytes, self.keys_of(template, &resolved), resolved));
                 }
                 // Each round adds at least one of the template's keys, so this ends.
                 Rendered::Needs(more) => keys.extend(more),

@@ -249,7 +249,7 @@ impl Table {
             copy: Some(Term { end: checked + oldest, held: now + HELD }),
         };
         let told = Told { answer: Some(answer.clone()), ..record.told(checked) };
-        self.records.insert(key.clone(), record);
+        self.records.insert(key.clone(), Box::new(record));
         self.keep(key, &answer);
         Some(told)
     }

@@ -42,7 +42,7 @@ pub(super) struct Told {
 
 pub(super) struct Table {
     pub(super) keeping: Keeping,
-    pub(super) records: HashMap<SecretKey, Record>,
+    pub(super) records: HashMap<SecretKey, Box<Record>>,
     /// The secrets whose answers are kept, by their last use.
     uses: BTreeMap<u64, SecretKey>,
     pub(super) flights: HashMap<SecretKey, Flight>,
@@ -229,7 +229,7 @@ impl Table {
         };
         let until = if record.is_doubted { now } else { self.until(key, &record) };
         let told = Told { answer: Some(answer.clone()), ..record.told(until) };
-        self.records.insert(key.clone(), record);
+        self.records.insert(key.clone(), Box::new(record));
         self.keep(key, answer);
         told
     }
@@ -254,8 +254,8 @@ impl Table {
 
     /// Since when nobody has confirmed the oldest of the answers that are served as old ones.
     pub(super) fn stale_since(&self) -> Option<Uptime> {
-        let is_served = |record: &&Record| record.is_told_stale && record.answer.is_some();
-        self.records.values().filter(is_served).map(|record| record.checked).min()
+        let served = self.records.values().filter(|record| record.is_told_stale && record.answer.is_some());
+        served.map(|record| record.checked).min()
     }
 
     /// Keeps the answer, in place of those that were not used for longest.
@@ -298,11 +298,10 @@ impl Table {
     /// Lets go of all answers that are too old to be served, for the caller to drop.
     pub(super) fn sweep(&mut self, now: Uptime) -> Vec<Answer> {
         self.refused.retain(|_, at| now.since(*at) < APART);
-        let is_over = |(key, record): (&SecretKey, &Record)| {
-            let over = now >= self.longest(key, record);
-            (over && record.answer.is_some()).then(|| key.clone())
-        };
-        let over: Vec<_> = self.records.iter().filter_map(is_over).collect();
+        let is_over =
+            |key: &SecretKey, record: &Record| record.answer.is_some() && now >= self.longest(key, record);
+        let over = self.records.iter().filter(|(key, record)| is_over(key, record));
+        let over: Vec<_> = over.map(|(key, _)| key.clone()).collect();
         let wiped = over.iter().filter_map(|key| self.forget_answer(key)).collect();
         if self.records.len() > MOST_RECORDS {
             self.records.retain(|_, record| record.answer.is_some());

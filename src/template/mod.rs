@@ -145,6 +145,11 @@ impl Template {
         &self.survey.keys
     }
 
+    /// The same, for who keeps them.
+    pub fn shared_keys(&self) -> &Arc<[SecretKey]> {
+        &self.survey.keys
+    }
+
     pub fn reader_use(&self) -> ReaderUse {
         self.survey.reader
     }

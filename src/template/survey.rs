@@ -2,7 +2,7 @@
 //! first, for policy. Reads the slots of the judged program.
 
 use std::collections::HashSet;
-use std::hash::Hash;
+use std::sync::Arc;
 
 use crate::secret::{Reference, SecretKey};
 
@@ -41,8 +41,9 @@ impl ReaderUse {
 #[derive(Default)]
 pub(super) struct Survey {
     pub(super) references: Vec<Located<Reference>>,
-    pub(super) eager: Vec<SecretKey>,
-    pub(super) keys: Vec<SecretKey>,
+    pub(super) eager: Arc<[SecretKey]>,
+    /// The same list as `eager`, where there are no others.
+    pub(super) keys: Arc<[SecretKey]>,
     pub(super) env_names: Vec<Located<String>>,
     pub(super) raws: Vec<Located<()>>,
     pub(super) left_as_text: Vec<Located<String>>,
@@ -57,17 +58,17 @@ pub(super) fn survey(text: &str, program: &Program, doubtful: Vec<(String, Span)
     }
     found.raws = program.raws.iter().map(|span| places.locate((), *span)).collect();
     found.left_as_text = doubtful.into_iter().map(|(meant, span)| places.locate(meant, span)).collect();
-    found.keys = found.references.iter().map(|reference| reference.item.key.clone()).collect();
-    deduplicate(&mut found.keys);
-    deduplicate(&mut found.eager);
     found.references.shrink_to_fit();
+    found.keys = distinct(found.references.iter().map(|reference| &reference.item.key));
+    let eager = program.slots.iter().filter(|slot| !slot.lazy).flat_map(|slot| slot.what.references());
+    let eager = distinct(eager.map(|(reference, _)| &reference.key));
+    found.eager = if eager == found.keys { found.keys.clone() } else { eager };
     found
 }
 
-fn deduplicate<T: Clone + Eq + Hash>(items: &mut Vec<T>) {
+fn distinct<'a>(keys: impl Iterator<Item = &'a SecretKey>) -> Arc<[SecretKey]> {
     let mut seen = HashSet::new();
-    items.retain(|item| seen.insert(item.clone()));
-    items.shrink_to_fit();
+    keys.filter(|key| seen.insert(*key)).cloned().collect()
 }
 
 impl Survey {
@@ -76,9 +77,6 @@ impl Survey {
             let mut reference = reference.clone();
             if let Part::Field(field) = part {
                 reference.field = Some(field.clone());
-            }
-            if !slot.lazy {
-                self.eager.push(reference.key.clone());
             }
             self.references.push(places.locate(reference, slot.span));
         }
