@@ -43,6 +43,8 @@ struct Named {
     source: Source,
     /// Being tended, perhaps for longer than anybody waits.
     is_tended: Arc<AtomicBool>,
+    /// It was said that it needs attention.
+    is_told: Arc<AtomicBool>,
 }
 
 enum Source {
@@ -293,7 +295,7 @@ impl Named {
     }
 
     fn from(name: &str, source: Source) -> Self {
-        Self { name: name.to_owned(), source, is_tended: Arc::default() }
+        Self { name: name.to_owned(), source, is_tended: Arc::default(), is_told: Arc::default() }
     }
 
     fn one(&self) -> Option<&Arc<dyn Provider>> {
@@ -316,10 +318,14 @@ impl Named {
         if self.is_tended.swap(true, Ordering::AcqRel) {
             return None;
         }
-        let (name, is_tended) = (self.name.clone(), self.is_tended.clone());
+        let (name, is_tended, is_told) = (self.name.clone(), self.is_tended.clone(), self.is_told.clone());
         Some(async move {
-            if let Err(error) = provider.tend().await {
-                tracing::warn!(provider = name, %error, "needs attention");
+            let outcome = provider.tend().await;
+            // Each second is too often to be told the same.
+            let was_told = is_told.swap(outcome.is_err(), Ordering::AcqRel);
+            match outcome {
+                Err(error) if !was_told => tracing::warn!(provider = name, %error, "needs attention"),
+                _ => {}
             }
             is_tended.store(false, Ordering::Release);
         })

@@ -86,7 +86,7 @@ pub fn run(
     }
     link.send(b"go").map_err(|_| gone())?;
     let status = supervise(child, link, beside);
-    filesystems.iter().for_each(|fs| fs.flush());
+    filesystems.iter().for_each(|fs| fs.end());
     server.stop();
     status
 }

@@ -86,7 +86,7 @@ pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
         exit::OK
     });
     made.take_away();
-    filesystems.iter().for_each(|fs| fs.flush());
+    filesystems.iter().for_each(|fs| fs.end());
     outcome
 }
 

@@ -113,7 +113,7 @@ impl SecretFs {
     }
 
     /// At the orderly end, for good: writes down what only this process knows, and gives back what was lent.
-    pub fn flush(&self) {
+    pub fn end(&self) {
         let broker = self.now().broker.clone();
         broker.flush();
         broker.give_back_now(Given::Over);
