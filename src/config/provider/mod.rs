@@ -2,6 +2,7 @@
 //! Pure; uses `raw`.
 
 mod all;
+mod asker;
 mod cloud;
 mod network;
 mod source;
@@ -173,23 +174,10 @@ impl ProviderConfig {
             RemoteSource::File(document) => ("file".to_owned(), below(&document.path.display().to_string())),
             RemoteSource::Vault(vault) => {
                 let namespace = vault.namespace.as_deref().map(below).unwrap_or_default();
-                (format!("vault {:?}", vault.transport.address), namespace)
+                (format!("vault {}", vault.transport.address), namespace)
             }
-            RemoteSource::Etcd(etcd) => (format!("etcd {:?}", etcd.transport.address), etcd.prefix.clone()),
+            RemoteSource::Etcd(etcd) => (format!("etcd {}", etcd.transport.address), etcd.prefix.clone()),
         })
-    }
-
-    /// As whom it is asked, in words in which no secret is: another one has other rights.
-    pub fn asker(&self) -> String {
-        let Self::Remote(remote) = self else { return String::new() };
-        match &remote.source {
-            RemoteSource::Exec(_) => String::new(),
-            RemoteSource::File(document) => format!("{:?}", document.identity),
-            RemoteSource::Vault(vault) => {
-                format!("{} {:?} {:?}", vault.mount, vault.login, vault.transport.tls.identity)
-            }
-            RemoteSource::Etcd(etcd) => format!("{:?} {:?}", etcd.user, etcd.transport.tls.identity),
-        }
     }
 
     /// `Err` names the key that is wrong, and says why. Relative paths begin at `base`.
