@@ -1,5 +1,6 @@
 //! The figures as they are printed: a row per subject, and beside it how it stands to its aim.
 
+use std::io::Write;
 use std::time::Duration;
 
 use crate::measure::Samples;
@@ -17,7 +18,7 @@ impl Table {
     /// Also said at once, so that it is not lost with those that are still to come.
     pub(crate) fn row(&mut self, row: Row) {
         let filled: Vec<_> = row.0.iter().filter(|text| !text.is_empty()).map(String::as_str).collect();
-        eprintln!("{}", filled.join(" | "));
+        let _ = writeln!(std::io::stderr(), "{}", filled.join(" | "));
         self.0.add_row(row.0);
     }
 }
