@@ -211,6 +211,11 @@ impl Resolver {
         self.each().for_each(|(_, provider)| provider.rehearse());
     }
 
+    /// Whether the provider of this name has to make what has this path. Never waits.
+    pub fn makes(&self, provider: &str, path: &str) -> bool {
+        self.each().any(|(name, it)| name == provider && it.makes(path))
+    }
+
     /// Has all providers write down what only they know. At the orderly end.
     pub fn flush(&self) {
         self.each().for_each(|(_, provider)| provider.flush());

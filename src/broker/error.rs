@@ -81,6 +81,7 @@ impl Error {
                 ProviderError::Timeout(_) => Class::Timeout,
                 ProviderError::Unavailable(_)
                 | ProviderError::Unreachable(_)
+                | ProviderError::Paused(_)
                 | ProviderError::Invalid(_)
                 | ProviderError::TooLarge(_)
                 | ProviderError::Untrusted(_)

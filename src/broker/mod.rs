@@ -283,6 +283,11 @@ impl Broker {
         self.resolver.rehearse();
     }
 
+    /// Whether this is made by its provider when somebody asks for it.
+    pub fn makes(&self, provider: &str, path: &str) -> bool {
+        self.resolver.makes(provider, path)
+    }
+
     /// To be called each second by who keeps a broker: mends what the providers' pulses miss.
     pub async fn tend(&self) {
         self.audit.tend();

@@ -189,6 +189,10 @@ impl Inner {
     async fn ask_once(&self, keys: &[SecretKey], end: Instant) -> Result<Batch, ProviderError> {
         let asked = timeout_at(end, self.upstream.fetch(keys)).await;
         let outcome = asked.unwrap_or_else(|_| Err(self.late("has not answered")));
+        if matches!(outcome, Err(ProviderError::Paused(_))) {
+            // Says nothing of how it is.
+            return outcome;
+        }
         let metrics = crate::metrics::get();
         metrics.provider_calls.of([&self.name]).inc();
         if let Err(error) = &outcome {

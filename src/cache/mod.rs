@@ -269,6 +269,10 @@ impl Provider for Cache {
         self.0.upstream.rehearse();
     }
 
+    fn makes(&self, path: &str) -> bool {
+        self.0.upstream.makes(path)
+    }
+
     fn give_back(&self, given: Given) -> BoxFuture<'_, ()> {
         self.0.upstream.give_back(given)
     }

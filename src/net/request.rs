@@ -154,6 +154,12 @@ impl Request {
         self
     }
 
+    /// Each time something else is made of it, whatever its method.
+    pub fn once(mut self) -> Self {
+        self.is_repeatable = false;
+        self
+    }
+
     pub(super) fn is_repeatable(&self) -> bool {
         self.is_repeatable
     }

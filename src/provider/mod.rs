@@ -90,6 +90,11 @@ pub trait Provider: Send + Sync {
     /// From now on nothing is made at the source for who asks: that it could be is all that is looked into.
     fn rehearse(&self) {}
 
+    /// Whether this has to be made at the source: nothing is known of it before. Never waits.
+    fn makes(&self, _path: &str) -> bool {
+        false
+    }
+
     /// Gives back what was lent to it: logins, credentials that are ours alone. The last that it is asked.
     fn give_back(&self, _given: Given) -> BoxFuture<'_, ()> {
         Box::pin(async {})
@@ -300,6 +305,9 @@ pub enum ProviderError {
     /// It has not answered in time.
     #[error("{0}")]
     Timeout(String),
+    /// It was not asked: it is too early for another try.
+    #[error("{0}")]
+    Paused(String),
     /// It has answered, and nobody can use that.
     #[error("{0}")]
     Invalid(String),
@@ -326,6 +334,7 @@ impl ProviderError {
             Self::Unavailable(_) => "unavailable",
             Self::Unreachable(_) => "connect",
             Self::Timeout(_) => "timeout",
+            Self::Paused(_) => "paused",
             Self::Invalid(_) => "decode",
             Self::TooLarge(_) => "too_large",
             Self::Untrusted(_) => "tls",
@@ -341,7 +350,7 @@ impl ProviderError {
 
     /// What was answered once is better than this: it is down, or has no time for us.
     pub fn is_no_answer(&self) -> bool {
-        self.is_outage() || matches!(self, Self::Throttled { .. })
+        self.is_outage() || matches!(self, Self::Throttled { .. } | Self::Paused(_))
     }
 
     /// It has answered: what it said before is not good any more, however old that may be.

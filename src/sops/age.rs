@@ -35,6 +35,8 @@ const PREFIX: &str = "AGE-SECRET-KEY-1";
 const UNUSED: [&str; 2] = ["AGE-PLUGIN-", "AGE-SECRET-KEY-PQ-1"];
 const VERSION: &[u8] = b"age-encryption.org/v1";
 const TAG: usize = 16;
+/// Recipients of one file; sops has one for each. Each costs a multiplication for each identity.
+const MOST_STANZAS: usize = 64;
 /// A payload of more than one piece is no data key.
 const PIECE: usize = 64 << 10;
 
@@ -148,6 +150,9 @@ impl<'a> File<'a> {
             if let Some(mac) = line.strip_prefix("--- ") {
                 let mac = STANDARD_NO_PAD.decode(mac).ok()?;
                 return Some(Self { stanzas, header: &bytes[..begin + 3], mac, rest: &bytes[lines.at..] });
+            }
+            if stanzas.len() >= MOST_STANZAS {
+                return None;
             }
             let words = line.strip_prefix("-> ").filter(|words| is_words(words))?;
             stanzas.push(Stanza { words, body: lines.body()? });
@@ -274,6 +279,23 @@ mod tests {
             }
         }
         assert!(wrong.is_empty(), "{wrong:#?}");
+    }
+
+    /// Whoever writes a file must not have us multiply for seconds.
+    #[test]
+    fn a_file_has_only_so_many_recipients() {
+        let of = |recipients: usize| {
+            let stanza = format!(
+                "-> X25519 {}\n{}\n",
+                STANDARD_NO_PAD.encode([9; 32]),
+                STANDARD_NO_PAD.encode([1; 32])
+            );
+            let mac = STANDARD_NO_PAD.encode([0; 32]);
+            format!("age-encryption.org/v1\n{}--- {mac}\n", stanza.repeat(recipients)).into_bytes()
+        };
+        let (most, more) = (of(MOST_STANZAS), of(MOST_STANZAS + 1));
+        assert!(File::parse(&most).is_some(), "the control");
+        assert!(File::parse(&more).is_none());
     }
 
     #[test]

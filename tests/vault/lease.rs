@@ -11,10 +11,10 @@ use tempfile::TempDir;
 
 use crate::common::bao::{BY_TOKEN, Bao, free_port};
 use crate::common::programmed::eventually;
-use crate::common::{Mounted, stdout_of, tool};
+use crate::common::{Mounted, TestMount, stdout_of, tool};
 
 /// A cluster on loopback whose superuser has a password.
-struct Postgres {
+pub(crate) struct Postgres {
     child: Child,
     folder: TempDir,
     port: u16,
@@ -28,7 +28,7 @@ fn as_postgres() -> Command {
 
 impl Postgres {
     #[track_caller]
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let (folder, port) = (TempDir::new().unwrap(), free_port());
         let user = nix::unistd::User::from_name("postgres").unwrap().expect("its package makes this user");
         chown(folder.path(), Some(user.uid.as_raw()), Some(user.gid.as_raw())).unwrap();
@@ -65,13 +65,13 @@ impl Postgres {
     }
 
     /// Whether these open it.
-    fn opens(&self, login: &str) -> bool {
+    pub(crate) fn opens(&self, login: &str) -> bool {
         let (user, password) = login.split_once(':').expect("a user and a password");
         let to = format!("host=127.0.0.1 port={} user={user} password={password} dbname=postgres", self.port);
         self.psql("select 1", &to).status.success()
     }
 
-    fn lent(&self) -> usize {
+    pub(crate) fn lent(&self) -> usize {
         let said = stdout_of(&self.admin("select count(*) from pg_roles where rolname like 'v-%'"));
         said.trim().parse().unwrap()
     }
@@ -85,7 +85,7 @@ impl Drop for Postgres {
 }
 
 /// A server that lends logins of this PostgreSQL, for so long.
-fn lender(postgres: &Postgres, ttl: &str, most: &str) -> Bao {
+pub(crate) fn lender(postgres: &Postgres, ttl: &str, most: &str) -> Bao {
     let bao = Bao::dev();
     bao.put("sys/mounts/database", json!({"type": "database"}));
     let url = format!(
@@ -109,11 +109,11 @@ fn lender(postgres: &Postgres, ttl: &str, most: &str) -> Bao {
     bao
 }
 
-const LOGIN: &str =
+pub(crate) const LOGIN: &str =
     "<< secret('vault:database/creds/app#username') >>:<< secret('vault:database/creds/app#password') >>";
 
 fn mounted(bao: &Bao) -> Mounted {
-    let file = |mount: crate::common::TestMount, name: &str| mount.template(name, LOGIN);
+    let file = |mount: TestMount, name: &str| mount.template(name, LOGIN);
     let mount = file(file(bao.mount(BY_TOKEN), "f.tpl"), "g.tpl");
     mount.template("broken.tpl", "<< secret('vault:database/creds/broken#username') >>").start()
 }
@@ -129,7 +129,7 @@ fn one_login_is_lent_and_given_back() {
     std::thread::sleep(Duration::from_millis(500));
     assert_eq!(mount.read("f"), login, "asked again, it is the same");
     assert_eq!(postgres.lent(), 1);
-    assert_eq!(mount.errno("broken"), libc::EIO);
+    assert_eq!(mount.errno("broken"), libc::ETIMEDOUT, "whether something was made is not known");
     crate::tells_nothing(&mount.stderr());
     let user = login.split(':').next().unwrap();
     assert!(!mount.stderr().contains(user), "{}", mount.stderr());
@@ -178,4 +178,32 @@ fn who_reads_at_any_time_has_a_login_that_opens() {
     let login = format!("{}:{}", lent["username"].as_str().unwrap(), lent["password"].as_str().unwrap());
     assert!(postgres.opens(&login));
     eventually("it is over", || !postgres.opens(&login));
+}
+
+#[test]
+fn a_check_is_lent_nothing_and_finds_whether_it_could_be() {
+    let postgres = Postgres::start();
+    let bao = lender(&postgres, "1h", "24h");
+    let place = TestMount::new().template("f.tpl", LOGIN);
+    let config = format!(
+        "providers:\n  vault: {{type: vault, address: \"{}\", {BY_TOKEN}}}\nmounts: [{{at: mnt, templates: templates}}]\n",
+        bao.address()
+    );
+    fs::write(place.folder().join("secretfs.yaml"), config).unwrap();
+    let run = |token: &str, args: &[&str]| {
+        let args = [&["--config", "secretfs.yaml"], args].concat();
+        place.command_of(&args).env("SECRETFS_TEST_TOKEN", token).output().unwrap()
+    };
+    let leases = || bao.call("LIST", "sys/leases/lookup/database/creds/app", None).status;
+    let kept = "path \"sys/leases/revoke\" { capabilities = [\"deny\"] }";
+    bao.policy("lent", &format!("path \"database/creds/*\" {{ capabilities = [\"read\"] }} {kept}"));
+    let token = bao.make_token(json!({"policies": ["lent"]}));
+    stdout_of(&run(&token, &["check"]));
+    assert_eq!((postgres.lent(), leases()), (0, 404));
+    let said = run(&bao.make_token(json!({"policies": ["none"]})), &["check"]);
+    let told = String::from_utf8_lossy(&said.stdout).into_owned() + &String::from_utf8_lossy(&said.stderr);
+    assert!(!said.status.success() && told.contains("may not read `database/creds/app`"), "{told}");
+    // The control: who prints it is lent one, and this token may not give it back.
+    assert!(stdout_of(&run(&token, &["render", "templates/f.tpl"])).starts_with("v-"));
+    assert_eq!((postgres.lent(), leases()), (1, 200));
 }

@@ -6,6 +6,7 @@ mod cluster;
 #[path = "../common/mod.rs"]
 mod common;
 mod ends;
+mod front;
 mod hosts;
 mod lease;
 mod leaving;

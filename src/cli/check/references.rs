@@ -12,7 +12,7 @@ use crate::broker::{Broker, Environment, Error};
 use crate::cli::named::Readings;
 use crate::cli::report::Failure;
 use crate::cli::{Common, exec, session};
-use crate::config::{Config, ProviderConfig, RemoteSource};
+use crate::config::{Config, ProviderConfig};
 use crate::daemon::assemble::{self, Choice};
 use crate::policy::Door;
 use crate::provider::Given;
@@ -178,7 +178,7 @@ impl Doors<'_> {
                 self.report.add(Finding::of(Kind::Template, &error));
                 continue;
             };
-            if !is_of(&reference.key, unnamed) && !self.is_made(&reference.key) {
+            if !is_of(&reference.key, unnamed) && !self.is_made(broker, &reference.key) {
                 let place = Place::at(&error.name, error.line, error.column);
                 let hint = error.hint.as_ref().map(ToString::to_string);
                 self.report.add_missing(self.row(reference), place, error.message.to_string(), hint);
@@ -230,7 +230,7 @@ impl Doors<'_> {
         };
         match readings.settle(outcomes) {
             Ok(Ok(_)) => {}
-            Ok(Err(_)) if self.is_made(&written.key) => {}
+            Ok(Err(_)) if self.is_made(broker, &written.key) => {}
             Ok(Err(lacks)) => {
                 let lack = exec::most_telling(broker, lacks).await;
                 self.report.add_missing(self.row(written), place.clone(), lack.problem, lack.hint);
@@ -242,13 +242,13 @@ impl Doors<'_> {
         Ok(())
     }
 
-    /// Whether it is made by what is sent for it: there is nothing to be found before that.
-    fn is_made(&self, key: &SecretKey) -> bool {
+    /// Whether it is made for who asks: there is nothing to be found before that.
+    fn is_made(&self, broker: &Broker, key: &SecretKey) -> bool {
         let sources = &self.config.sources;
         let mapped = || sources.map.iter().find(|(name, _)| name.as_str() == key.path).map(|(_, it)| &it.key);
         let key = if key.provider.is_some() { key } else { mapped().unwrap_or(key) };
         let provider = key.provider.as_deref().or(sources.from.as_deref());
-        provider.is_some_and(|name| is_made_by(self.config, name, &key.path))
+        provider.is_some_and(|name| is_made_by(self.config, broker, name, &key.path))
     }
 
     /// The reference, and the provider that it leads to.
@@ -264,14 +264,12 @@ impl Doors<'_> {
     }
 }
 
-fn is_made_by(config: &Config, provider: &str, path: &str) -> bool {
+fn is_made_by(config: &Config, broker: &Broker, provider: &str, path: &str) -> bool {
     match config.providers.get(provider) {
-        Some(ProviderConfig::Remote(remote)) => match &remote.source {
-            RemoteSource::Vault(vault) => vault.writes.contains_key(path),
-            _ => false,
-        },
-        Some(ProviderConfig::Several(several)) => several.of.iter().any(|it| is_made_by(config, it, path)),
-        _ => false,
+        Some(ProviderConfig::Several(several)) => {
+            several.of.iter().any(|it| is_made_by(config, broker, it, path))
+        }
+        _ => broker.makes(provider, path),
     }
 }
 

@@ -147,6 +147,7 @@ impl Ask {
             How::List => Request::list(route),
             How::Put => Request::put(route).json(self.body()?),
         };
+        let request = if self.is_once { request.once() } else { request };
         Ok(match self.version {
             Some(version) => request.query("version", &version.to_string()),
             None => request,

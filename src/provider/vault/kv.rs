@@ -140,14 +140,16 @@ async fn look(session: &Arc<Session>, place: &Place, version: Option<u64>) -> Re
     }
 }
 
-/// By one question to a path as it is: KV 1, and everything that is no KV.
+/// By one question to a path as it is: KV 1, and everything that is no KV. `once`: each answer may be made for us.
 pub(super) async fn read_plain(
     session: &Arc<Session>,
     place: &Place,
+    once: bool,
 ) -> Result<(Ask, Response, Arc<super::pass::Pass>), ProviderError> {
     let route = Route::to("/v1").names(&place.mount).map_err(unfit)?;
     let ask = Ask::get(route.names(&place.rest).map_err(unfit)?);
     let ask = if place.engine == super::mounts::Engine::Kv1 { ask } else { ask.mute() };
+    let ask = if once { ask.once() } else { ask };
     let (response, pass) = session.ask(&ask).await?;
     Ok((ask, response, pass))
 }

@@ -3,6 +3,7 @@
 //! at a time for each path. Uses `session`.
 
 use std::collections::HashMap;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -98,7 +99,10 @@ impl Leases {
     /// Why nothing may be made for this path now, if it must not be.
     pub(super) fn refuse_too_soon(&self, path: &str) -> Result<(), ProviderError> {
         match self.lists().not_before.get(path) {
-            Some((then, why)) if *then > Uptime::now() => Err(why.clone()),
+            Some((then, why)) if *then > Uptime::now() => {
+                let left = then.since(Uptime::now()).as_secs_f64().ceil();
+                Err(ProviderError::Paused(format!("not asked for {left:.0} s more: {why}")))
+            }
             _ => Ok(()),
         }
     }
@@ -125,6 +129,9 @@ impl Leases {
         version: Arc<SecretVersion>,
         pass: &Pass,
     ) -> Option<Uptime> {
+        if matches!(lent.by, Tie::Lease(_)) {
+            pass.has_lent.store(true, Ordering::Relaxed);
+        }
         let life = Life::new(lent.ttl, lent.is_renewable, lent.ttl);
         let lease = Lease { by: lent.by, version, life, generation: pass.generation, asked: Uptime::now() };
         let until = lease.good_until();
@@ -258,8 +265,14 @@ impl Lease {
         self.is_tied(pass) && until.is_none_or(|until| Uptime::now() < until)
     }
 
+    /// Whether it lives with this token: a lease ends with its own. A certificate does not, but who has a token from
+    /// elsewhere may have been given a lesser one.
     fn is_tied(&self, pass: &Pass) -> bool {
-        matches!(self.by, Tie::Certificate(_)) || self.generation == pass.generation
+        let is_of_it = self.generation == pass.generation;
+        match self.by {
+            Tie::Certificate(_) => is_of_it || pass.is_ours,
+            Tie::Lease(_) => is_of_it && pass.is_good(),
+        }
     }
 
     fn has(&self, id: &str) -> bool {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::api::{Api, Ask, Member, json, odd, unfit};
 use super::cloud::{Aws, Azure};
-use super::refusal::words;
+use super::refusal::{short, words};
 use crate::config::{Login, SecretSource};
 use crate::net::{Json, JsonError, Response, Route};
 use crate::provider::{OwnSecret, Provider, ProviderError};
@@ -81,6 +81,10 @@ impl Door {
             Method::Token(own) => Some(own.read().await),
             _ => None,
         }
+    }
+
+    pub(super) fn is_given(&self) -> bool {
+        matches!(self.method, Method::Token(_))
     }
 
     /// As people know it.
@@ -176,7 +180,7 @@ async fn unwrapped(
     if !made_at.starts_with("auth/") || !made_at.ends_with(OF_SECRET_IDS) {
         return Err(ProviderError::Denied(format!(
             "our wrapping token was not made where secret ids are made, but at `{}`: somebody may have put it in place of ours",
-            crate::visible::in_line(&made_at)
+            short(&made_at)
         )));
     }
     let ask = Ask::put(Route::to("/v1/sys/wrapping/unwrap"));

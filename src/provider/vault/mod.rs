@@ -4,7 +4,7 @@
 //! |---|---|
 //! | a request, and a refusal in words | `api`, `refusal` |
 //! | methods of login, those of clouds; a token and its time; being logged in | `login`, `cloud`, `pass`, `session` |
-//! | what stands where | `mounts` |
+//! | what stands where; what we may do there | `mounts`, `rights` |
 //! | key and value; what an answer holds; what was lent | `kv`, `answer`, `lease` |
 //! | which secrets there are; what works and what does not | `names`, `steps` |
 
@@ -18,6 +18,7 @@ mod mounts;
 mod names;
 mod pass;
 mod refusal;
+mod rights;
 mod session;
 mod steps;
 
@@ -29,17 +30,18 @@ use std::time::Duration;
 use super::versions::Versions;
 use super::{AsOf, Batch, BoxFuture, Given, Provider, ProviderError, Step};
 use crate::config::Vault;
-use crate::net::{Client, Json, Response, Route};
+use crate::net::{Client, Response, Route};
 use crate::secret::{Absent, Answer, SecretBytes, SecretKey, SecretVersion};
 use crate::sys::leftover;
 use crate::sys::uptime::Uptime;
 use answer::{Lent, Plain};
-use api::{Api, Ask, Member, json, odd, unfit};
+use api::{Api, Ask, Member, unfit};
 use kv::Seen;
 use lease::{Ends, Leases};
 use login::Door;
 use mounts::{Engine, Mounts, Place};
 use pass::Pass;
+use rights::Right;
 use session::Session;
 
 pub struct VaultProvider(Arc<Inner>);
@@ -96,9 +98,18 @@ impl Inner {
             let why = format!("`{}` is of the server itself: no secret is read from there", key.path);
             return Err(ProviderError::Invalid(why));
         }
-        if key.version.is_some() || !(self.writes.contains_key(&key.path) || self.leases.has(&key.path)) {
-            return self.ask_for(key).await;
+        if !self.writes.contains_key(&key.path) && !self.leases.has(&key.path) {
+            match self.mounts.place(&self.session, &key.path).await? {
+                None => return Ok(Told::of(Err(Absent::Missing))),
+                Some(place) if place.engine != Engine::Other => return self.read_at(place, key).await,
+                Some(_) => {}
+            }
         }
+        // What is made has none.
+        if key.version.is_some() {
+            return Ok(Told::of(Err(Absent::Missing)));
+        }
+        self.session.take_up().await;
         if let Some(told) = self.lent(key) {
             return Ok(told);
         }
@@ -122,7 +133,7 @@ impl Inner {
         let made = tokio::spawn(async move {
             let _turn = turn;
             match this.writes.get(&key.path) {
-                Some(_) if this.is_rehearsed.load(Ordering::Relaxed) => this.may_make(&key).await,
+                Some(_) if this.is_rehearsed() => this.may(Right::Write, &key).await,
                 Some(data) => this.make(&key, data).await,
                 None => this.ask_for(&key).await,
             }
@@ -157,28 +168,21 @@ impl Inner {
     }
 
     /// Whether we have the right to it: nothing is made, and nothing is known of its fields.
-    async fn may_make(&self, key: &SecretKey) -> Result<Told, ProviderError> {
+    async fn may(&self, right: Right, key: &SecretKey) -> Result<Told, ProviderError> {
         Route::to("/v1").names(&key.path).map_err(unfit)?;
-        let ask = Ask::put(Route::to("/v1/sys/capabilities-self"));
-        let ask = ask.with("path", Member::Text(key.path.clone()));
-        let response = self.session.ask_for("the question what we may do", &ask).await?;
-        let may = json(&response)?.at(&["capabilities"]).and_then(Json::items).map_err(odd)?;
-        let may: Vec<String> = may.into_iter().filter_map(|it| it.text().ok()).collect();
-        let has_right = may.iter().any(|it| matches!(it.as_str(), "create" | "update" | "root" | "sudo"));
-        match has_right {
-            true => Ok(Told::of(Err(Absent::Missing))),
-            false => Err(ProviderError::Denied(format!("our token may not write to `{}`", key.path))),
-        }
+        rights::require(&self.session, right, &key.path).await?;
+        Ok(Told::of(Err(Absent::Missing)))
     }
 
     async fn ask_for(&self, key: &SecretKey) -> Result<Told, ProviderError> {
-        let session = &self.session;
-        if key.version.is_some() && self.writes.contains_key(&key.path) {
-            return Ok(Told::of(Err(Absent::Missing)));
+        match self.mounts.place(&self.session, &key.path).await? {
+            Some(place) => self.read_at(place, key).await,
+            None => Ok(Told::of(Err(Absent::Missing))),
         }
-        let Some(mut place) = self.mounts.place(session, &key.path).await? else {
-            return Ok(Told::of(Err(Absent::Missing)));
-        };
+    }
+
+    async fn read_at(&self, mut place: Place, key: &SecretKey) -> Result<Told, ProviderError> {
+        let session = &self.session;
         if matches!(place.engine, Engine::Kv2 | Engine::Unknown) {
             match self.seen.read(session, &place, key).await {
                 Ok(Some(Err(Absent::Missing))) if place.engine == Engine::Unknown => {}
@@ -201,10 +205,32 @@ impl Inner {
         if key.version.is_some() {
             return Ok(Told::of(Err(Absent::Missing)));
         }
-        let (ask, response, pass) = kv::read_plain(&self.session, place).await?;
+        let is_made = place.engine == Engine::Other || self.leases.has(&key.path);
+        if is_made && self.is_rehearsed() {
+            return self.may(Right::Read, key).await;
+        }
+        if is_made {
+            self.leases.refuse_too_soon(&key.path)?;
+        }
+        let read = self.read_now(place, key, is_made).await;
+        if is_made && let Some(made) = read.as_ref().map(Option::as_ref).transpose() {
+            self.leases.heed(&key.path, &made.map(|(plain, _)| plain).map_err(Clone::clone))?;
+        }
+        let Some((plain, pass)) = read? else { return Ok(Told::of(Err(Absent::Missing))) };
+        let told = self.take(key, plain, &pass)?;
+        Ok(Told { is_lent: told.is_lent || is_made, ..told })
+    }
+
+    async fn read_now(
+        &self,
+        place: &Place,
+        key: &SecretKey,
+        once: bool,
+    ) -> Result<Option<(Plain, Arc<Pass>)>, ProviderError> {
+        let (ask, response, pass) = kv::read_plain(&self.session, place, once).await?;
         match response.status() {
             200 => {}
-            404 if is_nothing(&response) => return Ok(Told::of(Err(Absent::Missing))),
+            404 if is_nothing(&response) => return Ok(None),
             _ => {
                 // The mount may be of another kind by now.
                 self.mounts.forget(&place.mount);
@@ -217,9 +243,11 @@ impl Inner {
                 format!("`{}` is how KV 2 has it inside: leave `data/` out, and name the field", key.path);
             return Err(ProviderError::Invalid(why));
         }
-        let plain = leftover::wiped(|| answer::plain(&response))?;
-        let told = self.take(key, plain, &pass)?;
-        Ok(Told { is_lent: told.is_lent || place.engine == Engine::Other, ..told })
+        Ok(Some((leftover::wiped(|| answer::plain(&response))?, pass)))
+    }
+
+    fn is_rehearsed(&self) -> bool {
+        self.is_rehearsed.load(Ordering::Relaxed)
     }
 
     fn take(&self, key: &SecretKey, plain: Plain, pass: &Pass) -> Result<Told, ProviderError> {
@@ -350,6 +378,10 @@ impl Provider for VaultProvider {
 
     fn rehearse(&self) {
         self.0.is_rehearsed.store(true, Ordering::Relaxed);
+    }
+
+    fn makes(&self, path: &str) -> bool {
+        self.0.writes.contains_key(path) || self.0.mounts.are_made(path)
     }
 
     fn sweep(&self) {

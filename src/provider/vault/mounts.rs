@@ -100,6 +100,11 @@ impl Mounts {
         self.known.lock().even_poisoned().remove(mount);
     }
 
+    /// Whether what has this path is made when it is asked for, as far as that is known.
+    pub(super) fn are_made(&self, path: &str) -> bool {
+        self.known(path).is_some_and(|place| place.engine == Engine::Other)
+    }
+
     /// No mount lies within another one.
     fn known(&self, path: &str) -> Option<Place> {
         let known = self.known.lock().even_poisoned();

@@ -1,5 +1,6 @@
 //! A token and its time: until when it is good, and when something has to be done about it. Pure bookkeeping.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -17,6 +18,10 @@ pub(super) struct Pass {
     /// From a login of ours, not from somebody else.
     pub(super) is_ours: bool,
     pub(super) is_counted: bool,
+    /// Something was lent with it, and ends with it.
+    pub(super) has_lent: AtomicBool,
+    /// It was had because another one was refused something, and is refused the same.
+    pub(super) is_in_vain: AtomicBool,
     made: Uptime,
     state: Mutex<State>,
 }
@@ -39,6 +44,9 @@ pub(super) struct Life {
 
 /// After a failure.
 const PAUSE: Duration = Duration::from_secs(5);
+/// The token of a login just now is not void; and who has logged in in vain does not do so again and again.
+const YOUNG: Duration = Duration::from_secs(10);
+const IN_VAIN: Duration = Duration::from_secs(3600);
 /// What a server may round off.
 const SLACK: Duration = Duration::from_secs(2);
 
@@ -115,6 +123,8 @@ impl Pass {
             generation,
             is_ours: true,
             is_counted: granted.is_counted,
+            has_lent: AtomicBool::new(false),
+            is_in_vain: AtomicBool::new(false),
             made: Uptime::now(),
             state: Mutex::new(State { due: life.due, life: Some(life) }),
         }
@@ -124,11 +134,18 @@ impl Pass {
     pub(super) fn given(token: SecretBytes, generation: u64) -> Self {
         let now = Uptime::now();
         let state = Mutex::new(State { life: None, due: Some(now) });
-        Self { token, generation, is_ours: false, is_counted: false, made: now, state }
+        let (has_lent, is_in_vain) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { token, generation, is_ours: false, is_counted: false, has_lent, is_in_vain, made: now, state }
     }
 
-    pub(super) fn age(&self) -> Duration {
-        Uptime::now().since(self.made)
+    /// Whether it may be void, where the server does not tell that from a right that is lacking.
+    pub(super) fn may_be_void(&self) -> bool {
+        let young = if self.is_in_vain.load(Ordering::Relaxed) { IN_VAIN } else { YOUNG };
+        !self.is_ours || Uptime::now().since(self.made) >= young
+    }
+
+    pub(super) fn has_lent(&self) -> bool {
+        self.has_lent.load(Ordering::Relaxed)
     }
 
     pub(super) fn is_good(&self) -> bool {

@@ -2,6 +2,7 @@
 //! says is taken for a refusal: what stands before it has words of its own. Uses `api`.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -13,6 +14,10 @@ use crate::visible;
 
 /// The most of a server's own words.
 const LONGEST: usize = 240;
+/// A KV that becomes one with versions says so, with status 400, and is back soon.
+const UPGRADING: &str = "Upgrading from non-versioned to versioned";
+/// The most that somebody else than the server keeps us from it.
+const LONGEST_OF_OTHERS: Duration = Duration::from_secs(30);
 /// What a server may say of a place where its words could hold a value.
 const KNOWN: [&str; 7] = [
     "permission denied",
@@ -31,7 +36,8 @@ impl Api {
     /// Why it has answered with this status, where that is no answer. `what` was asked for.
     pub(super) fn refusal(&self, what: &str, ask: &Ask, response: &Response) -> ProviderError {
         let words = words(response);
-        let is_sealed = words.as_deref().is_some_and(|words| words.contains("sealed"));
+        let says = |text: &str| words.as_deref().is_some_and(|words| words.contains(text));
+        let (is_sealed, is_upgrading) = (says("sealed"), says(UPGRADING));
         let shown = words.filter(|words| ask.may_be_told(words)).map(|words| format!(": {words}"));
         let shown = shown.unwrap_or_default();
         let who = self.client().address().authority();
@@ -44,7 +50,7 @@ impl Api {
             429 if lags(response) => unavailable("is a standby that lags behind (429)"),
             429 => ProviderError::Throttled {
                 why: format!("{who} is asked too often ({status}){shown}"),
-                after: response.retry_after(Timestamp::now()),
+                after: pause(response),
             },
             472 | 473 => unavailable(&format!("is a replica that is not ready ({status})")),
             500.. if ask.is_once => {
@@ -55,6 +61,7 @@ impl Api {
                 "cannot be asked for {what}: something before it answers in its place ({status})"
             )),
             401 | 403 => ProviderError::Denied(format!("{who} refuses {what} ({status}){shown}")),
+            400 if is_upgrading => unavailable("is about to keep versions, and answers again in a moment"),
             400 | 404 if is_own(response) => {
                 ProviderError::Denied(format!("{who} does not accept {what} ({status}){shown}"))
             }
@@ -106,6 +113,12 @@ impl Ask {
     }
 }
 
+/// How long it wants to be left alone, if it says so: what stands before it may mean others, and any length.
+fn pause(response: &Response) -> Option<Duration> {
+    let after = response.retry_after(Timestamp::now());
+    if is_own(response) { after } else { after.map(|it| it.min(LONGEST_OF_OTHERS)) }
+}
+
 /// In the server's own words, whatever they are, and not in those of a proxy.
 pub(super) fn is_own(response: &Response) -> bool {
     response.json().is_ok_and(|answer| answer.at(&["errors"]).is_ok_and(|errors| errors.items().is_ok()))
@@ -123,6 +136,11 @@ pub(super) fn is_of_policy(response: &Response) -> bool {
         .is_some_and(|text| text.contains("error occurred") && !text.contains("invalid token"))
 }
 
+/// That the token itself is none, in words that not every server has.
+pub(super) fn is_of_token(response: &Response) -> bool {
+    first_error(response).is_some_and(|text| text.contains("invalid token"))
+}
+
 fn first_error(response: &Response) -> Option<String> {
     response.json().ok()?.get("errors").ok()??.items().ok()?.first()?.text().ok()
 }
@@ -132,8 +150,14 @@ pub(super) fn words(response: &Response) -> Option<String> {
     let text = first_error(response)?;
     let points: Vec<&str> = text.lines().filter_map(|line| line.trim().strip_prefix("* ")).collect();
     let text = if points.is_empty() { text.trim().to_owned() } else { points.join("; ") };
-    let text: String = visible::in_line(&text).chars().take(LONGEST).collect();
+    let text = short(&text);
     (!text.is_empty()).then_some(text)
+}
+
+/// What a server says, in a line that is not too long.
+pub(super) fn short(text: &str) -> String {
+    let begin: String = text.chars().take(LONGEST).collect();
+    visible::in_line(&begin).chars().take(LONGEST).collect()
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use tokio::sync::OwnedMutexGuard;
 use super::api::{Api, Ask, json};
 use super::login::{Door, Granted};
 use super::pass::{Life, Pass};
-use super::refusal::{is_of_policy, is_own};
+use super::refusal::{is_of_policy, is_of_token, is_own};
 use crate::net::{Response, Route};
 use crate::poison::EvenPoisoned;
 use crate::provider::ProviderError;
@@ -21,6 +21,8 @@ pub(super) struct Session {
     api: Arc<Api>,
     door: Door,
     held: Mutex<Option<Arc<Pass>>>,
+    /// Passes of ours that others have taken the place of, since when, and that have not ended.
+    replaced: Mutex<Vec<(Uptime, Arc<Pass>)>>,
     /// Whoever logs in has it.
     gate: Arc<tokio::sync::Mutex<Attempts>>,
     /// It has said goodbye, and asks for nothing any more.
@@ -46,12 +48,13 @@ struct Failed {
 /// After a login that was refused, at first and at most, if the credentials stay the same.
 const FIRST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(60);
-/// The token of a login just now is not void.
-const YOUNG: Duration = Duration::from_secs(10);
+/// Who was on his way with a token that was replaced, is done then.
+const ON_THE_WAY: Duration = Duration::from_secs(5);
 
 impl Session {
     pub(super) fn new(api: Arc<Api>, door: Door) -> Self {
-        Self { api, door, held: Mutex::default(), gate: Arc::default(), is_closed: AtomicBool::new(false) }
+        let (held, replaced) = (Mutex::default(), Mutex::default());
+        Self { api, door, held, replaced, gate: Arc::default(), is_closed: AtomicBool::new(false) }
     }
 
     pub(super) fn api(&self) -> &Api {
@@ -66,7 +69,9 @@ impl Session {
             return Ok((response, pass));
         }
         let pass = self.enter(Some(&pass)).await?;
-        Ok((self.api.send(ask, Some(&pass.token)).await?, pass))
+        let response = self.api.send(ask, Some(&pass.token)).await?;
+        pass.is_in_vain.store(response.status() == 403, Ordering::Relaxed);
+        Ok((response, pass))
     }
 
     /// The same, where every answer but success is a failure at `what`.
@@ -91,6 +96,14 @@ impl Session {
         match held.filter(|pass| pass.is_good()) {
             Some(pass) => Ok(pass),
             None => self.enter(None).await,
+        }
+    }
+
+    /// Takes up a token that somebody has put in the place of the one before. Asks nothing of the server.
+    pub(super) async fn take_up(self: &Arc<Self>) {
+        if self.door.is_given() {
+            // One that cannot be had is told to who needs it.
+            let _ = self.pass().await;
         }
     }
 
@@ -128,7 +141,9 @@ impl Session {
         match response.status() {
             200 => Ok(false),
             // One that may not even ask that is not had anew for each question.
-            403 if is_own(&response) => Ok(!pass.is_ours || pass.age() >= YOUNG || !is_of_policy(refused)),
+            403 if is_of_policy(&response) => Ok(false),
+            403 if is_of_token(&response) => Ok(true),
+            403 if is_own(&response) => Ok(pass.may_be_void()),
             _ => Err(self.api.refusal("a look at our own token", &ask, &response)),
         }
     }
@@ -163,7 +178,7 @@ impl Session {
             Ok(granted) => {
                 gate.failed = None;
                 gate.made += 1;
-                Ok(self.hold(Arc::new(Pass::ours(granted, gate.made))))
+                Ok(self.replace(Pass::ours(granted, gate.made)))
             }
             Err(why) => {
                 let before = gate.failed.take().map(|failed| failed.pause);
@@ -171,6 +186,42 @@ impl Session {
                 gate.failed = Some(Failed { at: Uptime::now(), why: why.clone(), refused, pause });
                 Err(why)
             }
+        }
+    }
+
+    /// The one before is given back, as soon as nobody is on his way with it.
+    fn replace(&self, pass: Pass) -> Arc<Pass> {
+        // One for so many questions has been used up.
+        if let Some(old) = self.held().filter(|old| old.is_ours && !old.is_counted) {
+            self.replaced.lock().even_poisoned().push((Uptime::now(), old));
+        }
+        self.hold(Arc::new(pass))
+    }
+
+    /// Unless something that was lent with it ends with it.
+    async fn part_with_replaced(&self) {
+        let now = Uptime::now();
+        let is_over = |(since, old): &mut (Uptime, Arc<Pass>)| {
+            !old.is_good() || (!old.has_lent() && now.since(*since) >= ON_THE_WAY)
+        };
+        let over: Vec<_> = self.replaced.lock().even_poisoned().extract_if(.., is_over).collect();
+        for (_, old) in over.iter().filter(|(_, old)| old.is_good()) {
+            self.revoke(old).await;
+        }
+    }
+
+    async fn revoke(&self, pass: &Pass) {
+        let ask = Ask::put(Route::to("/v1/auth/token/revoke-self"));
+        match self.api.send(&ask, Some(&pass.token)).await {
+            Ok(response) if is_of_policy(&response) => tracing::warn!(
+                "our token was not revoked, and ends by itself: its role needs `update` on auth/token/revoke-self"
+            ),
+            Ok(response) if response.is_success() => {}
+            Ok(response) => {
+                let status = response.status();
+                tracing::debug!(status, "our token was not revoked: it ends by itself");
+            }
+            Err(error) => tracing::debug!(%error, "our token was not revoked: it ends by itself"),
         }
     }
 
@@ -194,6 +245,7 @@ impl Session {
 
     /// Renews what is to be renewed, in time. Called each second.
     pub(super) async fn tend(self: &Arc<Self>) -> Result<(), ProviderError> {
+        self.part_with_replaced().await;
         let Some(pass) = self.held().filter(|pass| pass.is_due()) else { return Ok(()) };
         let outcome = match pass.life() {
             None => self.learn(&pass).await,
@@ -268,11 +320,10 @@ impl Session {
         // One who is about to get in has one to give back, too.
         let _gate = self.gate.lock().await;
         let held = self.held.lock().even_poisoned().take();
-        if let Some(pass) = held.filter(|pass| pass.is_ours) {
-            let ask = Ask::put(Route::to("/v1/auth/token/revoke-self"));
-            if let Err(error) = self.api.send(&ask, Some(&pass.token)).await {
-                tracing::debug!(%error, "our token was not revoked: it ends by itself");
-            }
+        let replaced = std::mem::take(&mut *self.replaced.lock().even_poisoned());
+        let replaced = replaced.into_iter().map(|(_, old)| old);
+        for pass in held.into_iter().chain(replaced).filter(|pass| pass.is_ours && pass.is_good()) {
+            self.revoke(&pass).await;
         }
     }
 }

@@ -6,11 +6,11 @@ use std::time::Instant;
 use super::api::{Api, Ask, json, odd};
 use super::mounts::Mounts;
 use super::names;
+use super::refusal::short;
 use super::session::Session;
 use crate::net::{Json, Route};
 use crate::provider::remote::way;
 use crate::provider::{ProviderError, Step};
-use crate::visible;
 
 /// Reaches it, asks how it is, logs in, and lists what there is. Ends at the first that fails.
 pub(super) async fn all(session: &Arc<Session>, mounts: &Mounts) -> Vec<Step> {
@@ -38,7 +38,7 @@ async fn whoami(session: &Arc<Session>) -> Result<String, ProviderError> {
     let data = json(&response)?.at(&["data"]).map_err(odd)?;
     let policies = data.at(&["policies"]).and_then(Json::items).map_err(odd)?;
     let policies: Vec<String> = policies.into_iter().filter_map(|policy| policy.text().ok()).collect();
-    Ok(visible::in_line(&format!("policies: {}", policies.join(", "))))
+    Ok(short(&format!("policies: {}", policies.join(", "))))
 }
 
 /// Which server it is, if it can answer. Asked without a login, and outside of every namespace.
@@ -53,6 +53,6 @@ pub(super) async fn state(api: &Api) -> Result<String, ProviderError> {
         _ => return Err(api.refusal("the question how it is", &ask, &response)),
     };
     let version = json(&response)?.get("version").ok().flatten().and_then(|it| Json::text(it).ok());
-    let version = version.map(|version| visible::in_line(&version)).unwrap_or_default();
+    let version = version.map(|version| short(&version)).unwrap_or_default();
     Ok(format!("version {version}{}", if is_standby { ", a standby" } else { "" }))
 }
