@@ -233,7 +233,9 @@ impl Inner {
             404 if is_nothing(&response) => return Ok(None),
             _ => {
                 // The mount may be of another kind by now.
-                self.mounts.forget(&place.mount);
+                if response.status() < 500 {
+                    self.mounts.forget(&place.mount);
+                }
                 let what = format!("the read of `{}`", key.path);
                 return Err(self.session.api().refusal(&what, &ask, &response));
             }

@@ -20,7 +20,7 @@ pub(super) struct Pass {
     pub(super) is_counted: bool,
     /// Something was lent with it, and ends with it.
     pub(super) has_lent: AtomicBool,
-    /// It was had because another one was refused something, and is refused the same.
+    /// It was had because another one was refused something, and is refused the same in the same words.
     pub(super) is_in_vain: AtomicBool,
     made: Uptime,
     state: Mutex<State>,
@@ -44,7 +44,8 @@ pub(super) struct Life {
 
 /// After a failure.
 const PAUSE: Duration = Duration::from_secs(5);
-/// The token of a login just now is not void; and who has logged in in vain does not do so again and again.
+/// The token of a login just now is not void, if what is refused is so by a policy; and who has logged in in vain does not
+/// do so again and again.
 const YOUNG: Duration = Duration::from_secs(10);
 const IN_VAIN: Duration = Duration::from_secs(3600);
 /// What a server may round off.
@@ -139,8 +140,12 @@ impl Pass {
     }
 
     /// Whether it may be void, where the server does not tell that from a right that is lacking.
-    pub(super) fn may_be_void(&self) -> bool {
-        let young = if self.is_in_vain.load(Ordering::Relaxed) { IN_VAIN } else { YOUNG };
+    pub(super) fn may_be_void(&self, is_refused_by_policy: bool) -> bool {
+        let young = match self.is_in_vain.load(Ordering::Relaxed) {
+            true => IN_VAIN,
+            false if is_refused_by_policy => YOUNG,
+            false => Duration::ZERO,
+        };
         !self.is_ours || Uptime::now().since(self.made) >= young
     }
 

@@ -69,9 +69,10 @@ impl Session {
             return Ok((response, pass));
         }
         let pass = self.enter(Some(&pass)).await?;
-        let response = self.api.send(ask, Some(&pass.token)).await?;
-        pass.is_in_vain.store(response.status() == 403, Ordering::Relaxed);
-        Ok((response, pass))
+        let again = self.api.send(ask, Some(&pass.token)).await?;
+        let is_in_vain = again.status() == 403 && is_of_policy(&again) == is_of_policy(&response);
+        pass.is_in_vain.store(is_in_vain, Ordering::Relaxed);
+        Ok((again, pass))
     }
 
     /// The same, where every answer but success is a failure at `what`.
@@ -143,7 +144,7 @@ impl Session {
             // One that may not even ask that is not had anew for each question.
             403 if is_of_policy(&response) => Ok(false),
             403 if is_of_token(&response) => Ok(true),
-            403 if is_own(&response) => Ok(pass.may_be_void()),
+            403 if is_own(&response) => Ok(pass.may_be_void(is_of_policy(refused))),
             _ => Err(self.api.refusal("a look at our own token", &ask, &response)),
         }
     }
