@@ -2,8 +2,9 @@
 //! changed before it ends, and given back.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::chown;
-use std::process::{Child, Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -11,7 +12,7 @@ use tempfile::TempDir;
 
 use crate::common::bao::{BY_TOKEN, Bao, free_port};
 use crate::common::programmed::eventually;
-use crate::common::{Mounted, TestMount, stdout_of, tool};
+use crate::common::{Mounted, TestDaemon, TestMount, stdout_of, tool};
 
 /// A cluster on loopback whose superuser has a password.
 pub(crate) struct Postgres {
@@ -136,6 +137,35 @@ fn one_login_is_lent_and_given_back() {
     assert!(mount.stop().success());
     eventually("it is given back", || postgres.lent() == 0);
     assert!(!postgres.opens(&login));
+}
+
+/// The last reader may have handed it on: so there is a time.
+#[test]
+fn what_nobody_uses_is_given_back_and_what_is_held_by_who_runs_is_not() {
+    let postgres = Postgres::start();
+    let bao = lender(&postgres, "1h", "24h");
+    let config = format!(
+        "providers:\n  vault: {{type: vault, address: \"{}\", {BY_TOKEN}, give_back_after: 2s, cache: {{ttl: 100ms}}}}\n\
+         mounts: [{{at: mnt, templates: templates}}]\n",
+        bao.address()
+    );
+    let mount =
+        TestDaemon::new().env("SECRETFS_TEST_TOKEN", &bao.token).env("SECRETFS_TEST_WEAKNESS", "hasty");
+    let mount = mount.config(&config).template("f.tpl", LOGIN).start();
+    let mut service = Command::new("sh");
+    service.args(["-c", "read -r login <\"$0\"; echo \"$login\"; read -r end"]).arg(mount.path("f"));
+    let mut service = service.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut login = String::new();
+    BufReader::new(service.stdout.take().unwrap()).read_line(&mut login).unwrap();
+    let login = login.trim_end();
+    std::thread::sleep(Duration::from_secs(8));
+    assert!(postgres.opens(login), "the control: who has read it runs\n{}", mount.stderr());
+    drop(service.stdin.take());
+    service.wait().unwrap();
+    eventually("it is given back", || postgres.lent() == 0);
+    assert!(!postgres.opens(login));
+    let new = mount.read("f");
+    assert!(new != login && postgres.opens(&new), "who comes later has another one");
 }
 
 /// Somebody ends it at the server: that is noticed when it is to be renewed, and there is a new one.

@@ -298,6 +298,7 @@ fn provider_writing(bao: &Bao, port: u16, token: &str, to: &[&str]) -> VaultProv
         login,
         writes: to.iter().map(|path| ((*path).to_owned(), BTreeMap::new())).collect(),
         revokes: false,
+        give_back_after: Duration::from_secs(24 * 3600),
     };
     VaultProvider::new(settings, Duration::from_secs(4), SecretBytes::copy_of(&[0; 32]), None)
 }

@@ -197,14 +197,17 @@ impl ProviderConfig {
         };
         let usual = Keeping { ttl: kind.usual_ttl(), ..Keeping::default() };
         let limits = Limits::of(&given);
-        Ok(Self::Remote(Box::new(Remote {
-            source,
-            limits,
-            keeping: match given.cache {
-                Some(cache) => Keeping::of(cache, usual),
-                None => usual,
-            },
-        })))
+        let keeping = match given.cache {
+            Some(cache) => Keeping::of(cache, usual),
+            None => usual,
+        };
+        if let RemoteSource::Vault(vault) = &source
+            && vault.give_back_after < keeping.ttl * 2
+        {
+            let problem = "it must be at least twice `cache.ttl`: who uses it asks no oftener than that";
+            return Err(("give_back_after", problem.to_owned()));
+        }
+        Ok(Self::Remote(Box::new(Remote { source, limits, keeping })))
     }
 }
 

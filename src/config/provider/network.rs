@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::cloud::{self, Aws, Azure};
 use super::source::{SecretSource, TextSource};
@@ -25,6 +26,8 @@ pub struct Vault {
     pub writes: BTreeMap<String, BTreeMap<String, String>>,
     /// Certificates that were made are revoked at the orderly end.
     pub revokes: bool,
+    /// What was lent is given back when nobody has asked for it in so long.
+    pub give_back_after: Duration,
 }
 
 /// Who we are for a Vault.
@@ -79,6 +82,7 @@ pub struct Etcd {
 type Refused = (&'static str, String);
 
 const TOKEN: &str = "VAULT_TOKEN";
+const GIVE_BACK_AFTER: Duration = Duration::from_secs(24 * 3600);
 const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
 
 pub(super) fn vault(given: &mut raw::Provider, base: &Base<'_>) -> Result<Vault, Refused> {
@@ -97,7 +101,8 @@ pub(super) fn vault(given: &mut raw::Provider, base: &Base<'_>) -> Result<Vault,
         |data: Table<Label, Word<Datum>>| data.0.into_iter().map(|(name, it)| (name.0, it.0.0)).collect();
     let writes = writes.map(|(path, it)| (path.0, data(it))).collect();
     let revokes = given.revoke.0.take().unwrap_or(false);
-    Ok(Vault { transport, namespace, mount: plain(&mount), login, writes, revokes })
+    let give_back_after = given.give_back_after.0.take().unwrap_or(GIVE_BACK_AFTER);
+    Ok(Vault { transport, namespace, mount: plain(&mount), login, writes, revokes, give_back_after })
 }
 
 pub(super) fn etcd(given: &mut raw::Provider, base: &Base<'_>) -> Result<Etcd, Refused> {

@@ -16,7 +16,7 @@ fn own(kind: ProviderType) -> &'static [&'static str] {
         ProviderType::Env => &["prefix"],
         ProviderType::File => &["path", "age"],
         ProviderType::Exec => &["command", "env", "fields", "protocol", "not_found_status"],
-        ProviderType::Vault => &["namespace", "writes", "revoke"],
+        ProviderType::Vault => &["namespace", "writes", "revoke", "give_back_after"],
         ProviderType::Etcd => &["prefix"],
         ProviderType::Multi => &["of", "strategy"],
     }
@@ -64,6 +64,7 @@ fn given_keys(given: &raw::Provider) -> Vec<&'static str> {
         ("auth", given.auth.is_some()),
         ("writes", given.writes.is_some()),
         ("revoke", is(&given.revoke)),
+        ("give_back_after", is(&given.give_back_after)),
         ("batch_size", is(&given.batch_size)),
         ("timeout", is(&given.timeout)),
         ("concurrency", is(&given.concurrency)),

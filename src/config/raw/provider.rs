@@ -79,6 +79,9 @@ pub(in crate::config) struct Provider {
     /// vault: whether certificates that were made so are revoked at the orderly end (default: false)
     #[serde(default)]
     pub(in crate::config) revoke: Given<bool>,
+    /// vault: what was lent is given back when nobody has asked for it in this time; who has read it asks as long as it runs (default: 24h)
+    #[serde(default)]
+    pub(in crate::config) give_back_after: Given<Duration>,
     /// How to log in
     #[serde(default)]
     pub(in crate::config) auth: Option<Auth>,

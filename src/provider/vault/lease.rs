@@ -17,8 +17,11 @@ use crate::provider::ProviderError;
 use crate::secret::SecretVersion;
 use crate::sys::uptime::Uptime;
 
-#[derive(Default)]
-pub(super) struct Leases(Mutex<Lists>);
+pub(super) struct Leases {
+    lists: Mutex<Lists>,
+    /// One that nobody has asked for in so long is given back. Who has read it and runs is asked for, again and again.
+    unused: Duration,
+}
 
 /// Whoever has something made for a path has its turn.
 pub(super) type Turn = Arc<tokio::sync::Mutex<()>>;
@@ -49,8 +52,6 @@ struct Lease {
     asked: Uptime,
 }
 
-/// One that nobody has asked for in so long is not renewed any more, and ends by itself; its values are let go of.
-const KEPT: Duration = Duration::from_secs(24 * 3600);
 /// Between two tries to have a new one, while the old one is still good, or where nobody knows what came of the first.
 const PAUSE: Duration = Duration::from_secs(5);
 /// A certificate of less than this ends about when it comes, as it does where a clock is wrong: the next one has to wait.
@@ -62,6 +63,10 @@ const FAREWELL: Duration = Duration::from_secs(1);
 const MOST_PAST: usize = 1_000;
 
 impl Leases {
+    pub(super) fn new(unused: Duration) -> Self {
+        Self { lists: Mutex::default(), unused }
+    }
+
     /// What is lent for this path, and when to ask again.
     pub(super) fn get(&self, path: &str, pass: &Pass) -> Option<(Arc<SecretVersion>, Option<Uptime>)> {
         let mut lists = self.lists();
@@ -150,9 +155,17 @@ impl Leases {
         lists.current.values().map(|lease| &lease.by).chain(past).any(|by| matches!(by, Tie::Lease(_)))
     }
 
-    /// Renews what is due. Called each second.
-    pub(super) async fn tend(&self, session: &Arc<Session>) -> Result<(), ProviderError> {
+    /// Renews what is due, and gives back what nobody uses. Called each second.
+    pub(super) async fn tend(&self, session: &Arc<Session>, what: &Ends) -> Result<(), ProviderError> {
         let mut outcome = Ok(());
+        let unused = self.lists().take_unused(self.unused);
+        for unused in unused {
+            let path = &unused.path;
+            tracing::info!(path, "what was lent is given back: nobody has asked for it in {:?}", self.unused);
+            if !end(session, what, &unused).await {
+                self.lists().past.push(unused);
+            }
+        }
         for (path, id) in self.due() {
             let renewed = renew(session, &id).await;
             let mut lists = self.lists();
@@ -172,10 +185,8 @@ impl Leases {
     }
 
     fn due(&self) -> Vec<(String, String)> {
-        let now = Uptime::now();
         let mut lists = self.lists();
         lists.forget_ended();
-        lists.part_with_unused(now);
         let is_due = |(_, lease): &(&String, &Lease)| lease.life.is_renewable && lease.life.is_due();
         let due = lists.current.iter().filter(is_due);
         let of_lease = |(path, lease): (&String, &Lease)| match &lease.by {
@@ -202,26 +213,14 @@ impl Leases {
 
     async fn end_all(&self, session: &Session, what: &Ends) {
         let Lists { current, past, .. } = std::mem::take(&mut *self.lists());
-        let current = current.into_iter().map(|(path, Lease { by, life, .. })| Past { path, by, life });
-        for Past { path, by, .. } in current.chain(past).filter(|it| !it.life.is_over()) {
-            let ask = match by {
-                Tie::Lease(id) if what.leases => {
-                    Ask::put(Route::to("/v1/sys/leases/revoke")).with("lease_id", Member::Text(id))
-                }
-                Tie::Certificate(serial) if what.certificates => match revocation(&path) {
-                    Some(route) => Ask::put(route).with("serial_number", Member::Text(serial)),
-                    None => continue,
-                },
-                _ => continue,
-            };
-            if let Err(error) = session.end("the end of what was lent", &ask).await {
-                tracing::warn!(path, %error, "what was lent was not ended: it ends by itself");
-            }
+        let current = current.into_iter().map(|(path, lease)| lease.past(path));
+        for past in current.chain(past).filter(|it| !it.life.is_over()) {
+            end(session, what, &past).await;
         }
     }
 
     fn lists(&self) -> MutexGuard<'_, Lists> {
-        self.0.lock().even_poisoned()
+        self.lists.lock().even_poisoned()
     }
 }
 
@@ -240,9 +239,9 @@ impl Lists {
     }
 
     /// Nothing of its values is kept, only what it takes to end it.
-    fn leave(&mut self, path: &str, Lease { by, life, .. }: Lease) {
+    fn leave(&mut self, path: &str, lease: Lease) {
         if self.past.len() < MOST_PAST {
-            self.past.push(Past { path: path.to_owned(), by, life });
+            self.past.push(lease.past(path.to_owned()));
         }
     }
 
@@ -252,10 +251,10 @@ impl Lists {
         }
     }
 
-    fn part_with_unused(&mut self, now: Uptime) {
-        let unused = self.current.iter().filter(|(_, lease)| now.since(lease.asked) >= KEPT);
-        let unused: Vec<String> = unused.map(|(path, _)| path.clone()).collect();
-        unused.iter().for_each(|path| self.part_with(path));
+    fn take_unused(&mut self, age: Duration) -> Vec<Past> {
+        let now = Uptime::now();
+        let unused = self.current.extract_if(|_, lease| now.since(lease.asked) >= age);
+        unused.map(|(path, lease)| lease.past(path)).collect()
     }
 }
 
@@ -273,6 +272,10 @@ impl Lease {
             Tie::Certificate(_) => is_of_it || pass.is_ours,
             Tie::Lease(_) => is_of_it && pass.is_good(),
         }
+    }
+
+    fn past(self, path: String) -> Past {
+        Past { path, by: self.by, life: self.life }
     }
 
     fn has(&self, id: &str) -> bool {
@@ -295,6 +298,25 @@ fn ends_at_once(path: &str) -> ProviderError {
         "what is written to `{path}` gives a certificate that ends as good as at once, so for a while no other one is \
          asked for: is the server's clock right, and the `ttl`?"
     ))
+}
+
+/// No means that the server has not done it.
+async fn end(session: &Session, what: &Ends, past: &Past) -> bool {
+    let ask = match &past.by {
+        Tie::Lease(id) if what.leases => {
+            Ask::put(Route::to("/v1/sys/leases/revoke")).with("lease_id", Member::Text(id.clone()))
+        }
+        Tie::Certificate(serial) if what.certificates => match revocation(&past.path) {
+            Some(route) => Ask::put(route).with("serial_number", Member::Text(serial.clone())),
+            None => return true,
+        },
+        _ => return true,
+    };
+    let ended = session.end("the end of what was lent", &ask).await;
+    if let Err(error) = &ended {
+        tracing::warn!(path = past.path, %error, "what was lent was not ended: it ends by itself");
+    }
+    ended.is_ok()
 }
 
 /// Where the engine that has made it takes a certificate back: `pki/issue/web`, `pki/issuer/NAME/issue/web`.

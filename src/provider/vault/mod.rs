@@ -77,13 +77,13 @@ impl VaultProvider {
         version_key: SecretBytes,
         store: Option<Arc<dyn Provider>>,
     ) -> Self {
-        let Vault { transport, namespace, mount, login, writes, revokes } = settings;
+        let Vault { transport, namespace, mount, login, writes, revokes, give_back_after } = settings;
         let api = Arc::new(Api::new(Client::new(transport, timeout), namespace));
         Self(Arc::new(Inner {
             session: Arc::new(Session::new(api, Door::new(login, mount, store))),
             mounts: Mounts::default(),
             seen: Seen::default(),
-            leases: Leases::default(),
+            leases: Leases::new(give_back_after),
             versions: Versions::new(version_key),
             writes,
             revokes,
@@ -369,7 +369,7 @@ impl Provider for VaultProvider {
     fn tend(&self) -> BoxFuture<'_, Result<(), ProviderError>> {
         Box::pin(async {
             self.0.session.tend().await?;
-            self.0.leases.tend(&self.0.session).await
+            self.0.leases.tend(&self.0.session, &Ends { leases: true, certificates: self.0.revokes }).await
         })
     }
 
