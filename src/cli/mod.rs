@@ -63,6 +63,7 @@ pub mod values;
 pub mod versions;
 pub mod when;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -77,6 +78,23 @@ struct Cli {
     common: Common,
     #[command(subcommand)]
     command: Command,
+}
+
+/// The same for who starts other programs all day: to build the grammar of all commands takes longer than to read
+/// its line. What this one refuses, the whole one reads.
+#[derive(Parser)]
+#[command(name = "secretfs")]
+struct ExecCli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: ExecCommand,
+}
+
+#[derive(Subcommand)]
+enum ExecCommand {
+    #[command(alias = "run")]
+    Exec(exec::Args),
 }
 
 /// Options that every command takes.
@@ -224,7 +242,7 @@ pub fn main() -> ExitCode {
     // First of all, while there is one thread: no child and no /proc file shall have it.
     let env_key = crate::store::EnvKey::take();
     let line: Vec<_> = std::env::args_os().collect();
-    let mut cli = match Cli::try_parse_from(&line) {
+    let mut cli = match read(&line) {
         Ok(cli) => cli,
         Err(error) => return refuse(&error, &line),
     };
@@ -241,6 +259,15 @@ pub fn main() -> ExitCode {
         Ok(status) => ExitCode::from(status),
         Err(failure) => report::report(&failure, json),
     }
+}
+
+fn read(line: &[OsString]) -> Result<Cli, clap::Error> {
+    if line.iter().any(|word| word == "exec" || word == "run")
+        && let Ok(ExecCli { common, command: ExecCommand::Exec(args) }) = ExecCli::try_parse_from(line)
+    {
+        return Ok(Cli { common, command: Command::Exec(args) });
+    }
+    Cli::try_parse_from(line)
 }
 
 fn dispatch(cli: Cli) -> Result<u8, Failure> {
@@ -295,7 +322,7 @@ fn dispatch(cli: Cli) -> Result<u8, Failure> {
 
 /// Help and the version are asked for; everything else is a line that cannot be read. Without any
 /// command a person gets the help.
-fn refuse(error: &clap::Error, line: &[std::ffi::OsString]) -> ExitCode {
+fn refuse(error: &clap::Error, line: &[OsString]) -> ExitCode {
     let json = usage::wants_json(line);
     let is_help = error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
     if error.use_stderr() && (json || !is_help) {
