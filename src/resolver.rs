@@ -3,6 +3,7 @@
 //! Uses `provider` and `policy`.
 
 mod basis;
+mod divergence;
 mod failover;
 mod health;
 mod leaving;

@@ -109,6 +109,32 @@ fn the_audit_names_who_has_answered_for_this_snapshot() {
     }
 }
 
+/// Its value counts, as the order says; that the one that stood in for it had another one is for somebody to look at.
+#[test]
+fn a_member_that_comes_back_with_another_value_is_told() {
+    for (has, is_told) in [("file\n", true), ("program\n", false)] {
+        let mount = two("failover");
+        fs::write(mount.store().folder().join("run/a"), has).unwrap();
+        assert_eq!(mount.read("a"), "program");
+        fs::write(aside(&mount, "down"), "").unwrap();
+        let stands_in = has.trim_end();
+        eventually("the other one answers", || {
+            sleep(Duration::from_millis(350));
+            mount.read("b") == format!("{stands_in}!")
+        });
+        fs::remove_file(aside(&mount, "down")).unwrap();
+        eventually("the first one is back", || {
+            sleep(Duration::from_millis(350));
+            mount.read("b") == "program!" && audited(&mount, "b").last().unwrap() == "p"
+        });
+        sleep(Duration::from_millis(300));
+        let told = mount.stderr();
+        let line = told.lines().find(|line| line.contains("divergence"));
+        assert_eq!(line.is_some(), is_told, "{told}");
+        assert!(line.is_none_or(|it| it.contains("provider=\"p\"") && it.contains("other=\"f\"")), "{told}");
+    }
+}
+
 #[test]
 fn merge_is_looked_at_again_when_a_member_comes_back() {
     let mount = two("merge");

@@ -103,11 +103,14 @@ impl Inner {
         self.note(copies, worth.into_iter().map(fresh));
     }
 
-    /// Who is refused something must not have it of us either.
+    /// Who is refused something must not have it of us either. Of several nobody knows which was meant.
     pub(super) fn note_refusal(self: &Arc<Self>, keys: &[SecretKey], error: &ProviderError) {
         let Some(copies) = self.copies.as_ref().filter(|_| matches!(error, ProviderError::Denied(_))) else {
             return;
         };
+        if keys.len() > 1 {
+            return;
+        }
         let at = Timestamp::now();
         self.note(copies, keys.iter().map(|key| Fresh { key: key.clone(), version: None, at }));
     }

@@ -33,8 +33,8 @@ pub(super) enum Seat {
 /// A question that is about to be asked, and who is told.
 type Begun = (SecretKey, watch::Sender<Option<Landing>>);
 
-/// The most questions that are asked to find out which of one were meant by a refusal.
-const MOST_PARTS: usize = 64;
+/// The most questions that are asked to find out which of one were meant by a refusal: all of a thousand.
+const MOST_PARTS: usize = 2_048;
 /// How often a provider is asked again that has failed at once.
 const RETRIES: u32 = 2;
 /// Between two tries, at least, at the first.
@@ -147,8 +147,11 @@ impl Inner {
                     .collect()
             }
             Err(error) => {
-                if error.may_be_of_one() {
-                    table.note_refused(keys, error.is_refusal(), now);
+                // Of several nobody knows which was meant.
+                if let [key] = keys
+                    && error.may_be_of_one()
+                {
+                    table.note_refused(key, error.is_refusal(), now);
                 }
                 keys.iter().map(|_| Err(error.clone())).collect()
             }

@@ -50,9 +50,7 @@ impl Inner {
 
     /// So many secrets take half of the turns that there are.
     pub(super) fn piece(&self) -> usize {
-        let turns =
-            self.limits.per_second.map_or(self.limits.concurrency, |it| it.min(self.limits.concurrency));
-        self.largest_question().saturating_mul((turns / 2).max(1))
+        self.largest_question().saturating_mul((self.limits.at_once() / 2).max(1))
     }
 
     /// What is under way may bring an answer from before.

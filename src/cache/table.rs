@@ -234,17 +234,12 @@ impl Table {
         told
     }
 
-    /// The provider has refused them, one of them or all. `is_over`: what it has said before is not good any more.
-    pub(super) fn note_refused(&mut self, keys: &[SecretKey], is_over: bool, now: Uptime) {
-        for key in keys {
-            match keys.len() {
-                1 => drop(self.refused.insert(key.clone(), now)),
-                _ => drop(self.refused.entry(key.clone()).or_insert(now)),
-            }
-            if is_over {
-                self.forget_answer(key);
-                self.records.remove(key);
-            }
+    /// The provider has refused this one, alone. `is_over`: what it has said before is not good any more.
+    pub(super) fn note_refused(&mut self, key: &SecretKey, is_over: bool, now: Uptime) {
+        self.refused.insert(key.clone(), now);
+        if is_over {
+            self.forget_answer(key);
+            self.changes += u64::from(self.records.remove(key).is_some());
         }
     }
 

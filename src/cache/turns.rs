@@ -39,10 +39,10 @@ const LONG: u32 = 4;
 
 impl Turns {
     pub(super) fn new(limits: &Limits) -> Self {
-        let aside_turns = u32::try_from(limits.concurrency.div_ceil(2)).unwrap_or(u32::MAX);
+        let aside = limits.at_once().div_ceil(2);
         Self {
-            aside: Arc::new(Semaphore::new(limits.concurrency.div_ceil(2))),
-            aside_turns,
+            aside: Arc::new(Semaphore::new(aside)),
+            aside_turns: u32::try_from(aside).unwrap_or(u32::MAX),
             turns: Semaphore::new(limits.concurrency),
             suspects: Semaphore::new(limits.concurrency.div_ceil(2)),
             all: Semaphore::new(limits.concurrency * ALL),
@@ -72,19 +72,15 @@ impl Turns {
         let taken = u32::try_from(questions).unwrap_or(u32::MAX).min(self.aside_turns);
         let turns = self.aside.clone().acquire_many_owned(taken).await.expect("it is never closed");
         let (start, mut asking) = (Instant::now(), pin!(asking));
-        match timeout(self.long, &mut asking).await {
-            Ok(answer) => {
-                let pause = start.elapsed();
-                tokio::spawn(async move {
-                    sleep(pause).await;
-                    drop(turns);
-                });
-                answer
-            }
-            Err(_) => {
-                drop(turns);
-                asking.await
-            }
+        let answer = timeout(self.long, &mut asking).await;
+        let pause = start.elapsed();
+        tokio::spawn(async move {
+            sleep(pause).await;
+            drop(turns);
+        });
+        match answer {
+            Ok(answer) => answer,
+            Err(_) => asking.await,
         }
     }
 }

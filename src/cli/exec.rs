@@ -133,12 +133,14 @@ fn run_beside(args: &Args, common: &Common, config: &Config, request: Request) -
     inside::run(&[PLACE.as_ref()], || Ok(vec![filesystem()?]), command)
 }
 
-/// What was lent for the command is given back when it has ended, or is not to begin.
+/// What was lent for the command is given back when it has ended, or is not to begin; what only we know is written
+/// down then, too, and not while there has to be one thread.
 struct Lent(Arc<Broker>);
 
 impl Drop for Lent {
     fn drop(&mut self) {
         self.0.give_back_now(Given::Over);
+        self.0.flush();
     }
 }
 

@@ -112,11 +112,11 @@ impl SecretFs {
         self.generations.now()
     }
 
-    /// At the orderly end, for good: writes down what only this process knows, and gives back what was lent.
+    /// At the orderly end, for good: gives back what was lent, and writes down what only this process knows.
     pub fn end(&self) {
         let broker = self.now().broker.clone();
-        broker.flush();
         broker.give_back_now(Given::Over);
+        broker.flush();
     }
 }
 

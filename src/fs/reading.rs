@@ -220,10 +220,15 @@ impl SecretFs {
             Some(Known::Current(current)) if current.is_of(now, file) => current.basis.clone(),
             _ => return false,
         };
-        let Ok(Some(basis)) = now.broker.recheck(&basis, Asker::Nobody).await else { return false };
-        match watching.known().get_mut(place) {
-            Some(Known::Current(current)) => {
+        let rechecked = now.broker.recheck(&basis, Asker::Nobody).await;
+        match (rechecked, watching.known().get_mut(place)) {
+            (Ok(Some(basis)), Some(Known::Current(current))) => {
                 current.basis = basis;
+                true
+            }
+            // To render it would ask for more of who gives no answer.
+            (Err(_), Some(known)) => {
+                *known = Known::Failed { pulses: now.broker.pulses(), at: Instant::now() };
                 true
             }
             _ => false,

@@ -90,6 +90,8 @@ pub struct Metrics {
     pub cache_evictions: Labelled<Counter, 1>,
     pub breaker_state: Labelled<Gauge, 1>,
     pub breaker_opened: Labelled<Counter, 1>,
+    pub divergences: Labelled<Counter, 2>,
+    pub clock_jumps: Counter,
 
     pub mounts: Gauge,
     pub mounts_lost: Gauge,
@@ -177,6 +179,12 @@ impl Metrics {
                 ["provider"],
             ),
             breaker_opened: b.counters("breaker_opened", "How often a circuit breaker has opened", ["provider"]),
+            divergences: b.counters(
+                "divergence",
+                "Secrets of which a provider that answers again has another value than the one that stood in for it",
+                ["provider", "other"],
+            ),
+            clock_jumps: b.counter("clock_jump", "How often the machine's clock was set by a second or more"),
 
             mounts: b.gauge("mounts", "Mounts that are served"),
             mounts_lost: b.gauge("mounts_lost", "Mounts of the config that nobody can read: their place is taken, covered or gone"),

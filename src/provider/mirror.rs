@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 
 use crate::poison::EvenPoisoned;
 use crate::secret::{
-    Answer, FieldName, NameError, Namespace, SecretBytes, SecretKey, SecretName, SecretType, SecretVersion,
+    FieldName, NameError, Namespace, SecretBytes, SecretKey, SecretName, SecretType, SecretVersion,
 };
 use crate::store::{Change, Edit, FIELD_LIMIT, NewVersion, Stamp, Store, StoreError, VALUE_LIMIT};
 
@@ -169,19 +169,19 @@ impl Mirror {
         let age = |at: Timestamp| Duration::try_from(now.duration_since(at)).unwrap_or_default();
         let old =
             self.store.list(&self.namespace)?.into_iter().filter(|it| age(it.updated_at) >= self.oldest);
-        let old: Vec<_> = old.filter_map(|it| Some((SecretName::parse(&it.name).ok()?, None))).collect();
-        let mut swept = 0;
-        for batch in old.chunks(BATCH) {
-            let copies = self.store.get(&self.namespace, batch, now)?.answers;
-            let is_over = |answer: &Answer| match answer {
-                Ok(copy) => kept(copy).is_some_and(|(note, _)| note.until <= now),
-                Err(_) => false,
-            };
-            let over: Vec<_> = batch.iter().zip(&copies).filter(|(_, it)| is_over(it)).collect();
-            self.change(|change| over.iter().try_for_each(|((name, _), _)| remove(change, name)))?;
-            swept += over.len();
+        let old = old.filter_map(|it| SecretName::parse(&it.name).ok());
+        let over: Vec<_> = old.filter(|name| self.is_over(name, now)).collect();
+        for batch in over.chunks(BATCH) {
+            self.change(|change| batch.iter().try_for_each(|name| remove(change, name)))?;
         }
-        Ok(swept)
+        Ok(over.len())
+    }
+
+    /// One that has ended or cannot be read is of use to nobody.
+    fn is_over(&self, name: &SecretName, now: Timestamp) -> bool {
+        let reading = self.store.get(&self.namespace, &[(name.clone(), None)], now);
+        let copy = reading.ok().and_then(|reading| reading.answers.into_iter().next()?.ok());
+        copy.and_then(|copy| kept(&copy)).is_none_or(|(note, _)| note.until <= now)
     }
 
     fn has(&self, fresh: &Fresh) -> bool {
@@ -269,13 +269,7 @@ fn worth_keeping(fresh: &Fresh) -> Option<&SecretVersion> {
 
 fn is_same(one: &SecretVersion, other: &SecretVersion) -> bool {
     let known = |it: &SecretVersion| (it.kind, it.version, it.expires_at);
-    let same =
-        |((name, value), (other_name, other)): ((&FieldName, &SecretBytes), (&FieldName, &SecretBytes))| {
-            name == other_name && value.same_as(other.expose())
-        };
-    known(one) == known(other)
-        && one.fields.len() == other.fields.len()
-        && one.fields.iter().zip(&other.fields).all(same)
+    known(one) == known(other) && one.has_values_of(other)
 }
 
 fn copy_of(fresh: &Fresh, version: &SecretVersion, oldest: Duration) -> NewVersion {

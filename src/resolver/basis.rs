@@ -51,7 +51,7 @@ enum Stop {
 }
 
 /// How long a reader waits for those who have not answered before.
-const PATIENCE: Duration = Duration::from_millis(250);
+pub(super) const PATIENCE: Duration = Duration::from_millis(250);
 
 impl Basis {
     /// Rests on that, too.
@@ -170,8 +170,11 @@ impl Resolver {
         let mut asked: Vec<_> =
             others.map(|&index| (index, Box::pin(self.ask_one(index, ground.keys.to_vec())))).collect();
         let one_answers = async {
-            while let Some((_, outcome)) = first(&mut asked).await {
-                if outcome.is_ok_and(|(_, batch)| batch.as_of.stale_since.is_none()) {
+            while let Some((index, outcome)) = first(&mut asked).await {
+                if let Ok((_, batch)) = outcome.as_ref()
+                    && batch.as_of.stale_since.is_none()
+                {
+                    self.compare(index, ground, batch);
                     return true;
                 }
             }

@@ -22,6 +22,17 @@ pub struct SecretVersion {
     pub uses: Option<Arc<Uses>>,
 }
 
+impl SecretVersion {
+    /// Whether the values are the same, in as many steps whatever they are.
+    pub fn has_values_of(&self, other: &Self) -> bool {
+        let same =
+            |((name, value), (its_name, its)): ((&FieldName, &SecretBytes), (&FieldName, &SecretBytes))| {
+                name == its_name && value.same_as(its.expose())
+            };
+        self.fields.len() == other.fields.len() && self.fields.iter().zip(&other.fields).all(same)
+    }
+}
+
 /// Why there is no value. Only [`Absent::Missing`] can be passed over by `default` and `fallback`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Absent {

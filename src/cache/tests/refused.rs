@@ -50,9 +50,33 @@ async fn where_all_are_refused_the_questions_are_bounded() {
     assert!(is_denied(&cache, &all).await);
     eventually("all have landed", || cache.0.table().flights.is_empty()).await;
     let first = upstream.asked();
-    assert!(first <= 1 + 64, "{first}");
+    assert!(first <= 1 + 2_048, "{first}");
+    let known = keys(0..500);
+    assert!(is_denied(&cache, &known).await);
+    eventually("all have landed", || cache.0.table().flights.is_empty()).await;
+    assert!(upstream.asked() - first < first / 2, "what was found out is not looked for again");
+}
+
+/// Also if they are many: those that were not meant lose nothing.
+#[tokio::test]
+async fn each_of_many_is_found() {
+    let upstream = MadeUp::new(false);
+    (0..1_000).for_each(|number| _ = upstream.put(&number.to_string()));
+    let hour = Some(Duration::from_secs(3600));
+    let cache = of(&upstream, Keeping { ttl: TTL, max_stale: hour, ..Keeping::default() });
+    let all = keys(0..1_000);
+    assert!(cache.fetch(&all).await.is_ok());
+    let pulse = cache.pulse();
+    refuse(&upstream, (0..1_000).step_by(25));
+    sleep(TTL * 2).await;
     assert!(is_denied(&cache, &all).await);
-    assert_eq!(upstream.asked(), first + 1);
+    eventually("all have landed", || cache.0.table().flights.is_empty()).await;
+    assert_ne!(cache.pulse(), pulse, "who holds one of them hears of it");
+    upstream.is_away.store(true, Ordering::SeqCst);
+    let (others, refused): (Vec<_>, Vec<_>) =
+        all.into_iter().partition(|key| !key.path.parse::<usize>().unwrap().is_multiple_of(25));
+    assert!(cache.fetch(&others).await.is_ok(), "as old ones");
+    assert!(cache.fetch(&refused[..1]).await.is_err());
 }
 
 /// However old an answer may be that is served in an outage.

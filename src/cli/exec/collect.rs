@@ -24,9 +24,11 @@ pub(super) fn collect(broker: &Broker, request: &Request) -> Result<Injected, Fa
     session::wait(collect_now(broker, request))
 }
 
-/// The same by who becomes the command and can give nothing back later.
+/// The same by who becomes the command, and can write nothing down and give nothing back later.
 pub(super) fn collect_and_leave(broker: &Broker, request: &Request) -> Result<Injected, Failure> {
-    session::wait_and_leave(broker, Given::InUse, collect_now(broker, request))
+    let collected = session::wait_and_leave(broker, Given::InUse, collect_now(broker, request));
+    broker.flush();
+    collected
 }
 
 pub(super) async fn collect_now(broker: &Broker, request: &Request) -> Result<Injected, Failure> {
@@ -47,8 +49,6 @@ pub(super) async fn collect_now(broker: &Broker, request: &Request) -> Result<In
     }
     missing.none()?;
     session::count(&Uses::distinct(uses.into_iter()));
-    // Who becomes the command, or ends as it ends, does nothing after that.
-    broker.flush();
     Ok(profile.into_iter().chain(rendered).chain(variables).collect())
 }
 

@@ -98,6 +98,13 @@ pub struct Limits {
     pub batch: Option<usize>,
 }
 
+impl Limits {
+    /// The most questions that there are at once.
+    pub fn at_once(&self) -> usize {
+        self.per_second.map_or(self.concurrency, |it| it.min(self.concurrency))
+    }
+}
+
 /// What is kept of a provider's answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Keeping {

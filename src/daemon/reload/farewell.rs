@@ -25,12 +25,14 @@ impl Leaving {
         }
         let waiting = Arc::new(Mutex::new(Some(left)));
         let mut all = self.0.lock().even_poisoned();
-        all.retain(|waiting| waiting.lock().even_poisoned().is_some());
+        // Whoever is about to go has it locked.
+        all.retain(|waiting| waiting.try_lock().map_or(true, |it| it.is_some()));
         all.push(waiting.clone());
         let last = move || {
             thread::sleep(LAST_READERS);
-            let left = waiting.lock().even_poisoned().take();
-            left.into_iter().for_each(Left::give_back_now);
+            // Held meanwhile, so that the end waits for it.
+            let mut waiting = waiting.lock().even_poisoned();
+            waiting.take().into_iter().for_each(Left::give_back_now);
         };
         if let Err(error) = thread::Builder::new().name("farewell".to_owned()).spawn(last) {
             tracing::warn!(%error, "what was lent to providers that are gone is given back at the end only");

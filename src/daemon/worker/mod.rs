@@ -3,6 +3,7 @@
 //! by a mistake of somebody else is done before it says that it is prepared. Uses every layer below.
 
 mod answers;
+mod clock;
 mod credentials;
 mod mounts;
 mod numbers;
@@ -184,6 +185,7 @@ impl Worker {
             Arc::new(Reloader::new(path, choice.clone(), Box::new(maker), tried, problem, current));
         watch::start(reloader.clone())?;
         server.pool().spawn(keep_looking(reloader.clone(), link.clone()));
+        server.pool().spawn(clock::watch());
         server.pool().spawn(unseal::wait_for_key(reloader.clone(), choice, tell));
         let answers = Answers::new(reloader, server.memory_is_locked, past, link.clone());
         let (_server, socket) = socket.answer(loopback, answers.clone(), &link)?;

@@ -48,7 +48,9 @@ struct Failed {
 /// After a login that was refused, at first and at most, if the credentials stay the same.
 const FIRST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(60);
-/// Who was on his way with a token that was replaced, is done then.
+/// How long who could do without waits for a token.
+const SOON: Duration = Duration::from_secs(1);
+/// Who was on his way with a token that was replaced is done then, or after the time for one answer.
 const ON_THE_WAY: Duration = Duration::from_secs(5);
 
 impl Session {
@@ -71,7 +73,9 @@ impl Session {
         let pass = self.enter(Some(&pass)).await?;
         let again = self.api.send(ask, Some(&pass.token)).await?;
         let is_in_vain = again.status() == 403 && is_of_policy(&again) == is_of_policy(&response);
-        pass.is_in_vain.store(is_in_vain, Ordering::Relaxed);
+        if is_in_vain {
+            pass.is_in_vain.store(true, Ordering::Relaxed);
+        }
         Ok((again, pass))
     }
 
@@ -104,7 +108,7 @@ impl Session {
     pub(super) async fn take_up(self: &Arc<Self>) {
         if self.door.is_given() {
             // One that cannot be had is told to who needs it.
-            let _ = self.pass().await;
+            let _ = tokio::time::timeout(SOON, self.pass()).await;
         }
     }
 
@@ -200,14 +204,16 @@ impl Session {
     }
 
     /// Unless something that was lent with it ends with it.
-    async fn part_with_replaced(&self) {
-        let now = Uptime::now();
+    fn part_with_replaced(self: &Arc<Self>) {
+        let (now, on_the_way) = (Uptime::now(), ON_THE_WAY.max(self.api.client().timeout()));
         let is_over = |(since, old): &mut (Uptime, Arc<Pass>)| {
-            !old.is_good() || (!old.has_lent() && now.since(*since) >= ON_THE_WAY)
+            !old.is_good() || (!old.has_lent() && now.since(*since) >= on_the_way)
         };
         let over: Vec<_> = self.replaced.lock().even_poisoned().extract_if(.., is_over).collect();
-        for (_, old) in over.iter().filter(|(_, old)| old.is_good()) {
-            self.revoke(old).await;
+        for (_, old) in over.into_iter().filter(|(_, old)| old.is_good()) {
+            let this = self.clone();
+            // What comes next does not wait for it.
+            tokio::spawn(async move { this.revoke(&old).await });
         }
     }
 
@@ -246,7 +252,7 @@ impl Session {
 
     /// Renews what is to be renewed, in time. Called each second.
     pub(super) async fn tend(self: &Arc<Self>) -> Result<(), ProviderError> {
-        self.part_with_replaced().await;
+        self.part_with_replaced();
         let Some(pass) = self.held().filter(|pass| pass.is_due()) else { return Ok(()) };
         let outcome = match pass.life() {
             None => self.learn(&pass).await,
