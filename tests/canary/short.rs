@@ -56,5 +56,5 @@ fn of_a_short_value_nothing_is_left_either() {
     assert!(left.is_empty(), "{left:?}");
     let unwiped = Short::new("unwiped");
     thread::sleep(Duration::from_secs(3));
-    assert!(unwiped.memory().count() > 4, "the control");
+    assert!(!unwiped.memory().is_empty(), "the control");
 }

@@ -90,6 +90,8 @@ async fn a_refusal_ends_what_was_known() {
     upstream.is_away.store(true, Ordering::SeqCst);
     assert_eq!(ask(&cache, "a").await, Some(1), "the control: an outage does not");
     upstream.is_away.store(false, Ordering::SeqCst);
+    // The question from before is tried again for a while.
+    eventually("it has landed", || cache.0.table().flights.is_empty()).await;
     upstream.refused.lock().unwrap().insert("a".to_owned());
     let key = [SecretKey::named("a")];
     assert!(is_denied(&cache, &key).await);
