@@ -1,15 +1,17 @@
 //! What stands between the readers and a provider elsewhere, itself a provider: keeps answers for a
 //! while, asks once however many want to know, and says so when it has to serve an old answer.
-//! Uses `provider`; its parts are `table` and `certain` (what is kept), `breaker`, `throttle`,
-//! `turns`, `flight` and `aside` (how it is asked), `watch` (how it tells by itself), and `copies` (what the
-//! store keeps of it).
+//! Uses `provider`; its parts are `table`, `certain`, `refused` and `lament` (what is kept, and told of it),
+//! `breaker`, `throttle`, `turns`, `flight` and `aside` (how it is asked), `watch` (how it tells by itself),
+//! and `copies` (what the store keeps of it).
 
 mod aside;
 mod breaker;
 mod certain;
 mod copies;
 mod flight;
+mod lament;
 mod refresh;
+mod refused;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -29,7 +31,8 @@ use crate::sys::uptime::Uptime;
 use breaker::Breaker;
 use copies::Copies;
 use flight::Seat;
-use table::{Lament, Table, Told};
+use lament::Lament;
+use table::{Table, Told};
 use throttle::Throttle;
 use turns::Turns;
 use watch::Watch;

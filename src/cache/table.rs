@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
@@ -47,7 +46,7 @@ pub(super) struct Table {
     uses: BTreeMap<u64, SecretKey>,
     pub(super) flights: HashMap<SecretKey, Flight>,
     /// What was refused lately, and when that was found out.
-    refused: HashMap<SecretKey, Uptime>,
+    pub(super) refused: HashMap<SecretKey, Uptime>,
     /// Counts answers that were not the ones that were known.
     pub(super) moment: u64,
     /// Counts those of them that took the place of a known one, and what a watch tells.
@@ -62,16 +61,7 @@ pub(super) struct Table {
     /// Answers that had to go for others.
     pushed_out: u64,
     /// How many were told to be old ones, and since when.
-    lament: (Uptime, u32),
-}
-
-/// How it is told that an old answer is served.
-#[derive(PartialEq, Eq)]
-pub(super) enum Lament {
-    ByName,
-    /// There are more than anybody reads.
-    ForMany,
-    Silent,
+    pub(super) lament: (Uptime, u32),
 }
 
 pub(super) struct Record {
@@ -109,11 +99,6 @@ pub(super) struct Flight {
 
 /// Records without an answer, beyond which they are forgotten. Then a secret is taken for changed.
 const MOST_RECORDS: usize = 100_000;
-const MINUTE: Duration = Duration::from_secs(60);
-/// Old answers that are told by name in a minute.
-const MOST_BY_NAME: u32 = 10;
-/// After this time it is asked for with others again.
-const APART: Duration = Duration::from_secs(10);
 /// What an answer takes beside its values.
 const OVERHEAD: usize = 256;
 
@@ -234,19 +219,6 @@ impl Table {
         told
     }
 
-    /// The provider has refused this one, alone. `is_over`: what it has said before is not good any more.
-    pub(super) fn note_refused(&mut self, key: &SecretKey, is_over: bool, now: Uptime) {
-        self.refused.insert(key.clone(), now);
-        if is_over {
-            self.forget_answer(key);
-            self.changes += u64::from(self.records.remove(key).is_some());
-        }
-    }
-
-    pub(super) fn was_refused(&self, key: &SecretKey, now: Uptime) -> bool {
-        self.refused.get(key).is_some_and(|at| now.since(*at) < APART)
-    }
-
     /// Since when nobody has confirmed the oldest of the answers that are served as old ones.
     pub(super) fn stale_since(&self) -> Option<Uptime> {
         let served = self.records.values().filter(|record| record.is_told_stale && record.answer.is_some());
@@ -292,7 +264,7 @@ impl Table {
 
     /// Lets go of all answers that are too old to be served, for the caller to drop.
     pub(super) fn sweep(&mut self, now: Uptime) -> Vec<Answer> {
-        self.refused.retain(|_, at| now.since(*at) < APART);
+        self.forget_refused(now);
         let is_over =
             |key: &SecretKey, record: &Record| record.answer.is_some() && now >= self.longest(key, record);
         let over = self.records.iter().filter(|(key, record)| is_over(key, record));
@@ -340,23 +312,6 @@ impl Table {
     /// How many had to go since the last call.
     pub(super) fn pushed_out(&mut self) -> u64 {
         std::mem::take(&mut self.pushed_out)
-    }
-
-    /// Once since the provider has answered, and of so many in a minute.
-    pub(super) fn tell_stale(&mut self, key: &SecretKey, now: Uptime) -> Lament {
-        let record = self.records.get_mut(key).filter(|record| !record.is_told_stale);
-        let Some(record) = record else { return Lament::Silent };
-        record.is_told_stale = true;
-        let (since, count) = &mut self.lament;
-        if *count == 0 || now.since(*since) >= MINUTE {
-            (*since, *count) = (now, 0);
-        }
-        *count += 1;
-        match *count {
-            1..=MOST_BY_NAME => Lament::ByName,
-            count if count == MOST_BY_NAME + 1 => Lament::ForMany,
-            _ => Lament::Silent,
-        }
     }
 }
 
