@@ -329,9 +329,10 @@ impl Named {
             let outcome = provider.tend().await;
             // Each second is too often to be told the same.
             let was_told = is_told.swap(outcome.is_err(), Ordering::AcqRel);
-            match outcome {
-                Err(error) if !was_told => tracing::warn!(provider = name, %error, "needs attention"),
-                _ => {}
+            if let Err(error) = outcome
+                && !was_told
+            {
+                tracing::warn!(provider = name, %error, "needs attention");
             }
             is_tended.store(false, Ordering::Release);
         })

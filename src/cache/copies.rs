@@ -44,6 +44,7 @@ const SWEEP: Duration = Duration::from_secs(24 * 3600);
 
 /// A copy of the store's that nobody has used for so long is wiped: it can be read again.
 const HELD: Duration = Duration::from_secs(60);
+
 /// How long a copy of the store's may be served, and how long it is held in memory for that.
 #[derive(Clone, Copy)]
 pub(super) struct Term {

@@ -87,6 +87,7 @@ fn own(remote: &Remote) -> Vec<(&'static str, String)> {
             if vault.revokes {
                 lines.push(("revoke", "certificates, at the end".to_owned()));
             }
+            lines.push(("give_back_after", time(vault.give_back_after)));
             lines
         }
         RemoteSource::Etcd(etcd) => {

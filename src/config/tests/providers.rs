@@ -60,6 +60,10 @@ fn settings_that_a_provider_does_not_take_are_located() {
         ("providers:\n  p: {type: exec, command: [a], tls: {verify: false}}\n", "unknown key `verify`"),
         ("providers:\n  p: {type: exec, command: [a], adress: x}\n", "did you mean `address`?"),
         (
+            "providers:\n  p: {type: vault, address: 'https://v:8200', auth: {token: '${T}'}, give_back_after: 1m}\n",
+            "2:87: it must be at least twice `cache.ttl`",
+        ),
+        (
             "providers:\n  p: {type: exec, command: [a], address: 'http://vault:8200'}\n",
             "2:42: providers.p.address: `http://vault:8200` would send secrets in the clear",
         ),
