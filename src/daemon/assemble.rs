@@ -283,7 +283,7 @@ fn upstream_of(remote: &Remote, key: &SecretBytes, store: Option<Arc<dyn Provide
         #[cfg(feature = "azure")]
         RemoteSource::Azure(azure) => Arc::new(AzureProvider::new((**azure).clone(), timeout, key(), store)),
         #[cfg(feature = "gcp")]
-        RemoteSource::Gcp(gcp) => Arc::new(GcpProvider::new((**gcp).clone(), timeout, key(), store)),
+        RemoteSource::Gcp(gcp) => Arc::new(GcpProvider::new((**gcp).clone(), timeout, store)),
         #[cfg(feature = "onepassword")]
         RemoteSource::OnePassword(connect) => {
             Arc::new(OnePasswordProvider::new((**connect).clone(), timeout, key(), store))

@@ -14,13 +14,15 @@ pub struct GcpSecrets {
     pub transport: Transport,
     pub project: String,
     pub location: Option<String>,
+    /// Names that are not the secret's own are refused.
+    pub has_one_name: bool,
     pub identity: GcpIdentity,
 }
 
 /// As whom it is asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum GcpIdentity {
-    /// A service account, by its key.
+    /// A service account by its key, or whom another file of credentials speaks of.
     Key(SecretSource),
     /// What every program of GCP finds (Application Default Credentials), at last the machine.
     Default { metadata: Option<Address> },
@@ -74,5 +76,5 @@ pub(super) fn judge(given: &mut raw::Provider, base: &Base<'_>) -> Result<GcpSec
         (Some(other), None) => return Err(("auth", format!("gcp-sm knows no method {}", other.name()))),
     };
     auth::refuse_rest(&auth, "a provider of this type")?;
-    Ok(GcpSecrets { transport, project, location, identity })
+    Ok(GcpSecrets { transport, project, location, has_one_name: false, identity })
 }
