@@ -6,6 +6,7 @@
 mod common;
 mod document;
 mod flapping;
+mod gcp;
 #[path = "../common/net/mod.rs"]
 mod harness;
 mod local;
@@ -17,6 +18,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::thread;
 
+use common::gcp::Gcp;
 use scene::{Scene, Seen};
 use servers::{Etcds, Server, Vaults};
 use trouble::{Trouble, all};
@@ -69,4 +71,9 @@ fn with_a_vault() {
 #[test]
 fn with_an_etcd() {
     document::judge(&document::NETWORK, Etcds::NAME, &tried::<Etcds>());
+}
+
+#[test]
+fn with_a_gcp() {
+    document::judge(&document::NETWORK, <Gcp as Server>::NAME, &tried::<Gcp>());
 }
