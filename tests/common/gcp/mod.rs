@@ -150,6 +150,59 @@ impl Gcp {
         self.state().keys.insert(id, (email.to_owned(), pair.der_bytes().to_vec()));
     }
 
+    /// Of a person who has logged in; `payer`, if that is not empty.
+    pub fn user_file(&self, name: &str, payer: &str) -> PathBuf {
+        self.file(name, &self.user(payer))
+    }
+
+    fn user(&self, payer: &str) -> Value {
+        let mut user = json!({
+            "type": "authorized_user", "client_id": "c-1", "client_secret": "31337-client", "refresh_token": REFRESH,
+            "token_uri": format!("{}/token", self.url()),
+        });
+        if !payer.is_empty() {
+            user["quota_project_id"] = payer.into();
+        }
+        user
+    }
+
+    fn external(&self, source: Value) -> Value {
+        json!({
+            "type": "external_account", "audience": AUDIENCE, "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
+            "token_url": format!("{}/v1/token", self.url()), "credential_source": source,
+        })
+    }
+
+    /// A file of credentials of each kind, and what has to be asked before a secret can be.
+    pub fn all_kinds(&self) -> Vec<(&'static str, PathBuf, Vec<&'static str>)> {
+        let subject = self.folder.path().join("subject");
+        fs::write(&subject, SUBJECT).expect("a file");
+        let part = "service_account_impersonation_url";
+        let url = format!("{}/v1/projects/-/serviceAccounts/{ACCOUNT}:generateAccessToken", self.url());
+        let of_file = self.external(json!({"file": subject}));
+        let mut playing = of_file.clone();
+        playing[part] = url.clone().into();
+        let of_url = self.external(json!({
+            "url": format!("{}/subject", self.url()), "headers": {"X-Own": "31337-header"},
+            "format": {"type": "json", "subject_token_field_name": "id_token"},
+        }));
+        let mut impersonated =
+            json!({"type": "impersonated_service_account", "source_credentials": self.user("")});
+        impersonated[part] = url.into();
+        vec![
+            ("key", self.key(), vec![]),
+            ("user", self.user_file("kind-user", ""), vec!["token"]),
+            ("federated by a file", self.file("kind-file", &of_file), vec!["exchange"]),
+            ("federated by a URL", self.file("kind-url", &of_url), vec!["subject", "exchange"]),
+            (
+                "federated and impersonating",
+                self.file("kind-playing", &playing),
+                vec!["exchange", "impersonate"],
+            ),
+            ("impersonated", self.file("kind-impersonated", &impersonated), vec!["token", "impersonate"]),
+        ]
+    }
+
     /// No key and no token is good any more.
     pub fn revoke(&self) {
         let mut state = self.state();
