@@ -7,8 +7,10 @@ import sys
 
 import google.auth
 import google.auth.compute_engine
+import google.auth.iam
 import google.oauth2.credentials
 from google.api_core.exceptions import GoogleAPICallError
+from google.auth import identity_pool
 from google.cloud.secretmanager_v1 import SecretManagerServiceClient
 from google.cloud.secretmanager_v1.services.secret_manager_service.transports.rest import (
     SecretManagerServiceRestTransport as Rest,
@@ -16,8 +18,19 @@ from google.cloud.secretmanager_v1.services.secret_manager_service.transports.re
 
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 address, *files = sys.argv[1:]
-# This library takes no other place from the file of a user's login.
+# This library takes these places from no file.
+iam = google.auth.iam
+iam._IAM_ENDPOINT = iam._IAM_ENDPOINT.replace("https://iamcredentials.googleapis.com", f"http://{address}")
 google.oauth2.credentials._GOOGLE_OAUTH2_TOKEN_ENDPOINT = f"http://{address}/token"
+
+
+def load(file):
+    with open(file) as text:
+        info = json.load(text)
+    # Which project it is of would be asked elsewhere.
+    if info["type"] == "external_account":
+        return identity_pool.Credentials.from_info(info, scopes=[SCOPE])
+    return google.auth.load_credentials_from_file(file, scopes=[SCOPE])[0]
 
 
 def client(credentials, **options):
@@ -36,9 +49,8 @@ def read(its, name):
 
 said = {}
 for file in files:
-    credentials, _ = google.auth.load_credentials_from_file(file, scopes=[SCOPE])
-    said[file] = read(client(credentials), "db/versions/latest")
-credentials, _ = google.auth.load_credentials_from_file(files[0], scopes=[SCOPE])
+    said[file] = read(client(load(file)), "db/versions/latest")
+credentials = load(files[0])
 said["signed"] = read(client(credentials, always_use_jwt_access=True), "db/versions/latest")
 said["machine"] = read(client(google.auth.compute_engine.Credentials()), "db/versions/latest")
 its = client(credentials)

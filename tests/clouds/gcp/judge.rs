@@ -34,7 +34,7 @@ fn googles_own_client_reads_what_we_read() {
     for (version, error) in [
         ("db/versions/9", "NotFound"),
         ("none/versions/latest", "NotFound"),
-        ("off/versions/latest", "FailedPrecondition"),
+        ("off/versions/latest", "BadRequest"),
     ] {
         assert_eq!(said[version], json!([error]), "{version}");
     }

@@ -17,7 +17,8 @@ fn the_page_says_what_is_so() {
     let page = fs::read_to_string(PAGE).unwrap();
     let blocks: Vec<&str> =
         page.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
-    let (served, judged): (Vec<&str>, Vec<&str>) = blocks.into_iter().partition(|block| block.contains("mounts:"));
+    let (served, judged): (Vec<&str>, Vec<&str>) =
+        blocks.into_iter().partition(|block| block.contains("mounts:"));
     let [config] = served[..] else { panic!("{}", served.len()) };
     let gcp = Gcp::start();
     gcp.put("db-password", "p@ss");
