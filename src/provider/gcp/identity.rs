@@ -186,3 +186,39 @@ fn nobody(error: ProviderError) -> ProviderError {
         _ => ProviderError::Unavailable(why),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(1);
+
+    fn held(life: Duration) -> Identity {
+        let nowhere = GcpIdentity::Key(SecretSource::File("/nowhere/key.json".into()));
+        let mut identity = Identity::new(nowhere, &Tls::default(), None);
+        let granted = Granted { token: SecretBytes::copy_of(b"token"), life };
+        identity.held.get_mut().token = Some(Arc::new(Token::of(granted, String::new(), None)));
+        identity
+    }
+
+    /// A file that cannot be read is an outage, and no refusal.
+    #[tokio::test]
+    async fn an_old_token_is_used_while_no_new_one_is_to_be_had() {
+        let identity = held(Duration::from_secs(60));
+        assert!(identity.token(PATIENCE).await.is_ok_and(|it| it.value.same_as(b"token")));
+        let over = held(Duration::ZERO);
+        assert!(over.token(PATIENCE).await.is_err_and(|it| it.to_string().contains("/nowhere/key.json")));
+    }
+
+    #[test]
+    fn it_is_renewed_before_its_end_and_lives_no_longer_than_that() {
+        let token = |seconds| {
+            let granted = Granted { token: SecretBytes::copy_of(b"t"), life: Duration::from_secs(seconds) };
+            Token::of(granted, String::new(), None)
+        };
+        let now = Uptime::now();
+        let left = |seconds| token(seconds).renewal(now).since(now).as_secs();
+        assert!((3355..=3365).contains(&left(3600)), "{}", left(3600));
+        assert!(left(100) == 0 && token(u64::MAX).end.since(now) <= LONGEST + PATIENCE);
+    }
+}
