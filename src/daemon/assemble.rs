@@ -164,7 +164,7 @@ impl Before<'_> {
     fn upstream(&self, name: &str, remote: &Remote, config: &Config) -> Option<Arc<dyn Provider>> {
         let ProviderConfig::Remote(before) = self.config.providers.get(name)? else { return None };
         let is_same = self.config.store == config.store && before.source == remote.source;
-        is_same.then(|| self.broker.provider(name)?.behind()).flatten()
+        is_same.then(|| Some(self.broker.provider(name)?.memory()?.behind())).flatten()
     }
 }
 
@@ -309,7 +309,10 @@ fn remembering(
     if !remote.keeping.mirror {
         return Arc::new(cache);
     }
-    match store.and_then(|store| store.mirror(name, place, remote.keeping.oldest_copy())) {
+    match store
+        .and_then(Provider::store)
+        .and_then(|store| store.mirror(name, place, remote.keeping.oldest_copy()))
+    {
         Some(mirror) => Arc::new(cache.mirrored(mirror)),
         None => {
             tracing::warn!(
