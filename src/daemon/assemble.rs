@@ -270,6 +270,7 @@ fn asks_store(config: &Config, default: &str) -> bool {
 /// A provider elsewhere, which wants a memory in front of it.
 fn upstream_of(remote: &Remote, key: &SecretBytes, store: Option<Arc<dyn Provider>>) -> Arc<dyn Provider> {
     let key = || SecretBytes::copy_of(key.expose());
+    #[allow(unused_variables, reason = "without a provider of the network")]
     let timeout = remote.limits.timeout;
     match &remote.source {
         RemoteSource::Exec(program) => Arc::new(ExecProvider::new(program.clone(), key())),
