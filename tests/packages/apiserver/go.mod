@@ -1,6 +1,6 @@
 module secretfs/apiserver
 
-go 1.26.8
+go 1.26.0
 
 require (
 	k8s.io/component-base v0.36.3
