@@ -3,33 +3,33 @@
 
 use std::time::Duration;
 
-use super::ProviderError;
-use super::remote::of_machine;
 use crate::config::{Address, Tls, Transport};
 use crate::net::{Client, Json, JsonError, Request, Response, Route};
+use crate::provider::ProviderError;
+use crate::provider::remote::of_machine;
 use crate::secret::SecretBytes;
 
-pub(super) struct Machine(Client);
+pub(in crate::provider) struct Machine(Client);
 
 /// Where it stands: what a server may bind a role to.
-pub(super) struct Instance {
-    pub(super) subscription: String,
-    pub(super) group: String,
-    pub(super) name: String,
+pub(in crate::provider) struct Instance {
+    pub(in crate::provider) subscription: String,
+    pub(in crate::provider) group: String,
+    pub(in crate::provider) name: String,
     /// Of one that is part of a scale set.
-    pub(super) scale_set: Option<String>,
+    pub(in crate::provider) scale_set: Option<String>,
 }
 
 /// For each question.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 impl Machine {
-    pub(super) fn new(address: Address) -> Self {
+    pub(in crate::provider) fn new(address: Address) -> Self {
         Self(Client::new(Transport { address, tls: Tls::default() }, PATIENCE))
     }
 
     /// A token for this resource, of this identity if the machine has several.
-    pub(super) async fn token(
+    pub(in crate::provider) async fn token(
         &self,
         resource: &str,
         client_id: Option<&str>,
@@ -43,7 +43,7 @@ impl Machine {
         Ok(token?)
     }
 
-    pub(super) async fn instance(&self) -> Result<Instance, ProviderError> {
+    pub(in crate::provider) async fn instance(&self) -> Result<Instance, ProviderError> {
         let ask = Request::get(Route::to("/metadata/instance")).query("api-version", "2017-12-01");
         let answer = self.ask(ask, "where it stands").await?;
         let compute = answer.json()?.at(&["compute"])?;

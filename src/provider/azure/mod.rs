@@ -1,0 +1,9 @@
+//! Azure: a Key Vault as a provider (`type: azure-kv`), and who a machine is there (`machine`). Uses `net`.
+
+#[cfg(feature = "azure")]
+mod key_vault;
+mod machine;
+
+#[cfg(feature = "azure")]
+pub use key_vault::AzureProvider;
+pub(super) use machine::Machine;
