@@ -23,6 +23,7 @@ pub mod failing;
 pub mod hostile;
 pub mod http;
 mod keyboard;
+pub mod kubernetes;
 mod manager;
 mod map;
 mod mount;
