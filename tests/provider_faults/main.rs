@@ -8,6 +8,7 @@ mod document;
 mod flapping;
 #[path = "../common/net/mod.rs"]
 mod harness;
+mod kubernetes;
 mod local;
 mod scene;
 mod servers;
@@ -17,6 +18,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::thread;
 
+use kubernetes::Clusters;
 use scene::{Scene, Seen};
 use servers::{Etcds, Server, Vaults};
 use trouble::{Trouble, all};
@@ -69,4 +71,9 @@ fn with_a_vault() {
 #[test]
 fn with_an_etcd() {
     document::judge(&document::NETWORK, Etcds::NAME, &tried::<Etcds>());
+}
+
+#[test]
+fn with_a_cluster_of_kubernetes() {
+    document::judge(&document::NETWORK, Clusters::NAME, &tried::<Clusters>());
 }

@@ -134,7 +134,8 @@ impl Heard {
             return None;
         }
         table.is_told = true;
-        Some(News::Listening { since: 1 })
+        // What is of no moment of ours is told of by nobody, and keeps its ordinary time.
+        Some(News::Listening { since: 0 })
     }
 
     pub(super) fn has(&self, path: &str, ear: u64) -> bool {
@@ -248,7 +249,7 @@ mod tests {
         let ear = heard.wanted().remove(0);
         assert!(ear.from.as_deref() == Some("1") && heard.wanted().is_empty() && heard.settled().is_none());
         heard.open("a", ear.number);
-        assert_eq!(heard.settled(), Some(News::Listening { since: 1 }));
+        assert_eq!(heard.settled(), Some(News::Listening { since: 0 }));
         assert_eq!(heard.settled(), None, "once");
         (heard, ear.number)
     }
