@@ -32,6 +32,8 @@ pub(super) struct Access {
     /// Held while files are read: the others need the same.
     turn: tokio::sync::Mutex<()>,
     open: Mutex<Option<Opened>>,
+    /// Counts the ways in: names may mean something else by another one.
+    ways: AtomicU64,
 }
 
 /// What the files have come to.
@@ -105,6 +107,7 @@ impl Access {
             apart: Apart::new(),
             turn: tokio::sync::Mutex::default(),
             open: Mutex::default(),
+            ways: AtomicU64::default(),
         };
         access.allow(timeout);
         access
@@ -115,6 +118,11 @@ impl Access {
         if let Some(open) = &*self.open.lock().even_poisoned() {
             open.door.client.allow(timeout);
         }
+    }
+
+    /// Another number: it is another way.
+    pub(super) fn way(&self) -> u64 {
+        self.ways.load(Ordering::Acquire)
     }
 
     pub(super) fn sweep(&self) {
@@ -145,6 +153,7 @@ impl Access {
             (Ok(open), _) => {
                 let door = open.door.clone();
                 *self.open.lock().even_poisoned() = Some(open);
+                self.ways.fetch_add(1, Ordering::Release);
                 Ok(door)
             }
             (Err(error), Some(before)) => {

@@ -112,6 +112,13 @@ impl Heard {
         table.names.values_mut().for_each(|name| name.stage = Stage::Wanted);
     }
 
+    /// What was known is of another cluster, or of another namespace.
+    pub(super) fn forget(&self) {
+        let mut table = self.table();
+        table.names.clear();
+        table.is_told = false;
+    }
+
     /// Those that nobody listens to yet.
     pub(super) fn wanted(&self) -> Vec<Ear> {
         let mut table = self.table();

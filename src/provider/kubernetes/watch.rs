@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
 
 use super::Shared;
 use super::cluster::Refusal;
@@ -34,18 +34,27 @@ pub(super) type Said = (String, u64, Word);
 
 /// After so long one of the objects is looked at, in their turn: a server that hangs is found out so.
 const BEAT: Duration = Duration::from_secs(20);
+/// After so long it is looked whether the files that say where the cluster is have changed: whoever asks looks, too,
+/// and what is certain is not asked for.
+const LOOK: Duration = Duration::from_secs(5);
 const WORDS: usize = 64;
 
 /// Until it cannot go on.
 pub(super) async fn keep(shared: &Arc<Shared>, tell: &Tell<'_>) -> ProviderError {
     let (say, mut said) = mpsc::channel(WORDS);
     let (mut tasks, mut ears) = (JoinSet::new(), HashMap::<String, (u64, AbortHandle)>::new());
-    let mut beat = interval(BEAT);
+    let (mut beat, mut look) = (interval_at(Instant::now() + BEAT, BEAT), interval(LOOK));
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    beat.tick().await;
-    let heard = &shared.heard;
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (heard, access) = (&shared.heard, &shared.cluster.access);
+    let way = access.way();
     heard.begin();
     loop {
+        if access.way() != way {
+            heard.forget();
+            tell(News::All);
+            return ProviderError::Unavailable("there is another way into the cluster".to_owned());
+        }
         for ear in heard.wanted() {
             let (path, number) = (ear.path.clone(), ear.number);
             let task = tasks.spawn(ear::listen(shared.clone(), ear, say.clone()));
@@ -72,6 +81,10 @@ pub(super) async fn keep(shared: &Arc<Shared>, tell: &Tell<'_>) -> ProviderError
                 }
             }
             () = heard.wake.notified() => {}
+            _ = look.tick() => {
+                // What is wrong with it, those are told who ask.
+                let _ = access.door().await;
+            }
             _ = beat.tick() => {
                 if let Some(ear) = heard.next() {
                     tasks.spawn(confirm(shared.clone(), ear, say.clone()));

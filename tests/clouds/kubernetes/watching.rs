@@ -195,11 +195,13 @@ fn a_server_that_is_asked_too_often_is_left_alone() {
     fake.put("n", "db", &[("password", b"one")]);
     let mount = mount_of(&fake, "n", &["db"], ASKED, &[FILE]);
     assert_eq!(mount.read("f"), "one");
+    listening(&mount, 1);
     fake.throttle(Some(3));
+    fake.put("n", "db", &[("password", b"two")]);
     eventually("it says so", || fs::read(mount.path("f")).is_err());
     assert!(reason(&mount, "f").contains("asked too often"), "{}", reason(&mount, "f"));
     fake.throttle(None);
     let start = Instant::now();
-    eventually("it is asked again", || reads(&mount, "one"));
+    eventually("it is asked again", || reads(&mount, "two"));
     assert!(start.elapsed() > Duration::from_secs(1), "{:?}", start.elapsed());
 }

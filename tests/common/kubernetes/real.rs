@@ -138,7 +138,8 @@ impl Real {
     pub fn certificate(&self, user: &str) -> (String, String) {
         let make = format!(
             "openssl req -newkey rsa:2048 -nodes -keyout {user}.key -out {user}.csr -subj /CN={user} && \
-             openssl x509 -req -in {user}.csr -CA client-ca.pem -CAkey client-ca.key -CAcreateserial -days 1 -out {user}.pem"
+             echo extendedKeyUsage=clientAuth >{user}.ext && openssl x509 -req -in {user}.csr -extfile {user}.ext \
+             -CA client-ca.pem -CAkey client-ca.key -CAcreateserial -days 1 -out {user}.pem"
         );
         let made = Command::new("sh").args(["-c", &make]).current_dir(self.folder.path()).output().unwrap();
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
