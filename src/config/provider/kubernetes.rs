@@ -167,7 +167,7 @@ mod tests {
             Config::parse(Path::new("/etc/secretfs.yaml"), &text).map_err(|error| error.to_string())
         };
         assert!(two("").is_ok(), "the control");
-        let why = two("policy: {rules: [{secrets: ['a:db'], allow: [{uid: 0}]}]}\n").map(drop).unwrap_err();
+        let why = two("policy: [{secrets: db, deny: {uid: 1}}]\n").map(drop).unwrap_err();
         assert!(why.contains("under other names"), "{why}");
     }
 }

@@ -24,8 +24,10 @@ const LIFE: Duration = Duration::from_secs(290);
 const GRACE: Duration = Duration::from_secs(30);
 /// What is deleted may be made anew at once: that is one change.
 const ANEW: Duration = Duration::from_secs(2);
-/// Who may not watch may do so later.
-const NO_RIGHT: Duration = Duration::from_secs(60);
+/// Who may not watch may do so later: twice as long after each time. A server that has just been started knows
+/// nobody's rights for a moment.
+const NO_RIGHT: Duration = Duration::from_secs(1);
+const NO_RIGHT_MOST: Duration = Duration::from_secs(60);
 const THROTTLED: Duration = Duration::from_secs(1);
 /// A connection that ends sooner was none, and so many of them are a failure.
 const SHORT: Duration = Duration::from_secs(1);
@@ -55,11 +57,11 @@ pub(super) async fn listen(shared: Arc<Shared>, ear: Ear, say: mpsc::Sender<Said
 
 impl Listener {
     async fn go_on(&mut self) -> ProviderError {
-        let mut short = 0;
+        let (mut short, mut pause) = (0, NO_RIGHT);
         loop {
             let start = Instant::now();
             match self.once().await {
-                Ok(()) if start.elapsed() >= SHORT => short = 0,
+                Ok(()) if start.elapsed() >= SHORT => (short, pause) = (0, NO_RIGHT),
                 Ok(()) if short >= MOST_SHORT => {
                     return ProviderError::Unavailable("each watch is ended as soon as it has begun".to_owned());
                 }
@@ -70,7 +72,7 @@ impl Listener {
                 Err(Refusal::Expired) => self.ear.from = None,
                 Err(Refusal::Error(ProviderError::Throttled { after, .. })) => {
                     self.say(Word::Deaf).await;
-                    sleep(after.unwrap_or(THROTTLED).min(NO_RIGHT)).await;
+                    sleep(after.unwrap_or(THROTTLED).min(NO_RIGHT_MOST)).await;
                 }
                 Err(Refusal::Error(error)) => return error,
                 Err(Refusal::NoRight | Refusal::Missing | Refusal::Token) => {
@@ -79,7 +81,8 @@ impl Listener {
                         "watch: we have no right to (verb `watch`): answers have their ordinary time"
                     );
                     self.say(Word::Deaf).await;
-                    sleep(NO_RIGHT).await;
+                    sleep(pause).await;
+                    pause = (pause * 2).min(NO_RIGHT_MOST);
                 }
             }
         }
