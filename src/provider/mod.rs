@@ -204,7 +204,7 @@ impl Step {
 /// The moment that answers belong to, and how long they are good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AsOf {
-    /// In the provider's own counting.
+    /// In the provider's own counting; 0: a watch does not tell if it changes.
     pub moment: u64,
     /// From when on the provider has to be asked, even if its pulse is the same.
     pub until: Option<Uptime>,
