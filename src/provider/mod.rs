@@ -27,6 +27,8 @@ mod gcp;
 #[cfg(feature = "kubernetes")]
 mod kubernetes;
 mod local;
+#[cfg(any(feature = "azure", feature = "gcp"))]
+mod login;
 mod mirror;
 mod nowhere;
 #[cfg(feature = "onepassword")]
