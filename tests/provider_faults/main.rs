@@ -9,6 +9,7 @@ mod flapping;
 mod gcp;
 #[path = "../common/net/mod.rs"]
 mod harness;
+mod kubernetes;
 mod local;
 mod scene;
 mod servers;
@@ -19,6 +20,7 @@ use std::sync::Mutex;
 use std::thread;
 
 use common::gcp::Gcp;
+use kubernetes::Clusters;
 use scene::{Scene, Seen};
 use servers::{Etcds, Server, Vaults};
 use trouble::{Trouble, all};
@@ -76,4 +78,9 @@ fn with_an_etcd() {
 #[test]
 fn with_a_gcp() {
     document::judge(&document::NETWORK, <Gcp as Server>::NAME, &tried::<Gcp>());
+}
+
+#[test]
+fn with_a_cluster_of_kubernetes() {
+    document::judge(&document::NETWORK, Clusters::NAME, &tried::<Clusters>());
 }
