@@ -1,13 +1,15 @@
 //! Who a machine is in Azure: a token of its managed identity, and where it stands, as its metadata service tells
 //! them. That one is near, or it is not there; never asked through a proxy. Uses `net`.
 
+mod token;
+
 use std::time::Duration;
 
 use super::ProviderError;
 use super::remote::of_machine;
 use crate::config::{Address, Tls, Transport};
 use crate::net::{Client, Json, JsonError, Request, Response, Route};
-use crate::secret::SecretBytes;
+pub(super) use token::Token;
 
 pub(super) struct Machine(Client);
 
@@ -33,14 +35,22 @@ impl Machine {
         &self,
         resource: &str,
         client_id: Option<&str>,
-    ) -> Result<SecretBytes, ProviderError> {
+    ) -> Result<Token, ProviderError> {
         let ask = Request::get(Route::to("/metadata/identity/oauth2/token"))
             .query("api-version", "2018-02-01")
             .query("resource", resource);
         let ask = client_id.into_iter().fold(ask, |ask, id| ask.query("client_id", id));
         let answer = self.ask(ask, "a token").await?;
-        let token = answer.json()?.at(&["access_token"]).and_then(Json::secret);
-        Ok(token?)
+        Ok(Token::read(answer.json()?)?)
+    }
+
+    /// Whether anything answers there.
+    pub(super) async fn is_there(&self) -> bool {
+        let ask = Request::get(Route::to("/metadata/instance")).query("api-version", "2017-12-01");
+        match ask.header("metadata", "true") {
+            Ok(ask) => self.0.send(ask).await.is_ok(),
+            Err(_) => false,
+        }
     }
 
     pub(super) async fn instance(&self) -> Result<Instance, ProviderError> {

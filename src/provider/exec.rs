@@ -64,6 +64,14 @@ fn roundabout(path: &str) -> Option<&'static str> {
     }
 }
 
+/// A program that finds nothing of the daemon's environment but this.
+pub(super) fn bare(program: &str) -> Command {
+    let mut command = Command::new(program);
+    command.env_clear().env("PATH", DEFAULT_PATH);
+    command.envs(INHERITED.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
+    command
+}
+
 impl ExecProvider {
     pub fn new(program: Program, version_key: SecretBytes) -> Self {
         Self { program, versions: Versions::new(version_key) }
@@ -94,13 +102,11 @@ impl ExecProvider {
 
     fn command(&self, path: &str) -> Command {
         let words = &self.program.command;
-        let mut command = Command::new(&*self.name());
+        let mut command = bare(&self.name());
         command.args(words[1..].iter().map(|word| word.replace(PATH, path)));
         if !words.iter().any(|word| word.contains(PATH)) {
             command.arg(path);
         }
-        command.env_clear().env("PATH", DEFAULT_PATH);
-        command.envs(INHERITED.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
         command.envs(&self.program.env);
         command
     }
