@@ -16,10 +16,21 @@ use crate::config::{
     Config, ConfigError, ProviderConfig, Remote, RemoteSource, SecretSource, Several, StoreConfig,
 };
 use crate::nearest::nearest;
-use crate::provider::{
-    EnvProvider, EtcdProvider, ExecProvider, FileProvider, LocalStore, Nowhere, Provider, Sealed,
-    VaultProvider,
-};
+#[cfg(feature = "aws")]
+use crate::provider::AwsProvider;
+#[cfg(feature = "azure")]
+use crate::provider::AzureProvider;
+#[cfg(feature = "etcd")]
+use crate::provider::EtcdProvider;
+#[cfg(feature = "gcp")]
+use crate::provider::GcpProvider;
+#[cfg(feature = "kubernetes")]
+use crate::provider::KubernetesProvider;
+#[cfg(feature = "onepassword")]
+use crate::provider::OnePasswordProvider;
+#[cfg(feature = "vault")]
+use crate::provider::VaultProvider;
+use crate::provider::{EnvProvider, ExecProvider, FileProvider, LocalStore, Nowhere, Provider, Sealed};
 use crate::resolver::Resolver;
 use crate::secret::{NameError, Namespace, SecretBytes};
 use crate::store::{Access, Ask, EnvKey, KeySources, Store, StoreError};
@@ -259,15 +270,31 @@ fn asks_store(config: &Config, default: &str) -> bool {
 /// A provider elsewhere, which wants a memory in front of it.
 fn upstream_of(remote: &Remote, key: &SecretBytes, store: Option<Arc<dyn Provider>>) -> Arc<dyn Provider> {
     let key = || SecretBytes::copy_of(key.expose());
+    let timeout = remote.limits.timeout;
     match &remote.source {
         RemoteSource::Exec(program) => Arc::new(ExecProvider::new(program.clone(), key())),
         RemoteSource::File(document) => Arc::new(FileProvider::new(document.clone(), key(), store)),
-        RemoteSource::Vault(vault) => {
-            Arc::new(VaultProvider::new((**vault).clone(), remote.limits.timeout, key(), store))
+        #[cfg(feature = "vault")]
+        RemoteSource::Vault(vault) => Arc::new(VaultProvider::new((**vault).clone(), timeout, key(), store)),
+        #[cfg(feature = "etcd")]
+        RemoteSource::Etcd(etcd) => Arc::new(EtcdProvider::new((**etcd).clone(), timeout, store)),
+        #[cfg(feature = "aws")]
+        RemoteSource::Aws(aws) => Arc::new(AwsProvider::new((**aws).clone(), timeout, key(), store)),
+        #[cfg(feature = "azure")]
+        RemoteSource::Azure(azure) => Arc::new(AzureProvider::new((**azure).clone(), timeout, key(), store)),
+        #[cfg(feature = "gcp")]
+        RemoteSource::Gcp(gcp) => Arc::new(GcpProvider::new((**gcp).clone(), timeout, key(), store)),
+        #[cfg(feature = "onepassword")]
+        RemoteSource::OnePassword(connect) => {
+            Arc::new(OnePasswordProvider::new((**connect).clone(), timeout, key(), store))
         }
-        RemoteSource::Etcd(etcd) => {
-            Arc::new(EtcdProvider::new((**etcd).clone(), remote.limits.timeout, store))
+        #[cfg(feature = "kubernetes")]
+        RemoteSource::Kubernetes(it) => {
+            Arc::new(KubernetesProvider::new((**it).clone(), timeout, key(), store))
         }
+        // The config refuses what is not built.
+        #[allow(unreachable_patterns, reason = "unless all features are there")]
+        _ => Arc::new(Nowhere),
     }
 }
 

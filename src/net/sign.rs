@@ -7,6 +7,7 @@ use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::SigningKey;
+use zeroize::Zeroize;
 
 /// With what something is signed.
 pub struct RsaKey(Arc<dyn SigningKey>);
@@ -30,8 +31,10 @@ pub enum SignError {
 
 impl RsaKey {
     pub fn of_pem(pem: &[u8]) -> Result<Self, SignError> {
-        let key = PrivateKeyDer::from_pem_slice(pem).map_err(|_| SignError::NoKey)?;
-        any_supported_type(&key).map(Self).map_err(|_| SignError::NoKey)
+        let mut key = PrivateKeyDer::from_pem_slice(pem).map_err(|_| SignError::NoKey)?;
+        let found = any_supported_type(&key).map(Self).map_err(|_| SignError::NoKey);
+        key.zeroize();
+        found
     }
 
     pub fn sign(&self, how: Algorithm, message: &[u8]) -> Result<Vec<u8>, SignError> {

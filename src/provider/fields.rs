@@ -1,13 +1,15 @@
 //! What a program has printed or a file has, as the fields of a secret. Errors say what is wrong, never what is
 //! there. Pure.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 
-use crate::secret::{FieldName, SecretBytes};
+use crate::net::Json;
+use crate::secret::{FieldName, SecretBytes, SecretType};
 
 pub(super) type Fields = BTreeMap<FieldName, SecretBytes>;
 
@@ -36,6 +38,28 @@ pub(super) fn of_json(printed: &[u8]) -> Result<Fields, String> {
         1..=MOST => Ok(fields.0),
         _ => Err(format!("printed more than {MOST} fields")),
     }
+}
+
+/// The bytes as they are, and the members beside them if they are an object of JSON.
+pub(super) fn with_members(value: SecretBytes) -> (SecretType, Fields) {
+    let mut fields = members_of(value.expose()).unwrap_or_default();
+    let kind = if fields.is_empty() { SecretType::Plain } else { SecretType::Custom };
+    fields.insert(FieldName::value(), value);
+    (kind, fields)
+}
+
+/// What can be no field is not one; an object of too many has none.
+fn members_of(value: &[u8]) -> Option<Fields> {
+    if value.trim_ascii_start().first() != Some(&b'{') {
+        return None;
+    }
+    let members = Json::read(value).ok()?.members().ok()?;
+    let field = |(name, json): (Cow<'_, str>, Json<'_>)| {
+        let name = FieldName::parse(&name).ok().filter(|_| !json.is_null())?;
+        Some((name, json.value()))
+    };
+    let fields: Fields = members.into_iter().filter_map(field).collect();
+    (fields.len() < MOST).then_some(fields)
 }
 
 struct Object(Fields);
@@ -105,5 +129,21 @@ mod tests {
             let Err(why) = of_json(printed.as_bytes()) else { panic!("{printed}") };
             assert!(!why.contains("31337"), "{why}");
         }
+    }
+
+    #[test]
+    fn a_value_is_itself_and_its_members_if_it_has_some() {
+        for plain in ["", "hunter2\n", "[1]", "{", "{}", "{\"a\": 1, \"a\": 2}", "\"{}\"", "{\"1\": 2}"] {
+            let (kind, fields) = with_members(SecretBytes::copy_of(plain.as_bytes()));
+            assert!(kind == SecretType::Plain && fields.len() == 1, "{plain}");
+            assert!(fields["value"].same_as(plain.as_bytes()));
+        }
+        let object =
+            r#" {"user": "u", "port": 5432, "on": {"k": [1]}, "none": null, "no name": "x", "value": "v"}"#;
+        let (kind, fields) = with_members(SecretBytes::copy_of(object.as_bytes()));
+        assert_eq!(kind, SecretType::Custom);
+        assert_eq!(Vec::from_iter(fields.keys().map(FieldName::as_str)), ["on", "port", "user", "value"]);
+        assert!(fields["user"].same_as(b"u") && fields["port"].same_as(b"5432"));
+        assert!(fields["on"].same_as(br#"{"k": [1]}"#) && fields["value"].same_as(object.as_bytes()));
     }
 }

@@ -12,33 +12,55 @@ use crate::secret::{Answer, SecretKey};
 use crate::sys::uptime::Uptime;
 
 mod apart;
+#[cfg(any(feature = "aws", feature = "vault"))]
 mod aws;
+#[cfg(any(feature = "azure", feature = "vault"))]
 mod azure;
 mod constant;
 mod env;
+#[cfg(feature = "etcd")]
 mod etcd;
 mod exec;
 mod fields;
 mod file;
+#[cfg(feature = "gcp")]
+mod gcp;
+#[cfg(feature = "kubernetes")]
+mod kubernetes;
 mod local;
 mod mirror;
 mod nowhere;
+#[cfg(feature = "onepassword")]
+mod onepassword;
 mod own;
 mod remote;
 mod sealed;
+#[cfg(feature = "vault")]
 mod vault;
 mod versions;
 
+#[cfg(feature = "aws")]
+pub use aws::AwsProvider;
+#[cfg(feature = "azure")]
+pub use azure::AzureProvider;
 pub use env::EnvProvider;
+#[cfg(feature = "etcd")]
 pub use etcd::EtcdProvider;
 pub use exec::ExecProvider;
 pub use file::FileProvider;
+#[cfg(feature = "gcp")]
+pub use gcp::GcpProvider;
+#[cfg(feature = "kubernetes")]
+pub use kubernetes::KubernetesProvider;
 pub use local::LocalStore;
 pub use mirror::{Fresh, Kept, Mirror, Put};
 pub use nowhere::Nowhere;
+#[cfg(feature = "onepassword")]
+pub use onepassword::OnePasswordProvider;
 pub use own::OwnSecret;
 pub use remote::refusal;
 pub use sealed::Sealed;
+#[cfg(feature = "vault")]
 pub use vault::VaultProvider;
 
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -6,7 +6,8 @@ use super::default;
 use crate::cli::report::Failure;
 use crate::cli::{Common, output};
 use crate::config::{
-    Address, Config, Keeping, Limits, Login, ProviderConfig, Remote, RemoteSource, Tls, TlsVersion,
+    Address, AwsService, Cluster, Config, Keeping, Limits, Login, ProviderConfig, Remote, RemoteSource, Tls,
+    TlsVersion,
 };
 
 pub(super) fn kind(kind: &ProviderConfig) -> &'static str {
@@ -19,6 +20,14 @@ pub(super) fn kind(kind: &ProviderConfig) -> &'static str {
             RemoteSource::File(_) => "file",
             RemoteSource::Vault(_) => "vault",
             RemoteSource::Etcd(_) => "etcd",
+            RemoteSource::Aws(ref aws) => match aws.service {
+                AwsService::SecretsManager => "aws-sm",
+                AwsService::Parameters => "aws-ssm",
+            },
+            RemoteSource::Azure(_) => "azure-kv",
+            RemoteSource::Gcp(_) => "gcp-sm",
+            RemoteSource::OnePassword(_) => "1password",
+            RemoteSource::Kubernetes(_) => "kubernetes",
         },
     }
 }
@@ -38,6 +47,19 @@ pub(super) fn place(config: &Config, kind: &ProviderConfig) -> String {
             RemoteSource::File(document) => document.path.display().to_string(),
             RemoteSource::Vault(vault) => url(&vault.transport.address),
             RemoteSource::Etcd(etcd) => url(&etcd.transport.address),
+            RemoteSource::Aws(aws) => match (&aws.endpoint, &aws.region) {
+                (Some(transport), _) => url(&transport.address),
+                (None, Some(region)) => region.clone(),
+                (None, None) => "the usual region".to_owned(),
+            },
+            RemoteSource::Azure(azure) => url(&azure.transport.address),
+            RemoteSource::Gcp(gcp) => format!("project {} at {}", gcp.project, url(&gcp.transport.address)),
+            RemoteSource::OnePassword(connect) => url(&connect.transport.address),
+            RemoteSource::Kubernetes(kubernetes) => match &kubernetes.cluster {
+                Cluster::Around => "the cluster that we are in".to_owned(),
+                Cluster::Kubeconfig { path, .. } => path.display().to_string(),
+                Cluster::At { transport, .. } => url(&transport.address),
+            },
         },
     }
 }
@@ -100,6 +122,11 @@ fn own(remote: &Remote) -> Vec<(&'static str, String)> {
             );
             lines
         }
+        RemoteSource::Aws(_)
+        | RemoteSource::Azure(_)
+        | RemoteSource::Gcp(_)
+        | RemoteSource::OnePassword(_)
+        | RemoteSource::Kubernetes(_) => Vec::new(),
     }
 }
 

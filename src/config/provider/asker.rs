@@ -20,6 +20,11 @@ impl ProviderConfig {
                 let user = etcd.user.iter().flat_map(|(name, password)| [name.clone(), password.to_string()]);
                 user.chain(by_certificate(&etcd.transport.tls)).collect()
             }
+            RemoteSource::Aws(aws) => aws.asker(),
+            RemoteSource::Azure(azure) => azure.asker(),
+            RemoteSource::Gcp(gcp) => gcp.asker(),
+            RemoteSource::OnePassword(connect) => vec![connect.token.to_string()],
+            RemoteSource::Kubernetes(kubernetes) => kubernetes.asker(),
         };
         words.join("\0")
     }
@@ -55,7 +60,7 @@ impl Login {
 }
 
 impl TextSource {
-    fn words(&self) -> String {
+    pub(super) fn words(&self) -> String {
         match self {
             Self::Text(text) => text.clone(),
             Self::From(source) => source.to_string(),

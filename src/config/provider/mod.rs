@@ -3,8 +3,14 @@
 
 mod all;
 mod asker;
+mod auth;
+mod aws;
+mod azure;
 mod cloud;
+mod gcp;
+mod kubernetes;
 mod network;
+mod onepassword;
 mod source;
 mod takes;
 mod words;
@@ -17,8 +23,13 @@ use std::time::Duration;
 use super::base::Base;
 use super::raw;
 
+pub use aws::{AwsIdentity, AwsKeyPair, AwsSecrets, AwsService};
+pub use azure::{AzureIdentity, AzureVault};
 pub use cloud::{Aws, AwsKeys, Azure};
+pub use gcp::{GcpIdentity, GcpSecrets};
+pub use kubernetes::{Cluster, Kubernetes};
 pub use network::{Etcd, Login, Vault};
+pub use onepassword::OnePassword;
 pub(super) use source::NO_PLACE_FOR_A_VALUE;
 pub use source::{SecretSource, TextSource};
 pub use words::Strategy;
@@ -52,6 +63,11 @@ pub enum RemoteSource {
     File(Document),
     Vault(Box<Vault>),
     Etcd(Box<Etcd>),
+    Aws(Box<AwsSecrets>),
+    Azure(Box<AzureVault>),
+    Gcp(Box<GcpSecrets>),
+    OnePassword(Box<OnePassword>),
+    Kubernetes(Box<Kubernetes>),
 }
 
 /// A program that prints a secret.
@@ -160,6 +176,11 @@ impl ProviderConfig {
             RemoteSource::File(document) => document.identity.iter().collect(),
             RemoteSource::Vault(vault) => vault.login.secrets(),
             RemoteSource::Etcd(etcd) => etcd.user.iter().map(|(_, password)| password).collect(),
+            RemoteSource::Aws(aws) => aws.secrets(),
+            RemoteSource::Azure(azure) => azure.secrets(),
+            RemoteSource::Gcp(gcp) => gcp.secrets(),
+            RemoteSource::OnePassword(connect) => vec![&connect.token],
+            RemoteSource::Kubernetes(cluster) => cluster.secrets(),
         }
     }
 
@@ -184,6 +205,11 @@ impl ProviderConfig {
                 (format!("vault {}", vault.transport.address), namespace)
             }
             RemoteSource::Etcd(etcd) => (format!("etcd {}", etcd.transport.address), etcd.prefix.clone()),
+            RemoteSource::Aws(aws) => aws.place(),
+            RemoteSource::Azure(azure) => (format!("azure {}", azure.transport.address), String::new()),
+            RemoteSource::Gcp(gcp) => gcp.place(),
+            RemoteSource::OnePassword(it) => (format!("1password {}", it.transport.address), String::new()),
+            RemoteSource::Kubernetes(it) => it.place(),
         })
     }
 
@@ -191,6 +217,13 @@ impl ProviderConfig {
     pub(super) fn judge(mut given: raw::Provider, base: &Base<'_>) -> Result<Self, (&'static str, String)> {
         let kind = given.r#type.0;
         takes::refuse_others(kind, &given)?;
+        if let Some(feature) = kind.lacks() {
+            let problem = format!(
+                "this secretfs was built without {}: build it with `--features {feature}`",
+                kind.name()
+            );
+            return Err(("type", problem));
+        }
         let source = match kind {
             ProviderType::Store => return Ok(Self::Store),
             ProviderType::Env => {
@@ -201,6 +234,16 @@ impl ProviderConfig {
             ProviderType::File => RemoteSource::File(document(&mut given, base)?),
             ProviderType::Vault => RemoteSource::Vault(Box::new(network::vault(&mut given, base)?)),
             ProviderType::Etcd => RemoteSource::Etcd(Box::new(network::etcd(&mut given, base)?)),
+            ProviderType::AwsSm => aws_of(AwsService::SecretsManager, &mut given, base)?,
+            ProviderType::AwsSsm => aws_of(AwsService::Parameters, &mut given, base)?,
+            ProviderType::AzureKv => RemoteSource::Azure(Box::new(azure::judge(&mut given, base)?)),
+            ProviderType::GcpSm => RemoteSource::Gcp(Box::new(gcp::judge(&mut given, base)?)),
+            ProviderType::OnePassword => {
+                RemoteSource::OnePassword(Box::new(onepassword::judge(&mut given, base)?))
+            }
+            ProviderType::Kubernetes => {
+                RemoteSource::Kubernetes(Box::new(kubernetes::judge(&mut given, base)?))
+            }
         };
         let usual = Keeping { ttl: kind.usual_ttl(), ..Keeping::default() };
         let limits = Limits::of(&given);
@@ -216,6 +259,14 @@ impl ProviderConfig {
         }
         Ok(Self::Remote(Box::new(Remote { source, limits, keeping })))
     }
+}
+
+fn aws_of(
+    service: AwsService,
+    given: &mut raw::Provider,
+    base: &Base<'_>,
+) -> Result<RemoteSource, (&'static str, String)> {
+    Ok(RemoteSource::Aws(Box::new(aws::judge(service, given, base)?)))
 }
 
 fn needs<T>(kind: &str, what: &str) -> Result<T, (&'static str, String)> {

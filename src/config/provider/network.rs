@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::auth;
 use super::cloud::{self, Aws, Azure};
 use super::source::{SecretSource, TextSource};
 use super::words::Method;
@@ -11,7 +12,7 @@ use super::write::Datum;
 use crate::config::base::Base;
 use crate::config::raw::{self, Auth};
 use crate::config::scalar::Label;
-use crate::config::transport::Transport;
+use crate::config::transport::{Address, Transport};
 use crate::config::word::{Table, Word};
 
 /// A HashiCorp Vault or an OpenBao.
@@ -79,7 +80,8 @@ pub struct Etcd {
     pub user: Option<(String, SecretSource)>,
 }
 
-type Refused = (&'static str, String);
+/// The key that is wrong, and why.
+pub(super) type Refused = (&'static str, String);
 
 const TOKEN: &str = "VAULT_TOKEN";
 const GIVE_BACK_AFTER: Duration = Duration::from_secs(24 * 3600);
@@ -91,9 +93,7 @@ pub(super) fn vault(given: &mut raw::Provider, base: &Base<'_>) -> Result<Vault,
     let method = auth.method.0.take().unwrap_or_default();
     let mount = auth.mount.0.take().map_or_else(|| method.name().to_owned(), |it| it.0);
     let login = login(method, &mut auth, base, &transport)?;
-    if let Some(key) = given_keys(&auth).next() {
-        return Err(("auth", format!("the method {} takes no `{key}`", method.name())));
-    }
+    auth::refuse_rest(&auth, &format!("the method {}", method.name()))?;
     let plain = |text: &str| text.trim_matches('/').to_owned();
     let namespace = given.namespace.0.take().map(|it| plain(&it.0)).filter(|it| !it.is_empty());
     let writes = given.writes.take().unwrap_or_default().0.into_iter();
@@ -113,15 +113,23 @@ pub(super) fn etcd(given: &mut raw::Provider, base: &Base<'_>) -> Result<Etcd, R
         (None, None) => None,
         _ => return Err(("auth", "a `username` and a `password` belong together".to_owned())),
     };
-    if let Some(key) = auth.method.0.map(|_| "method").or_else(|| given_keys(&auth).next()) {
-        return Err(("auth", format!("a provider of this type takes no `{key}` there")));
-    }
+    auth::refuse_rest(&auth, "a provider of this type")?;
     let prefix = given.prefix.0.take().map_or_else(String::new, |it| it.0);
     Ok(Etcd { transport, prefix, user })
 }
 
-fn transport(given: &mut raw::Provider, base: &Base<'_>) -> Result<Transport, Refused> {
+pub(super) fn transport(given: &mut raw::Provider, base: &Base<'_>) -> Result<Transport, Refused> {
     Transport::judge(given.address.0.take(), given.tls.take(), |path| base.path(path))
+}
+
+/// The same, for what has its usual place.
+pub(super) fn transport_or(
+    given: &mut raw::Provider,
+    base: &Base<'_>,
+    usual: impl FnOnce() -> Result<Address, Refused>,
+) -> Result<Transport, Refused> {
+    let address = given.address.0.take().map_or_else(usual, Ok)?;
+    Transport::judge(Some(address), given.tls.take(), |path| base.path(path))
 }
 
 /// Takes out what the method takes.
@@ -158,32 +166,15 @@ fn login(method: Method, auth: &mut Auth, base: &Base<'_>, transport: &Transport
         },
         Method::Cert if transport.tls.identity.is_none() => needs("a `cert` and a `key` under `tls`"),
         Method::Cert => Ok(Login::Cert { role }),
+        Method::ManagedIdentity
+        | Method::ClientSecret
+        | Method::ClientCertificate
+        | Method::WorkloadIdentity
+        | Method::Cli
+        | Method::Key
+        | Method::Adc
+        | Method::Metadata => Err(("auth", format!("vault knows no method {}", method.name()))),
         Method::Aws => cloud::aws(auth, role, base).map(|it| Login::Aws(Box::new(it))).or_else(needs),
         Method::Azure => cloud::azure(auth, role).map(|it| Login::Azure(Box::new(it))).or_else(needs),
     }
-}
-
-/// What is left of the settings.
-fn given_keys(auth: &Auth) -> impl Iterator<Item = &'static str> {
-    let all = [
-        ("mount", auth.mount.0.is_some()),
-        ("role", auth.role.0.is_some()),
-        ("role_id", auth.role_id.0.is_some()),
-        ("secret_id", auth.secret_id.0.is_some()),
-        ("wrapped", auth.wrapped.0.is_some()),
-        ("token", auth.token.0.is_some()),
-        ("jwt", auth.jwt.0.is_some()),
-        ("username", auth.username.0.is_some()),
-        ("password", auth.password.0.is_some()),
-        ("access_key_id", auth.access_key_id.0.is_some()),
-        ("secret_access_key", auth.secret_access_key.0.is_some()),
-        ("session_token", auth.session_token.0.is_some()),
-        ("region", auth.region.0.is_some()),
-        ("sts_endpoint", auth.sts_endpoint.0.is_some()),
-        ("server_id", auth.server_id.0.is_some()),
-        ("resource", auth.resource.0.is_some()),
-        ("client_id", auth.client_id.0.is_some()),
-        ("metadata", auth.metadata.0.is_some()),
-    ];
-    all.into_iter().filter(|(_, is_given)| *is_given).map(|(key, _)| key)
 }

@@ -18,6 +18,11 @@ fn own(kind: ProviderType) -> &'static [&'static str] {
         ProviderType::Exec => &["command", "env", "fields", "protocol", "not_found_status"],
         ProviderType::Vault => &["namespace", "writes", "revoke", "give_back_after"],
         ProviderType::Etcd => &["prefix"],
+        ProviderType::AwsSm | ProviderType::AwsSsm => &["prefix", "region"],
+        ProviderType::AzureKv => &["verify_challenge"],
+        ProviderType::GcpSm => &["project", "location"],
+        ProviderType::OnePassword => &["vault"],
+        ProviderType::Kubernetes => &["namespace", "kubeconfig", "context"],
         ProviderType::Multi => &["of", "strategy"],
     }
 }
@@ -27,7 +32,8 @@ fn is_remote(kind: ProviderType) -> bool {
 }
 
 fn is_network(kind: ProviderType) -> bool {
-    matches!(kind, ProviderType::Vault | ProviderType::Etcd)
+    use ProviderType::{AwsSm, AwsSsm, AzureKv, Etcd, GcpSm, Kubernetes, OnePassword, Vault};
+    matches!(kind, Vault | Etcd | AwsSm | AwsSsm | AzureKv | GcpSm | OnePassword | Kubernetes)
 }
 
 /// `Err` names the first setting that this type does not take.
@@ -61,6 +67,13 @@ fn given_keys(given: &raw::Provider) -> Vec<&'static str> {
         ("address", is(&given.address)),
         ("tls", given.tls.is_some()),
         ("namespace", is(&given.namespace)),
+        ("region", is(&given.region)),
+        ("verify_challenge", is(&given.verify_challenge)),
+        ("project", is(&given.project)),
+        ("location", is(&given.location)),
+        ("vault", is(&given.vault)),
+        ("kubeconfig", is(&given.kubeconfig)),
+        ("context", is(&given.context)),
         ("auth", given.auth.is_some()),
         ("writes", given.writes.is_some()),
         ("revoke", is(&given.revoke)),

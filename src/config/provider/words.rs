@@ -14,10 +14,16 @@ pub(in crate::config) enum ProviderType {
     Exec,
     Vault,
     Etcd,
+    AwsSm,
+    AwsSsm,
+    AzureKv,
+    GcpSm,
+    OnePassword,
+    Kubernetes,
     Multi,
 }
 
-/// How Vault is logged in to.
+/// How a provider is logged in to: which of them it knows is said where it is judged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::config) enum Method {
     #[default]
@@ -29,6 +35,14 @@ pub(in crate::config) enum Method {
     Cert,
     Aws,
     Azure,
+    ManagedIdentity,
+    ClientSecret,
+    ClientCertificate,
+    WorkloadIdentity,
+    Cli,
+    Key,
+    Adc,
+    Metadata,
 }
 
 /// Which of several providers' answers is taken.
@@ -43,19 +57,41 @@ pub enum Strategy {
     Merge,
 }
 
-/// Providers that are designed and not built.
-const LATER: &[&str] = &["aws-sm", "aws-ssm", "azure-kv", "gcp-sm", "1password", "kubernetes"];
-
 impl ProviderType {
-    pub(in crate::config) const ALL: [(&str, Self); 7] = [
+    pub(in crate::config) const ALL: [(&str, Self); 13] = [
         ("store", Self::Store),
         ("env", Self::Env),
         ("file", Self::File),
         ("exec", Self::Exec),
         ("vault", Self::Vault),
         ("etcd", Self::Etcd),
+        ("aws-sm", Self::AwsSm),
+        ("aws-ssm", Self::AwsSsm),
+        ("azure-kv", Self::AzureKv),
+        ("gcp-sm", Self::GcpSm),
+        ("1password", Self::OnePassword),
+        ("kubernetes", Self::Kubernetes),
         ("multi", Self::Multi),
     ];
+
+    pub(in crate::config) fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(_, it)| *it == self).map_or("", |(name, _)| name)
+    }
+
+    /// The feature of the program without which it is not there.
+    pub(super) fn lacks(self) -> Option<&'static str> {
+        let (feature, is_built) = match self {
+            Self::Store | Self::Env | Self::File | Self::Exec | Self::Multi => return None,
+            Self::Vault => ("vault", cfg!(feature = "vault")),
+            Self::Etcd => ("etcd", cfg!(feature = "etcd")),
+            Self::AwsSm | Self::AwsSsm => ("aws", cfg!(feature = "aws")),
+            Self::AzureKv => ("azure", cfg!(feature = "azure")),
+            Self::GcpSm => ("gcp", cfg!(feature = "gcp")),
+            Self::OnePassword => ("onepassword", cfg!(feature = "onepassword")),
+            Self::Kubernetes => ("kubernetes", cfg!(feature = "kubernetes")),
+        };
+        (!is_built).then_some(feature)
+    }
 
     /// How long an answer is good if the config does not say: what is on this machine costs little
     /// to be asked again.
@@ -78,12 +114,12 @@ impl Scalar for ProviderType {
 
     fn judge(text: &str) -> Result<Self, String> {
         let found = Self::ALL.iter().find(|(name, _)| *name == text).map(|(_, kind)| *kind);
-        found.ok_or_else(|| choice(text, "provider type", &Self::ALL.map(|(name, _)| name), LATER))
+        found.ok_or_else(|| choice(text, "provider type", &Self::ALL.map(|(name, _)| name), &[]))
     }
 }
 
 impl Method {
-    pub(in crate::config) const ALL: [(&str, Self); 8] = [
+    pub(in crate::config) const ALL: [(&str, Self); 16] = [
         ("token", Self::Token),
         ("approle", Self::AppRole),
         ("kubernetes", Self::Kubernetes),
@@ -92,6 +128,14 @@ impl Method {
         ("cert", Self::Cert),
         ("aws", Self::Aws),
         ("azure", Self::Azure),
+        ("managed-identity", Self::ManagedIdentity),
+        ("client-secret", Self::ClientSecret),
+        ("client-certificate", Self::ClientCertificate),
+        ("workload-identity", Self::WorkloadIdentity),
+        ("cli", Self::Cli),
+        ("key", Self::Key),
+        ("adc", Self::Adc),
+        ("metadata", Self::Metadata),
     ];
 
     pub(super) fn name(self) -> &'static str {

@@ -17,7 +17,8 @@ use crate::config::word::{Given, Table, Word};
 #[serde(deny_unknown_fields, expecting = "a map with its `type`")]
 pub(in crate::config) struct Provider {
     /// What it is: the embedded store, the daemon's environment, a file or a folder of files, exec: a program
-    /// that prints a secret, vault (also OpenBao), etcd, or multi: several others as one
+    /// that prints a secret, vault (also OpenBao), etcd, aws-sm (Secrets Manager), aws-ssm (parameters), azure-kv
+    /// (Key Vault), gcp-sm (Secret Manager), 1password (Connect), kubernetes, or multi: several others as one
     pub(in crate::config) r#type: Word<ProviderType>,
     /// exec: the program and its arguments; a secret's path takes the place of `{path}`, else it is the last one
     #[serde(default)]
@@ -35,7 +36,7 @@ pub(in crate::config) struct Provider {
     /// exec: the exit status that means: there is no such secret (default: 44; of summon's: none)
     #[serde(default)]
     pub(in crate::config) not_found_status: Given<Status>,
-    /// env, etcd: what the names there begin with, and the names of the secrets do not (default: nothing)
+    /// env, etcd, aws-sm, aws-ssm: what the names there begin with, and the names of the secrets do not (default: nothing)
     #[serde(default)]
     pub(in crate::config) prefix: Given<Argument>,
     /// file: a folder, whose files are secrets, or a document: env, JSON or YAML, as its name says
@@ -70,7 +71,28 @@ pub(in crate::config) struct Provider {
     /// Whom to believe that it is the server, and who we are
     #[serde(default)]
     pub(in crate::config) tls: Option<RawTls>,
-    /// vault: the namespace that all paths are in (default: none)
+    /// aws-sm, aws-ssm: the region (default: what AWS_REGION or the profile says)
+    #[serde(default)]
+    pub(in crate::config) region: Given<Label>,
+    /// azure-kv: whether who wants our token must be of the vault's domain (default: true)
+    #[serde(default)]
+    pub(in crate::config) verify_challenge: Given<bool>,
+    /// gcp-sm: the project, by its id or its number
+    #[serde(default)]
+    pub(in crate::config) project: Given<Argument>,
+    /// gcp-sm: where regional secrets are (default: the global ones)
+    #[serde(default)]
+    pub(in crate::config) location: Given<Label>,
+    /// 1password: the vault of names that say none, by its name or id
+    #[serde(default)]
+    pub(in crate::config) vault: Given<Argument>,
+    /// kubernetes: a file that says where the cluster is and who we are (default: we are in the cluster)
+    #[serde(default)]
+    pub(in crate::config) kubeconfig: Given<PathBuf>,
+    /// kubernetes: which of that file's contexts (default: the current one)
+    #[serde(default)]
+    pub(in crate::config) context: Given<Argument>,
+    /// vault: the namespace that all paths are in (default: none); kubernetes: of names that say none
     #[serde(default)]
     pub(in crate::config) namespace: Given<Argument>,
     /// vault: paths that are written to, so that a secret is made of what is sent there: pki/issue/web: {common_name: …}
@@ -93,7 +115,8 @@ pub(in crate::config) struct Provider {
 #[derive(Default, serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, expecting = "a map of settings: method, …")]
 pub(in crate::config) struct Auth {
-    /// vault: token, approle, kubernetes, jwt, userpass, cert, aws or azure (default: token)
+    /// vault: token, approle, kubernetes, jwt, userpass, cert, aws or azure (default: token); azure-kv:
+    /// managed-identity, client-secret, client-certificate, workload-identity or cli; gcp-sm: key, adc or metadata
     pub(in crate::config) method: Given<Method>,
     /// vault: where the method is enabled (default: its name)
     pub(in crate::config) mount: Given<Argument>,
@@ -105,7 +128,7 @@ pub(in crate::config) struct Auth {
     pub(in crate::config) secret_id: Given<SecretSource>,
     /// approle: whether what comes from there is a wrapping token, good for one use (default: false)
     pub(in crate::config) wrapped: Given<bool>,
-    /// token: where it comes from (default: ${VAULT_TOKEN})
+    /// token, 1password, kubernetes: where it comes from (default of vault: ${VAULT_TOKEN}, of 1password: ${OP_CONNECT_TOKEN})
     pub(in crate::config) token: Given<SecretSource>,
     /// kubernetes, jwt: where the token comes from (default of kubernetes: its service account's file)
     pub(in crate::config) jwt: Given<SecretSource>,
@@ -126,6 +149,20 @@ pub(in crate::config) struct Auth {
     pub(in crate::config) sts_endpoint: Given<Address>,
     /// aws: what the server wants in X-Vault-AWS-IAM-Server-ID
     pub(in crate::config) server_id: Given<Argument>,
+    /// aws: the profile of the files of AWS (default: what AWS_PROFILE says)
+    pub(in crate::config) profile: Given<Argument>,
+    /// aws: what the account of the role wants to be told
+    pub(in crate::config) external_id: Given<Argument>,
+    /// client-secret, client-certificate, workload-identity: the directory of the application
+    pub(in crate::config) tenant_id: Given<Argument>,
+    /// client-secret: where the application's secret comes from
+    pub(in crate::config) client_secret: Given<SecretSource>,
+    /// client-certificate: where the certificate and its key (PEM) come from
+    pub(in crate::config) certificate: Given<SecretSource>,
+    /// azure-kv: who gives tokens away (default: `https://login.microsoftonline.com`)
+    pub(in crate::config) authority: Given<Address>,
+    /// key: where the key of a service account (JSON) comes from
+    pub(in crate::config) key: Given<SecretSource>,
     /// azure: whom the machine's token is for (default: `https://management.azure.com/`)
     pub(in crate::config) resource: Given<Argument>,
     /// azure: which identity of the machine, if it has several

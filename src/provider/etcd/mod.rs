@@ -18,13 +18,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::fields::{Fields, MOST};
+use super::fields::with_members;
 use super::remote::way;
 use super::versions::Met;
 use super::{AsOf, Batch, BoxFuture, OwnSecret, Provider, ProviderError, Step, Tell, asked};
 use crate::config::Etcd;
 use crate::net::{Client, Json};
-use crate::secret::{Absent, Answer, FieldName, SecretBytes, SecretKey, SecretType, SecretVersion};
+use crate::secret::{Absent, Answer, SecretKey, SecretVersion};
 use crate::sys::leftover;
 use gateway::{Gateway, Refusal};
 use keys::{Kv, Range};
@@ -155,7 +155,7 @@ impl EtcdProvider {
             return Err(ProviderError::TooLarge(format!("`{path}` has more than {} MiB", LARGEST >> 20)));
         }
         let since = self.met.meet(path, kv.revision);
-        let (kind, fields) = fields_of(kv.value);
+        let (kind, fields) = with_members(kv.value);
         Ok(Ok(Arc::new(SecretVersion {
             turned_out: None,
             kind,
@@ -205,28 +205,6 @@ impl EtcdProvider {
     }
 }
 
-/// The bytes as they are, and the members beside them if they are an object of JSON.
-fn fields_of(value: SecretBytes) -> (SecretType, Fields) {
-    let mut fields = members_of(value.expose()).unwrap_or_default();
-    let kind = if fields.is_empty() { SecretType::Plain } else { SecretType::Custom };
-    fields.insert(FieldName::value(), value);
-    (kind, fields)
-}
-
-/// What can be no field is not one; an object of too many has none.
-fn members_of(value: &[u8]) -> Option<Fields> {
-    if value.trim_ascii_start().first() != Some(&b'{') {
-        return None;
-    }
-    let members = Json::read(value).ok()?.members().ok()?;
-    let field = |(name, json): (std::borrow::Cow<'_, str>, Json<'_>)| {
-        let name = FieldName::parse(&name).ok().filter(|_| !json.is_null())?;
-        Some((name, json.value()))
-    };
-    let fields: Fields = members.into_iter().filter_map(field).collect();
-    (fields.len() < MOST).then_some(fields)
-}
-
 impl Provider for EtcdProvider {
     fn fetch<'a>(&'a self, keys: &'a [SecretKey]) -> BoxFuture<'a, Result<Batch, ProviderError>> {
         Box::pin(self.read(keys))
@@ -264,26 +242,5 @@ impl Provider for EtcdProvider {
 
     fn watch<'a>(&'a self, tell: &'a Tell<'a>) -> Option<BoxFuture<'a, ProviderError>> {
         Some(Box::pin(self.keep_listening(tell)))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_value_is_itself_and_its_members_if_it_has_some() {
-        for plain in ["", "hunter2\n", "[1]", "{", "{}", "{\"a\": 1, \"a\": 2}", "\"{}\"", "{\"1\": 2}"] {
-            let (kind, fields) = fields_of(SecretBytes::copy_of(plain.as_bytes()));
-            assert!(kind == SecretType::Plain && fields.len() == 1, "{plain}");
-            assert!(fields["value"].same_as(plain.as_bytes()));
-        }
-        let object =
-            r#" {"user": "u", "port": 5432, "on": {"k": [1]}, "none": null, "no name": "x", "value": "v"}"#;
-        let (kind, fields) = fields_of(SecretBytes::copy_of(object.as_bytes()));
-        assert_eq!(kind, SecretType::Custom);
-        assert_eq!(Vec::from_iter(fields.keys().map(FieldName::as_str)), ["on", "port", "user", "value"]);
-        assert!(fields["user"].same_as(b"u") && fields["port"].same_as(b"5432"));
-        assert!(fields["on"].same_as(br#"{"k": [1]}"#) && fields["value"].same_as(object.as_bytes()));
     }
 }

@@ -1,37 +1,35 @@
 //! Who a machine is in Azure: a token of its managed identity, and where it stands, as its metadata service tells
 //! them. That one is near, or it is not there; never asked through a proxy. Uses `net`.
 
-mod token;
-
 use std::time::Duration;
 
-use super::ProviderError;
-use super::remote::of_machine;
+use super::token::Token;
 use crate::config::{Address, Tls, Transport};
 use crate::net::{Client, Json, JsonError, Request, Response, Route};
-pub(super) use token::Token;
+use crate::provider::ProviderError;
+use crate::provider::remote::of_machine;
 
-pub(super) struct Machine(Client);
+pub(in crate::provider) struct Machine(Client);
 
 /// Where it stands: what a server may bind a role to.
-pub(super) struct Instance {
-    pub(super) subscription: String,
-    pub(super) group: String,
-    pub(super) name: String,
+pub(in crate::provider) struct Instance {
+    pub(in crate::provider) subscription: String,
+    pub(in crate::provider) group: String,
+    pub(in crate::provider) name: String,
     /// Of one that is part of a scale set.
-    pub(super) scale_set: Option<String>,
+    pub(in crate::provider) scale_set: Option<String>,
 }
 
 /// For each question.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 impl Machine {
-    pub(super) fn new(address: Address) -> Self {
+    pub(in crate::provider) fn new(address: Address) -> Self {
         Self(Client::new(Transport { address, tls: Tls::default() }, PATIENCE))
     }
 
     /// A token for this resource, of this identity if the machine has several.
-    pub(super) async fn token(
+    pub(in crate::provider) async fn token(
         &self,
         resource: &str,
         client_id: Option<&str>,
@@ -45,7 +43,8 @@ impl Machine {
     }
 
     /// Whether anything answers there.
-    pub(super) async fn is_there(&self) -> bool {
+    #[cfg(feature = "azure")]
+    pub(in crate::provider) async fn is_there(&self) -> bool {
         let ask = Request::get(Route::to("/metadata/instance")).query("api-version", "2017-12-01");
         match ask.header("metadata", "true") {
             Ok(ask) => self.0.send(ask).await.is_ok(),
@@ -53,7 +52,7 @@ impl Machine {
         }
     }
 
-    pub(super) async fn instance(&self) -> Result<Instance, ProviderError> {
+    pub(in crate::provider) async fn instance(&self) -> Result<Instance, ProviderError> {
         let ask = Request::get(Route::to("/metadata/instance")).query("api-version", "2017-12-01");
         let answer = self.ask(ask, "where it stands").await?;
         let compute = answer.json()?.at(&["compute"])?;

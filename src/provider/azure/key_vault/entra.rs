@@ -1,30 +1,21 @@
 //! A token for an application, from the authority where it is registered: by its secret, or by a statement on who we
 //! are that somebody has signed. What is refused there is told in our own words. Uses `net`.
 
-use std::sync::Arc;
-use std::time::Duration;
-
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
-use tokio::sync::Mutex;
-use zeroize::Zeroizing;
 
+use super::assertion;
 use super::challenge::Resource;
-use crate::config::{Address, AzureApp, Tls, Transport};
 use crate::net::{Client, Json, Request, Response, Route};
 use crate::provider::azure::Token;
-use crate::provider::{OwnSecret, Provider, ProviderError, refusal};
+use crate::provider::{OwnSecret, ProviderError, refusal};
 use crate::secret::SecretBytes;
+use crate::sys::leftover;
 
 /// An application, and where it is registered.
 pub(super) struct App {
+    authority: Client,
     tenant: OwnSecret,
-    client: OwnSecret,
-    /// `None`: that of the environment, else the usual one.
-    authority: Option<Address>,
-    tls: Tls,
-    timeout: Duration,
-    /// Whom was asked last: an authority is found once.
-    asked: Mutex<Option<(Address, Arc<Client>)>>,
+    id: OwnSecret,
 }
 
 /// By what it is known.
@@ -33,56 +24,44 @@ pub(super) enum Proof {
     Assertion(SecretBytes),
 }
 
-const AUTHORITY: &str = "AZURE_AUTHORITY_HOST";
-const USUAL: &str = "https://login.microsoftonline.com";
 const KIND: &str = "application/x-www-form-urlencoded";
 const BY_ASSERTION: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 impl App {
-    /// `tls` says whom to believe beside the system's authorities.
-    pub(super) fn new(app: AzureApp, tls: Tls, timeout: Duration, store: Option<Arc<dyn Provider>>) -> Self {
-        let AzureApp { tenant, client, authority } = app;
-        let (tenant, client) = (OwnSecret::of_text(tenant, store.clone()), OwnSecret::of_text(client, store));
-        Self { tenant, client, authority, tls, timeout, asked: Mutex::default() }
-    }
-
-    pub(super) async fn client_id(&self) -> Result<String, ProviderError> {
-        word(&self.client, "the application's id (`client_id`)").await
+    pub(super) fn new(authority: Client, tenant: OwnSecret, id: OwnSecret) -> Self {
+        Self { authority, tenant, id }
     }
 
     /// Where tokens are asked for: also whom an assertion is for.
-    pub(super) async fn endpoint(&self) -> Result<(Arc<Client>, Route), ProviderError> {
+    pub(super) async fn endpoint(&self) -> Result<Route, ProviderError> {
         let tenant = word(&self.tenant, "the tenant (`tenant_id`)").await?;
-        let address = match &self.authority {
-            Some(address) => address.clone(),
-            None => of_environment()?,
-        };
-        let mut asked = self.asked.lock().await;
-        let known = asked.as_ref().filter(|(known, _)| *known == address).map(|(_, client)| client.clone());
-        let client = known.unwrap_or_else(|| {
-            let transport = Transport { address: address.clone(), tls: self.tls.clone() };
-            Arc::new(Client::new(transport, self.timeout))
-        });
-        *asked = Some((address, client.clone()));
-        Ok((client, Route::to("").name(&tenant)?.then("/oauth2/v2.0/token")))
+        Ok(Route::to("").name(&tenant)?.then("/oauth2/v2.0/token"))
+    }
+
+    /// Signed with what is in here, the certificate and its key.
+    pub(super) async fn assertion(&self, pem: &SecretBytes) -> Result<Proof, ProviderError> {
+        let endpoint = format!("{}{}", self.authority.address(), self.endpoint().await?.as_str());
+        let id = self.id().await?;
+        leftover::wiped(|| assertion::signed(pem, &id, &endpoint)).map(Proof::Assertion)
     }
 
     pub(super) async fn token(&self, resource: &Resource, proof: Proof) -> Result<Token, ProviderError> {
-        let (client, route) = self.endpoint().await?;
-        let body = form(&self.client_id().await?, &resource.scope(), &proof);
-        let request = Request::post(route).repeatable().body(KIND, body);
-        let response = client.send(request).await?;
+        let body = form(&self.id().await?, &resource.scope(), &proof);
+        let request = Request::post(self.endpoint().await?).repeatable().body(KIND, body);
+        let response = self.authority.send(request).await?;
         match response.status() {
             200 => Ok(Token::read(response.json()?)?),
-            _ => Err(refused(&client.address().authority(), &response)),
+            _ => Err(refused(&self.authority.address().authority(), &response)),
         }
     }
 
-    pub(super) async fn sweep(&self) {
-        if let Some((_, client)) = &*self.asked.lock().await {
-            client.sweep();
-        }
+    async fn id(&self) -> Result<String, ProviderError> {
+        word(&self.id, "the application's id (`client_id`)").await
+    }
+
+    pub(super) fn sweep(&self) {
+        self.authority.sweep();
     }
 }
 
@@ -90,13 +69,6 @@ async fn word(source: &OwnSecret, what: &str) -> Result<String, ProviderError> {
     let text = source.read().await?;
     String::from_utf8(text.expose().to_vec())
         .map_err(|_| ProviderError::Invalid(format!("{what} is no text")))
-}
-
-fn of_environment() -> Result<Address, ProviderError> {
-    let given = std::env::var(AUTHORITY).ok().filter(|text| !text.is_empty());
-    let given = given.map(|text| if text.contains("://") { text } else { format!("https://{text}") });
-    Address::parse(given.as_deref().unwrap_or(USUAL))
-        .map_err(|why| ProviderError::Invalid(format!("{AUTHORITY}: {why}")))
 }
 
 /// In one piece, so that no smaller copy stays behind.
@@ -163,7 +135,7 @@ mod tests {
     #[test]
     fn a_form_holds_what_stands_in_it_and_nothing_breaks_out() {
         let secret = Proof::Secret(SecretBytes::copy_of(b"a&b=c~\xff"));
-        let body = Zeroizing::new(form("app", "https://vault.azure.net/.default", &secret));
+        let body = form("app", "https://vault.azure.net/.default", &secret);
         assert_eq!(
             std::str::from_utf8(&body).unwrap(),
             "client_id=app&grant_type=client_credentials&scope=https%3A%2F%2Fvault.azure.net%2F.default\

@@ -19,18 +19,18 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::fields::of_document;
-use super::remote::way;
-use super::{AsOf, Batch, BoxFuture, Provider, ProviderError, Step, asked};
-use crate::config::{AzureKv, Tls};
+use crate::config::{AzureVault, Tls};
 use crate::net::{Client, Json, JsonError, Request, Response, Route};
+use crate::provider::fields::with_members;
+use crate::provider::remote::way;
+use crate::provider::{AsOf, Batch, BoxFuture, Provider, ProviderError, Step, asked};
 use crate::secret::{Absent, Answer, SecretBytes, SecretKey, SecretVersion};
 use crate::sys::leftover;
-use identity::Identity;
+use identity::{Identity, Said};
 use refusal::Refusal;
 use session::Session;
 
-pub struct AzureKvProvider {
+pub struct AzureProvider {
     session: Session,
 }
 
@@ -52,14 +52,19 @@ const LONGEST_NAME: usize = 127;
 const PAGE: &str = "25";
 const MOST_NAMES: usize = 100_000;
 
-impl AzureKvProvider {
+impl AzureProvider {
     /// `store` is where its own secrets may be.
-    pub fn new(settings: AzureKv, timeout: Duration, store: Option<Arc<dyn Provider>>) -> Self {
-        let AzureKv { transport, login, verify_challenge } = settings;
-        // An authority of one's own may be signed by the same as the vault; its pins and its client's certificate are not.
+    pub fn new(
+        settings: AzureVault,
+        timeout: Duration,
+        _version_key: SecretBytes,
+        store: Option<Arc<dyn Provider>>,
+    ) -> Self {
+        let AzureVault { transport, verifies_challenge, identity, authority, metadata } = settings;
+        // An authority of one's own may be signed by the same as the vault; pins and our certificate are the vault's.
         let tls = Tls { ca: transport.tls.ca.clone(), ..Tls::default() };
-        let identity = Identity::new(login, tls, timeout, store);
-        Self { session: Session::new(Client::new(transport, timeout), identity, verify_challenge) }
+        let identity = Identity::new(Said { identity, authority, metadata, tls }, timeout, store);
+        Self { session: Session::new(Client::new(transport, timeout), identity, verifies_challenge) }
     }
 
     async fn read(&self, keys: &[SecretKey]) -> Result<Batch, ProviderError> {
@@ -225,7 +230,7 @@ impl Times {
     }
 
     fn version(self, version: u64, value: SecretBytes) -> SecretVersion {
-        let (kind, fields) = of_document(value);
+        let (kind, fields) = with_members(value);
         SecretVersion {
             turned_out: None,
             kind,
@@ -239,7 +244,7 @@ impl Times {
     }
 }
 
-impl Provider for AzureKvProvider {
+impl Provider for AzureProvider {
     fn fetch<'a>(&'a self, keys: &'a [SecretKey]) -> BoxFuture<'a, Result<Batch, ProviderError>> {
         Box::pin(self.read(keys))
     }

@@ -7,10 +7,9 @@ use std::time::Duration;
 
 use tokio::sync::OnceCell;
 
-use super::assertion;
 use super::challenge::Resource;
 use super::entra::{App, Proof};
-use crate::config::{Address, AzureApp, AzureLogin, SecretSource, TextSource, Tls, Transport};
+use crate::config::{Address, AzureIdentity, SecretSource, TextSource, Tls, Transport};
 use crate::net::{Client, Json, Request, Route};
 use crate::provider::azure::{Machine, Token};
 use crate::provider::exec::bare;
@@ -19,9 +18,17 @@ use crate::provider::{OwnSecret, Provider, ProviderError};
 use crate::sys::leftover;
 use crate::sys::program::{self, Ended};
 
+/// What the config says of it.
+pub(super) struct Said {
+    pub(super) identity: AzureIdentity,
+    pub(super) authority: Option<Address>,
+    pub(super) metadata: Address,
+    /// Whom to believe beside the system's authorities.
+    pub(super) tls: Tls,
+}
+
 pub(super) struct Identity {
-    login: AzureLogin,
-    tls: Tls,
+    said: Said,
     timeout: Duration,
     store: Option<Arc<dyn Provider>>,
     /// Found once: who we are does not change by itself.
@@ -39,6 +46,8 @@ enum Found {
     Program(Option<String>),
 }
 
+const AUTHORITY: &str = "AZURE_AUTHORITY_HOST";
+const USUAL: &str = "https://login.microsoftonline.com";
 const TENANT: &str = "AZURE_TENANT_ID";
 const CLIENT: &str = "AZURE_CLIENT_ID";
 const SECRET: &str = "AZURE_CLIENT_SECRET";
@@ -55,24 +64,13 @@ fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|text| !text.is_empty())
 }
 
-fn of_variable(name: &str) -> SecretSource {
-    SecretSource::Variable(name.to_owned())
-}
-
-/// What the variables say, whole or not.
-fn usual_app() -> AzureApp {
-    let text = |name| TextSource::From(of_variable(name));
-    AzureApp { tenant: text(TENANT), client: text(CLIENT), authority: None }
+fn of_variable(name: &str) -> TextSource {
+    TextSource::From(SecretSource::Variable(name.to_owned()))
 }
 
 impl Identity {
-    pub(super) fn new(
-        login: AzureLogin,
-        tls: Tls,
-        timeout: Duration,
-        store: Option<Arc<dyn Provider>>,
-    ) -> Self {
-        Self { login, tls, timeout, store, found: OnceCell::new() }
+    pub(super) fn new(said: Said, timeout: Duration, store: Option<Arc<dyn Provider>>) -> Self {
+        Self { said, timeout, store, found: OnceCell::new() }
     }
 
     pub(super) async fn token(&self, resource: &Resource) -> Result<Token, ProviderError> {
@@ -84,51 +82,61 @@ impl Identity {
         self.found.get().map_or("not known yet", Found::name)
     }
 
-    pub(super) async fn sweep(&self) {
+    pub(super) fn sweep(&self) {
         match self.found.get() {
-            Some(Found::Secret(app, _) | Found::Certificate(app, _) | Found::Federated(app, _)) => {
-                app.sweep().await;
-            }
+            Some(Found::Secret(app, _) | Found::Certificate(app, _) | Found::Federated(app, _)) => app.sweep(),
             Some(Found::Platform(client, ..)) => client.sweep(),
             _ => {}
         }
     }
 
     async fn find(&self) -> Result<Found, ProviderError> {
-        let found = match self.login.clone() {
-            AzureLogin::Secret { app, secret } => Found::Secret(self.app(app), self.own(secret)),
-            AzureLogin::Certificate { app, certificate } => {
-                Found::Certificate(self.app(app), self.own(certificate))
+        let found = match &self.said.identity {
+            AzureIdentity::Secret { tenant, client_id, secret } => {
+                Found::Secret(self.app_of(tenant, client_id)?, self.own(secret.clone()))
             }
-            AzureLogin::Workload { app, token } => Found::Federated(self.app(app), self.own(token)),
-            AzureLogin::Managed { client_id, metadata } => match self.platform(client_id.clone())? {
+            AzureIdentity::Certificate { tenant, client_id, certificate } => {
+                Found::Certificate(self.app_of(tenant, client_id)?, self.own(certificate.clone()))
+            }
+            AzureIdentity::Workload { tenant, client_id } => {
+                let token = self.file(FEDERATED).ok_or_else(|| {
+                    let why = format!("{FEDERATED} is not set: the webhook of workload identity sets it");
+                    ProviderError::Unavailable(why)
+                })?;
+                let word = |given: &Option<String>, name| match given {
+                    Some(text) => TextSource::Text(text.clone()),
+                    None => of_variable(name),
+                };
+                Found::Federated(self.app(word(tenant, TENANT), word(client_id, CLIENT))?, token)
+            }
+            AzureIdentity::Managed { client_id } => match self.platform(client_id.clone())? {
                 Some(platform) => platform,
-                None => Found::Machine(Machine::new(metadata), client_id),
+                None => Found::Machine(Machine::new(self.said.metadata.clone()), client_id.clone()),
             },
-            AzureLogin::Cli { tenant } => Found::Program(tenant),
-            AzureLogin::Usual { metadata } => self.usual(metadata).await?,
+            AzureIdentity::Cli => Found::Program(variable(TENANT)),
+            AzureIdentity::Any { secret } => self.usual(secret).await?,
         };
         tracing::info!(identity = found.name(), "it is known who we are for Azure");
         Ok(found)
     }
 
     /// The first that is set; and if none is, the machine's, or that of `az` where no machine answers.
-    async fn usual(&self, metadata: Address) -> Result<Found, ProviderError> {
-        let file = |name| variable(name).map(|path| self.own(SecretSource::File(path.into())));
+    async fn usual(&self, secret: &SecretSource) -> Result<Found, ProviderError> {
+        let app = || self.app(of_variable(TENANT), of_variable(CLIENT));
         if variable(SECRET).is_some() {
-            return Ok(Found::Secret(self.app(usual_app()), self.own(of_variable(SECRET))));
+            return Ok(Found::Secret(app()?, self.own(secret.clone())));
         }
-        if let Some(certificate) = file(CERTIFICATE) {
-            return Ok(Found::Certificate(self.app(usual_app()), certificate));
+        if let Some(certificate) = self.file(CERTIFICATE) {
+            return Ok(Found::Certificate(app()?, certificate));
         }
-        if let Some(token) = file(FEDERATED) {
-            return Ok(Found::Federated(self.app(usual_app()), token));
+        if let Some(token) = self.file(FEDERATED) {
+            return Ok(Found::Federated(app()?, token));
         }
         let client = variable(CLIENT);
         if let Some(platform) = self.platform(client.clone())? {
             return Ok(platform);
         }
-        let machine = Machine::new(metadata);
+        let machine = Machine::new(self.said.metadata.clone());
         Ok(match machine.is_there().await {
             true => Found::Machine(machine, client),
             false => Found::Program(variable(TENANT)),
@@ -142,17 +150,38 @@ impl Identity {
         if !address.is_tls && !address.is_loopback() && !address.host.starts_with("169.254.") {
             return Err(wrong(format!("`{endpoint}` is neither on this machine nor https://")));
         }
-        let client_of = Client::new(Transport { address, tls: Tls::default() }, self.timeout);
-        Ok(Some(Found::Platform(client_of, self.own(of_variable(HEADER)), client)))
+        let asked = Client::new(Transport { address, tls: Tls::default() }, self.timeout);
+        Ok(Some(Found::Platform(asked, self.own(SecretSource::Variable(HEADER.to_owned())), client)))
     }
 
-    fn app(&self, app: AzureApp) -> App {
-        App::new(app, self.tls.clone(), self.timeout, self.store.clone())
+    fn app_of(&self, tenant: &str, id: &str) -> Result<App, ProviderError> {
+        self.app(TextSource::Text(tenant.to_owned()), TextSource::Text(id.to_owned()))
+    }
+
+    fn app(&self, tenant: TextSource, id: TextSource) -> Result<App, ProviderError> {
+        let address = self.said.authority.clone().map_or_else(usual_authority, Ok)?;
+        let tls = if address.is_tls { self.said.tls.clone() } else { Tls::default() };
+        let authority = Client::new(Transport { address, tls }, self.timeout);
+        let word = |source| OwnSecret::of_text(source, self.store.clone());
+        Ok(App::new(authority, word(tenant), word(id)))
     }
 
     fn own(&self, source: SecretSource) -> OwnSecret {
         OwnSecret::new(source, self.store.clone())
     }
+
+    /// Whose path is in this variable.
+    fn file(&self, name: &str) -> Option<OwnSecret> {
+        variable(name).map(|path| self.own(SecretSource::File(path.into())))
+    }
+}
+
+/// Where applications are registered: a cloud of its own has its own.
+fn usual_authority() -> Result<Address, ProviderError> {
+    let given = variable(AUTHORITY).unwrap_or_else(|| USUAL.to_owned());
+    let given = if given.contains("://") { given } else { format!("https://{given}") };
+    let address = Address::read(&given).ok().filter(|it| it.is_tls || it.is_loopback());
+    address.ok_or_else(|| ProviderError::Invalid(format!("{AUTHORITY}: `{given}` is no https:// address")))
 }
 
 impl Found {
@@ -171,12 +200,8 @@ impl Found {
         match self {
             Self::Secret(app, secret) => app.token(resource, Proof::Secret(secret.read().await?)).await,
             Self::Certificate(app, certificate) => {
-                let pem = certificate.read().await?;
-                let (client, route) = app.endpoint().await?;
-                let endpoint = format!("{}{}", client.address(), route.as_str());
-                let client_id = app.client_id().await?;
-                let jwt = leftover::wiped(|| assertion::signed(&pem, &client_id, &endpoint))?;
-                app.token(resource, Proof::Assertion(jwt)).await
+                let proof = app.assertion(&certificate.read().await?).await?;
+                app.token(resource, proof).await
             }
             // Read each time: whoever wrote it writes it anew.
             Self::Federated(app, token) => app.token(resource, Proof::Assertion(token.read().await?)).await,

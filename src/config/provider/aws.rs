@@ -1,0 +1,113 @@
+//! Secrets of AWS, judged: which of its services, where, and as whom it is asked. Pure.
+
+use super::auth;
+use super::network::{Refused, transport_or};
+use super::source::{SecretSource, TextSource};
+use crate::config::base::Base;
+use crate::config::raw;
+use crate::config::scalar::Label;
+use crate::config::transport::{Address, Transport};
+
+/// One of its two places for secrets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AwsService {
+    SecretsManager,
+    Parameters,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AwsSecrets {
+    pub service: AwsService,
+    /// Another place than the usual one of the region.
+    pub endpoint: Option<Transport>,
+    pub region: Option<String>,
+    /// What the names there begin with.
+    pub prefix: String,
+    pub identity: AwsIdentity,
+}
+
+/// As whom AWS is asked: what is not said is looked for where every program of AWS looks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AwsIdentity {
+    pub keys: Option<AwsKeyPair>,
+    pub profile: Option<String>,
+    /// To be assumed, with what its account wants to be told.
+    pub role: Option<String>,
+    pub external_id: Option<String>,
+    /// Where STS is asked, if not where it usually is.
+    pub sts: Option<Address>,
+    pub metadata: Option<Address>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AwsKeyPair {
+    pub id: TextSource,
+    pub secret: SecretSource,
+    pub session: Option<SecretSource>,
+}
+
+impl AwsSecrets {
+    pub(super) fn place(&self) -> (String, String) {
+        let service = match self.service {
+            AwsService::SecretsManager => "aws-sm",
+            AwsService::Parameters => "aws-ssm",
+        };
+        let endpoint = self.endpoint.as_ref().map_or_else(String::new, |it| it.address.to_string());
+        let region = self.region.as_deref().unwrap_or_default();
+        (format!("{service} {region} {endpoint}"), self.prefix.clone())
+    }
+
+    pub(super) fn asker(&self) -> Vec<String> {
+        let AwsIdentity { keys, profile, role, external_id, .. } = &self.identity;
+        let keys = keys.as_ref().map_or_else(String::new, |it| format!("{} {}", it.id.words(), it.secret));
+        let others = [profile, role, external_id].map(|it| it.clone().unwrap_or_default());
+        [vec![keys], others.to_vec()].concat()
+    }
+
+    pub(super) fn secrets(&self) -> Vec<&SecretSource> {
+        self.identity.keys.iter().flat_map(AwsKeyPair::secrets).collect()
+    }
+}
+
+impl AwsKeyPair {
+    fn secrets(&self) -> Vec<&SecretSource> {
+        let id = match &self.id {
+            TextSource::From(source) => Some(source),
+            TextSource::Text(_) => None,
+        };
+        id.into_iter().chain([&self.secret]).chain(&self.session).collect()
+    }
+}
+
+pub(super) fn judge(
+    service: AwsService,
+    given: &mut raw::Provider,
+    base: &Base<'_>,
+) -> Result<AwsSecrets, Refused> {
+    let mut auth = given.auth.take().unwrap_or_default();
+    let endpoint = match given.address.0.is_some() {
+        true => Some(transport_or(given, base, || unreachable!("it is given"))?),
+        false => None,
+    };
+    let plain = |it: Option<crate::config::reaction::Argument>| it.map(|it| it.0);
+    let session = auth.session_token.0.take().map(|it| it.under(base));
+    let keys = match (auth.access_key_id.0.take(), auth.secret_access_key.0.take()) {
+        (Some(id), Some(secret)) => {
+            Some(AwsKeyPair { id: id.under(base), secret: secret.under(base), session })
+        }
+        (None, None) if session.is_none() => None,
+        _ => return Err(("auth", "an `access_key_id` and a `secret_access_key` belong together".to_owned())),
+    };
+    let identity = AwsIdentity {
+        keys,
+        profile: plain(auth.profile.0.take()),
+        role: plain(auth.role.0.take()),
+        external_id: plain(auth.external_id.0.take()),
+        sts: auth.sts_endpoint.0.take(),
+        metadata: auth.metadata.0.take().map(|it| it.0),
+    };
+    auth::refuse_rest(&auth, "a provider of this type")?;
+    let region = given.region.0.take().map(|it: Label| it.0);
+    let prefix = given.prefix.0.take().map_or_else(String::new, |it| it.0);
+    Ok(AwsSecrets { service, endpoint, region, prefix, identity })
+}
