@@ -24,7 +24,6 @@ mod probe;
 mod proxy;
 mod request;
 mod response;
-#[cfg(feature = "azure")]
 mod sign;
 mod tls;
 mod verify;
@@ -48,8 +47,7 @@ use pool::{Link, Pool};
 pub use probe::Probed;
 pub use request::{Request, Route};
 pub use response::{LARGEST, LONGEST_PAUSE, Response, same_origin};
-#[cfg(feature = "azure")]
-pub use sign::{Algorithm, RsaKey, SignError, certificate_of};
+pub use sign::{NoRsaKey, certificate_of, ps256, rs256};
 pub use tls::TlsError;
 use tls::Trust;
 

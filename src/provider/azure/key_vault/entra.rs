@@ -75,9 +75,7 @@ async fn word(source: &OwnSecret, what: &str) -> Result<String, ProviderError> {
 fn form(client: &str, scope: &str, proof: &Proof) -> Vec<u8> {
     let (words, secret): (&[(&str, &str)], _) = match proof {
         Proof::Secret(secret) => (&[], ("client_secret", secret)),
-        Proof::Assertion(jwt) => {
-            (&[("client_assertion_type", BY_ASSERTION)], ("client_assertion", jwt))
-        }
+        Proof::Assertion(jwt) => (&[("client_assertion_type", BY_ASSERTION)], ("client_assertion", jwt)),
     };
     let plain = [("client_id", client), ("grant_type", "client_credentials"), ("scope", scope)];
     let mut body = Vec::with_capacity(512 + 3 * (client.len() + scope.len() + secret.1.len()));
@@ -97,7 +95,8 @@ fn form(client: &str, scope: &str, proof: &Proof) -> Vec<u8> {
 fn refused(who: &str, response: &Response) -> ProviderError {
     let told = || -> Option<(String, Option<u64>)> {
         let answer = response.json().ok()?;
-        let code = answer.get("error_codes").ok()?.and_then(|codes| codes.items().ok()?.first()?.whole().ok());
+        let code =
+            answer.get("error_codes").ok()?.and_then(|codes| codes.items().ok()?.first()?.whole().ok());
         Some((answer.at(&["error"]).and_then(Json::text).ok()?, code))
     };
     let Some((error, code)) = told() else { return refusal(who, response) };

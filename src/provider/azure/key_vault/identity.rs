@@ -84,7 +84,9 @@ impl Identity {
 
     pub(super) fn sweep(&self) {
         match self.found.get() {
-            Some(Found::Secret(app, _) | Found::Certificate(app, _) | Found::Federated(app, _)) => app.sweep(),
+            Some(Found::Secret(app, _) | Found::Certificate(app, _) | Found::Federated(app, _)) => {
+                app.sweep()
+            }
             Some(Found::Platform(client, ..)) => client.sweep(),
             _ => {}
         }
@@ -220,7 +222,8 @@ async fn of_platform(
 ) -> Result<Token, ProviderError> {
     const WHAT: &str = "the platform gives no token of a managed identity";
     let ask = Request::get(Route::to("")).query("api-version", "2019-08-01");
-    let ask = id.into_iter().fold(ask.query("resource", resource.as_str()), |ask, id| ask.query("client_id", id));
+    let ask =
+        id.into_iter().fold(ask.query("resource", resource.as_str()), |ask, id| ask.query("client_id", id));
     let ask = ask.secret("x-identity-header", "", &header.read().await?)?;
     let response = client.send(ask).await.map_err(|error| of_machine(WHAT, &error.into()))?;
     match response.status() {

@@ -101,7 +101,10 @@ impl AzureProvider {
         let answer = response.json()?;
         let id = answer.at(&["id"])?.text()?;
         let Some((name, version)) = named(&id).filter(|(name, version)| place.is(name, version)) else {
-            return Err(ProviderError::Invalid(format!("{} answers with another secret", self.session.who())));
+            return Err(ProviderError::Invalid(format!(
+                "{} answers with another secret",
+                self.session.who()
+            )));
         };
         let times = Times::read(answer.at(&["attributes"])?)?;
         let now = Timestamp::now();
@@ -127,9 +130,9 @@ impl AzureProvider {
         loop {
             let ask = || {
                 Ok(match &next {
-                    None => Request::get(Route::to(SECRETS))
-                        .query("api-version", API)
-                        .query("maxresults", PAGE),
+                    None => {
+                        Request::get(Route::to(SECRETS)).query("api-version", API).query("maxresults", PAGE)
+                    }
                     Some(route) => Request::get(Route::clone(route)),
                 })
             };
@@ -157,8 +160,7 @@ impl AzureProvider {
 
     /// Who may not list is answered, too.
     async fn is_well(&self) -> Result<(), ProviderError> {
-        let ask =
-            || Ok(Request::get(Route::to(SECRETS)).query("api-version", API).query("maxresults", "1"));
+        let ask = || Ok(Request::get(Route::to(SECRETS)).query("api-version", API).query("maxresults", "1"));
         match self.session.ask(ask).await {
             Ok(_) | Err(Refusal::NoRight) => Ok(()),
             Err(refusal) => Err(refusal.error(&self.session.who())),

@@ -53,7 +53,9 @@ impl Refusal {
     pub(super) fn error(self, who: &str) -> ProviderError {
         match self {
             Self::Error(error) => error,
-            Self::Missing => ProviderError::Invalid(format!("{who} knows nothing of what it was asked (404)")),
+            Self::Missing => {
+                ProviderError::Invalid(format!("{who} knows nothing of what it was asked (404)"))
+            }
             Self::Disabled => ProviderError::Denied(format!("{who} has that disabled")),
             Self::NoRight => ProviderError::Denied(format!(
                 "{who} gives us no right to this: the role `Key Vault Secrets User`, or an access policy with get and \

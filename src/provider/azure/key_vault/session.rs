@@ -62,7 +62,8 @@ impl Session {
                 _ => return Err(Refusal::of(&self.who(), &response)),
             }
             if token.is_some() && std::mem::replace(&mut was_refused, true) {
-                let why = "does not take the token that we were given for it: is it of the vault's own tenant?";
+                let why =
+                    "does not take the token that we were given for it: is it of the vault's own tenant?";
                 return Err(ProviderError::Denied(format!("{} {why}", self.who())).into());
             }
         }
