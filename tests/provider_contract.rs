@@ -12,6 +12,7 @@ use common::azure::InAzure;
 use common::bao::Bao;
 use common::contract::Source;
 use common::etcd::Etcd;
+use common::onepassword::InOnePassword;
 use common::{stdout_of, tool, tools};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -40,6 +41,10 @@ contract!(vault_kv1: crate::InVault::new(crate::KV1); found_and_missing, fields,
 contract!(azure: crate::InAzure::new(); found_and_missing, fields, no_default_on_failure, names_are_data, values_are_bytes,
     a_rotation_reaches_readers, many_secrets_of_a_file_are_few_questions, many_readers_are_one_question,
     an_outage_is_told_and_ends, wrong_credentials_say_so, a_value_is_told_nowhere_else);
+
+contract!(onepassword: crate::InOnePassword::new(); found_and_missing, fields, no_default_on_failure, names_are_data,
+    values_are_bytes, a_rotation_reaches_readers, many_secrets_of_a_file_are_few_questions,
+    many_readers_are_one_question, an_outage_is_told_and_ends, wrong_credentials_say_so, a_value_is_told_nowhere_else);
 
 /// A folder of files.
 pub(crate) struct Files(TempDir);

@@ -6,3 +6,4 @@ mod azure;
 mod common;
 #[path = "../common/net/mod.rs"]
 mod harness;
+mod onepassword;

@@ -28,6 +28,7 @@ mod manager;
 mod map;
 mod mount;
 pub mod nginx;
+pub mod onepassword;
 pub mod programmed;
 pub mod programs;
 mod reading;

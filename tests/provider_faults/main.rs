@@ -10,6 +10,7 @@ mod flapping;
 #[path = "../common/net/mod.rs"]
 mod harness;
 mod local;
+mod onepassword;
 mod scene;
 mod servers;
 mod trouble;
@@ -19,6 +20,7 @@ use std::sync::Mutex;
 use std::thread;
 
 use azure::Azures;
+use onepassword::OnePasswords;
 use scene::{Scene, Seen};
 use servers::{Etcds, Server, Vaults};
 use trouble::{Trouble, all};
@@ -76,4 +78,9 @@ fn with_an_etcd() {
 #[test]
 fn with_a_key_vault() {
     document::judge(&document::NETWORK, Azures::NAME, &tried::<Azures>());
+}
+
+#[test]
+fn with_a_connect_server() {
+    document::judge(&document::NETWORK, OnePasswords::NAME, &tried::<OnePasswords>());
 }
