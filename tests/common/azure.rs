@@ -375,10 +375,6 @@ impl InAzure {
         std::fs::write(&file, format!("{secret}\n")).unwrap();
         format!("type: azure-kv, address: '{0}', {1}", self.azure.url(), by_secret(&self.azure.url(), &file))
     }
-
-    fn name(name: &str) -> String {
-        name.replacen("app/", "app-", 1).replacen("many/", "many-", 1)
-    }
 }
 
 /// The settings of an application that asks this authority, with its secret from this file.
@@ -396,11 +392,11 @@ impl Source for InAzure {
     }
 
     fn put(&self, name: &str, value: &[u8]) {
-        self.azure.put(&Self::name(name), std::str::from_utf8(value).expect("a text"));
+        self.azure.put(name, std::str::from_utf8(value).expect("a text"));
     }
 
     fn delete(&self, name: &str) {
-        self.azure.delete(&Self::name(name));
+        self.azure.delete(name);
     }
 
     fn stop(&self) {
@@ -415,18 +411,11 @@ impl Source for InAzure {
         Some(self.azure.values_asked())
     }
 
-    fn named(&self, name: &str) -> String {
-        Self::name(name)
-    }
-
-    fn only_plain_names(&self) -> Option<&'static str> {
-        Some("a name there has letters, digits and dashes")
-    }
-
     fn only_texts(&self) -> Option<&'static str> {
         Some("a secret there is a text of JSON, which is UTF-8")
     }
 
+    /// One form of each name, which knows no case there.
     fn takes(&self, name: &str) -> bool {
         name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
     }

@@ -284,10 +284,6 @@ impl InOnePassword {
             file.display()
         )
     }
-
-    fn title(name: &str) -> String {
-        name.replacen("app/", "app-", 1).replacen("many/", "many-", 1)
-    }
 }
 
 impl Source for InOnePassword {
@@ -296,11 +292,11 @@ impl Source for InOnePassword {
     }
 
     fn put(&self, name: &str, value: &[u8]) {
-        self.server.put(&self.vault, &Self::title(name), std::str::from_utf8(value).expect("a text"));
+        self.server.put(&self.vault, name, std::str::from_utf8(value).expect("a text"));
     }
 
     fn delete(&self, name: &str) {
-        self.server.delete(&self.vault, &Self::title(name));
+        self.server.delete(&self.vault, name);
     }
 
     fn stop(&self) {
@@ -318,10 +314,6 @@ impl Source for InOnePassword {
 
     fn below(&self) -> &'static str {
         "Prod/"
-    }
-
-    fn named(&self, name: &str) -> String {
-        Self::title(name)
     }
 
     fn only_texts(&self) -> Option<&'static str> {

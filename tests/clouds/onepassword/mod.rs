@@ -14,6 +14,8 @@ use crate::common::onepassword::{OnePassword, TOKEN, field};
 use crate::common::programmed::{attribute, eventually};
 use crate::common::{Mounted, TestMount, TestStore};
 
+/// What was answered is good for one open: as long as it took, and 100 ms at most.
+const ANEW: Duration = Duration::from_millis(150);
 const ASKED: &str = "cache: {ttl: 1ms, negative_ttl: 1ms}";
 
 /// A server with a vault, and a folder with our token for it.
@@ -155,7 +157,7 @@ fn what_is_there_twice_is_an_error_with_both_ids() {
     let mount = scene.mount("op", "", &[("f", "<< secret('op://Prod/db/password') | default('d') >>")]);
     assert_eq!(mount.read("f"), "p@ss", "the control");
     let second = scene.with_login();
-    sleep(Duration::from_millis(5));
+    sleep(ANEW);
     fails(&mount, "f", libc::EIO, &format!("`{first}` and `{second}`"));
     let other = scene.server.add_vault("Prod");
     let mount = scene.mount("op", "", &[("f", "<< secret('op://Prod/db/password') | default('d') >>")]);
@@ -176,13 +178,17 @@ fn a_poll_is_one_list_of_a_vault_and_what_has_changed() {
     let all = mount.read("all");
     assert_eq!(all, (0..ITEMS).map(|number| format!("v{number} ")).collect::<String>());
     assert_eq!(scene.server.lists_and_items(), (1, ITEMS));
-    sleep(Duration::from_millis(5));
+    sleep(ANEW);
     assert_eq!(mount.read("all"), all);
-    assert_eq!(scene.server.lists_and_items(), (2, ITEMS), "nothing has changed");
+    let (lists, items) = scene.server.lists_and_items();
+    assert_eq!(items, ITEMS, "nothing has changed");
+    assert!((2..=3).contains(&lists), "a slow look may be two: {lists}");
     scene.server.put(&scene.vault, "i3", "another");
-    sleep(Duration::from_millis(5));
+    sleep(ANEW);
     assert!(mount.read("all").contains("another"));
-    assert_eq!(scene.server.lists_and_items(), (3, ITEMS + 1), "one has changed");
+    let (more, items) = scene.server.lists_and_items();
+    assert_eq!(items, ITEMS + 1, "one has changed");
+    assert!((1..=2).contains(&(more - lists)), "{more}");
     // Vaults are asked for by their names once.
     let names = scene.server.asked().iter().filter(|asked| asked.starts_with("/v1/vaults?")).count();
     assert_eq!(names, 1);
@@ -210,7 +216,7 @@ fn a_refusal_is_told() {
     let mount = scene.mount("op", "", &[("f", "<< secret('op://Prod/db/password') | default('d') >>")]);
     assert_eq!(mount.read("f"), "p@ss", "the control");
     scene.server.take_from_scope(&scene.vault);
-    sleep(Duration::from_millis(5));
+    sleep(ANEW);
     fails(&mount, "f", libc::EIO, "or our token has no right to it");
     scene.server.revoke_token(TOKEN);
     eventually("the token is void", || {
