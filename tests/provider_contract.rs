@@ -31,6 +31,10 @@ contract!(etcd: crate::InEtcd::new(); found_and_missing, fields, no_default_on_f
     a_rotation_reaches_readers, many_secrets_of_a_file_are_few_questions, many_readers_are_one_question,
     an_outage_is_told_and_ends, wrong_credentials_say_so, a_value_is_told_nowhere_else);
 
+contract!(gcp: crate::common::gcp::Gcp::start(); found_and_missing, fields, no_default_on_failure, names_are_data,
+    values_are_bytes, a_rotation_reaches_readers, many_secrets_of_a_file_are_few_questions,
+    many_readers_are_one_question, an_outage_is_told_and_ends, wrong_credentials_say_so, a_value_is_told_nowhere_else);
+
 contract!(vault_kv2: crate::InVault::new(crate::KV2); found_and_missing, fields, no_default_on_failure, names_are_data,
     values_are_bytes, a_rotation_reaches_readers, many_secrets_of_a_file_are_few_questions,
     many_readers_are_one_question, an_outage_is_told_and_ends, wrong_credentials_say_so, a_value_is_told_nowhere_else);

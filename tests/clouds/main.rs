@@ -4,6 +4,7 @@
 mod azure;
 #[path = "../common/mod.rs"]
 mod common;
+mod gcp;
 #[path = "../common/net/mod.rs"]
 mod harness;
 mod onepassword;

@@ -21,6 +21,7 @@ pub mod covered;
 pub mod daemon;
 pub mod etcd;
 pub mod failing;
+pub mod gcp;
 pub mod hostile;
 pub mod http;
 mod keyboard;

@@ -7,6 +7,7 @@ mod azure;
 mod common;
 mod document;
 mod flapping;
+mod gcp;
 #[path = "../common/net/mod.rs"]
 mod harness;
 mod local;
@@ -20,6 +21,7 @@ use std::sync::Mutex;
 use std::thread;
 
 use azure::Azures;
+use common::gcp::Gcp;
 use onepassword::OnePasswords;
 use scene::{Scene, Seen};
 use servers::{Etcds, Server, Vaults};
@@ -83,4 +85,9 @@ fn with_a_key_vault() {
 #[test]
 fn with_a_connect_server() {
     document::judge(&document::NETWORK, OnePasswords::NAME, &tried::<OnePasswords>());
+}
+
+#[test]
+fn with_a_gcp() {
+    document::judge(&document::NETWORK, <Gcp as Server>::NAME, &tried::<Gcp>());
 }

@@ -6,8 +6,8 @@ use super::default;
 use crate::cli::report::Failure;
 use crate::cli::{Common, output};
 use crate::config::{
-    Address, AwsService, AzureIdentity, Cluster, Config, Keeping, Limits, Login, ProviderConfig, Remote, RemoteSource, Tls,
-    TlsVersion,
+    Address, AwsService, AzureIdentity, Cluster, Config, GcpIdentity, Keeping, Limits, Login, ProviderConfig,
+    Remote, RemoteSource, Tls, TlsVersion,
 };
 
 pub(super) fn kind(kind: &ProviderConfig) -> &'static str {
@@ -137,7 +137,21 @@ fn own(remote: &Remote) -> Vec<(&'static str, String)> {
             lines.extend(connect.vault.iter().map(|it| ("vault", it.clone())));
             lines
         }
-        RemoteSource::Aws(_) | RemoteSource::Gcp(_) | RemoteSource::Kubernetes(_) => Vec::new(),
+        RemoteSource::Gcp(gcp) => {
+            let mut lines = tls(&gcp.transport.tls, gcp.transport.address.is_tls);
+            lines.extend(gcp.location.iter().map(|it| ("location", it.clone())));
+            lines.push(("login", gcp_login(&gcp.identity)));
+            lines
+        }
+        RemoteSource::Aws(_) | RemoteSource::Kubernetes(_) => Vec::new(),
+    }
+}
+
+fn gcp_login(identity: &GcpIdentity) -> String {
+    match identity {
+        GcpIdentity::Key(from) => format!("credentials from {from}"),
+        GcpIdentity::Default { .. } => "what gcloud has left, or else the machine's".to_owned(),
+        GcpIdentity::Machine { .. } => "the machine's service account".to_owned(),
     }
 }
 

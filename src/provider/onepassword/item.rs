@@ -112,6 +112,16 @@ impl<'a> Item<'a> {
         }
     }
 
+    /// Whether these words are its own to the letter, and its section is named if it has one.
+    pub(super) fn is_named_so(&self, wanted: &Field<'_>) -> bool {
+        let is_section = |one: &One<'_>| match (&one.section, wanted.section) {
+            (None, None) => true,
+            (Some(id), Some(label)) => self.sections.iter().any(|(known, its)| known == id && its == label),
+            _ => false,
+        };
+        self.fields.iter().chain(&self.files).any(|one| one.label == wanted.name && is_section(one))
+    }
+
     fn look(&self, one: &One<'_>, what: Attribute) -> Result<Found, ProviderError> {
         if self.files.iter().any(|file| std::ptr::eq(file, one)) {
             return match what {
@@ -190,6 +200,14 @@ mod tests {
         }
         let why = found(None, "token", Value).unwrap_err();
         assert!(why.contains("`f1` and `f2`"), "{why}");
+    }
+
+    #[test]
+    fn one_name_of_a_field_is_its_own() {
+        let item = Item::read(Json::read(ITEM.as_bytes()).unwrap()).unwrap();
+        let is = |section, name| item.is_named_so(&Field { section, name, what: Attribute::Value });
+        assert!(is(None, "password") && is(Some("Admin"), "Token") && is(None, "key.pem"));
+        assert!(!is(None, "Password") && !is(None, "Token") && !is(Some("s1"), "Token") && !is(None, "f3"));
     }
 
     #[test]

@@ -38,6 +38,7 @@ use vaults::{Entry, Listed, Vaults};
 pub struct OnePasswordProvider {
     connect: Connect,
     vault: Option<String>,
+    has_one_name: bool,
     vaults: Vaults,
     kept: Kept,
     /// Of codes, which change while their item does not.
@@ -65,10 +66,10 @@ impl OnePasswordProvider {
         version_key: SecretBytes,
         store: Option<Arc<dyn Provider>>,
     ) -> Self {
-        let OnePassword { transport, token, vault } = settings;
+        let OnePassword { transport, token, vault, has_one_name } = settings;
         let connect = Connect::new(Client::new(transport, timeout), OwnSecret::new(token, store));
         let codes = Versions::new(version_key);
-        Self { connect, vault, vaults: Vaults::default(), kept: Kept::new(), codes }
+        Self { connect, vault, has_one_name, vaults: Vaults::default(), kept: Kept::new(), codes }
     }
 
     async fn read(&self, keys: &[SecretKey]) -> Result<Batch, ProviderError> {
@@ -79,6 +80,9 @@ impl OnePasswordProvider {
                 answers.push(Err(Absent::Missing));
                 continue;
             };
+            if self.has_one_name {
+                place.is_only_name(&key.path)?;
+            }
             let listed = match lists.get(place.vault) {
                 Some(listed) => Arc::clone(listed),
                 None => {
@@ -113,6 +117,10 @@ impl OnePasswordProvider {
         };
         let value = match item.find(field)? {
             Found::None => return Ok(Err(Absent::Missing)),
+            _ if self.has_one_name && !item.is_named_so(field) => {
+                let why = format!("`{}` {}", key.path, place::NOT_THE_ONE);
+                return Err(ProviderError::Invalid(why));
+            }
             Found::Value(value) => value,
             Found::File(id) => match self.content(listed, entry, &id).await? {
                 Some(content) => content,

@@ -33,7 +33,21 @@ pub(super) enum Attribute {
     Otp,
 }
 
+/// What is said of a name that is not the one which counts.
+pub(super) const NOT_THE_ONE: &str = "is not the one name that counts where the config has rules on secrets: \
+    //VAULT/ITEM/FIELD, or //VAULT/ITEM/SECTION/FIELD if it is in one, by their names to the letter";
+
 impl<'a> Place<'a> {
+    /// Where rules are, a value has one name: by names, with its vault, as a field.
+    pub(super) fn is_only_name(&self, path: &str) -> Result<(), ProviderError> {
+        let words = [Some(self.vault), Some(self.item), self.field.map(|field| field.name)];
+        let is_plain = path.starts_with("//") && self.field.is_some() && !path.ends_with("=value");
+        match is_plain && !words.into_iter().flatten().any(is_id) {
+            true => Ok(()),
+            false => Err(ProviderError::Invalid(format!("`{path}` {NOT_THE_ONE}"))),
+        }
+    }
+
     /// `None`: what cannot be there. A provider whose name is `op` finds `//VAULT/…` behind its colon.
     pub(super) fn of(path: &'a str, vault: Option<&'a str>) -> Result<Option<Self>, ProviderError> {
         let absolute = path.strip_prefix("op://").or_else(|| path.strip_prefix("//"));

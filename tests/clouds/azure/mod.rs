@@ -223,3 +223,16 @@ fn a_list_is_followed_to_its_end_and_nowhere_else() {
     assert!(text.contains("sends us elsewhere for the rest of its list"), "{text}");
     assert!(stranger.asked().is_empty(), "nobody goes there with a token");
 }
+
+#[test]
+fn a_rule_on_a_name_holds_for_the_secret() {
+    let scene = Scene::new();
+    let version = scene.azure.put("a", "v");
+    let rules = "policy: [{secrets: ['p:b'], deny: anyone}]\n";
+    let settings = format!("{}, {ASKED}", scene.by_secret());
+    let config = format!("{}{rules}mounts: [{{at: mnt, templates: templates}}]\n", scene.provider(&settings));
+    let pinned = format!("<< secret('p:a/{version}') | default('d') >>");
+    let mount = mount(&config, &[("plain", "<< secret('p:a') >>"), ("pinned", &pinned)], &[]);
+    assert_eq!(mount.read("plain"), "v");
+    fails(&mount, "pinned", libc::EIO, "would not hold for");
+}

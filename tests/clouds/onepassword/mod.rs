@@ -242,3 +242,36 @@ fn it_is_tried_and_shown() {
     assert!(text.contains("1password") && text.contains("file:"), "{text}");
     assert!(!text.contains("hunter2"));
 }
+
+#[test]
+fn a_rule_on_a_name_holds_for_the_value() {
+    let scene = Scene::new();
+    let item = scene.with_login();
+    let rules = "policy: [{secrets: ['op://Prod/other/*'], deny: anyone}]\n";
+    let provider = scene.provider("op", &format!(", {ASKED}"));
+    let config = format!("{provider}{rules}mounts: [{{at: mnt, templates: templates}}]\n");
+    let by_id = format!("//Prod/{item}/password");
+    let names = ["//Prod/db/password", "//Prod/db/Admin/Token", "//Prod/db/code?attribute=otp"];
+    let others = [
+        "Prod/db/password",
+        "op://Prod/db/password",
+        "Prod/db",
+        "//Prod/db/Password",
+        "//Prod/db/f1",
+        "//Prod/db/s1/Token",
+        "//Prod/db/password?attribute=value",
+        &by_id,
+    ];
+    let all = names.iter().chain(&others).enumerate();
+    let files: Vec<_> = all
+        .map(|(at, name)| (format!("f{at}"), format!("<< secret('op:{name}') | default('d') >>")))
+        .collect();
+    let files: Vec<_> = files.iter().map(|(name, text)| (&**name, &**text)).collect();
+    let mount = mount(&config, &files);
+    for (at, value) in ["p@ss", "t1", "123456"].into_iter().enumerate() {
+        assert_eq!(mount.read(&format!("f{at}")), value, "{}", names[at]);
+    }
+    for at in names.len()..files.len() {
+        fails(&mount, &format!("f{at}"), libc::EIO, "is not the one name that counts");
+    }
+}

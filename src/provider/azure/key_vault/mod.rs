@@ -32,6 +32,7 @@ use session::Session;
 
 pub struct AzureProvider {
     session: Session,
+    has_one_name: bool,
 }
 
 /// What a reference names there.
@@ -60,11 +61,13 @@ impl AzureProvider {
         _version_key: SecretBytes,
         store: Option<Arc<dyn Provider>>,
     ) -> Self {
-        let AzureVault { transport, verifies_challenge, identity, authority, metadata } = settings;
+        let AzureVault { transport, verifies_challenge, has_one_name, identity, authority, metadata } =
+            settings;
         // An authority of one's own may be signed by the same as the vault; pins and our certificate are the vault's.
         let tls = Tls { ca: transport.tls.ca.clone(), ..Tls::default() };
         let identity = Identity::new(Said { identity, authority, metadata, tls }, timeout, store);
-        Self { session: Session::new(Client::new(transport, timeout), identity, verifies_challenge) }
+        let session = Session::new(Client::new(transport, timeout), identity, verifies_challenge);
+        Self { session, has_one_name }
     }
 
     async fn read(&self, keys: &[SecretKey]) -> Result<Batch, ProviderError> {
@@ -84,6 +87,14 @@ impl AzureProvider {
             return Err(ProviderError::Invalid(why));
         }
         let Some(place) = Place::of(&key.path)? else { return Ok(Err(Absent::Missing)) };
+        if self.has_one_name && place.version.is_some() {
+            let why = format!(
+                "the config has rules on secrets, and one on `{name}` would not hold for `{}`: name `{name}`",
+                key.path,
+                name = place.name
+            );
+            return Err(ProviderError::Invalid(why));
+        }
         let ask = || {
             let route = Route::to(SECRETS).name(place.name)?;
             let route = place.version.map_or(Ok(route.clone()), |version| route.name(version))?;
