@@ -173,7 +173,7 @@ impl Scalar for Address {
 
 impl Address {
     /// Wherever it is, and in whatever way it is spoken to.
-    pub(super) fn read(text: &str) -> Result<Self, String> {
+    pub fn read(text: &str) -> Result<Self, String> {
         let wrong = || format!("`{text}` is not {}", Self::EXPECTED);
         // What stands before an `@` is never shown.
         if text.contains('@') {

@@ -277,7 +277,7 @@ mod tests {
     async fn a_refused_login_is_tried_again_after_pauses_that_grow() {
         let login: Login<()> = Login::default();
         let tries = AtomicUsize::new(0);
-        let mut ask = async || {
+        let ask = async || {
             let log_in = || {
                 tries.fetch_add(1, Ordering::SeqCst);
                 async { Err(denied()) }

@@ -14,6 +14,7 @@ macro_rules! on_both {
     };
 }
 
+pub mod azure;
 pub mod bao;
 pub mod contract;
 pub mod covered;
@@ -29,6 +30,7 @@ mod manager;
 mod map;
 mod mount;
 pub mod nginx;
+pub mod onepassword;
 pub mod programmed;
 pub mod programs;
 mod reading;

@@ -59,10 +59,12 @@ impl Config {
     pub(in crate::config) fn judge_names(&mut self) {
         let is_ruled = self.policy.iter().any(|rule| !rule.secrets.is_empty());
         for provider in self.providers.values_mut() {
-            if let ProviderConfig::Remote(remote) = provider
-                && let RemoteSource::Gcp(gcp) = &mut remote.source
-            {
-                gcp.has_one_name = is_ruled;
+            let ProviderConfig::Remote(remote) = provider else { continue };
+            match &mut remote.source {
+                RemoteSource::Gcp(gcp) => gcp.has_one_name = is_ruled,
+                RemoteSource::Azure(azure) => azure.has_one_name = is_ruled,
+                RemoteSource::OnePassword(connect) => connect.has_one_name = is_ruled,
+                _ => {}
             }
         }
     }

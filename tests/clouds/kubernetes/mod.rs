@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::common::kubernetes::{Cluster, Fake, Real};
 use crate::common::programmed::{attribute, eventually};
-use crate::common::{Mounted, TestMount};
+use crate::common::{Mounted, TestMount, is_judged_good};
 
 /// Tries it with the fake, and with the real server.
 macro_rules! with_both {
@@ -70,4 +70,27 @@ fn listening(mount: &Mounted, times: usize) {
 
 fn reason(mount: &Mounted, file: &str) -> String {
     attribute(mount, file, "error").unwrap_or_default()
+}
+
+/// The blocks of the page: the first is served, where it is told the cluster; the third is judged.
+#[test]
+fn the_page_says_what_is_so() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/providers/kubernetes.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let blocks: Vec<_> =
+        page.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    let [served, _, judged] = blocks[..] else { panic!("{}", blocks.len()) };
+    let fake = Fake::start();
+    fake.put("prod", "db", &[("password", b"p@ss")]);
+    let kubeconfig = fake.kubeconfig("k", "prod", json!({ "token": fake.admin() }));
+    let config = served.replace("kubernetes}", &format!("kubernetes, kubeconfig: '{}'}}", kubeconfig.display()));
+    assert_ne!(config, served);
+    let part = |from: &str| page.split(from).nth(1).and_then(|it| it.split("$ ").next()).unwrap();
+    let template = part("$ cat templates/app.conf.tpl\n");
+    let mount = TestMount::new().template("app.conf.tpl", template).config(&config).start();
+    let shown = part("$ cat mnt/app.conf\n");
+    assert_eq!(mount.read("app.conf"), shown);
+    fake.put("prod", "db", &[("password", b"n3w")]);
+    eventually("the change", || mount.read("app.conf") == shown.replace("p@ss", "n3w"));
+    is_judged_good(judged, "namespace:");
 }
