@@ -12,7 +12,8 @@ const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/providers/azure-kv
 #[test]
 fn the_page_says_what_is_so() {
     let page = fs::read_to_string(PAGE).unwrap();
-    let between = |begin: &str, end: &str| page.split(begin).nth(1).unwrap().split(end).next().unwrap().to_owned();
+    let between =
+        |begin: &str, end: &str| page.split(begin).nth(1).unwrap().split(end).next().unwrap().to_owned();
     let scene = Scene::new();
     scene.azure.put("db-password", "p@ss");
     scene.azure.put("db-login", r#"{"user": "app", "port": 5432}"#);

@@ -11,7 +11,8 @@ const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/providers/1passwor
 #[test]
 fn the_page_says_what_is_so() {
     let page = fs::read_to_string(PAGE).unwrap();
-    let between = |begin: &str, end: &str| page.split(begin).nth(1).unwrap().split(end).next().unwrap().to_owned();
+    let between =
+        |begin: &str, end: &str| page.split(begin).nth(1).unwrap().split(end).next().unwrap().to_owned();
     let scene = Scene::new();
     scene.with_login();
     let mount = TestMount::new()
