@@ -48,8 +48,8 @@ pub use probe::Probed;
 pub use request::{Request, Route};
 pub use response::{LARGEST, LONGEST_PAUSE, Response, same_origin};
 pub use sign::{NoRsaKey, certificate_of, ps256, rs256};
-pub use tls::TlsError;
 use tls::Trust;
+pub use tls::{Given, TlsError};
 
 /// Asks one server. Shared by all who ask; its connections are closed with it.
 pub struct Client {
@@ -72,8 +72,13 @@ impl Client {
     /// `timeout` bounds each request as a whole: less than whoever asks is ready to wait, so that there is
     /// time left to say what was waited for.
     pub fn new(transport: Transport, timeout: Duration) -> Self {
+        Self::given(transport, Given::default(), timeout)
+    }
+
+    /// The same, where authorities or our certificate were handed over.
+    pub fn given(transport: Transport, given: Given, timeout: Duration) -> Self {
         let Transport { address, tls } = transport;
-        let connector = Connector::new(address.clone(), Trust::new(tls));
+        let connector = Connector::new(address.clone(), Trust::new(tls, given));
         let client = Self { address, connector, pool: Pool::default(), timeout: AtomicU64::default() };
         client.allow(timeout);
         client

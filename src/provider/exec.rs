@@ -156,7 +156,7 @@ fn trimmed(printed: &[u8]) -> &[u8] {
     std::str::from_utf8(printed).map_or(printed.trim_ascii(), |text| text.trim().as_bytes())
 }
 
-fn how_it_ended(status: ExitStatus) -> String {
+pub(super) fn how_it_ended(status: ExitStatus) -> String {
     match status.code() {
         Some(code) => format!("ended with status {code} (what it says on stderr is not shown)"),
         None => format!("was ended by a {status}"),

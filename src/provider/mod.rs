@@ -27,6 +27,8 @@ mod gcp;
 #[cfg(feature = "kubernetes")]
 mod kubernetes;
 mod local;
+#[cfg(any(feature = "azure", feature = "gcp"))]
+mod login;
 mod mirror;
 mod nowhere;
 #[cfg(feature = "onepassword")]
@@ -204,7 +206,7 @@ impl Step {
 /// The moment that answers belong to, and how long they are good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AsOf {
-    /// In the provider's own counting.
+    /// In the provider's own counting; 0: a watch does not tell if it changes.
     pub moment: u64,
     /// From when on the provider has to be asked, even if its pulse is the same.
     pub until: Option<Uptime>,

@@ -7,4 +7,5 @@ mod common;
 mod gcp;
 #[path = "../common/net/mod.rs"]
 mod harness;
+mod kubernetes;
 mod onepassword;

@@ -371,3 +371,17 @@ macro_rules! contract {
         }
     };
 }
+
+/// The same with a source that is not everywhere.
+#[macro_export]
+macro_rules! contract_if {
+    ($source:ident: $make:expr; $($rule:ident),+ $(,)?) => {
+        mod $source {
+            $(#[test] fn $rule() {
+                if let Some(source) = $make {
+                    $crate::common::contract::$rule(&source);
+                }
+            })+
+        }
+    };
+}

@@ -25,6 +25,7 @@ pub mod gcp;
 pub mod hostile;
 pub mod http;
 mod keyboard;
+pub mod kubernetes;
 mod manager;
 mod map;
 mod mount;

@@ -9,6 +9,7 @@ mod harness;
 mod alone;
 mod cache;
 mod faults;
+mod given;
 mod requests;
 mod tls;
 mod trial;

@@ -19,7 +19,7 @@ pub(crate) struct Table {
 }
 
 pub(crate) const NETWORK: Table =
-    Table { name: "network", columns: &["vault", "etcd", "gcp-sm", "azure-kv", "1password"] };
+    Table { name: "network", columns: &["vault", "etcd", "gcp-sm", "azure-kv", "1password", "kubernetes"] };
 pub(crate) const LOCAL: Table = Table { name: "local", columns: &["seen"] };
 
 /// What the table says in this column is what was seen.

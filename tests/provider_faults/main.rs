@@ -10,6 +10,7 @@ mod flapping;
 mod gcp;
 #[path = "../common/net/mod.rs"]
 mod harness;
+mod kubernetes;
 mod local;
 mod onepassword;
 mod scene;
@@ -22,6 +23,7 @@ use std::thread;
 
 use azure::Azures;
 use common::gcp::Gcp;
+use kubernetes::Clusters;
 use onepassword::OnePasswords;
 use scene::{Scene, Seen};
 use servers::{Etcds, Server, Vaults};
@@ -90,4 +92,9 @@ fn with_a_connect_server() {
 #[test]
 fn with_a_gcp() {
     document::judge(&document::NETWORK, <Gcp as Server>::NAME, &tried::<Gcp>());
+}
+
+#[test]
+fn with_a_cluster_of_kubernetes() {
+    document::judge(&document::NETWORK, Clusters::NAME, &tried::<Clusters>());
 }

@@ -1,6 +1,7 @@
 //! Logins of machines and of workloads. Azure: the real server's `jwt` engine at `azure`, and a stub of the machine's
 //! metadata. AWS: a stub of the `aws` engine (OpenBao has none) that asks botocore whether it would have signed the
-//! same, before the real server. Kubernetes: the real engine, and a stub of the cluster's TokenReview.
+//! same, before the real server. Kubernetes: the real engine, with a stub of the cluster's TokenReview, and with the real
+//! one where that was built.
 
 use std::io::Write;
 use std::net::TcpListener;
@@ -12,6 +13,8 @@ use serde_json::{Value, json};
 
 use crate::common::bao::{Bao, free_port};
 use crate::common::http::{Request, Response, pass_on, serve_tcp};
+use crate::common::kubernetes::Real;
+use crate::common::programmed::eventually;
 use crate::common::{Mounted, TestMount, python};
 use crate::fails;
 use crate::login::{FILE, Signer, never_told, served};
@@ -262,4 +265,44 @@ fn a_service_account_of_a_cluster() {
     never_told(&mount, &[&token]);
     fails(&start(&signer.sign_as("RS256", &claims("other"))), "f", libc::EIO, "audience");
     fails(&start("hunter2.garbage"), "f", libc::EIO, "the login at auth/kubernetes");
+}
+
+/// Reviewed by a real API server, which has signed it.
+#[test]
+fn a_service_account_of_a_real_cluster() {
+    let Some(real) = Real::shared() else { return };
+    let bao = served();
+    real.make_namespace("vault");
+    let reviewer = real.account("vault", "reviewer", &[]);
+    let delegator =
+        json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "system:auth-delegator"});
+    let subject = json!({"kind": "ServiceAccount", "name": "reviewer", "namespace": "vault"});
+    let binding = json!({"metadata": {"name": "reviewer"}, "roleRef": delegator, "subjects": [subject]});
+    real.make("/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", &binding);
+    bao.put("sys/auth/kubernetes", json!({"type": "kubernetes"}));
+    let config = json!({"kubernetes_host": format!("https://127.0.0.1:{}", real.port()),
+        "kubernetes_ca_cert": std::fs::read_to_string(real.ca()).unwrap(), "token_reviewer_jwt": reviewer,
+        "disable_local_ca_jwt": true});
+    bao.put("auth/kubernetes/config", config);
+    let role = json!({"bound_service_account_names": ["app"], "bound_service_account_namespaces": ["vault"],
+        "audience": "secretfs", "token_policies": ["app"]});
+    bao.put("auth/kubernetes/role/web", role);
+    let token = real.account("vault", "app", &["secretfs"]);
+    let start = |token: &str| -> Mounted {
+        let file = bao.folder().join("jwt");
+        std::fs::write(&file, token).unwrap();
+        let auth = format!("auth: {{method: kubernetes, role: web, jwt: 'file:{}'}}", file.display());
+        bao.mount(&auth).template("f.tpl", FILE).start()
+    };
+    let mount = start(&token);
+    // Its rights are known to the cluster a moment after they were given.
+    eventually("it is logged in", || std::fs::read(mount.path("f")).is_ok_and(|it| it == b"v"));
+    never_told(&mount, &[&token, &reviewer]);
+    let other = real.account("vault", "app", &["https://kubernetes.default.svc"]);
+    fails(&start(&other), "f", libc::EIO, "audience");
+    let stranger = real.account("vault", "stranger", &["secretfs"]);
+    fails(&start(&stranger), "f", libc::EIO, "the login at auth/kubernetes");
+    let (head, signature) = token.rsplit_once('.').unwrap();
+    let forged = format!("{head}.{}", signature.chars().rev().collect::<String>());
+    fails(&start(&forged), "f", libc::EIO, "the login at auth/kubernetes");
 }

@@ -6,8 +6,8 @@ use super::default;
 use crate::cli::report::Failure;
 use crate::cli::{Common, output};
 use crate::config::{
-    Address, AwsService, AzureIdentity, Cluster, Config, GcpIdentity, Keeping, Limits, Login, ProviderConfig,
-    Remote, RemoteSource, Tls, TlsVersion,
+    Address, AwsService, AzureIdentity, Cluster, Config, GcpIdentity, Keeping, Kubernetes, Limits, Login,
+    ProviderConfig, Remote, RemoteSource, Tls, TlsVersion,
 };
 
 pub(super) fn kind(kind: &ProviderConfig) -> &'static str {
@@ -143,7 +143,8 @@ fn own(remote: &Remote) -> Vec<(&'static str, String)> {
             lines.push(("login", gcp_login(&gcp.identity)));
             lines
         }
-        RemoteSource::Aws(_) | RemoteSource::Kubernetes(_) => Vec::new(),
+        RemoteSource::Aws(_) => Vec::new(),
+        RemoteSource::Kubernetes(kubernetes) => cluster(kubernetes),
     }
 }
 
@@ -153,6 +154,23 @@ fn gcp_login(identity: &GcpIdentity) -> String {
         GcpIdentity::Default { .. } => "what gcloud has left, or else the machine's".to_owned(),
         GcpIdentity::Machine { .. } => "the machine's service account".to_owned(),
     }
+}
+
+fn cluster(kubernetes: &Kubernetes) -> Vec<(&'static str, String)> {
+    let (mut lines, usual) = match &kubernetes.cluster {
+        Cluster::Around => (vec![("login", "the service account of the pod".to_owned())], "that of the pod"),
+        Cluster::Kubeconfig { context, .. } => {
+            let context = context.clone().unwrap_or_else(|| "the current one".to_owned());
+            (vec![("context", context)], "that of the context")
+        }
+        Cluster::At { transport, token } => {
+            let mut lines = tls(&transport.tls, transport.address.is_tls);
+            lines.extend(token.iter().map(|from| ("login", format!("token from {from}"))));
+            (lines, "default")
+        }
+    };
+    lines.push(("namespace", kubernetes.namespace.clone().unwrap_or_else(|| usual.to_owned())));
+    lines
 }
 
 fn login(login: &Login) -> String {

@@ -40,8 +40,9 @@ impl Config {
             self.providers.iter().filter_map(|(name, it)| Some((name, it.place()?))).collect();
         let is_ruled = self.policy.iter().any(|rule| !rule.secrets.is_empty());
         for (name, (place, inner)) in places.iter().filter(|_| is_ruled) {
-            let around = places.iter().find(|(_, (other, outer))| {
-                other == place && outer != inner && inner.starts_with(outer.as_str())
+            let around = places.iter().find(|(other_name, (other, outer))| {
+                let reaches = self.providers[*other_name].names_lead_elsewhere();
+                other == place && outer != inner && (reaches || inner.starts_with(outer.as_str()))
             });
             if let Some((around, _)) = around {
                 let problem = format!(

@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::token::Token;
 use crate::config::{Address, Tls, Transport};
 use crate::net::{Client, Json, JsonError, Request, Response, Route};
-use crate::provider::ProviderError;
 use crate::provider::remote::of_machine;
+use crate::provider::{ProviderError, refusal};
 
 pub(in crate::provider) struct Machine(Client);
 
@@ -78,6 +78,7 @@ impl Machine {
         let response = response.map_err(|error| of_machine(&what, &error.into()))?;
         match response.status() {
             200 => Ok(response),
+            429 => Err(refusal("the machine's metadata service", &response)),
             status => Err(ProviderError::Unavailable(format!("{what}: it answers with status {status}"))),
         }
     }

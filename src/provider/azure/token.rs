@@ -6,16 +6,12 @@ use jiff::Timestamp;
 
 use crate::net::{Json, JsonError};
 use crate::secret::SecretBytes;
-use crate::sys::uptime::Uptime;
 
 pub(in crate::provider) struct Token {
     pub(in crate::provider) secret: SecretBytes,
-    had: Uptime,
-    good_for: Duration,
+    pub(in crate::provider) good_for: Duration,
 }
 
-/// Before its end it is had anew.
-const AHEAD: Duration = Duration::from_secs(5 * 60);
 /// Of one that does not say.
 const UNKNOWN: Duration = Duration::from_secs(10 * 60);
 /// Nobody gives one for longer; what says so is wrong.
@@ -24,7 +20,7 @@ const LONGEST: Duration = Duration::from_secs(25 * 3600);
 impl Token {
     pub(in crate::provider) fn new(secret: SecretBytes, good_for: Option<Duration>) -> Self {
         let good_for = good_for.unwrap_or(UNKNOWN).min(LONGEST);
-        Self { secret, had: Uptime::now(), good_for }
+        Self { secret, good_for }
     }
 
     /// As the endpoints write it: numbers may be texts.
@@ -41,18 +37,6 @@ impl Token {
     pub(in crate::provider) fn printed(answer: Json<'_>) -> Result<Self, JsonError> {
         let secret = answer.at(&["accessToken"])?.secret()?;
         Ok(Self::new(secret, number(answer, "expires_on")?.map(until)))
-    }
-
-    pub(in crate::provider) fn has_ended(&self) -> bool {
-        self.is_over(Duration::ZERO)
-    }
-
-    pub(in crate::provider) fn ends_soon(&self) -> bool {
-        self.is_over(AHEAD.min(self.good_for / 2))
-    }
-
-    fn is_over(&self, ahead: Duration) -> bool {
-        Uptime::now().since(self.had) + ahead >= self.good_for
     }
 }
 
@@ -87,11 +71,12 @@ mod tests {
         ] {
             let token = token(&rest);
             assert!((3590..=3600).contains(&token.good_for.as_secs()), "{rest}: {:?}", token.good_for);
-            assert!(!token.ends_soon() && !token.has_ended(), "{rest}");
         }
         assert_eq!(token("").good_for, UNKNOWN);
         assert_eq!(token(", \"expires_on\": \"11/23/2026 5:00:00 PM\"").good_for, UNKNOWN);
         assert_eq!(token(", \"expires_in\": 99999999999").good_for, LONGEST);
-        assert!(token(", \"expires_in\": 0").has_ended() && token(", \"expires_on\": 5").has_ended());
+        for over in [", \"expires_in\": 0", ", \"expires_on\": 5"] {
+            assert!(token(over).good_for.is_zero());
+        }
     }
 }

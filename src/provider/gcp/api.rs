@@ -71,7 +71,13 @@ impl Api {
                 query.iter().fold(ask.map_err(ProviderError::from)?, |ask, (name, it)| ask.query(name, it));
             let response = self.client.send(ask).await.map_err(ProviderError::from)?;
             match self.judge(response) {
-                Err(Refusal::Token) if !is_second => self.identity.forget(&token).await,
+                Err(Refusal::Token) => {
+                    let why = || self.error(Refusal::Token, "", "");
+                    self.identity.refuse(&token, why);
+                    if is_second {
+                        return Err(Refusal::Token);
+                    }
+                }
                 judged => return judged,
             }
             is_second = true;

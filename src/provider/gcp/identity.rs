@@ -1,27 +1,29 @@
-//! Who we are for Google: one token however many ask, had anew before its end and when it is void. While no new one
-//! is to be had, the old one is used as long as it is good. Uses `grant` and `machine`.
+//! Who we are for Google: what the config says, a file of credentials or the machine. Uses `login`, `grant` and
+//! `machine`.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-
-use tokio::sync::Mutex;
 
 use super::credentials::Credentials;
 use super::grant::{Granted, Grantor};
 use super::machine;
 use crate::config::{Address, GcpIdentity, SecretSource, Tls};
 use crate::provider::apart::Apart;
+use crate::provider::login::{Login, Outcome, Pass};
 use crate::provider::{OwnSecret, Provider, ProviderError};
 use crate::secret::SecretBytes;
 use crate::sys::leftover;
-use crate::sys::uptime::Uptime;
 
 pub(super) struct Identity {
+    who: Arc<Who>,
+    login: Login<Token>,
+}
+
+/// What the config says of it.
+struct Who {
     source: Source,
     grantor: Grantor,
-    /// Held while somebody logs in: the others need the same.
-    held: Mutex<Held>,
 }
 
 enum Source {
@@ -46,24 +48,7 @@ pub(super) struct Token {
     pub(super) quota_project: Option<String>,
     /// Whose it is, in words.
     pub(super) of: String,
-    end: Uptime,
 }
-
-#[derive(Default)]
-struct Held {
-    token: Option<Arc<Token>>,
-    /// Until then nobody asks for another one.
-    rest: Option<Uptime>,
-    failed: Option<(Uptime, ProviderError)>,
-}
-
-/// So long before its end a new one is asked for.
-const MARGIN: Duration = Duration::from_secs(240);
-/// A token is not had anew more often than this, and one that is refused not asked for more often than that.
-const REST: Duration = Duration::from_secs(30);
-const PAUSE: Duration = Duration::from_secs(1);
-/// Nobody's token is good for longer.
-const LONGEST: Duration = Duration::from_secs(12 * 3600);
 
 const VARIABLE: &str = "GOOGLE_APPLICATION_CREDENTIALS";
 const FOLDER: &str = "CLOUDSDK_CONFIG";
@@ -78,48 +63,23 @@ impl Identity {
             GcpIdentity::Default { metadata } => Source::Usual { metadata, apart: Apart::new() },
         };
         let tls = Tls { ca: tls.ca.clone(), min: tls.min, ..Tls::default() };
-        Self { source, grantor: Grantor { tls }, held: Mutex::default() }
+        Self { who: Arc::new(Who { source, grantor: Grantor { tls } }), login: Login::default() }
     }
 
     /// One that was had before, or a new one. `patience` is for each question that it takes.
-    pub(super) async fn token(&self, patience: Duration) -> Result<Arc<Token>, ProviderError> {
-        let mut held = self.held.lock().await;
-        let now = Uptime::now();
-        let good = held.token.clone().filter(|token| now < token.end);
-        if let Some(token) = &good
-            && held.rest.is_some_and(|rest| now < rest)
-        {
-            return Ok(token.clone());
-        }
-        if let Some((_, why)) = held.failed.as_ref().filter(|(at, _)| now.since(*at) < PAUSE) {
-            return good.ok_or_else(|| why.clone());
-        }
-        match self.log_in(patience).await {
-            Ok(token) => {
-                let token = Arc::new(token);
-                held.rest = Some(token.renewal(now).max(now + REST));
-                held.failed = None;
-                held.token = Some(token.clone());
-                Ok(token)
-            }
-            Err(why) => {
-                // Only what has refused us is left in peace: there may be an answer at once where there was none.
-                held.failed = why.is_refusal().then(|| (now, why.clone()));
-                held.rest = Some(now + REST);
-                good.filter(|_| !why.is_refusal()).ok_or(why)
-            }
-        }
+    pub(super) async fn token(&self, patience: Duration) -> Outcome<Token> {
+        let who = self.who.clone();
+        self.login.pass(|| async move { who.log_in(patience).await }).await
     }
 
-    /// Unless somebody has a newer one already.
-    pub(super) async fn forget(&self, void: &Arc<Token>) {
-        let mut held = self.held.lock().await;
-        if held.token.as_ref().is_some_and(|token| Arc::ptr_eq(token, void)) {
-            held.token = None;
-        }
+    /// Google does not take it.
+    pub(super) fn refuse(&self, void: &Arc<Pass<Token>>, why: impl FnOnce() -> ProviderError) {
+        self.login.refuse(void, why);
     }
+}
 
-    async fn log_in(&self, patience: Duration) -> Result<Token, ProviderError> {
+impl Who {
+    async fn log_in(&self, patience: Duration) -> Result<(Token, Duration), ProviderError> {
         match &self.source {
             Source::Given(file) => self.of_file(file, patience).await,
             Source::Machine(metadata) => of_machine(metadata.clone()).await,
@@ -130,10 +90,11 @@ impl Identity {
         }
     }
 
-    async fn of_file(&self, file: &File, patience: Duration) -> Result<Token, ProviderError> {
+    async fn of_file(&self, file: &File, patience: Duration) -> Result<(Token, Duration), ProviderError> {
         let text = file.secret.read().await?;
         let credentials = leftover::wiped(|| Credentials::read(&text));
-        let unusable = |why| ProviderError::Denied(format!("its credential {} {why}", file.place));
+        // It may just be written anew.
+        let unusable = |why| ProviderError::Unavailable(format!("its credential {} {why}", file.place));
         let credentials = credentials.map_err(unusable)?;
         let granted = self.grantor.granted(&credentials.kind, patience).await?;
         Ok(Token::of(granted, credentials.kind.name(), credentials.quota_project))
@@ -148,18 +109,12 @@ impl File {
 }
 
 impl Token {
-    fn of(granted: Granted, of: String, quota_project: Option<String>) -> Self {
-        let end = Uptime::now() + granted.life.min(LONGEST);
-        Self { value: granted.token, quota_project, of, end }
-    }
-
-    /// When it is time for another one.
-    fn renewal(&self, now: Uptime) -> Uptime {
-        now + self.end.since(now).saturating_sub(MARGIN)
+    fn of(granted: Granted, of: String, quota_project: Option<String>) -> (Self, Duration) {
+        (Self { value: granted.token, quota_project, of }, granted.life)
     }
 }
 
-async fn of_machine(metadata: Option<Address>) -> Result<Token, ProviderError> {
+async fn of_machine(metadata: Option<Address>) -> Result<(Token, Duration), ProviderError> {
     let granted = machine::token(metadata).await?;
     Ok(Token::of(granted, "the machine's service account".to_owned(), None))
 }
@@ -184,41 +139,5 @@ fn nobody(error: ProviderError) -> ProviderError {
     match error {
         ProviderError::Timeout(_) => ProviderError::Timeout(why),
         _ => ProviderError::Unavailable(why),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const PATIENCE: Duration = Duration::from_secs(1);
-
-    fn held(life: Duration) -> Identity {
-        let nowhere = GcpIdentity::Key(SecretSource::File("/nowhere/key.json".into()));
-        let mut identity = Identity::new(nowhere, &Tls::default(), None);
-        let granted = Granted { token: SecretBytes::copy_of(b"token"), life };
-        identity.held.get_mut().token = Some(Arc::new(Token::of(granted, String::new(), None)));
-        identity
-    }
-
-    /// A file that cannot be read is an outage, and no refusal.
-    #[tokio::test]
-    async fn an_old_token_is_used_while_no_new_one_is_to_be_had() {
-        let identity = held(Duration::from_secs(60));
-        assert!(identity.token(PATIENCE).await.is_ok_and(|it| it.value.same_as(b"token")));
-        let over = held(Duration::ZERO);
-        assert!(over.token(PATIENCE).await.is_err_and(|it| it.to_string().contains("/nowhere/key.json")));
-    }
-
-    #[test]
-    fn it_is_renewed_before_its_end_and_lives_no_longer_than_that() {
-        let token = |seconds| {
-            let granted = Granted { token: SecretBytes::copy_of(b"t"), life: Duration::from_secs(seconds) };
-            Token::of(granted, String::new(), None)
-        };
-        let now = Uptime::now();
-        let left = |seconds| token(seconds).renewal(now).since(now).as_secs();
-        assert!((3355..=3365).contains(&left(3600)), "{}", left(3600));
-        assert!(left(100) == 0 && token(u64::MAX).end.since(now) <= LONGEST + PATIENCE);
     }
 }

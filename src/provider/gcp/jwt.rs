@@ -4,6 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 use serde_json::json;
+use zeroize::Zeroizing;
 
 use crate::net::{NoRsaKey, rs256};
 use crate::secret::SecretBytes;
@@ -25,6 +26,8 @@ pub(super) fn signed(
     let claims = json!({"iss": email, "sub": email, "scope": scope, "iat": begin, "exp": begin + LIFE});
     let part = |it: serde_json::Value| URL_SAFE_NO_PAD.encode(it.to_string());
     let said = format!("{}.{}", part(head), part(claims));
-    let signature = rs256(key.expose(), said.as_bytes())?;
-    Ok(SecretBytes::new(format!("{said}.{}", URL_SAFE_NO_PAD.encode(signature)).into_bytes()))
+    // Without it, what is said is nobody's word.
+    let signature = Zeroizing::new(rs256(key.expose(), said.as_bytes())?);
+    let signature = Zeroizing::new(URL_SAFE_NO_PAD.encode(&*signature));
+    Ok(SecretBytes::new([said.as_bytes(), b".", signature.as_bytes()].concat()))
 }

@@ -44,9 +44,9 @@ pub struct GcpProvider {
 
 /// The most bytes of a value.
 const LARGEST: usize = 1 << 20;
-/// Names of one page, and of all pages.
+/// Names of one page, and pages of one list.
 const PAGE: &str = "1000";
-const MOST_NAMES: usize = 100_000;
+const MOST_PAGES: usize = 100;
 const ACCESSOR: &str = "roles/secretmanager.secretAccessor";
 const VIEWER: &str = "roles/secretmanager.viewer";
 
@@ -102,10 +102,10 @@ impl GcpProvider {
     }
 
     fn answer(&self, path: &str, named: &Named<'_>, payload: Payload) -> Result<Answer, ProviderError> {
-        let Payload { version, value } = payload;
-        if named.number().is_some_and(|number| number != version) {
+        let Payload { secret, version, value } = payload;
+        if secret != named.secret() || named.number().is_some_and(|number| number != version) {
             return Err(ProviderError::Invalid(
-                self.api.says(&format!("answers `{path}` with another version")),
+                self.api.says(&format!("answers `{path}` with another secret or version")),
             ));
         }
         if value.len() > LARGEST {
@@ -127,7 +127,7 @@ impl GcpProvider {
 
     async fn list(&self) -> Result<Vec<String>, ProviderError> {
         let (mut names, mut page) = (Vec::new(), String::new());
-        loop {
+        for _ in 0..MOST_PAGES {
             let response = self.page(PAGE, &page).await;
             let response = response.map_err(|it| self.api.error(it, "the list of secrets", VIEWER))?;
             let answer = response.json()?;
@@ -138,10 +138,11 @@ impl GcpProvider {
                 names.extend(last.filter(|it| names::is_secret(it)));
             }
             page = answer.get("nextPageToken")?.map(Json::text).transpose()?.unwrap_or_default();
-            if page.is_empty() || names.len() >= MOST_NAMES {
-                return Ok(names);
+            if page.is_empty() {
+                break;
             }
         }
+        Ok(names)
     }
 
     async fn page(&self, size: &str, page: &str) -> Result<crate::net::Response, Refusal> {

@@ -108,6 +108,10 @@ impl Place {
 }
 
 impl Named<'_> {
+    pub(super) fn secret(&self) -> &str {
+        self.secret
+    }
+
     /// The only version that can be the answer, if that is known.
     pub(super) fn number(&self) -> Option<u64> {
         match self.version {

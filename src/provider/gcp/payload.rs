@@ -9,6 +9,8 @@ use crate::net::{Json, JsonError};
 use crate::secret::SecretBytes;
 
 pub(super) struct Payload {
+    /// Of which it is.
+    pub(super) secret: String,
     pub(super) version: u64,
     pub(super) value: SecretBytes,
 }
@@ -32,7 +34,10 @@ pub(super) enum Unfit {
 impl Payload {
     pub(super) fn read(answer: Json<'_>) -> Result<Self, Unfit> {
         let name = answer.at(&["name"])?.text()?;
-        let version = name.rsplit_once("/versions/").and_then(|(_, number)| number.parse().ok());
+        let named = name.rsplit_once("/versions/").and_then(|(secret, number)| {
+            Some((secret.rsplit_once("/secrets/")?.1.to_owned(), number.parse().ok()?))
+        });
+        let (secret, version) = named.ok_or(Unfit::Version)?;
         let payload = answer.at(&["payload"])?;
         // Nothing is said by saying nothing.
         let value =
@@ -43,7 +48,7 @@ impl Payload {
         if crc32c(value.expose()) != sum.ok_or(Unfit::Sum)? {
             return Err(Unfit::Damaged);
         }
-        Ok(Self { version: version.ok_or(Unfit::Version)?, value })
+        Ok(Self { secret, version, value })
     }
 }
 

@@ -2,19 +2,18 @@
 //! set is meant: one that does not work is told, and no other one is taken in its place. Uses `entra` and the machine.
 
 use std::process::Command;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
-
-use tokio::sync::OnceCell;
 
 use super::challenge::Resource;
 use super::entra::{App, Proof};
 use crate::config::{Address, AzureIdentity, SecretSource, TextSource, Tls, Transport};
 use crate::net::{Client, Json, Request, Route};
+use crate::poison::EvenPoisoned;
 use crate::provider::azure::{Machine, Token};
 use crate::provider::exec::bare;
 use crate::provider::remote::of_machine;
-use crate::provider::{OwnSecret, Provider, ProviderError};
+use crate::provider::{OwnSecret, Provider, ProviderError, refusal};
 use crate::sys::leftover;
 use crate::sys::program::{self, Ended};
 
@@ -31,8 +30,8 @@ pub(super) struct Identity {
     said: Said,
     timeout: Duration,
     store: Option<Arc<dyn Provider>>,
-    /// Found once: who we are does not change by itself.
-    found: OnceCell<Found>,
+    /// Who we are does not change by itself; that nothing else says it may.
+    found: Mutex<Option<Arc<Found>>>,
 }
 
 enum Found {
@@ -70,26 +69,45 @@ fn of_variable(name: &str) -> TextSource {
 
 impl Identity {
     pub(super) fn new(said: Said, timeout: Duration, store: Option<Arc<dyn Provider>>) -> Self {
-        Self { said, timeout, store, found: OnceCell::new() }
+        Self { said, timeout, store, found: Mutex::default() }
     }
 
     pub(super) async fn token(&self, resource: &Resource) -> Result<Token, ProviderError> {
-        self.found.get_or_try_init(|| self.find()).await?.token(resource).await
+        self.found().await?.token(resource).await
     }
 
     /// In a few words, once it is known.
     pub(super) fn name(&self) -> &'static str {
-        self.found.get().map_or("not known yet", Found::name)
+        self.known().map_or("not known yet", |found| found.name())
     }
 
     pub(super) fn sweep(&self) {
-        match self.found.get() {
+        match self.known().as_deref() {
             Some(Found::Secret(app, _) | Found::Certificate(app, _) | Found::Federated(app, _)) => {
                 app.sweep()
             }
             Some(Found::Platform(client, ..)) => client.sweep(),
             _ => {}
         }
+    }
+
+    fn known(&self) -> Option<Arc<Found>> {
+        self.found.lock().even_poisoned().clone()
+    }
+
+    async fn found(&self) -> Result<Arc<Found>, ProviderError> {
+        let is_last_resort = |found: &Found| {
+            matches!((found, &self.said.identity), (Found::Program(_), AzureIdentity::Any { .. }))
+        };
+        if let Some(found) = self.known().filter(|found| !is_last_resort(found)) {
+            return Ok(found);
+        }
+        let found = Arc::new(self.find().await?);
+        let before = self.found.lock().even_poisoned().replace(found.clone());
+        if before.is_none_or(|before| before.name() != found.name()) {
+            tracing::info!(identity = found.name(), "it is known who we are for Azure");
+        }
+        Ok(found)
     }
 
     async fn find(&self) -> Result<Found, ProviderError> {
@@ -118,7 +136,6 @@ impl Identity {
             AzureIdentity::Cli => Found::Program(variable(TENANT)),
             AzureIdentity::Any { secret } => self.usual(secret).await?,
         };
-        tracing::info!(identity = found.name(), "it is known who we are for Azure");
         Ok(found)
     }
 
@@ -232,6 +249,7 @@ async fn of_platform(
             "{WHAT} (status {}): is one assigned, and is `client_id` its client's id?",
             response.status()
         ))),
+        429 => Err(refusal("the platform's endpoint of identities", &response)),
         status => Err(ProviderError::Unavailable(format!("{WHAT}: it answers with status {status}"))),
     }
 }

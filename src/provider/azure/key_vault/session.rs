@@ -1,41 +1,31 @@
-//! One question to a key vault, as who we are there: the first one finds out whom the token has to be for. The token is
-//! had once however many ask, renewed before its end, and had anew once when it is refused. Uses `identity`.
+//! One question to a key vault, as who we are there: the first one finds out whom the token has to be for, and one that
+//! is refused is had anew once. Uses `identity` and `login`.
 
-use std::sync::Arc;
-use std::time::Duration;
-
-use tokio::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use super::challenge::Resource;
 use super::identity::Identity;
 use super::refusal::Refusal;
 use crate::net::{Client, Request, Response};
+use crate::poison::EvenPoisoned;
 use crate::provider::azure::Token;
+use crate::provider::login::{Login, Pass};
 use crate::provider::{ProviderError, Step};
-use crate::sys::uptime::Uptime;
 
 pub(super) struct Session {
     client: Client,
-    identity: Identity,
+    identity: Arc<Identity>,
     /// Whether whom the token is for is held against the vault's own host.
     verifies: bool,
-    /// Held while somebody gets a token: the others need the same.
-    login: Mutex<Login>,
+    /// Whom a token has to be for, once that is known.
+    resource: Mutex<Option<Resource>>,
+    login: Login<Token>,
 }
-
-#[derive(Default)]
-struct Login {
-    resource: Option<Resource>,
-    token: Option<Arc<Token>>,
-    /// Who is refused is not asked for again by each who waits.
-    refused: Option<(Uptime, ProviderError)>,
-}
-
-const PAUSE: Duration = Duration::from_secs(1);
 
 impl Session {
     pub(super) fn new(client: Client, identity: Identity, verifies: bool) -> Self {
-        Self { client, identity, verifies, login: Mutex::default() }
+        let (identity, resource, login) = (Arc::new(identity), Mutex::default(), Login::default());
+        Self { client, identity, verifies, resource, login }
     }
 
     pub(super) fn client(&self) -> &Client {
@@ -58,19 +48,22 @@ impl Session {
             let response = response.map_err(ProviderError::from)?;
             match response.status() {
                 200 => return Ok(response),
-                401 => self.challenged(&response, token.as_ref()).await?,
+                401 => self.challenged(&response, token.as_ref())?,
                 _ => return Err(Refusal::of(&self.who(), &response)),
             }
             if token.is_some() && std::mem::replace(&mut was_refused, true) {
-                let why =
-                    "does not take the token that we were given for it: is it of the vault's own tenant?";
-                return Err(ProviderError::Denied(format!("{} {why}", self.who())).into());
+                return Err(self.not_taken().into());
             }
         }
     }
 
+    fn not_taken(&self) -> ProviderError {
+        let why = "does not take the token that we were given for it: is it of the vault's own tenant?";
+        ProviderError::Denied(format!("{} {why}", self.who()))
+    }
+
     /// A vault says whom a token has to be for, with each refusal.
-    async fn challenged(&self, response: &Response, token: Option<&Arc<Token>>) -> Result<(), ProviderError> {
+    fn challenged(&self, response: &Response, token: Option<&Arc<Pass<Token>>>) -> Result<(), ProviderError> {
         let Some(resource) = response.header("www-authenticate").and_then(Resource::of_header) else {
             let why = "is not what answers: something before it says 401, and not whom a token is to be for";
             return Err(ProviderError::Unavailable(format!("{} {why}", self.who())));
@@ -84,40 +77,26 @@ impl Session {
                 resource.as_str()
             )));
         }
-        let mut login = self.login.lock().await;
-        let is_void = |held: &Arc<Token>| token.is_some_and(|void| Arc::ptr_eq(held, void));
-        if login.resource.as_ref() != Some(&resource) || login.token.as_ref().is_some_and(is_void) {
-            login.token = None;
+        let mut known = self.resource.lock().even_poisoned();
+        match token {
+            _ if known.as_ref() != Some(&resource) => self.login.clear(),
+            Some(void) => self.login.refuse(void, || self.not_taken()),
+            None => {}
         }
-        login.resource = Some(resource);
+        *known = Some(resource);
         Ok(())
     }
 
     /// `None` before anybody knows whom it has to be for.
-    async fn token(&self) -> Result<Option<Arc<Token>>, ProviderError> {
-        let mut login = self.login.lock().await;
-        let Some(resource) = login.resource.clone() else { return Ok(None) };
-        let held = login.token.clone().filter(|token| !token.has_ended());
-        if let Some(token) = held.as_ref().filter(|token| !token.ends_soon()) {
-            return Ok(Some(token.clone()));
-        }
-        let recent = login.refused.as_ref().filter(|(at, _)| Uptime::now().since(*at) < PAUSE);
-        let had = match recent {
-            Some((_, why)) => Err(why.clone()),
-            None => self.identity.token(&resource).await,
+    async fn token(&self) -> Result<Option<Arc<Pass<Token>>>, ProviderError> {
+        let Some(resource) = self.resource.lock().even_poisoned().clone() else { return Ok(None) };
+        let identity = self.identity.clone();
+        let log_in = || async move {
+            let token = identity.token(&resource).await?;
+            let good_for = token.good_for;
+            Ok((token, good_for))
         };
-        match (had, held) {
-            (Ok(token), _) => login.token = Some(Arc::new(token)),
-            // It is good for some minutes still.
-            (Err(_), Some(held)) => return Ok(Some(held)),
-            (Err(why), None) => {
-                if recent.is_none() && matches!(why, ProviderError::Denied(_)) {
-                    login.refused = Some((Uptime::now(), why.clone()));
-                }
-                return Err(why);
-            }
-        }
-        Ok(login.token.clone())
+        self.login.pass(log_in).await.map(Some)
     }
 
     /// Who we are, for who sets it up.
