@@ -3,6 +3,7 @@
 
 mod identities;
 mod judge;
+mod page;
 
 use std::fs;
 use std::thread::sleep;

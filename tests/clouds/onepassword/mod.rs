@@ -2,6 +2,7 @@
 //! there twice, files, codes, and how little is asked. What clients of others make of the same server is in `judge`.
 
 mod judge;
+mod page;
 
 use std::fs;
 use std::thread::sleep;
