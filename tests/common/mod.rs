@@ -14,6 +14,7 @@ macro_rules! on_both {
     };
 }
 
+pub mod aws;
 pub mod bao;
 pub mod contract;
 pub mod covered;

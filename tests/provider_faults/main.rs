@@ -2,6 +2,7 @@
 //! behind a proxy that has the fault, a daemon with a mount before it; and the same of programs and files. What a reader, the log and the figures get
 //! are the tables of `docs/faults.md`.
 
+mod aws;
 #[path = "../common/mod.rs"]
 mod common;
 mod document;
@@ -69,4 +70,14 @@ fn with_a_vault() {
 #[test]
 fn with_an_etcd() {
     document::judge(&document::NETWORK, Etcds::NAME, &tried::<Etcds>());
+}
+
+#[test]
+fn with_secrets_of_aws() {
+    document::judge(&document::NETWORK, aws::Secrets::NAME, &tried::<aws::Secrets>());
+}
+
+#[test]
+fn with_parameters_of_aws() {
+    document::judge(&document::NETWORK, aws::Parameters::NAME, &tried::<aws::Parameters>());
 }
