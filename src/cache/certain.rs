@@ -22,7 +22,7 @@ const SILENCE: Duration = Duration::from_secs(45);
 
 impl Watched {
     fn covers(&self, record: &Record) -> bool {
-        record.moment >= self.since && !record.is_doubted
+        record.moment > 0 && record.moment >= self.since && !record.is_doubted
     }
 }
 

@@ -3,6 +3,7 @@
 
 use core::fmt;
 use core::net::{Ipv4Addr, Ipv6Addr};
+use core::str::FromStr;
 use std::path::PathBuf;
 
 use base64::Engine;
@@ -111,6 +112,12 @@ impl Transport {
 }
 
 impl Address {
+    /// Where a URL leads that somebody else has written, up to its path: over TLS, or not beyond this machine and its link.
+    pub fn of_origin(text: &str) -> Option<Self> {
+        let near = |it: &Self| it.is_tls || it.is_loopback() || it.is_metadata();
+        Self::read(text).ok().filter(near)
+    }
+
     /// Whether it is this machine, whatever a resolver says.
     pub fn is_loopback(&self) -> bool {
         let v4 = || self.host.parse::<Ipv4Addr>().is_ok_and(|ip| ip.is_loopback());
@@ -135,6 +142,15 @@ impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = if self.is_tls { "https" } else { "http" };
         write!(f, "{scheme}://{}{}", self.authority(), self.prefix)
+    }
+}
+
+/// As the config takes it: http:// is for this machine only.
+impl FromStr for Address {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::judge(text)
     }
 }
 

@@ -18,7 +18,7 @@ use tokio_rustls::rustls::ProtocolVersion;
 
 use super::error::{Fault, NetErrorKind, Phase};
 use super::proxy::{self, Proxy};
-use super::tls::{Offer, TlsError, Trust};
+use super::tls::{Given, Offer, TlsError, Trust};
 use crate::config::{Address, Tls};
 
 /// What bytes go over.
@@ -135,7 +135,7 @@ impl Connector {
     /// A fault of TLS, in the light of what is set.
     pub(super) fn under(&self, fault: Fault) -> Fault {
         match fault {
-            Fault::Tls(error) => Fault::Tls(error.under(self.trust.tls())),
+            Fault::Tls(error) => Fault::Tls(error.under(&self.trust)),
             other => other,
         }
     }
@@ -200,7 +200,7 @@ impl Deadline {
 }
 
 pub(super) async fn encrypt(stream: TcpStream, host: &str) -> Result<Box<dyn Wire>, TlsError> {
-    let trust = Arc::new(Trust::new(Tls::default()));
+    let trust = Arc::new(Trust::new(Tls::default(), Given::default()));
     let shaken = async {
         shake(&trust, offer(&trust).await?, stream, host).await.map(|it| Box::new(it) as Box<dyn Wire>)
     };

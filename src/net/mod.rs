@@ -24,6 +24,7 @@ mod probe;
 mod proxy;
 mod request;
 mod response;
+mod sign;
 mod tls;
 mod verify;
 
@@ -46,8 +47,9 @@ use pool::{Link, Pool};
 pub use probe::Probed;
 pub use request::{Request, Route};
 pub use response::{LARGEST, LONGEST_PAUSE, Response, same_origin};
-pub use tls::TlsError;
+pub use sign::{NoRsaKey, rs256};
 use tls::Trust;
+pub use tls::{Given, TlsError};
 
 /// Asks one server. Shared by all who ask; its connections are closed with it.
 pub struct Client {
@@ -70,8 +72,13 @@ impl Client {
     /// `timeout` bounds each request as a whole: less than whoever asks is ready to wait, so that there is
     /// time left to say what was waited for.
     pub fn new(transport: Transport, timeout: Duration) -> Self {
+        Self::given(transport, Given::default(), timeout)
+    }
+
+    /// The same, where authorities or our certificate were handed over.
+    pub fn given(transport: Transport, given: Given, timeout: Duration) -> Self {
         let Transport { address, tls } = transport;
-        let connector = Connector::new(address.clone(), Trust::new(tls));
+        let connector = Connector::new(address.clone(), Trust::new(tls, given));
         let client = Self { address, connector, pool: Pool::default(), timeout: AtomicU64::default() };
         client.allow(timeout);
         client

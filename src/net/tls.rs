@@ -18,6 +18,7 @@ use zeroize::Zeroizing;
 
 use super::verify::Verifier;
 use crate::config::{Identity, Tls, TlsVersion};
+use crate::secret::SecretBytes;
 
 /// Why there is no TLS with a server.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -83,18 +84,28 @@ impl TlsError {
     }
 
     /// Says which version was wanted, and that it was ours that was missing.
-    pub(super) fn under(self, tls: &Tls) -> Self {
+    pub(super) fn under(self, trust: &Trust) -> Self {
         match self {
-            Self::Version(_) => Self::Version(tls.min.name()),
-            Self::RefusesOurs(_) if tls.identity.is_none() => Self::AsksForOurs,
+            Self::Version(_) => Self::Version(trust.least().name()),
+            Self::RefusesOurs(_) if !trust.has_identity() => Self::AsksForOurs,
             other => other,
         }
     }
 }
 
+/// What was handed over and lies in no file that is named in the config.
+#[derive(Default)]
+pub struct Given {
+    /// The only authorities that are believed (PEM), if there are some.
+    pub ca: Option<Vec<u8>>,
+    /// What the server knows us by: a certificate with its chain, and its key (PEM).
+    pub identity: Option<(Vec<u8>, SecretBytes)>,
+}
+
 /// The files of one provider, and what they came to.
 pub(super) struct Trust {
     tls: Tls,
+    given: Given,
     is_asked: Arc<AtomicBool>,
     /// Held while files are read: who comes meanwhile needs them, too.
     loaded: Mutex<Option<Loaded>>,
@@ -116,8 +127,8 @@ pub(super) struct Offer {
 }
 
 impl Trust {
-    pub(super) fn new(tls: Tls) -> Self {
-        Self { tls, is_asked: Arc::default(), loaded: Mutex::default() }
+    pub(super) fn new(tls: Tls, given: Given) -> Self {
+        Self { tls, given, is_asked: Arc::default(), loaded: Mutex::default() }
     }
 
     /// Blocks while it reads. Files that cannot be used leave those before in force: a certificate and its
@@ -128,7 +139,7 @@ impl Trust {
         if let Some(known) = loaded.as_ref().filter(|known| known.prints == prints) {
             return Ok(Offer { config: known.config.clone(), is_new: false });
         }
-        match (load(&self.tls), loaded.as_ref()) {
+        match (load(&self.tls, &self.given), loaded.as_ref()) {
             (Ok(mut config), _) => {
                 let (own, is_asked) = (config.client_auth_cert_resolver, self.is_asked.clone());
                 config.client_auth_cert_resolver = Arc::new(Asked { own, is_asked });
@@ -153,15 +164,19 @@ impl Trust {
     /// What it means that the server has closed a connection before it has said anything: it may have had
     /// no time to say that it wants another certificate of ours.
     pub(super) fn closed(&self) -> Option<TlsError> {
-        let refused = || match self.tls.identity {
-            Some(_) => TlsError::RefusesOurs("it closes the connection".to_owned()),
-            None => TlsError::AsksForOurs,
+        let refused = || match self.has_identity() {
+            true => TlsError::RefusesOurs("it closes the connection".to_owned()),
+            false => TlsError::AsksForOurs,
         };
         self.is_asked.load(Ordering::Relaxed).then(refused)
     }
 
-    pub(super) fn tls(&self) -> &Tls {
-        &self.tls
+    pub(super) fn least(&self) -> TlsVersion {
+        self.tls.min
+    }
+
+    pub(super) fn has_identity(&self) -> bool {
+        self.tls.identity.is_some() || self.given.identity.is_some()
     }
 
     fn loaded(&self) -> MutexGuard<'_, Option<Loaded>> {
@@ -199,26 +214,51 @@ fn print_of(path: &PathBuf) -> Option<Print> {
     Some((it.dev(), it.ino(), it.mtime(), it.mtime_nsec(), it.size()))
 }
 
-fn load(tls: &Tls) -> Result<ClientConfig, TlsError> {
+fn load(tls: &Tls, given: &Given) -> Result<ClientConfig, TlsError> {
     let crypto = Arc::new(aws_lc_rs::default_provider());
     let versions = match tls.min {
         TlsVersion::Tls12 => vec![&version::TLS13, &version::TLS12],
         TlsVersion::Tls13 => vec![&version::TLS13],
     };
-    let verifier = Verifier::new(roots(tls.ca.as_deref())?, tls.pins.clone(), &crypto);
+    let roots = match &given.ca {
+        Some(text) => only(text)?,
+        None => roots(tls.ca.as_deref())?,
+    };
+    let verifier = Verifier::new(roots, tls.pins.clone(), &crypto);
     let config = ClientConfig::builder_with_provider(crypto.clone())
         .with_protocol_versions(&versions)
         .map_err(|error| TlsError::Other(error.to_string()))?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier));
-    match &tls.identity {
-        None => Ok(config.with_no_client_auth()),
-        Some(identity) => {
-            let (chain, key) = own(identity, &crypto)?;
-            let unfit = |error| TlsError::Files(format!("`tls.cert` and `tls.key` cannot be used: {error}"));
-            config.with_client_auth_cert(chain, key).map_err(unfit)
-        }
+    let own = match (&given.identity, &tls.identity) {
+        (Some((chain, key)), _) => Some(handed(chain, key, &crypto)?),
+        (None, Some(identity)) => Some(own(identity, &crypto)?),
+        (None, None) => None,
+    };
+    let Some((chain, key)) = own else { return Ok(config.with_no_client_auth()) };
+    let whose =
+        if given.identity.is_some() { "our certificate and its key" } else { "`tls.cert` and `tls.key`" };
+    let unfit = |error| TlsError::Files(format!("{whose} cannot be used: {error}"));
+    config.with_client_auth_cert(chain, key).map_err(unfit)
+}
+
+/// The authorities of this text, and no others.
+fn only(text: &[u8]) -> Result<RootCertStore, TlsError> {
+    let unfit = || TlsError::Files("the authority's certificate that was given is none (PEM)".to_owned());
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(text) {
+        roots.add(certificate.map_err(|_| unfit())?).map_err(|_| unfit())?;
     }
+    if roots.is_empty() { Err(unfit()) } else { Ok(roots) }
+}
+
+fn handed(chain: &[u8], key: &SecretBytes, crypto: &CryptoProvider) -> Result<Own, TlsError> {
+    let unfit = |what: &str| TlsError::Files(format!("our {what} that was given is none (PEM)"));
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(chain).collect();
+    let chain = chain.ok().filter(|chain| !chain.is_empty()).ok_or_else(|| unfit("certificate"))?;
+    let key = PrivateKeyDer::from_pem_slice(key.expose()).map_err(|_| unfit("private key"))?;
+    crypto.key_provider.load_private_key(key.clone_key()).map_err(|_| unfit("private key"))?;
+    Ok((chain, key))
 }
 
 /// The authorities of the system, and those of the file. Of the system's, what cannot be read is none.
@@ -242,10 +282,10 @@ fn roots(ca: Option<&Path>) -> Result<RootCertStore, TlsError> {
     }
 }
 
-fn own(
-    identity: &Identity,
-    crypto: &CryptoProvider,
-) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), TlsError> {
+/// A certificate with its chain, and its key.
+type Own = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+
+fn own(identity: &Identity, crypto: &CryptoProvider) -> Result<Own, TlsError> {
     let chain = certificates(&identity.cert, "tls.cert")?;
     let text = Zeroizing::new(read(&identity.key, "tls.key")?);
     let unfit =

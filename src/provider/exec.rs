@@ -99,8 +99,7 @@ impl ExecProvider {
         if !words.iter().any(|word| word.contains(PATH)) {
             command.arg(path);
         }
-        command.env_clear().env("PATH", DEFAULT_PATH);
-        command.envs(INHERITED.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
+        strip(&mut command);
         command.envs(&self.program.env);
         command
     }
@@ -145,12 +144,18 @@ impl ExecProvider {
     }
 }
 
+/// Leaves it the few variables that every program has.
+pub(super) fn strip(command: &mut Command) {
+    command.env_clear().env("PATH", DEFAULT_PATH);
+    command.envs(INHERITED.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
+}
+
 /// As summon takes it.
 fn trimmed(printed: &[u8]) -> &[u8] {
     std::str::from_utf8(printed).map_or(printed.trim_ascii(), |text| text.trim().as_bytes())
 }
 
-fn how_it_ended(status: ExitStatus) -> String {
+pub(super) fn how_it_ended(status: ExitStatus) -> String {
     match status.code() {
         Some(code) => format!("ended with status {code} (what it says on stderr is not shown)"),
         None => format!("was ended by a {status}"),

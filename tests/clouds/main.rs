@@ -1,7 +1,8 @@
 //! What is of one provider alone, of those that others run for us: logins, versions, errors in the words of the service,
 //! calls counted at the server; and the judges of the servers that are our own fakes.
 
+mod aws;
 #[path = "../common/mod.rs"]
 mod common;
-
-mod aws;
+mod gcp;
+mod kubernetes;

@@ -18,7 +18,8 @@ pub(crate) struct Table {
     columns: &'static [&'static str],
 }
 
-pub(crate) const NETWORK: Table = Table { name: "network", columns: &["vault", "etcd", "aws-sm", "aws-ssm"] };
+pub(crate) const NETWORK: Table =
+    Table { name: "network", columns: &["vault", "etcd", "aws-sm", "aws-ssm", "gcp-sm", "kubernetes"] };
 pub(crate) const LOCAL: Table = Table { name: "local", columns: &["seen"] };
 
 /// What the table says in this column is what was seen.

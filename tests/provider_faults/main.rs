@@ -7,8 +7,10 @@ mod aws;
 mod common;
 mod document;
 mod flapping;
+mod gcp;
 #[path = "../common/net/mod.rs"]
 mod harness;
+mod kubernetes;
 mod local;
 mod scene;
 mod servers;
@@ -18,6 +20,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::thread;
 
+use common::gcp::Gcp;
+use kubernetes::Clusters;
 use scene::{Scene, Seen};
 use servers::{Etcds, Server, Vaults};
 use trouble::{Trouble, all};
@@ -80,4 +84,14 @@ fn with_secrets_of_aws() {
 #[test]
 fn with_parameters_of_aws() {
     document::judge(&document::NETWORK, aws::Parameters::NAME, &tried::<aws::Parameters>());
+}
+
+#[test]
+fn with_a_gcp() {
+    document::judge(&document::NETWORK, <Gcp as Server>::NAME, &tried::<Gcp>());
+}
+
+#[test]
+fn with_a_cluster_of_kubernetes() {
+    document::judge(&document::NETWORK, Clusters::NAME, &tried::<Clusters>());
 }

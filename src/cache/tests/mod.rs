@@ -199,6 +199,25 @@ async fn while_it_listens_nobody_asks_and_a_change_reaches_the_next_one_who_does
     assert_eq!(upstream.asked(), 2, "it ages");
 }
 
+/// The control is told of.
+#[tokio::test]
+async fn what_is_of_no_moment_ages_while_it_listens() {
+    let upstream = MadeUp::new(true);
+    let cache = cache(&upstream);
+    ask(&cache, "none").await;
+    upstream.put("a");
+    ask(&cache, "a").await;
+    eventually("a watch", || upstream.watch.lock().unwrap().is_some()).await;
+    upstream.tell(News::Listening { since: 0 });
+    heard(&cache, true).await;
+    let asked = upstream.asked();
+    sleep(TTL * 2).await;
+    ask(&cache, "a").await;
+    assert_eq!(upstream.asked(), asked);
+    ask(&cache, "none").await;
+    assert_eq!(upstream.asked(), asked + 1);
+}
+
 #[tokio::test]
 async fn many_changes_are_one_question_and_those_of_others_none() {
     let upstream = MadeUp::new(true);

@@ -6,8 +6,8 @@ use super::default;
 use crate::cli::report::Failure;
 use crate::cli::{Common, output};
 use crate::config::{
-    Address, AwsIdentity, AwsSecrets, AwsService, Cluster, Config, Keeping, Limits, Login, ProviderConfig,
-    Remote, RemoteSource, Tls, TlsVersion,
+    Address, AwsIdentity, AwsSecrets, AwsService, Cluster, Config, GcpIdentity, Keeping, Kubernetes, Limits,
+    Login, ProviderConfig, Remote, RemoteSource, Tls, TlsVersion,
 };
 
 pub(super) fn kind(kind: &ProviderConfig) -> &'static str {
@@ -122,11 +122,15 @@ fn own(remote: &Remote) -> Vec<(&'static str, String)> {
             );
             lines
         }
+        RemoteSource::Gcp(gcp) => {
+            let mut lines = tls(&gcp.transport.tls, gcp.transport.address.is_tls);
+            lines.extend(gcp.location.iter().map(|it| ("location", it.clone())));
+            lines.push(("login", gcp_login(&gcp.identity)));
+            lines
+        }
         RemoteSource::Aws(aws) => of_aws(aws),
-        RemoteSource::Azure(_)
-        | RemoteSource::Gcp(_)
-        | RemoteSource::OnePassword(_)
-        | RemoteSource::Kubernetes(_) => Vec::new(),
+        RemoteSource::Azure(_) | RemoteSource::OnePassword(_) => Vec::new(),
+        RemoteSource::Kubernetes(kubernetes) => cluster(kubernetes),
     }
 }
 
@@ -145,6 +149,31 @@ fn of_aws(aws: &AwsSecrets) -> Vec<(&'static str, String)> {
         (None, None) => "where all programs of AWS look".to_owned(),
     };
     lines.push(("login", format!("{login}{}", as_role(role))));
+    lines
+}
+
+fn gcp_login(identity: &GcpIdentity) -> String {
+    match identity {
+        GcpIdentity::Key(from) => format!("credentials from {from}"),
+        GcpIdentity::Default { .. } => "what gcloud has left, or else the machine's".to_owned(),
+        GcpIdentity::Machine { .. } => "the machine's service account".to_owned(),
+    }
+}
+
+fn cluster(kubernetes: &Kubernetes) -> Vec<(&'static str, String)> {
+    let (mut lines, usual) = match &kubernetes.cluster {
+        Cluster::Around => (vec![("login", "the service account of the pod".to_owned())], "that of the pod"),
+        Cluster::Kubeconfig { context, .. } => {
+            let context = context.clone().unwrap_or_else(|| "the current one".to_owned());
+            (vec![("context", context)], "that of the context")
+        }
+        Cluster::At { transport, token } => {
+            let mut lines = tls(&transport.tls, transport.address.is_tls);
+            lines.extend(token.iter().map(|from| ("login", format!("token from {from}"))));
+            (lines, "default")
+        }
+    };
+    lines.push(("namespace", kubernetes.namespace.clone().unwrap_or_else(|| usual.to_owned())));
     lines
 }
 

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{ProviderConfig, SecretSource};
+use super::{ProviderConfig, RemoteSource, SecretSource};
 use crate::config::{Config, ConfigError, Secrets, Sources, word};
 use crate::nearest::nearest;
 
@@ -40,8 +40,9 @@ impl Config {
             self.providers.iter().filter_map(|(name, it)| Some((name, it.place()?))).collect();
         let is_ruled = self.policy.iter().any(|rule| !rule.secrets.is_empty());
         for (name, (place, inner)) in places.iter().filter(|_| is_ruled) {
-            let around = places.iter().find(|(_, (other, outer))| {
-                other == place && outer != inner && inner.starts_with(outer.as_str())
+            let around = places.iter().find(|(other_name, (other, outer))| {
+                let reaches = self.providers[*other_name].names_lead_elsewhere();
+                other == place && outer != inner && (reaches || inner.starts_with(outer.as_str()))
             });
             if let Some((around, _)) = around {
                 let problem = format!(
@@ -52,6 +53,18 @@ impl Config {
             }
         }
         Ok(())
+    }
+
+    /// Nor by a second name at the same provider, where it would give several.
+    pub(in crate::config) fn judge_names(&mut self) {
+        let is_ruled = self.policy.iter().any(|rule| !rule.secrets.is_empty());
+        for provider in self.providers.values_mut() {
+            if let ProviderConfig::Remote(remote) = provider
+                && let RemoteSource::Gcp(gcp) = &mut remote.source
+            {
+                gcp.has_one_name = is_ruled;
+            }
+        }
     }
 
     /// Each of several is another one, and asks for itself.

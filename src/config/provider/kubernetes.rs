@@ -26,7 +26,7 @@ pub enum Cluster {
         context: Option<String>,
     },
     At {
-        transport: Transport,
+        transport: Box<Transport>,
         token: Option<SecretSource>,
     },
 }
@@ -41,7 +41,7 @@ impl Kubernetes {
             }
             Cluster::At { transport, .. } => transport.address.to_string(),
         };
-        (format!("kubernetes {cluster} {namespace}"), String::new())
+        (format!("kubernetes {cluster}"), format!("{namespace}/"))
     }
 
     pub(super) fn asker(&self) -> Vec<String> {
@@ -50,7 +50,10 @@ impl Kubernetes {
             Cluster::Kubeconfig { path, context } => {
                 vec![path.display().to_string(), context.clone().unwrap_or_default()]
             }
-            Cluster::At { token, .. } => token.iter().map(SecretSource::to_string).collect(),
+            Cluster::At { transport, token } => {
+                let identity = transport.tls.identity.iter().map(|it| it.cert.display().to_string());
+                token.iter().map(SecretSource::to_string).chain(identity).collect()
+            }
         }
     }
 
@@ -83,12 +86,96 @@ pub(super) fn judge(given: &mut raw::Provider, base: &Base<'_>) -> Result<Kubern
         }
         (None, true) => {
             let transport = transport_or(given, base, || unreachable!("it is given"))?;
-            Cluster::At { transport, token }
+            Cluster::At { transport: Box::new(transport), token }
         }
         (None, false) if token.is_some() => {
             return Err(("auth", "a `token` needs the `address` that it is for".to_owned()));
         }
         (None, false) => Cluster::Around,
     };
-    Ok(Kubernetes { cluster, namespace: given.namespace.0.take().map(|it| it.0) })
+    // Of a kubeconfig and of a pod, files say whom to believe.
+    if given.tls.is_some() {
+        return Err(("tls", "it needs the `address` that it is for".to_owned()));
+    }
+    let namespace = given.namespace.0.take().map(|it| it.0);
+    if namespace.as_deref().is_some_and(|it| !is_namespace(it)) {
+        return Err((
+            "namespace",
+            "that can be no namespace of a cluster (small letters, digits, `-`)".to_owned(),
+        ));
+    }
+    Ok(Kubernetes { cluster, namespace })
+}
+
+fn is_namespace(text: &str) -> bool {
+    let is_fit = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    !text.is_empty() && text.len() <= 63 && text.bytes().all(is_fit)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::{Config, ProviderConfig, RemoteSource};
+
+    fn parse(settings: &str) -> Result<Config, String> {
+        let text = format!("providers:\n  k: {{type: kubernetes{settings}}}\n");
+        Config::parse(Path::new("/etc/secretfs.yaml"), &text).map_err(|error| error.to_string())
+    }
+
+    fn kubernetes(settings: &str) -> Kubernetes {
+        let config = parse(settings).unwrap();
+        let ProviderConfig::Remote(remote) = &config.providers["k"] else { panic!("no remote") };
+        let RemoteSource::Kubernetes(it) = &remote.source else { panic!("another") };
+        (**it).clone()
+    }
+
+    #[test]
+    fn it_is_around_us_or_somewhere() {
+        assert_eq!(kubernetes(""), Kubernetes { cluster: Cluster::Around, namespace: None });
+        let given = kubernetes(", kubeconfig: kube/config, context: prod, namespace: team");
+        let cluster =
+            Cluster::Kubeconfig { path: "/etc/kube/config".into(), context: Some("prod".to_owned()) };
+        assert_eq!(given, Kubernetes { cluster, namespace: Some("team".to_owned()) });
+        let at =
+            kubernetes(", address: 'https://k.example:6443', auth: {token: 'file:/t'}, tls: {ca: ca.pem}");
+        let Cluster::At { transport, token } = &at.cluster else { panic!("elsewhere") };
+        assert_eq!(transport.tls.ca.as_deref(), Some(Path::new("/etc/ca.pem")));
+        assert_eq!(token, &Some(SecretSource::File("/t".into())));
+        assert_eq!(
+            (at.place().0, at.asker()),
+            ("kubernetes https://k.example:6443".into(), vec!["file:/t".to_owned()])
+        );
+    }
+
+    #[test]
+    fn what_does_not_go_together_is_refused() {
+        for (settings, words) in [
+            (", kubeconfig: c, address: 'https://k'", "give one of the two"),
+            (", kubeconfig: c, auth: {token: 'file:/t'}", "give one of the two"),
+            (", context: c", "needs a `kubeconfig`"),
+            (", auth: {token: 'file:/t'}", "needs the `address`"),
+            (", address: 'https://k', auth: {role: r}", "`role`"),
+            (", tls: {ca: ca.pem}", "needs the `address`"),
+            (", namespace: Prod", "namespace"),
+            (", prefix: x", "takes no `prefix`"),
+        ] {
+            let why = parse(settings).map(drop).unwrap_err();
+            assert!(why.contains(words), "{settings}: {why}");
+        }
+    }
+
+    #[test]
+    fn a_rule_is_not_gone_round_by_another_namespace() {
+        let two = |rules: &str| {
+            let text = format!(
+                "providers:\n  a: {{type: kubernetes, namespace: a}}\n  b: {{type: kubernetes, namespace: b}}\n{rules}"
+            );
+            Config::parse(Path::new("/etc/secretfs.yaml"), &text).map_err(|error| error.to_string())
+        };
+        assert!(two("").is_ok(), "the control");
+        let why = two("policy: [{secrets: db, deny: {uid: 1}}]\n").map(drop).unwrap_err();
+        assert!(why.contains("under other names"), "{why}");
+    }
 }

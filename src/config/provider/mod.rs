@@ -213,6 +213,11 @@ impl ProviderConfig {
         })
     }
 
+    /// A name there can say another namespace than its own.
+    fn names_lead_elsewhere(&self) -> bool {
+        matches!(self, Self::Remote(remote) if matches!(remote.source, RemoteSource::Kubernetes(_)))
+    }
+
     /// `Err` names the key that is wrong, and says why. Relative paths begin at `base`.
     pub(super) fn judge(mut given: raw::Provider, base: &Base<'_>) -> Result<Self, (&'static str, String)> {
         let kind = given.r#type.0;

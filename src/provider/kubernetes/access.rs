@@ -1,0 +1,285 @@
+//! The way into a cluster: where its server is, whom to believe that it is the server, and who we are, as the files
+//! say it at that moment. Files that change are read again. Uses `net` and own secrets.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::super::apart::Apart;
+use super::super::{OwnSecret, Provider, ProviderError};
+use super::kubeconfig::{self, bytes_of};
+use super::place::is_name;
+use super::plugin::{Plugin, Told};
+use crate::config::{Address, Cluster, Kubernetes, SecretSource, Tls, Transport};
+use crate::net::{Client, Given};
+use crate::poison::EvenPoisoned;
+use crate::secret::SecretBytes;
+use crate::sys::leftover;
+use crate::sys::uptime::Uptime;
+
+pub(super) struct Access {
+    cluster: Cluster,
+    namespace: Option<String>,
+    store: Option<Arc<dyn Provider>>,
+    /// In milliseconds.
+    timeout: AtomicU64,
+    apart: Apart,
+    /// Held while files are read: the others need the same.
+    turn: tokio::sync::Mutex<()>,
+    open: Mutex<Option<Opened>>,
+    /// Counts the ways in: names may mean something else by another one.
+    ways: AtomicU64,
+}
+
+/// What the files have come to.
+#[derive(Clone)]
+struct Opened {
+    door: Arc<Door>,
+    prints: Vec<(PathBuf, Option<Print>)>,
+    looked: Uptime,
+}
+
+/// Tells a file from the one that was there before.
+type Print = (u64, u64, i64, i64, u64);
+
+/// What is made of files, or of the config.
+pub(super) struct Plan {
+    pub(super) transport: Transport,
+    pub(super) given: Given,
+    pub(super) who: Who,
+    pub(super) namespace: Option<String>,
+    /// What it was read from, beside tokens.
+    pub(super) files: Vec<PathBuf>,
+}
+
+/// Who we are, beside what the connection says.
+pub(super) enum Who {
+    Nobody,
+    Token(SecretBytes),
+    File(PathBuf),
+    Source(SecretSource),
+    Plugin(Plugin),
+}
+
+/// A way in that is open.
+pub(super) struct Door {
+    pub(super) client: Client,
+    /// Of names that say none.
+    pub(super) namespace: String,
+    tokens: Tokens,
+}
+
+enum Tokens {
+    None,
+    Fixed(Arc<SecretBytes>),
+    /// Read each time: the kubelet writes a new one before the old one ends.
+    Read(OwnSecret),
+    Plugin(Plugin, tokio::sync::Mutex<Option<Lent>>),
+}
+
+struct Lent {
+    token: Arc<SecretBytes>,
+    until: Option<Timestamp>,
+}
+
+/// What the kubelet puts into each pod.
+const ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+const HOST: &str = "KUBERNETES_SERVICE_HOST";
+const PORT: &str = "KUBERNETES_SERVICE_PORT";
+const DEFAULT: &str = "default";
+/// After which files are looked at again.
+const LOOK: Duration = Duration::from_secs(1);
+/// So long before its end a token is not begun with.
+const MARGIN: SignedDuration = SignedDuration::from_secs(30);
+
+impl Access {
+    pub(super) fn new(settings: Kubernetes, timeout: Duration, store: Option<Arc<dyn Provider>>) -> Self {
+        let access = Self {
+            cluster: settings.cluster,
+            namespace: settings.namespace,
+            store,
+            timeout: AtomicU64::default(),
+            apart: Apart::new(),
+            turn: tokio::sync::Mutex::default(),
+            open: Mutex::default(),
+            ways: AtomicU64::default(),
+        };
+        access.allow(timeout);
+        access
+    }
+
+    pub(super) fn allow(&self, timeout: Duration) {
+        self.timeout.store(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        if let Some(open) = &*self.open.lock().even_poisoned() {
+            open.door.client.allow(timeout);
+        }
+    }
+
+    /// Another number: it is another way.
+    pub(super) fn way(&self) -> u64 {
+        self.ways.load(Ordering::Acquire)
+    }
+
+    pub(super) fn sweep(&self) {
+        if let Some(open) = &*self.open.lock().even_poisoned() {
+            open.door.client.sweep();
+        }
+    }
+
+    /// As the files are now, or were a moment ago. Files that cannot be used leave those before in force.
+    pub(super) async fn door(&self) -> Result<Arc<Door>, ProviderError> {
+        if let Some(door) = self.known() {
+            return Ok(door);
+        }
+        let _turn = self.turn.lock().await;
+        if let Some(door) = self.known() {
+            return Ok(door);
+        }
+        let before = self.open.lock().even_poisoned().clone();
+        let paths = before.iter().flat_map(|it| it.prints.iter().map(|(path, _)| path.clone())).collect();
+        let prints = self.prints(paths).await?;
+        if let Some(mut open) = before.clone().filter(|it| it.prints == prints) {
+            open.looked = Uptime::now();
+            let door = open.door.clone();
+            *self.open.lock().even_poisoned() = Some(open);
+            return Ok(door);
+        }
+        match (self.opened().await, before) {
+            (Ok(open), _) => {
+                let door = open.door.clone();
+                *self.open.lock().even_poisoned() = Some(open);
+                self.ways.fetch_add(1, Ordering::Release);
+                Ok(door)
+            }
+            (Err(error), Some(before)) => {
+                tracing::warn!(%error, "the new way into the cluster cannot be used: the one before stays in force");
+                let door = before.door.clone();
+                *self.open.lock().even_poisoned() = Some(Opened { prints, looked: Uptime::now(), ..before });
+                Ok(door)
+            }
+            (Err(error), None) => Err(error),
+        }
+    }
+
+    fn known(&self) -> Option<Arc<Door>> {
+        let open = self.open.lock().even_poisoned();
+        let is_good = |it: &&Opened| it.prints.is_empty() || Uptime::now().since(it.looked) < LOOK;
+        open.as_ref().filter(is_good).map(|it| it.door.clone())
+    }
+
+    async fn opened(&self) -> Result<Opened, ProviderError> {
+        let cluster = self.cluster.clone();
+        let planned = self.apart.does(move || leftover::wiped(|| plan(&cluster))).await;
+        let plan = planned.map_err(no_thread)?.map_err(ProviderError::Unavailable)?;
+        let prints = self.prints(plan.files).await?;
+        let namespace = self.namespace.clone().or(plan.namespace).unwrap_or_else(|| DEFAULT.to_owned());
+        let timeout = Duration::from_millis(self.timeout.load(Ordering::Relaxed));
+        let client = Client::given(plan.transport, plan.given, timeout);
+        let own = |source| Tokens::Read(OwnSecret::new(source, self.store.clone()));
+        let tokens = match plan.who {
+            Who::Nobody => Tokens::None,
+            Who::Token(token) => Tokens::Fixed(Arc::new(token)),
+            Who::File(path) => own(SecretSource::File(path)),
+            Who::Source(source) => own(source),
+            Who::Plugin(plugin) => Tokens::Plugin(plugin, tokio::sync::Mutex::default()),
+        };
+        let door = Arc::new(Door { client, namespace, tokens });
+        Ok(Opened { door, prints, looked: Uptime::now() })
+    }
+
+    async fn prints(&self, paths: Vec<PathBuf>) -> Result<Vec<(PathBuf, Option<Print>)>, ProviderError> {
+        if paths.is_empty() {
+            return Ok(Vec::new());
+        }
+        let print = |path: PathBuf| {
+            let print = print_of(&path);
+            (path, print)
+        };
+        self.apart.does(move || paths.into_iter().map(print).collect()).await.map_err(no_thread)
+    }
+}
+
+fn no_thread(error: std::io::Error) -> ProviderError {
+    ProviderError::Unavailable(format!("no thread reads its files: {error}"))
+}
+
+fn print_of(path: &Path) -> Option<Print> {
+    let it = fs::metadata(path).ok()?;
+    Some((it.dev(), it.ino(), it.mtime(), it.mtime_nsec(), it.size()))
+}
+
+/// Blocks while it reads.
+fn plan(cluster: &Cluster) -> Result<Plan, String> {
+    match cluster {
+        Cluster::Around => around(Path::new(ACCOUNT)),
+        Cluster::Kubeconfig { path, context } => kubeconfig::read(path, context.as_deref())
+            .map_err(|why| format!("the kubeconfig {}: {why}", path.display())),
+        Cluster::At { transport, token } => Ok(Plan {
+            transport: (**transport).clone(),
+            given: Given::default(),
+            who: token.clone().map_or(Who::Nobody, Who::Source),
+            namespace: None,
+            files: Vec::new(),
+        }),
+    }
+}
+
+/// As each pod is told it.
+fn around(account: &Path) -> Result<Plan, String> {
+    let outside =
+        || format!("this is no pod of a cluster ({HOST} is not set): give a `kubeconfig`, or an `address`");
+    let host = std::env::var(HOST).map_err(|_| outside())?;
+    let port = std::env::var(PORT).unwrap_or_else(|_| "443".to_owned());
+    let host = if host.contains(':') { format!("[{host}]") } else { host };
+    let address: Address = format!("https://{host}:{port}").parse()?;
+    let about = |why: String| {
+        format!("the account of this pod: {why} (does it have `automountServiceAccountToken: false`?)")
+    };
+    let ca = bytes_of(&account.join("ca.crt")).map_err(about)?;
+    let namespace = bytes_of(&account.join("namespace")).ok();
+    let namespace = namespace.and_then(|it| Some(std::str::from_utf8(it.expose()).ok()?.trim().to_owned()));
+    Ok(Plan {
+        transport: Transport { address, tls: Tls::default() },
+        given: Given { ca: Some(ca.expose().to_vec()), identity: None },
+        who: Who::File(account.join("token")),
+        namespace: namespace.filter(|it| is_name(it, 63)),
+        files: vec![account.join("ca.crt")],
+    })
+}
+
+impl Door {
+    /// What is sent along. `void`: that one was refused; the same one is not given again.
+    pub(super) async fn token(
+        &self,
+        void: Option<&Arc<SecretBytes>>,
+    ) -> Result<Option<Arc<SecretBytes>>, ProviderError> {
+        match &self.tokens {
+            Tokens::None => Ok(None),
+            Tokens::Fixed(token) => Ok(Some(token.clone())),
+            Tokens::Read(own) => Ok(Some(Arc::new(own.read().await?))),
+            Tokens::Plugin(plugin, lent) => {
+                let mut lent = lent.lock().await;
+                let is_good = |it: &&Lent| {
+                    let is_void = void.is_some_and(|void| it.token.same_as(void.expose()));
+                    !is_void && it.until.is_none_or(|until| Timestamp::now() + MARGIN < until)
+                };
+                if let Some(good) = lent.as_ref().filter(is_good) {
+                    return Ok(Some(good.token.clone()));
+                }
+                let Told { token, until } = plugin.run().await?;
+                let token = Arc::new(token);
+                *lent = Some(Lent { token: token.clone(), until });
+                Ok(Some(token))
+            }
+        }
+    }
+
+    pub(super) fn who(&self) -> String {
+        self.client.address().authority()
+    }
+}

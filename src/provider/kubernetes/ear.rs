@@ -1,0 +1,201 @@
+//! Listens to the changes of one object, from one connection to the next: goes on where the last one ended, and where
+//! that is not known any more, looks what has become of it.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::Shared;
+use super::cluster::Refusal;
+use super::heard::Ear;
+use super::object::{strange, version};
+use super::watch::{Said, Word};
+use crate::net::{Json, Lines, NetErrorKind};
+use crate::provider::ProviderError;
+use crate::secret::SecretBytes;
+use crate::sys::leftover;
+
+/// How long the server is asked to keep one connection, and how much longer it is waited for: one that has died
+/// without a word is noticed then.
+const LIFE: Duration = Duration::from_secs(290);
+const GRACE: Duration = Duration::from_secs(30);
+/// What is deleted may be made anew at once: that is one change.
+const ANEW: Duration = Duration::from_secs(2);
+/// Who may not watch may do so later: twice as long after each time. A server that has just been started knows
+/// nobody's rights for a moment.
+const NO_RIGHT: Duration = Duration::from_secs(1);
+const NO_RIGHT_MOST: Duration = Duration::from_secs(60);
+const THROTTLED: Duration = Duration::from_secs(1);
+/// A connection that ends sooner was none, and so many of them are a failure.
+const SHORT: Duration = Duration::from_secs(1);
+const MOST_SHORT: u32 = 5;
+
+/// What one line says.
+enum Line {
+    Changed(String),
+    Deleted(String),
+    At(String),
+    Expired,
+    Failed(ProviderError),
+}
+
+struct Listener {
+    shared: Arc<Shared>,
+    ear: Ear,
+    say: mpsc::Sender<Said>,
+}
+
+/// Until it fails.
+pub(super) async fn listen(shared: Arc<Shared>, ear: Ear, say: mpsc::Sender<Said>) {
+    let mut listener = Listener { shared, ear, say };
+    let error = listener.go_on().await;
+    listener.say(Word::Failed(error)).await;
+}
+
+impl Listener {
+    async fn go_on(&mut self) -> ProviderError {
+        let (mut short, mut pause) = (0, NO_RIGHT);
+        loop {
+            let start = Instant::now();
+            match self.once().await {
+                Ok(()) if start.elapsed() >= SHORT => (short, pause) = (0, NO_RIGHT),
+                Ok(()) if short >= MOST_SHORT => {
+                    return ProviderError::Unavailable(
+                        "each watch is ended as soon as it has begun".to_owned(),
+                    );
+                }
+                Ok(()) => {
+                    short += 1;
+                    sleep(SHORT / 4 * short).await;
+                }
+                Err(Refusal::Expired) => self.ear.from = None,
+                Err(Refusal::Error(ProviderError::Throttled { after, .. })) => {
+                    self.say(Word::Deaf).await;
+                    sleep(after.unwrap_or(THROTTLED).min(NO_RIGHT_MOST)).await;
+                }
+                Err(Refusal::Error(error)) => return error,
+                Err(Refusal::NoRight | Refusal::Missing | Refusal::Token) => {
+                    tracing::debug!(
+                        secret = self.ear.path,
+                        "watch: we have no right to (verb `watch`): answers have their ordinary time"
+                    );
+                    self.say(Word::Deaf).await;
+                    sleep(pause).await;
+                    pause = (pause * 2).min(NO_RIGHT_MOST);
+                }
+            }
+        }
+    }
+
+    /// One connection to its end.
+    async fn once(&mut self) -> Result<(), Refusal> {
+        let door = self.shared.cluster.access.door().await?;
+        let (place, from) = (&self.ear.place, self.ear.from.as_deref());
+        let mut lines = self.shared.cluster.watch(&door, place, from, LIFE).await?;
+        let mut known = None;
+        if from.is_none() {
+            // It may have changed before this connection was there: then nobody tells of it.
+            let state = self.shared.state(place).await?;
+            self.say(Word::Found(state.clone())).await;
+            known = Some(state);
+        }
+        self.say(Word::Open).await;
+        let end = Instant::now() + LIFE + GRACE;
+        while let Some(line) = self.next(&mut lines, end.saturating_duration_since(Instant::now())).await? {
+            match line {
+                // How it stands is told first.
+                Line::Changed(state) if known.take().is_some_and(|known| known == state) => {}
+                Line::Changed(state) => self.tell(state.clone(), state).await,
+                Line::Deleted(at) => self.deleted(at, &mut lines).await?,
+                Line::At(at) => self.reach(at).await,
+                Line::Expired => return Err(Refusal::Expired),
+                Line::Failed(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    async fn deleted(&mut self, at: String, lines: &mut Lines) -> Result<(), Refusal> {
+        match timeout(ANEW, self.next(lines, LIFE)).await {
+            Ok(Ok(Some(Line::Changed(state)))) => self.tell(state.clone(), state).await,
+            other => {
+                self.tell(String::new(), at).await;
+                match other {
+                    Ok(Ok(Some(Line::Expired))) => return Err(Refusal::Expired),
+                    Ok(Ok(Some(Line::Failed(error)))) => return Err(error.into()),
+                    Ok(Err(refusal)) => return Err(refusal),
+                    _ => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// `None`: the connection is over.
+    async fn next(&self, lines: &mut Lines, patience: Duration) -> Result<Option<Line>, Refusal> {
+        let line = match timeout(patience, pin!(lines.next())).await {
+            Err(_) | Ok(Ok(None)) => return Ok(None),
+            Ok(Ok(Some(line))) => line,
+            Ok(Err(error)) if error.kind == NetErrorKind::Reset => return Ok(None),
+            Ok(Err(error)) => return Err(ProviderError::from(error).into()),
+        };
+        Ok(Some(leftover::wiped(|| read(&line))?))
+    }
+
+    async fn tell(&mut self, state: String, at: String) {
+        self.say(Word::Changed(state)).await;
+        self.reach(at).await;
+    }
+
+    async fn reach(&mut self, at: String) {
+        self.ear.from = Some(at.clone());
+        self.say(Word::At(Some(at))).await;
+    }
+
+    async fn say(&self, word: Word) {
+        // Who listens may have gone.
+        let _ = self.say.send((self.ear.path.clone(), self.ear.number, word)).await;
+    }
+}
+
+fn read(line: &SecretBytes) -> Result<Line, NetErrorKind> {
+    let event = Json::read(line.expose()).map_err(strange)?;
+    let kind = event.at(&["type"]).and_then(Json::text).map_err(strange)?;
+    let object = event.at(&["object"]).map_err(strange)?;
+    Ok(match &*kind {
+        "ADDED" | "MODIFIED" => Line::Changed(version(object)?),
+        "DELETED" => Line::Deleted(version(object)?),
+        "BOOKMARK" => Line::At(version(object)?),
+        "ERROR" => match object.get("code").map_err(strange)?.map(Json::whole) {
+            Some(Ok(410)) => Line::Expired,
+            _ => Line::Failed(ProviderError::Unavailable("it has broken a watch off".to_owned())),
+        },
+        _ => return Err(NetErrorKind::Protocol("it tells of what is no change".to_owned())),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_an_event() {
+        let read = |text: &str| read(&SecretBytes::copy_of(text.as_bytes()));
+        let event = |kind: &str| {
+            format!(r#"{{"type": "{kind}", "object": {{"metadata": {{"resourceVersion": "7"}}}}}}"#)
+        };
+        assert!(matches!(read(&event("ADDED")), Ok(Line::Changed(at)) if at == "7"));
+        assert!(matches!(read(&event("DELETED")), Ok(Line::Deleted(at)) if at == "7"));
+        assert!(matches!(read(&event("BOOKMARK")), Ok(Line::At(at)) if at == "7"));
+        let expired = r#"{"type": "ERROR", "object": {"kind": "Status", "code": 410, "reason": "Expired"}}"#;
+        assert!(matches!(read(expired), Ok(Line::Expired)));
+        assert!(matches!(read(&expired.replace("410", "500")), Ok(Line::Failed(_))));
+        for wrong in [event("31337"), r#"{"type": "ADDED", "object": {}}"#.to_owned(), "31337".to_owned()] {
+            let Err(error) = read(&wrong) else { panic!("{wrong}") };
+            assert!(!error.to_string().contains("31337"), "{error}");
+        }
+    }
+}

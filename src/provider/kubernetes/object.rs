@@ -1,0 +1,116 @@
+//! What an object of the cluster holds, as the fields of a secret: base64 is decoded into memory of its own, and
+//! nothing of what is there is ever quoted. Pure.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use super::super::fields::{Fields, MOST};
+use super::place::{Kind, Place};
+use crate::net::{Json, JsonError, NetErrorKind};
+use crate::secret::{FieldName, SecretBytes, SecretType};
+
+type Read<T> = Result<T, NetErrorKind>;
+
+/// Words of the server that say at which state an object, or the whole cluster, is: good for equality only.
+pub(super) fn version(object: Json<'_>) -> Read<String> {
+    let version = object.at(&["metadata", "resourceVersion"]).and_then(Json::text).map_err(strange)?;
+    match version.len() {
+        1..=64 => Ok(version),
+        _ => Err(NetErrorKind::Protocol("its answer has a `resourceVersion` that is none".to_owned())),
+    }
+}
+
+/// The object that was asked for, and no other.
+pub(super) fn expect(object: Json<'_>, place: &Place) -> Read<()> {
+    let text = |path: &[&str]| object.at(path).and_then(Json::text).map_err(strange);
+    let is_it = text(&["kind"])? == place.kind.name()
+        && text(&["metadata", "name"])? == place.name
+        && text(&["metadata", "namespace"])? == place.namespace;
+    if is_it { Ok(()) } else { Err(NetErrorKind::Protocol("it answers with another object".to_owned())) }
+}
+
+/// Its keys. Of a single one, `value` is another name. What can be no field's name is none.
+pub(super) fn fields(object: Json<'_>, kind: Kind) -> Read<(SecretType, Fields)> {
+    let mut fields = Fields::new();
+    let encoded = if kind == Kind::Secret { "data" } else { "binaryData" };
+    for (name, json) in members(object, encoded)? {
+        fields.insert(name, decoded(&json.secret().map_err(strange)?)?);
+    }
+    if kind == Kind::ConfigMap {
+        for (name, json) in members(object, "data")? {
+            fields.insert(name, json.secret().map_err(strange)?);
+        }
+    }
+    if fields.len() > MOST {
+        return Err(NetErrorKind::Protocol(format!(
+            "it holds {} keys, and {MOST} are the most",
+            fields.len()
+        )));
+    }
+    if fields.len() == 1 && !fields.contains_key(FieldName::VALUE) {
+        let only = fields.values().next().map(|value| SecretBytes::copy_of(value.expose()));
+        fields.extend(only.map(|value| (FieldName::value(), value)));
+        return Ok((SecretType::Custom, fields));
+    }
+    let is_plain = fields.len() == 1;
+    Ok((if is_plain { SecretType::Plain } else { SecretType::Custom }, fields))
+}
+
+fn members<'a>(object: Json<'a>, name: &str) -> Read<Vec<(FieldName, Json<'a>)>> {
+    let Some(data) = object.get(name).map_err(strange)? else { return Ok(Vec::new()) };
+    let field =
+        |(name, json): (std::borrow::Cow<'_, str>, Json<'a>)| Some((FieldName::parse(&name).ok()?, json));
+    Ok(data.members().map_err(strange)?.into_iter().filter_map(field).collect())
+}
+
+/// From base64.
+pub(super) fn decoded(text: &SecretBytes) -> Read<SecretBytes> {
+    let broken = |_| NetErrorKind::Protocol("its answer has a text that is no base64".to_owned());
+    STANDARD.decode(text.expose()).map(SecretBytes::new).map_err(broken)
+}
+
+pub(super) fn strange(error: JsonError) -> NetErrorKind {
+    NetErrorKind::Protocol(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str, kind: Kind) -> Read<(SecretType, Fields)> {
+        fields(Json::read(text.as_bytes()).unwrap(), kind)
+    }
+
+    #[test]
+    fn keys_are_fields() {
+        let (kind, fields) =
+            read(r#"{"data": {"tls.crt": "QQ==", "b": "AP8=", "0": "QQ==", "": "QQ=="}}"#, Kind::Secret)
+                .unwrap();
+        assert_eq!(kind, SecretType::Custom);
+        assert_eq!(Vec::from_iter(fields.keys().map(FieldName::as_str)), ["b", "tls.crt"]);
+        assert!(fields["tls.crt"].same_as(b"A") && fields["b"].same_as(b"\0\xff"));
+        let (_, only) = read(r#"{"data": {"password": "QQ=="}}"#, Kind::Secret).unwrap();
+        assert!(only["password"].same_as(b"A") && only["value"].same_as(b"A") && only.len() == 2);
+        let (kind, plain) = read(r#"{"data": {"value": ""}}"#, Kind::Secret).unwrap();
+        assert!(kind == SecretType::Plain && plain["value"].is_empty());
+        assert!(read("{}", Kind::Secret).unwrap().1.is_empty(), "without data");
+        let both = r#"{"data": {"a": "text"}, "binaryData": {"b": "AP8="}}"#;
+        let (_, both) = read(both, Kind::ConfigMap).unwrap();
+        assert!(both["a"].same_as(b"text") && both["b"].same_as(b"\0\xff"));
+    }
+
+    #[test]
+    fn what_is_wrong_is_not_quoted() {
+        let many: Vec<_> = (0..65).map(|number| format!("\"k{number}\": \"MzEzMzc=\"")).collect();
+        for wrong in [
+            r#"{"data": {"a": "31337!"}}"#,
+            r#"{"data": {"a": 31337}}"#,
+            r#"{"data": {"a": "QQ==", "a": "MzEzMzc="}}"#,
+            r#"{"data": "31337"}"#,
+            &format!("{{\"data\": {{{}}}}}", many.join(",")),
+        ] {
+            let Err(error) = read(wrong, Kind::Secret) else { panic!("{wrong}") };
+            assert!(!error.to_string().contains("31337"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! A cluster as a provider: what a name means, who we are, and how changes are heard of. What is said of the fake is
+//! said of the real server, too, where that was built.
+
+mod access;
+mod objects;
+mod watching;
+
+use std::path::Path;
+
+use serde_json::json;
+
+use crate::common::kubernetes::{Cluster, Fake, Real};
+use crate::common::programmed::{attribute, eventually};
+use crate::common::{Mounted, TestMount};
+
+/// Tries it with the fake, and with the real server.
+macro_rules! with_both {
+    ($($test:ident),+ $(,)?) => {
+        mod fake {
+            $(#[test] fn $test() { super::$test(&super::Fake::start()) })+
+        }
+        mod real {
+            $(#[test] fn $test() {
+                if let Some(real) = super::Real::shared() {
+                    super::$test(real);
+                }
+            })+
+        }
+    };
+}
+use with_both;
+
+/// Only what tells of a change can make an answer new.
+const KEPT: &str = "cache: {ttl: 1h, negative_ttl: 1h}";
+const ASKED: &str = "cache: {ttl: 1ms, negative_ttl: 1ms}";
+
+fn mount_at(kubeconfig: &Path, settings: &str, files: &[(&str, &str)]) -> Mounted {
+    started(&format!("kubeconfig: '{}', {settings}", kubeconfig.display()), files)
+}
+
+fn started(settings: &str, files: &[(&str, &str)]) -> Mounted {
+    prepared(settings, files).start()
+}
+
+fn prepared(settings: &str, files: &[(&str, &str)]) -> TestMount {
+    let provider = format!("{{type: kubernetes, {settings}}}");
+    let config = format!("providers: {{p: {provider}}}\nmounts: [{{at: mnt, templates: templates}}]\n");
+    let with = |mount: TestMount, (name, text): &(&str, &str)| mount.template(&format!("{name}.tpl"), text);
+    files.iter().fold(TestMount::new().env("SECRETFS_LOG", "debug"), with).config(&config)
+}
+
+/// As somebody who may get and watch these secrets, and not list.
+fn mount_of(
+    cluster: &impl Cluster,
+    namespace: &str,
+    names: &[&str],
+    settings: &str,
+    files: &[(&str, &str)],
+) -> Mounted {
+    let token = cluster.token_for(namespace, names);
+    let kubeconfig = cluster.kubeconfig(&format!("{namespace}.yaml"), namespace, json!({ "token": token }));
+    let mount = mount_at(&kubeconfig, settings, files);
+    assert!(!mount.stderr().contains(&token));
+    mount
+}
+
+fn listening(mount: &Mounted, times: usize) {
+    eventually("it hears of changes", || mount.stderr().matches("changes are heard of").count() >= times);
+}
+
+fn reason(mount: &Mounted, file: &str) -> String {
+    attribute(mount, file, "error").unwrap_or_default()
+}

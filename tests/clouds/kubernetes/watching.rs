@@ -1,0 +1,208 @@
+//! Changes reach the mount by themselves: whatever becomes of the connection, of the server, or of the object.
+
+use std::fs;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::{ASKED, Cluster, Fake, KEPT, Real, listening, mount_at, mount_of, reason, with_both};
+use crate::common::Mounted;
+use crate::common::etcd::Relay;
+use crate::common::kubernetes::Rights;
+use crate::common::programmed::eventually;
+
+const FILE: (&str, &str) = ("f", "<< secret('p:db#password') >>");
+
+with_both!(a_change_reaches_the_mount, what_is_deleted_and_made_anew_is_never_missing);
+
+fn reads(mount: &Mounted, text: &str) -> bool {
+    fs::read(mount.path("f")).is_ok_and(|it| it == text.as_bytes())
+}
+
+/// By somebody who may not list.
+fn a_change_reaches_the_mount(cluster: &impl Cluster) {
+    cluster.put("watched", "db", &[("password", b"one"), ("user", b"u")]);
+    cluster.put("watched", "other", &[("password", b"x")]);
+    let mount = mount_of(cluster, "watched", &["db"], KEPT, &[FILE]);
+    assert_eq!(mount.read("f"), "one");
+    listening(&mount, 1);
+    for round in 0..3 {
+        let new = format!("new-{round}");
+        cluster.put("watched", "db", &[("password", new.as_bytes()), ("user", b"u")]);
+        let start = Instant::now();
+        eventually("the change", || reads(&mount, &new));
+        println!("heard of after {:?}", start.elapsed());
+    }
+    assert!(!mount.stderr().contains("new-1"), "{}", mount.stderr());
+}
+
+/// Whoever deletes and creates at once has replaced it; a deletion alone is one.
+fn what_is_deleted_and_made_anew_is_never_missing(cluster: &impl Cluster) {
+    cluster.put("anew", "db", &[("password", b"one")]);
+    let mount = mount_of(cluster, "anew", &["db"], KEPT, &[FILE]);
+    assert_eq!(mount.read("f"), "one");
+    listening(&mount, 1);
+    cluster.delete("secrets", "anew", "db");
+    // Shorter than a deletion is waited for.
+    cluster.put("anew", "db", &[("password", b"two")]);
+    eventually("the new one, and never none", || {
+        let told = fs::read_to_string(mount.path("f"))
+            .unwrap_or_else(|error| panic!("{error}: {}", reason(&mount, "f")));
+        assert!(told == "one" || told == "two", "{told}");
+        told == "two"
+    });
+    cluster.delete("secrets", "anew", "db");
+    eventually("it is gone", || {
+        fs::read(mount.path("f")).is_err_and(|error| error.raw_os_error() == Some(libc::ENOKEY))
+    });
+    cluster.put("anew", "db", &[("password", b"three")]);
+    eventually("that it is back is told, too", || reads(&mount, "three"));
+}
+
+/// The server ends each watch after a while: what happens meanwhile is told by the next.
+#[test]
+fn a_watch_goes_on_where_it_was_ended() {
+    let fake = Fake::start();
+    fake.put("n", "db", &[("password", b"0")]);
+    let mount = mount_of(&fake, "n", &["db"], KEPT, &[FILE]);
+    assert_eq!(mount.read("f"), "0");
+    listening(&mount, 1);
+    for round in 1..5 {
+        sleep(Duration::from_millis(1200));
+        fake.end_watches();
+        fake.put("n", "db", &[("password", round.to_string().as_bytes())]);
+        eventually("the change", || reads(&mount, &round.to_string()));
+    }
+    assert_eq!(mount.stderr().matches("watch: lost").count(), 0, "{}", mount.stderr());
+    let watches = fake.routes("watch");
+    assert!(watches.len() >= 5 && watches.iter().all(|it| it.contains("resourceVersion=")), "{watches:?}");
+    assert_eq!(fake.asked("metadata"), 0, "it need not look what has happened");
+}
+
+/// A version that is forgotten: the server says 410 in an answer of 200. What has changed meanwhile is found, and what
+/// has not is not asked for.
+#[test]
+fn what_is_forgotten_is_looked_at_anew() {
+    let fake = Fake::start();
+    fake.put("n", "db", &[("password", b"one")]);
+    let mount = mount_of(&fake, "n", &["db"], KEPT, &[FILE]);
+    assert_eq!(mount.read("f"), "one");
+    listening(&mount, 1);
+    let asked = fake.asked("get");
+    fake.stop();
+    eventually("it is lost", || mount.stderr().contains("watch: lost"));
+    fake.compact();
+    fake.start_again();
+    listening(&mount, 2);
+    assert_eq!((mount.read("f"), fake.asked("get")), ("one".to_owned(), asked), "it is the same");
+    fake.stop();
+    eventually("it is lost", || mount.stderr().matches("watch: lost").count() >= 2);
+    fake.put("n", "db", &[("password", b"two")]);
+    fake.compact();
+    fake.start_again();
+    eventually("it is found", || reads(&mount, "two"));
+    listening(&mount, 3);
+    fake.put("n", "db", &[("password", b"three")]);
+    eventually("and heard of again", || reads(&mount, "three"));
+}
+
+/// The same with the real server: etcd is compacted, and the server started anew.
+#[test]
+fn what_the_real_server_has_forgotten_is_looked_at_anew() {
+    let Some(real) = Real::start() else { return };
+    real.put("n", "db", &[("password", b"one")]);
+    let mount = mount_of(&real, "n", &["db"], KEPT, &[FILE]);
+    assert_eq!(mount.read("f"), "one");
+    listening(&mount, 1);
+    real.stop();
+    eventually("it is lost", || mount.stderr().contains("watch: lost"));
+    real.compact();
+    real.start_again();
+    let route = "/api/v1/namespaces/n/secrets?watch=1&timeoutSeconds=2&resourceVersion=5";
+    let (status, told) = real.call("GET", route, None);
+    assert!(status == 200 && told["object"]["code"] == 410, "the control: {status} {told}");
+    listening(&mount, 2);
+    assert_eq!(mount.read("f"), "one");
+    real.put("n", "db", &[("password", b"two")]);
+    eventually("it is heard of", || reads(&mount, "two"));
+}
+
+/// A line that is cut, with a change while nobody hears.
+#[test]
+fn what_the_real_server_has_told_nobody_is_told_later() {
+    let Some(real) = Real::shared() else { return };
+    real.put("cut", "db", &[("password", b"one")]);
+    let (relay, token) = (Relay::to(real.port()), real.token_for("cut", &["db"]));
+    let kubeconfig = real.kubeconfig("cut.yaml", "cut", json!({ "token": token }));
+    let text = fs::read_to_string(&kubeconfig).unwrap();
+    fs::write(&kubeconfig, text.replace(&real.port().to_string(), &relay.port().to_string())).unwrap();
+    let mount = mount_at(&kubeconfig, KEPT, &[FILE]);
+    assert_eq!(mount.read("f"), "one");
+    listening(&mount, 1);
+    relay.cut();
+    eventually("it is lost", || mount.stderr().contains("watch: lost"));
+    real.put("cut", "db", &[("password", b"two")]);
+    relay.mend();
+    eventually("it is told", || reads(&mount, "two"));
+}
+
+/// Each is a connection: of many there are no more than so many. What is not watched has its ordinary time.
+#[test]
+fn many_secrets_are_no_more_than_so_many_watches() {
+    const SECRETS: usize = 90;
+    const MOST: usize = 64;
+    let fake = Fake::start();
+    let names: Vec<_> = (0..SECRETS).map(|number| format!("s{number}")).collect();
+    names.iter().for_each(|name| fake.put("n", name, &[("password", b"one ")]));
+    let text: String = names.iter().map(|name| format!("<< secret('p:{name}') >>")).collect();
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    let mount = mount_of(&fake, "n", &names, "timeout: 10s, cache: {ttl: 2s}", &[("f", &text)]);
+    eventually("all are there", || reads(&mount, &"one ".repeat(SECRETS)));
+    listening(&mount, 1);
+    for name in &names {
+        fake.put("n", name, &[("password", b"two ")]);
+    }
+    eventually("all have changed", || reads(&mount, &"two ".repeat(SECRETS)));
+    assert_eq!(fake.watches(), (MOST, MOST));
+    // After their first time those that are watched are asked for no more.
+    sleep(Duration::from_millis(2500));
+    mount.read("f");
+    let asked = fake.asked("get");
+    sleep(Duration::from_millis(2500));
+    mount.read("f");
+    assert_eq!(fake.asked("get") - asked, SECRETS - MOST);
+}
+
+/// Who may get and not watch has answers for their ordinary time, and the others are heard of all the same.
+#[test]
+fn what_may_not_be_watched_is_asked_for() {
+    let fake = Fake::start();
+    fake.put("n", "db", &[("password", b"one")]);
+    fake.know("hunter2-get", Rights::Get("n".to_owned(), vec!["db".to_owned()]));
+    let kubeconfig = fake.kubeconfig("k", "n", json!({"token": "hunter2-get"}));
+    let mount = mount_at(&kubeconfig, "cache: {ttl: 300ms}", &[FILE]);
+    assert_eq!(mount.read("f"), "one");
+    eventually("it is said", || mount.stderr().contains("verb `watch`"));
+    fake.put("n", "db", &[("password", b"two")]);
+    eventually("its time is over", || reads(&mount, "two"));
+    assert!(!mount.stderr().contains("changes are heard of"), "{}", mount.stderr());
+}
+
+/// It is left alone for as long as it says.
+#[test]
+fn a_server_that_is_asked_too_often_is_left_alone() {
+    let fake = Fake::start();
+    fake.put("n", "db", &[("password", b"one")]);
+    let mount = mount_of(&fake, "n", &["db"], ASKED, &[FILE]);
+    assert_eq!(mount.read("f"), "one");
+    listening(&mount, 1);
+    fake.throttle(Some(3));
+    fake.put("n", "db", &[("password", b"two")]);
+    eventually("it says so", || fs::read(mount.path("f")).is_err());
+    assert!(reason(&mount, "f").contains("asked too often"), "{}", reason(&mount, "f"));
+    fake.throttle(None);
+    let start = Instant::now();
+    eventually("it is asked again", || reads(&mount, "two"));
+    assert!(start.elapsed() > Duration::from_secs(1), "{:?}", start.elapsed());
+}
