@@ -8,6 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
 
+use common::aws::{InAws, Kind as AwsKind};
 use common::azure::InAzure;
 use common::bao::Bao;
 use common::contract::Source;
@@ -55,6 +56,12 @@ contract!(azure: crate::InAzure::new(); found_and_missing, fields, no_default_on
     a_rotation_reaches_readers, many_secrets_of_a_file_are_few_questions, many_readers_are_one_question,
     an_outage_is_told_and_ends, wrong_credentials_say_so, a_value_is_told_nowhere_else);
 
+contract!(aws_sm: crate::InAws::new(crate::AwsKind::Secrets); found_and_missing, fields, no_default_on_failure, names_are_data,
+    values_are_bytes, a_rotation_reaches_readers, many_secrets_of_a_file_are_few_questions,
+    many_readers_are_one_question, an_outage_is_told_and_ends, wrong_credentials_say_so, a_value_is_told_nowhere_else);
+contract!(aws_ssm: crate::InAws::new(crate::AwsKind::Parameters); found_and_missing, fields, no_default_on_failure, names_are_data,
+    values_are_bytes, a_rotation_reaches_readers, many_secrets_of_a_file_are_few_questions,
+    many_readers_are_one_question, an_outage_is_told_and_ends, wrong_credentials_say_so, a_value_is_told_nowhere_else);
 contract!(onepassword: crate::InOnePassword::new(); found_and_missing, fields, no_default_on_failure, names_are_data,
     values_are_bytes, a_rotation_reaches_readers, many_secrets_of_a_file_are_few_questions,
     many_readers_are_one_question, an_outage_is_told_and_ends, wrong_credentials_say_so, a_value_is_told_nowhere_else);

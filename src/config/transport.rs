@@ -154,8 +154,9 @@ impl FromStr for Address {
     }
 }
 
-/// Where AWS, Azure and others tell a machine about itself.
-pub(super) const METADATA: [&str; 2] = ["169.254.169.254", "fd00:ec2::254"];
+/// Where AWS, Azure and others tell a machine about itself, and AWS a container.
+pub(super) const METADATA: [&str; 5] =
+    ["169.254.169.254", "fd00:ec2::254", "169.254.170.2", "169.254.170.23", "fd00:ec2::23"];
 
 impl Scalar for Address {
     const EXPECTED: &'static str = "an address like https://host:8200";

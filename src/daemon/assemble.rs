@@ -17,7 +17,7 @@ use crate::config::{
 };
 use crate::nearest::nearest;
 #[cfg(feature = "aws")]
-use crate::provider::AwsProvider;
+use crate::provider;
 #[cfg(feature = "azure")]
 use crate::provider::AzureProvider;
 #[cfg(feature = "etcd")]
@@ -280,7 +280,7 @@ fn upstream_of(remote: &Remote, key: &SecretBytes, store: Option<Arc<dyn Provide
         #[cfg(feature = "etcd")]
         RemoteSource::Etcd(etcd) => Arc::new(EtcdProvider::new((**etcd).clone(), timeout, store)),
         #[cfg(feature = "aws")]
-        RemoteSource::Aws(aws) => Arc::new(AwsProvider::new((**aws).clone(), timeout, key(), store)),
+        RemoteSource::Aws(aws) => provider::aws((**aws).clone(), timeout, store),
         #[cfg(feature = "azure")]
         RemoteSource::Azure(azure) => Arc::new(AzureProvider::new((**azure).clone(), timeout, key(), store)),
         #[cfg(feature = "gcp")]

@@ -107,6 +107,22 @@ impl Request {
         Self::new(Method::PUT, route)
     }
 
+    /// As a library of others has made it, which knows what it does. Whatever it is, it is sent once.
+    pub fn made(request: hyper::Request<Vec<u8>>) -> Self {
+        let (head, body) = request.into_parts();
+        let mut headers = head.headers;
+        headers.values_mut().for_each(|value| value.set_sensitive(true));
+        let path = head.uri.path_and_query().map_or("/", |it| it.as_str());
+        Self {
+            method: head.method,
+            route: Route(path.to_owned()),
+            query: String::new(),
+            headers,
+            body: Bytes::from_owner(Zeroizing::new(body)),
+            is_repeatable: false,
+        }
+    }
+
     /// Vault's own method.
     pub fn list(route: Route) -> Self {
         Self::new(Method::from_bytes(b"LIST").expect("a token"), route)

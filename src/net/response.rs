@@ -64,6 +64,11 @@ impl Response {
         self.headers.get(name)?.to_str().ok()
     }
 
+    /// Those that are text.
+    pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)))
+    }
+
     pub fn body(&self) -> &SecretBytes {
         &self.body
     }

@@ -11,7 +11,7 @@ use crate::secret::{Answer, SecretKey};
 use crate::sys::uptime::Uptime;
 
 mod apart;
-#[cfg(any(feature = "aws", feature = "vault"))]
+#[cfg(feature = "aws")]
 mod aws;
 #[cfg(any(feature = "azure", feature = "vault"))]
 mod azure;
@@ -42,7 +42,7 @@ mod vault;
 mod versions;
 
 #[cfg(feature = "aws")]
-pub use aws::AwsProvider;
+pub use aws::aws;
 #[cfg(feature = "azure")]
 pub use azure::AzureProvider;
 pub use env::EnvProvider;

@@ -1,6 +1,7 @@
 //! What is of one provider alone, of those that others run for us: logins, versions, errors in the words of the service,
 //! calls counted at the server; and the judges of the servers that are our own fakes.
 
+mod aws;
 mod azure;
 #[path = "../common/mod.rs"]
 mod common;

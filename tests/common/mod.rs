@@ -14,6 +14,7 @@ macro_rules! on_both {
     };
 }
 
+pub mod aws;
 pub mod azure;
 pub mod bao;
 pub mod contract;

@@ -18,8 +18,10 @@ pub(crate) struct Table {
     columns: &'static [&'static str],
 }
 
-pub(crate) const NETWORK: Table =
-    Table { name: "network", columns: &["vault", "etcd", "gcp-sm", "azure-kv", "1password", "kubernetes"] };
+pub(crate) const NETWORK: Table = Table {
+    name: "network",
+    columns: &["vault", "etcd", "aws-sm", "aws-ssm", "azure-kv", "gcp-sm", "1password", "kubernetes"],
+};
 pub(crate) const LOCAL: Table = Table { name: "local", columns: &["seen"] };
 
 /// What the table says in this column is what was seen.

@@ -2,6 +2,7 @@
 //! behind a proxy that has the fault, a daemon with a mount before it; and the same of programs and files. What a reader, the log and the figures get
 //! are the tables of `docs/faults.md`.
 
+mod aws;
 mod azure;
 #[path = "../common/mod.rs"]
 mod common;
@@ -87,6 +88,16 @@ fn with_a_key_vault() {
 #[test]
 fn with_a_connect_server() {
     document::judge(&document::NETWORK, OnePasswords::NAME, &tried::<OnePasswords>());
+}
+
+#[test]
+fn with_secrets_of_aws() {
+    document::judge(&document::NETWORK, aws::Secrets::NAME, &tried::<aws::Secrets>());
+}
+
+#[test]
+fn with_parameters_of_aws() {
+    document::judge(&document::NETWORK, aws::Parameters::NAME, &tried::<aws::Parameters>());
 }
 
 #[test]

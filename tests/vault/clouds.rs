@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
+use crate::common::aws::Moto;
 use crate::common::bao::{Bao, free_port};
 use crate::common::http::{Request, Response, pass_on, serve_tcp};
 use crate::common::kubernetes::Real;
@@ -176,6 +177,57 @@ fn keys_of_aws_in_the_variables_that_all_know() {
     never_told(&mount, &[]);
 }
 
+/// What moto says to the question that a login would have AWS asked: its status, and what it answers.
+fn replayed(login: &[u8]) -> (u16, String) {
+    use base64::Engine;
+    let login: Value = serde_json::from_slice(login).unwrap();
+    let plain = |name: &str| {
+        let text = login[name].as_str().unwrap();
+        String::from_utf8(base64::engine::general_purpose::STANDARD.decode(text).unwrap()).unwrap()
+    };
+    let headers: Value = serde_json::from_str(&plain("iam_request_headers")).unwrap();
+    let headers: String = headers
+        .as_object()
+        .unwrap()
+        .iter()
+        .map(|(name, values)| format!("{name}: {}\r\n", values[0].as_str().unwrap()))
+        .collect();
+    let body = plain("iam_request_body");
+    let written = format!("POST / HTTP/1.1\r\n{headers}content-length: {}\r\n\r\n{body}", body.len());
+    let request = crate::common::http::read(&mut written.as_bytes()).unwrap();
+    let answer = pass_on(&request, Moto::shared().port);
+    (answer.status, String::from_utf8(answer.body).unwrap())
+}
+
+/// A second judge of the signature, who takes the whole question as AWS would.
+#[test]
+fn the_question_that_a_login_has_asked_is_one_that_moto_answers() {
+    let bao = served();
+    let (id, secret) = Moto::shared().user("logs-in", &["sts:*"]);
+    let (token, port) = (bao.make_token(json!({"policies": ["app"]})), bao.port);
+    let said: Arc<Mutex<Vec<String>>> = Arc::default();
+    let told = said.clone();
+    let address = serve_tcp(move |request| match &*request.target {
+        "/v1/auth/aws/login" => {
+            let (status, answer) = replayed(&request.body);
+            told.lock().unwrap().push(answer.clone());
+            if status == 200 && answer.contains(":user/logs-in</Arn>") {
+                let auth = json!({"client_token": token, "lease_duration": 600, "renewable": true});
+                return Response::new(200, json!({ "auth": auth }).to_string());
+            }
+            Response::new(400, json!({"errors": ["error making upstream request"]}).to_string())
+        }
+        _ => pass_on(request, port),
+    });
+    let auth = format!(", access_key_id: {id}, secret_access_key: 'store:aws', server_id: vault.example.com");
+    let mount = at(&address, &auth).secret("aws", &secret).start();
+    assert_eq!(mount.read("f"), "v", "{said:?}");
+    never_told(&mount, &[&secret]);
+    let wrong = at(&address, &auth).secret("aws", "hunter2/another").start();
+    fails(&wrong, "f", libc::EIO, "does not accept the login at auth/aws");
+    assert!(said.lock().unwrap().last().unwrap().contains("SignatureDoesNotMatch"), "the control: {said:?}");
+}
+
 /// What a machine of AWS is told, as IMDSv2 tells it: nothing without a token.
 fn imds(asked: &Arc<Mutex<Vec<String>>>) -> String {
     const TOKEN: &str = "hunter2-imds-token";
@@ -187,7 +239,8 @@ fn imds(asked: &Arc<Mutex<Vec<String>>>) -> String {
             ("PUT", "/latest/api/token")
                 if request.header("x-aws-ec2-metadata-token-ttl-seconds").is_some() =>
             {
-                Response::new(200, TOKEN)
+                // AWS' own library wants to be told how long it is good.
+                Response::new(200, TOKEN).header("x-aws-ec2-metadata-token-ttl-seconds: 300")
             }
             _ if request.header("x-aws-ec2-metadata-token") != Some(TOKEN) => Response::new(401, ""),
             ("GET", target) if target == roles => Response::new(200, "app-role"),
@@ -214,7 +267,12 @@ fn keys_of_the_role_that_a_machine_of_aws_has() {
     assert_eq!(asked.lock().unwrap().len(), 3, "{asked:?}");
     never_told(&mount, &[]);
     let none = at(&address, &format!(", metadata: 'http://127.0.0.1:{}'", free_port())).start();
-    fails(&none, "f", libc::EIO, "AWS_ACCESS_KEY_ID is not set, and the machine gives none");
+    fails(
+        &none,
+        "f",
+        libc::EIO,
+        "AWS_ACCESS_KEY_ID is not set, there is no profile, and the machine gives none",
+    );
 }
 
 /// A cluster that knows one token, as the server asks it.

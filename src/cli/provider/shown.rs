@@ -6,8 +6,8 @@ use super::default;
 use crate::cli::report::Failure;
 use crate::cli::{Common, output};
 use crate::config::{
-    Address, AwsService, AzureIdentity, Cluster, Config, GcpIdentity, Keeping, Kubernetes, Limits, Login,
-    ProviderConfig, Remote, RemoteSource, Tls, TlsVersion,
+    Address, AwsIdentity, AwsSecrets, AwsService, AzureIdentity, Cluster, Config, GcpIdentity, Keeping,
+    Kubernetes, Limits, Login, ProviderConfig, Remote, RemoteSource, Tls, TlsVersion,
 };
 
 pub(super) fn kind(kind: &ProviderConfig) -> &'static str {
@@ -143,9 +143,27 @@ fn own(remote: &Remote) -> Vec<(&'static str, String)> {
             lines.push(("login", gcp_login(&gcp.identity)));
             lines
         }
-        RemoteSource::Aws(_) => Vec::new(),
+        RemoteSource::Aws(aws) => of_aws(aws),
         RemoteSource::Kubernetes(kubernetes) => cluster(kubernetes),
     }
+}
+
+fn of_aws(aws: &AwsSecrets) -> Vec<(&'static str, String)> {
+    let mut lines = match &aws.endpoint {
+        Some(endpoint) => tls(&endpoint.tls, endpoint.address.is_tls),
+        None => Vec::new(),
+    };
+    let AwsIdentity { keys, profile, role, .. } = &aws.identity;
+    let region = aws.region.clone().unwrap_or_else(|| "of AWS_REGION, the profile or the machine".to_owned());
+    lines.push(("region", region));
+    lines.extend((!aws.prefix.is_empty()).then(|| ("prefix", aws.prefix.clone())));
+    let login = match (keys, profile) {
+        (Some(keys), _) => format!("key from {}", keys.secret),
+        (None, Some(profile)) => format!("profile {profile}"),
+        (None, None) => "where all programs of AWS look".to_owned(),
+    };
+    lines.push(("login", format!("{login}{}", as_role(role))));
+    lines
 }
 
 fn gcp_login(identity: &GcpIdentity) -> String {

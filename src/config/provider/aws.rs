@@ -1,7 +1,7 @@
 //! Secrets of AWS, judged: which of its services, where, and as whom it is asked. Pure.
 
 use super::auth;
-use super::network::{Refused, transport_or};
+use super::network::{Refused, transport};
 use super::source::{SecretSource, TextSource};
 use crate::config::base::Base;
 use crate::config::raw;
@@ -79,6 +79,20 @@ impl AwsKeyPair {
     }
 }
 
+impl AwsIdentity {
+    fn judge(&self) -> Result<(), Refused> {
+        let problem = match self {
+            Self { keys: Some(_), profile: Some(_), .. } => "no `profile` beside an `access_key_id`",
+            Self { keys: Some(_), metadata: Some(_), .. } => "no `metadata` beside an `access_key_id`",
+            Self { profile: Some(_), metadata: Some(_), .. } => "no `metadata` beside a `profile`",
+            Self { role: None, external_id: Some(_), .. } => "an `external_id` is told with a `role`",
+            Self { role: None, sts: Some(_), .. } => "an `sts_endpoint` is asked for a `role`",
+            _ => return Ok(()),
+        };
+        Err(("auth", problem.to_owned()))
+    }
+}
+
 pub(super) fn judge(
     service: AwsService,
     given: &mut raw::Provider,
@@ -86,7 +100,10 @@ pub(super) fn judge(
 ) -> Result<AwsSecrets, Refused> {
     let mut auth = given.auth.take().unwrap_or_default();
     let endpoint = match given.address.0.is_some() {
-        true => Some(transport_or(given, base, || unreachable!("it is given"))?),
+        true => Some(transport(given, base)?),
+        false if given.tls.is_some() => {
+            return Err(("tls", "the usual address of AWS takes none: name one as `address`".to_owned()));
+        }
         false => None,
     };
     let plain = |it: Option<crate::config::reaction::Argument>| it.map(|it| it.0);
@@ -107,7 +124,59 @@ pub(super) fn judge(
         metadata: auth.metadata.0.take().map(|it| it.0),
     };
     auth::refuse_rest(&auth, "a provider of this type")?;
+    identity.judge()?;
     let region = given.region.0.take().map(|it: Label| it.0);
     let prefix = given.prefix.0.take().map_or_else(String::new, |it| it.0);
     Ok(AwsSecrets { service, endpoint, region, prefix, identity })
+}
+
+#[cfg(all(test, feature = "aws"))]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::{Config, ProviderConfig, RemoteSource};
+
+    fn parse(settings: &str) -> Result<AwsSecrets, String> {
+        let text = format!("providers:\n  a: {{{settings}}}\n");
+        let config = Config::parse(Path::new("/etc/secretfs.yaml"), &text).map_err(|it| it.to_string())?;
+        let ProviderConfig::Remote(remote) = &config.providers["a"] else { panic!() };
+        let RemoteSource::Aws(aws) = &remote.source else { panic!() };
+        Ok((**aws).clone())
+    }
+
+    #[test]
+    fn who_asks_and_where() {
+        let bare = parse("type: aws-sm").unwrap();
+        assert_eq!((bare.service, &bare.identity), (AwsService::SecretsManager, &AwsIdentity::default()));
+        assert!(bare.endpoint.is_none() && bare.region.is_none() && bare.prefix.is_empty());
+        let full = parse(
+            "type: aws-ssm, region: eu-central-1, prefix: /app/, address: 'http://127.0.0.1:5000', auth: \
+             {access_key_id: 'store:aws#id', secret_access_key: 'store:aws#secret', \
+             role: 'arn:aws:iam::111122223333:role/app', external_id: x, sts_endpoint: 'http://127.0.0.1:5000'}",
+        );
+        let AwsSecrets { service, endpoint, identity, .. } = full.unwrap();
+        assert_eq!(service, AwsService::Parameters);
+        assert_eq!(endpoint.unwrap().address.port, 5000);
+        assert_eq!(identity.keys.unwrap().secret.to_string(), "store:aws#secret");
+        assert_eq!(identity.external_id.as_deref(), Some("x"));
+    }
+
+    #[test]
+    fn what_does_not_belong_together_is_refused() {
+        let keys = "access_key_id: AKIA, secret_access_key: '${S}'";
+        for (settings, says) in [
+            ("auth: {access_key_id: AKIA}".to_owned(), "belong together"),
+            (format!("auth: {{{keys}, profile: p}}"), "no `profile` beside"),
+            (format!("auth: {{{keys}, metadata: 'http://169.254.169.254'}}"), "no `metadata` beside"),
+            ("auth: {external_id: x}".to_owned(), "told with a `role`"),
+            ("auth: {sts_endpoint: 'https://sts.example.com'}".to_owned(), "asked for a `role`"),
+            ("auth: {method: aws}".to_owned(), "takes no `method`"),
+            ("tls: {ca: /ca.pem}".to_owned(), "name one as `address`"),
+            ("namespace: x".to_owned(), "takes no `namespace`"),
+        ] {
+            let error = parse(&format!("type: aws-sm, {settings}")).unwrap_err();
+            assert!(error.contains(says), "{settings}: {error}");
+        }
+    }
 }

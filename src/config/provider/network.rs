@@ -174,6 +174,10 @@ fn login(method: Method, auth: &mut Auth, base: &Base<'_>, transport: &Transport
         | Method::Key
         | Method::Adc
         | Method::Metadata => Err(("auth", format!("vault knows no method {}", method.name()))),
+        Method::Aws if !cfg!(feature = "aws") => {
+            let problem = "this secretfs was built without aws: build it with `--features aws`";
+            Err(("auth", problem.to_owned()))
+        }
         Method::Aws => cloud::aws(auth, role, base).map(|it| Login::Aws(Box::new(it))).or_else(needs),
         Method::Azure => cloud::azure(auth, role).map(|it| Login::Azure(Box::new(it))).or_else(needs),
     }

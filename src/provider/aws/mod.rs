@@ -1,11 +1,38 @@
-//! What AWS wants of who asks it: keys (`keys`), and a signature made with them (`sign`). Uses `net` and own secrets.
+//! Secrets of AWS: Secrets Manager (`secrets`) and the parameters of Systems Manager (`parameters`), and what AWS wants
+//! of who asks it: keys (`keys`), and a signature made with them (`sign`). Uses `net`, own secrets and AWS' libraries.
 
+mod api;
+mod codes;
+mod http;
 mod keys;
-#[cfg(feature = "aws")]
-mod provider;
+mod parameters;
+mod secrets;
 mod sign;
 
-pub(super) use keys::{KeySource, Keys};
-#[cfg(feature = "aws")]
-pub use provider::AwsProvider;
-pub(super) use sign::{Scope, ToSign};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+pub(super) use self::api::host_of;
+pub(super) use self::keys::KeySource;
+pub(super) use self::sign::{Scope, ToSign};
+use super::{Provider, ProviderError};
+use crate::config::{AwsSecrets, AwsService};
+use crate::net::{Json, JsonError};
+
+/// `store` is where its own secrets may be.
+pub fn aws(settings: AwsSecrets, timeout: Duration, store: Option<Arc<dyn Provider>>) -> Arc<dyn Provider> {
+    match settings.service {
+        AwsService::SecretsManager => Arc::new(secrets::SecretsManager::new(settings, timeout, store)),
+        AwsService::Parameters => Arc::new(parameters::Parameters::new(settings, timeout, store)),
+    }
+}
+
+/// A time as AWS writes it: seconds, with a fraction.
+fn time_of(json: Json<'_>) -> Result<Timestamp, ProviderError> {
+    let text = json.value();
+    let seconds = std::str::from_utf8(text.expose()).ok().and_then(|text| text.parse::<f64>().ok());
+    let time = seconds.and_then(|seconds| Timestamp::from_microsecond((seconds * 1e6) as i64).ok());
+    Ok(time.ok_or(JsonError::Other { expected: "a time" })?)
+}

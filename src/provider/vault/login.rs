@@ -4,7 +4,9 @@
 use std::sync::Arc;
 
 use super::api::{Api, Ask, Member, json, odd, unfit};
-use super::cloud::{Aws, Azure};
+#[cfg(feature = "aws")]
+use super::aws::Aws;
+use super::cloud::Azure;
 use super::refusal::{short, words};
 use crate::config::{Login, SecretSource};
 use crate::net::{Json, JsonError, Response, Route};
@@ -35,6 +37,7 @@ enum Method {
     Cert {
         role: Option<String>,
     },
+    #[cfg(feature = "aws")]
     Aws(Box<Aws>),
     Azure(Box<Azure>),
 }
@@ -69,7 +72,10 @@ impl Door {
             Login::Jwt { role, jwt } => Method::Jwt { role, jwt: own(jwt) },
             Login::UserPass { username, password } => Method::UserPass { username, password: own(password) },
             Login::Cert { role } => Method::Cert { role },
+            #[cfg(feature = "aws")]
             Login::Aws(aws) => Method::Aws(Box::new(Aws::new(*aws, store.clone()))),
+            #[cfg(not(feature = "aws"))]
+            Login::Aws(_) => unreachable!("the config refuses what is not built"),
             Login::Azure(azure) => Method::Azure(Box::new(Azure::new(*azure))),
         };
         Self { method, mount }
@@ -116,6 +122,7 @@ impl Door {
             }
             Method::Cert { role: Some(role) } => ask(route).with("name", Member::Text(role.clone())),
             Method::Cert { role: None } => ask(route),
+            #[cfg(feature = "aws")]
             Method::Aws(aws) => aws.ask(route).await?,
             Method::Azure(azure) => azure.ask(route).await?,
         })

@@ -3,13 +3,15 @@
 //! | what | file |
 //! |---|---|
 //! | a request, and a refusal in words | `api`, `refusal` |
-//! | methods of login, those of clouds; a token and its time; being logged in | `login`, `cloud`, `pass`, `session` |
+//! | methods of login, those of clouds; a token and its time; being logged in | `login`, `aws`, `cloud`, `pass`, `session` |
 //! | what stands where; what we may do there | `mounts`, `rights` |
 //! | key and value; what an answer holds; what was lent | `kv`, `answer`, `lease` |
 //! | which secrets there are; what works and what does not | `names`, `steps` |
 
 mod answer;
 mod api;
+#[cfg(feature = "aws")]
+mod aws;
 mod cloud;
 mod kv;
 mod lease;

@@ -1,0 +1,163 @@
+//! One question to a service of AWS: signed, sent, and once more with other keys if these are void. Where the service
+//! is follows from the region, which may have to be found out first. Uses `net`, `keys` and `sign`.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::OnceCell;
+
+use super::codes::{Refusal, judge};
+use super::keys::KeySource;
+use super::sign::{Scope, ToSign};
+use crate::config::{Address, AwsSecrets, Tls, Transport};
+use crate::net::{Client, Request, Response, Route};
+use crate::poison::EvenPoisoned;
+use crate::provider::remote::way;
+use crate::provider::{Provider, ProviderError, Step};
+
+/// What is asked.
+pub(super) struct Service {
+    /// As hosts and signatures name it.
+    pub(super) name: &'static str,
+    /// Before the name of each of its actions.
+    pub(super) target: &'static str,
+    /// What its rights begin with.
+    pub(super) rights: &'static str,
+}
+
+pub(super) struct Api {
+    service: &'static Service,
+    /// Where it is, if that does not follow from the region.
+    endpoint: Option<Transport>,
+    timeout: Mutex<Duration>,
+    keys: KeySource,
+    client: OnceCell<Client>,
+}
+
+/// The content type of all of them.
+const KIND: &str = "application/x-amz-json-1.1";
+
+impl Api {
+    /// `store` is where our own secrets may be.
+    pub(super) fn new(
+        service: &'static Service,
+        settings: AwsSecrets,
+        timeout: Duration,
+        store: Option<Arc<dyn Provider>>,
+    ) -> Self {
+        let AwsSecrets { endpoint, region, identity, .. } = settings;
+        let tls = endpoint.as_ref().map(|it| it.tls.clone()).unwrap_or_default();
+        let keys = KeySource::new(identity, region, tls, timeout, store);
+        Self { service, endpoint, timeout: Mutex::new(timeout), keys, client: OnceCell::new() }
+    }
+
+    pub(super) fn sweep(&self) {
+        self.keys.sweep();
+        if let Some(client) = self.client.get() {
+            client.sweep();
+        }
+    }
+
+    pub(super) fn allow(&self, time: Duration) {
+        *self.timeout.lock().even_poisoned() = time;
+        if let Some(client) = self.client.get() {
+            client.allow(time);
+        }
+    }
+
+    async fn client(&self) -> Result<&Client, ProviderError> {
+        let client = self.client.get_or_try_init(|| async {
+            let transport = match &self.endpoint {
+                Some(endpoint) => endpoint.clone(),
+                None => usual_place(self.service.name, self.keys.region().await?),
+            };
+            Ok::<_, ProviderError>(Client::new(transport, *self.timeout.lock().even_poisoned()))
+        });
+        client.await
+    }
+
+    /// `body` changes nothing there.
+    pub(super) async fn ask(&self, action: &str, body: &serde_json::Value) -> Result<Response, Refusal> {
+        let client = self.client().await?;
+        let region = self.keys.region().await?;
+        let (target, body) = (format!("{}.{action}", self.service.target), body.to_string().into_bytes());
+        let url = format!("{}/", client.address());
+        let mut is_second = false;
+        loop {
+            let keys = self.keys.keys().await?;
+            let headers = [("content-type", KIND), ("x-amz-target", &*target)];
+            let to_sign = ToSign { url: &url, headers: &headers, body: &body };
+            let scope = Scope { at: SystemTime::now(), region, service: self.service.name };
+            let signed = to_sign.signed(&keys, &scope).map_err(ProviderError::from)?;
+            let request = Request::post(Route::to("/")).repeatable().body(KIND, body.clone());
+            let mut request = request.header("x-amz-target", &target).map_err(ProviderError::from)?;
+            for (name, value) in &signed {
+                request = request.secret(name, "", value).map_err(ProviderError::from)?;
+            }
+            let response = client.send(request).await.map_err(ProviderError::from)?;
+            if response.is_success() {
+                return Ok(response);
+            }
+            match judge(&client.address().authority(), &response) {
+                Refusal::Keys(_) if !is_second && self.keys.forget(&keys).await => is_second = true,
+                refusal => return Err(refusal),
+            }
+        }
+    }
+
+    /// For who expects an answer and nothing else.
+    pub(super) fn error(&self, refusal: Refusal, action: &str) -> ProviderError {
+        let who = self.client.get().map_or_else(String::new, |client| client.address().authority());
+        let rights = self.service.rights;
+        match refusal {
+            Refusal::Error(error) => error,
+            Refusal::Missing => ProviderError::Invalid(format!("{who} does not know what it was asked")),
+            Refusal::Deleted => ProviderError::Invalid(format!("{who} is about to delete what it was asked")),
+            Refusal::NoRight(code) => ProviderError::Denied(format!(
+                "{who} gives us no right to this ({code}): a policy has to allow `{rights}:{action}`"
+            )),
+            Refusal::Keys(code) => {
+                ProviderError::Denied(format!("{who} does not accept our keys ({code}): {}", hint(&code)))
+            }
+        }
+    }
+
+    /// The region, the keys, and the way to the server.
+    pub(super) async fn steps(&self) -> Vec<Step> {
+        let start = std::time::Instant::now();
+        let region = self.keys.region().await.map(str::to_owned);
+        let mut steps = vec![Step::of("region", start, region)];
+        if steps[0].is_fine() {
+            let start = std::time::Instant::now();
+            let keys = self.keys.keys().await.map(|_| "there".to_owned());
+            steps.push(Step::of("keys", start, keys));
+        }
+        if steps.iter().all(Step::is_fine)
+            && let Ok(client) = self.client().await
+        {
+            steps.extend(way(client).await);
+        }
+        steps
+    }
+}
+
+fn hint(code: &str) -> &'static str {
+    match code {
+        "ExpiredTokenException" | "ExpiredToken" | "TokenRefreshRequired" => "they have expired",
+        "InvalidSignatureException" | "SignatureDoesNotMatch" | "RequestExpired" | "RequestTimeTooSkewed" => {
+            "check the secret key, and the clock of this machine"
+        }
+        _ => "check whose they are, and whether they are active",
+    }
+}
+
+fn usual_place(service: &str, region: &str) -> Transport {
+    let address = Address { is_tls: true, host: host_of(service, region), port: 443, prefix: String::new() };
+    Transport { address, tls: Tls::default() }
+}
+
+/// A service in a region. China has names of its own.
+pub(in crate::provider) fn host_of(service: &str, region: &str) -> String {
+    let end = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
+    format!("{service}.{region}.{end}")
+}
