@@ -236,7 +236,8 @@ fn load(tls: &Tls, given: &Given) -> Result<ClientConfig, TlsError> {
         (None, None) => None,
     };
     let Some((chain, key)) = own else { return Ok(config.with_no_client_auth()) };
-    let whose = if given.identity.is_some() { "our certificate and its key" } else { "`tls.cert` and `tls.key`" };
+    let whose =
+        if given.identity.is_some() { "our certificate and its key" } else { "`tls.cert` and `tls.key`" };
     let unfit = |error| TlsError::Files(format!("{whose} cannot be used: {error}"));
     config.with_client_auth_cert(chain, key).map_err(unfit)
 }

@@ -132,9 +132,7 @@ fn own(remote: &Remote) -> Vec<(&'static str, String)> {
 
 fn cluster(kubernetes: &Kubernetes) -> Vec<(&'static str, String)> {
     let (mut lines, usual) = match &kubernetes.cluster {
-        Cluster::Around => {
-            (vec![("login", "the service account of the pod".to_owned())], "that of the pod")
-        }
+        Cluster::Around => (vec![("login", "the service account of the pod".to_owned())], "that of the pod"),
         Cluster::Kubeconfig { context, .. } => {
             let context = context.clone().unwrap_or_else(|| "the current one".to_owned());
             (vec![("context", context)], "that of the context")

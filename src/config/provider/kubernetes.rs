@@ -99,7 +99,10 @@ pub(super) fn judge(given: &mut raw::Provider, base: &Base<'_>) -> Result<Kubern
     }
     let namespace = given.namespace.0.take().map(|it| it.0);
     if namespace.as_deref().is_some_and(|it| !is_namespace(it)) {
-        return Err(("namespace", "that can be no namespace of a cluster (small letters, digits, `-`)".to_owned()));
+        return Err((
+            "namespace",
+            "that can be no namespace of a cluster (small letters, digits, `-`)".to_owned(),
+        ));
     }
     Ok(Kubernetes { cluster, namespace })
 }
@@ -132,13 +135,18 @@ mod tests {
     fn it_is_around_us_or_somewhere() {
         assert_eq!(kubernetes(""), Kubernetes { cluster: Cluster::Around, namespace: None });
         let given = kubernetes(", kubeconfig: kube/config, context: prod, namespace: team");
-        let cluster = Cluster::Kubeconfig { path: "/etc/kube/config".into(), context: Some("prod".to_owned()) };
+        let cluster =
+            Cluster::Kubeconfig { path: "/etc/kube/config".into(), context: Some("prod".to_owned()) };
         assert_eq!(given, Kubernetes { cluster, namespace: Some("team".to_owned()) });
-        let at = kubernetes(", address: 'https://k.example:6443', auth: {token: 'file:/t'}, tls: {ca: ca.pem}");
+        let at =
+            kubernetes(", address: 'https://k.example:6443', auth: {token: 'file:/t'}, tls: {ca: ca.pem}");
         let Cluster::At { transport, token } = &at.cluster else { panic!("elsewhere") };
         assert_eq!(transport.tls.ca.as_deref(), Some(Path::new("/etc/ca.pem")));
         assert_eq!(token, &Some(SecretSource::File("/t".into())));
-        assert_eq!((at.place().0, at.asker()), ("kubernetes https://k.example:6443".into(), vec!["file:/t".to_owned()]));
+        assert_eq!(
+            (at.place().0, at.asker()),
+            ("kubernetes https://k.example:6443".into(), vec!["file:/t".to_owned()])
+        );
     }
 
     #[test]

@@ -231,7 +231,8 @@ fn plan(cluster: &Cluster) -> Result<Plan, String> {
 
 /// As each pod is told it.
 fn around(account: &Path) -> Result<Plan, String> {
-    let outside = || format!("this is no pod of a cluster ({HOST} is not set): give a `kubeconfig`, or an `address`");
+    let outside =
+        || format!("this is no pod of a cluster ({HOST} is not set): give a `kubeconfig`, or an `address`");
     let host = std::env::var(HOST).map_err(|_| outside())?;
     let port = std::env::var(PORT).unwrap_or_else(|_| "443".to_owned());
     let host = if host.contains(':') { format!("[{host}]") } else { host };

@@ -113,7 +113,10 @@ fn plugin_of(node: Node, whose: &str, folder: &Path) -> Read<Plugin> {
     let mut exec = Members::of(&format!("`exec` of {whose}"), node)?;
     let api = exec.needed("apiVersion")?;
     if !Plugin::APIS.contains(&&*api) {
-        return Err(exec.says(&format!("has an `apiVersion` that is not known here (known are {})", Plugin::APIS.join(", "))));
+        return Err(exec.says(&format!(
+            "has an `apiVersion` that is not known here (known are {})",
+            Plugin::APIS.join(", ")
+        )));
     }
     let command = exec.needed("command")?;
     let command = match command.contains('/') {
@@ -126,7 +129,10 @@ fn plugin_of(node: Node, whose: &str, folder: &Path) -> Read<Plugin> {
     if exec.flag("provideClusterInfo")? {
         return Err(exec.says("wants `provideClusterInfo`, which is not known here"));
     }
-    let arguments = exec.list("args")?.into_iter().map(|it| text_of(it).ok_or_else(|| exec.says("has an argument that is no text")));
+    let arguments = exec
+        .list("args")?
+        .into_iter()
+        .map(|it| text_of(it).ok_or_else(|| exec.says("has an argument that is no text")));
     let arguments = arguments.collect::<Read<Vec<_>>>()?;
     let mut env = BTreeMap::new();
     for variable in exec.list("env")? {
@@ -156,7 +162,8 @@ impl Members {
             }),
             _ => false,
         };
-        let at = nodes.iter().position(is_it).ok_or_else(|| format!("it has no {kind} of the name `{name}`"))?;
+        let at =
+            nodes.iter().position(is_it).ok_or_else(|| format!("it has no {kind} of the name `{name}`"))?;
         let what = format!("its {kind} `{name}`");
         let mut entry = Self::of(&what, nodes.swap_remove(at))?;
         let inside = entry.take(kind).ok_or_else(|| format!("{what} has no settings"))?;
@@ -219,7 +226,8 @@ impl Members {
             return decoded(&data).map(Some).map_err(broken);
         }
         let Some(path) = file.map(|file| folder.join(file)) else { return Ok(None) };
-        let read = bytes_of(&path).map_err(|why| self.says(&format!("names as `{name}` a file that {why}")))?;
+        let read =
+            bytes_of(&path).map_err(|why| self.says(&format!("names as `{name}` a file that {why}")))?;
         files.push(path);
         Ok(Some(read))
     }
@@ -286,7 +294,10 @@ users:
         let two = plan(FILE, Some("two")).unwrap();
         assert_eq!(two.transport.address.to_string(), "https://10.0.0.1");
         let Who::Plugin(plugin) = two.who else { panic!("no plugin") };
-        assert_eq!((&*plugin.command, plugin.arguments), ("/home/app/.kube/./get-token", vec!["a".to_owned(), "1".to_owned()]));
+        assert_eq!(
+            (&*plugin.command, plugin.arguments),
+            ("/home/app/.kube/./get-token", vec!["a".to_owned(), "1".to_owned()])
+        );
         assert_eq!(plugin.env["A"], "b");
     }
 
@@ -306,11 +317,24 @@ users:
             (user("{token: hunter2, as: admin}"), "`as`"),
             (user("{client-certificate-data: QQ==}"), "together"),
             (user("{exec: {apiVersion: client.authentication.k8s.io/v1alpha1, command: x}}"), "apiVersion"),
-            (user("{exec: {apiVersion: client.authentication.k8s.io/v1, command: x, interactiveMode: Always}}"), "nobody"),
-            (user("{exec: {apiVersion: client.authentication.k8s.io/v1, command: x, provideClusterInfo: true}}"), "provideClusterInfo"),
+            (
+                user(
+                    "{exec: {apiVersion: client.authentication.k8s.io/v1, command: x, interactiveMode: Always}}",
+                ),
+                "nobody",
+            ),
+            (
+                user(
+                    "{exec: {apiVersion: client.authentication.k8s.io/v1, command: x, provideClusterInfo: true}}",
+                ),
+                "provideClusterInfo",
+            ),
             (user("{token: [hunter2]}"), "no text"),
             (FILE.replace("current-context: one", "current-context: ''"), "`context`"),
-            (FILE.replace("current-context: one", "current-context: three"), "no context of the name `three`"),
+            (
+                FILE.replace("current-context: one", "current-context: three"),
+                "no context of the name `three`",
+            ),
             (FILE.replace("user: u,", "user: w,"), "no user of the name `w`"),
             ("hunter2".to_owned(), "no map"),
             ("a: 'hunter2".to_owned(), "no YAML"),

@@ -42,7 +42,10 @@ pub(super) fn fields(object: Json<'_>, kind: Kind) -> Read<(SecretType, Fields)>
         }
     }
     if fields.len() > MOST {
-        return Err(NetErrorKind::Protocol(format!("it holds {} keys, and {MOST} are the most", fields.len())));
+        return Err(NetErrorKind::Protocol(format!(
+            "it holds {} keys, and {MOST} are the most",
+            fields.len()
+        )));
     }
     if fields.len() == 1 && !fields.contains_key(FieldName::VALUE) {
         let only = fields.values().next().map(|value| SecretBytes::copy_of(value.expose()));
@@ -55,7 +58,8 @@ pub(super) fn fields(object: Json<'_>, kind: Kind) -> Read<(SecretType, Fields)>
 
 fn members<'a>(object: Json<'a>, name: &str) -> Read<Vec<(FieldName, Json<'a>)>> {
     let Some(data) = object.get(name).map_err(strange)? else { return Ok(Vec::new()) };
-    let field = |(name, json): (std::borrow::Cow<'_, str>, Json<'a>)| Some((FieldName::parse(&name).ok()?, json));
+    let field =
+        |(name, json): (std::borrow::Cow<'_, str>, Json<'a>)| Some((FieldName::parse(&name).ok()?, json));
     Ok(data.members().map_err(strange)?.into_iter().filter_map(field).collect())
 }
 
@@ -79,7 +83,9 @@ mod tests {
 
     #[test]
     fn keys_are_fields() {
-        let (kind, fields) = read(r#"{"data": {"tls.crt": "QQ==", "b": "AP8=", "0": "QQ==", "": "QQ=="}}"#, Kind::Secret).unwrap();
+        let (kind, fields) =
+            read(r#"{"data": {"tls.crt": "QQ==", "b": "AP8=", "0": "QQ==", "": "QQ=="}}"#, Kind::Secret)
+                .unwrap();
         assert_eq!(kind, SecretType::Custom);
         assert_eq!(Vec::from_iter(fields.keys().map(FieldName::as_str)), ["b", "tls.crt"]);
         assert!(fields["tls.crt"].same_as(b"A") && fields["b"].same_as(b"\0\xff"));

@@ -108,7 +108,8 @@ fn a_certificate_that_lies_in_no_file() {
     let user = json!({"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": "carol"});
     real.allow("certs", user, &["db"]);
     let (cert, key) = real.certificate("carol");
-    let data = json!({"client-certificate-data": STANDARD.encode(&cert), "client-key-data": STANDARD.encode(&key)});
+    let data =
+        json!({"client-certificate-data": STANDARD.encode(&cert), "client-key-data": STANDARD.encode(&key)});
     let kubeconfig = real.kubeconfig("certs.yaml", "certs", data);
     let text = fs::read_to_string(&kubeconfig).unwrap();
     let mut file: Value = serde_json::from_str(&text).unwrap();

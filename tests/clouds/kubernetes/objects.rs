@@ -10,8 +10,10 @@ with_both!(fields_are_keys, names_lead_nowhere_else, what_may_not_be_listed_is_r
 fn fields_are_keys(cluster: &impl Cluster) {
     cluster.put("objects", "tls", &[("tls.crt", b"CERT\n"), ("tls.key", b"\xff\x00KEY")]);
     cluster.put("objects", "one", &[("password", b"p")]);
-    cluster.apply(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"namespace": "objects", "name": "app"},
-        "data": {"url": "https://x", "port": "80"}, "binaryData": {"bin": "AP8="}}));
+    cluster.apply(
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"namespace": "objects", "name": "app"},
+        "data": {"url": "https://x", "port": "80"}, "binaryData": {"bin": "AP8="}}),
+    );
     cluster.put("elsewhere", "db", &[("password", b"of another")]);
     let files = [
         ("crt", "<< secret('p:tls#tls.crt') >>"),
@@ -44,8 +46,23 @@ fn names_lead_nowhere_else(cluster: &impl Cluster) {
     cluster.put("names", "db", &[("password", b"another's")]);
     cluster.put("n2", "db", &[("password", b"another's")]);
     let names = [
-        "..", "../names", "x/../db", "n2//db", "/db", "db/", "%64b", "n2%2fdb", "db?x=y", "DB", "d b", "é", "db&x",
-        "n2/secrets/db", "none", "nowhere/db", "configmap/db",
+        "..",
+        "../names",
+        "x/../db",
+        "n2//db",
+        "/db",
+        "db/",
+        "%64b",
+        "n2%2fdb",
+        "db?x=y",
+        "DB",
+        "d b",
+        "é",
+        "db&x",
+        "n2/secrets/db",
+        "none",
+        "nowhere/db",
+        "configmap/db",
     ];
     let texts = names.map(|name| format!("<< secret(\"p:{name}\") | default('none') >>"));
     let files: Vec<_> = (0..names.len()).map(|at| format!("f{at}")).collect();

@@ -26,11 +26,13 @@ pub struct Real {
 const ADMIN: &str = "canary-admin-4711";
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// Where it lies, if it was built.
-fn built() -> Option<PathBuf> {
-    let told = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/apiserver")).arg("--path").output().unwrap();
-    if told.status.success() {
-        return Some(String::from_utf8(told.stdout).unwrap().trim().into());
+/// Where it and its etcd lie, if they were built.
+fn built() -> Option<(PathBuf, PathBuf)> {
+    let told =
+        Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/apiserver")).arg("--path").output().unwrap();
+    let text = String::from_utf8(told.stdout).unwrap();
+    if let (true, Some((server, etcd))) = (told.status.success(), text.trim().split_once('\n')) {
+        return Some((server.into(), etcd.into()));
     }
     assert!(
         std::env::var_os("SECRETFS_REQUIRE_SERVERS").is_none(),
@@ -60,18 +62,33 @@ impl Real {
 
     /// One that can be stopped.
     pub fn start() -> Option<Self> {
-        let server = built()?;
+        let (server, etcd) = built()?;
         let folder = TempDir::with_prefix("secretfs-apiserver-").unwrap();
         let run = |program: &str, args: &[&str]| {
             let done = Command::new(tool(program)).args(args).current_dir(folder.path()).output().unwrap();
             assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
         };
         run("openssl", &["genrsa", "-out", "sa.key", "2048"]);
-        let client = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "client-ca.key", "-out", "client-ca.pem"];
+        let client = [
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-keyout",
+            "client-ca.key",
+            "-out",
+            "client-ca.pem",
+        ];
         run("openssl", &[&client[..], &["-subj", "/CN=clients", "-days", "2"]].concat());
         fs::write(folder.path().join("tokens.csv"), format!("{ADMIN},admin,admin,system:masters\n")).unwrap();
         fs::write(folder.path().join("policy.yaml"), POLICY).unwrap();
-        let real = Self { folder, port: free_port(), etcd: Etcd::start(), child: Mutex::default() };
+        let real = Self {
+            folder,
+            port: free_port(),
+            etcd: Etcd::start_of(etcd, "http", &[]),
+            child: Mutex::default(),
+        };
         real.run(&server);
         Some(real)
     }
@@ -117,7 +134,7 @@ impl Real {
     }
 
     pub fn start_again(&self) {
-        self.run(&built().expect("it was there"));
+        self.run(&built().expect("it was there").0);
     }
 
     /// What has happened so far cannot be told any more, once it is started anew.
@@ -156,7 +173,8 @@ impl Real {
             curl.args(["-H", "Content-Type: application/json", "--data-binary", "@-"]);
         }
         curl.arg(format!("https://127.0.0.1:{}{route}", self.port));
-        let mut asking = curl.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut asking =
+            curl.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut stdin = asking.stdin.take().unwrap();
         let _ = stdin.write_all(body.map(Value::to_string).unwrap_or_default().as_bytes());
         drop(stdin);
@@ -238,7 +256,8 @@ impl Cluster for Real {
     }
 
     fn delete(&self, kind: &str, namespace: &str, name: &str) {
-        let (status, answer) = self.call("DELETE", &format!("/api/v1/namespaces/{namespace}/{kind}/{name}"), None);
+        let (status, answer) =
+            self.call("DELETE", &format!("/api/v1/namespaces/{namespace}/{kind}/{name}"), None);
         assert!((200..300).contains(&status), "{status} {answer}");
     }
 
@@ -249,7 +268,11 @@ impl Cluster for Real {
     fn token_for(&self, namespace: &str, names: &[&str]) -> String {
         self.make_namespace(namespace);
         let token = self.account(namespace, "app", &[]);
-        self.allow(namespace, json!({"kind": "ServiceAccount", "name": "app", "namespace": namespace}), names);
+        self.allow(
+            namespace,
+            json!({"kind": "ServiceAccount", "name": "app", "namespace": namespace}),
+            names,
+        );
         token
     }
 
