@@ -20,7 +20,7 @@ use jiff::Timestamp;
 use crate::config::Strategy;
 use crate::nearest::nearest;
 use crate::policy::Grant;
-use crate::provider::{Batch, Provider, ProviderError, Pulse};
+use crate::provider::{Batch, Lender, LocalStore, Memory, Provider, ProviderError, Pulse};
 use crate::secret::{Absent, Answer, FieldName, Reference, SecretBytes, SecretKey, SecretVersion};
 use basis::Ground;
 pub use basis::{Asker, Basis};
@@ -204,17 +204,20 @@ impl Resolver {
 
     /// Somebody will ask for secrets by their label. Never waits.
     pub fn expect_labels(&self) {
-        self.each().for_each(|(_, provider)| provider.expect_labels());
+        self.each().filter_map(|(_, it)| it.store()).for_each(LocalStore::expect_labels);
     }
 
     /// Has all providers make nothing at their sources from now on. Never waits.
     pub fn rehearse(&self) {
-        self.each().for_each(|(_, provider)| provider.rehearse());
+        self.each().filter_map(|(_, it)| it.lender()).for_each(Lender::rehearse);
     }
 
     /// Whether the provider of this name has to make what has this path. Never waits.
     pub fn makes(&self, provider: &str, path: &str) -> bool {
-        self.each().any(|(name, it)| name == provider && it.makes(path))
+        self.each()
+            .filter(|(name, _)| *name == provider)
+            .filter_map(|(_, it)| it.lender())
+            .any(|it| it.makes(path))
     }
 
     /// Has all providers write down what only they know. At the orderly end.
@@ -240,6 +243,10 @@ impl Resolver {
             Source::One(_) => vec![index],
             Source::Several(several) => several.of.clone(),
         }
+    }
+
+    fn memory(&self, index: usize) -> Option<&dyn Memory> {
+        self.providers[index].one()?.memory()
     }
 
     fn each(&self) -> impl Iterator<Item = (&str, &Arc<dyn Provider>)> {

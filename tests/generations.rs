@@ -21,7 +21,7 @@ use secretfs::fs::SecretFs;
 use secretfs::fs::errno::Errno;
 use secretfs::fs::tree::{Layout, ROOT, Spec};
 use secretfs::policy::{Door, Ownership, Policy};
-use secretfs::provider::{AsOf, Batch, BoxFuture, Provider, ProviderError, Pulse};
+use secretfs::provider::{AsOf, Batch, BoxFuture, Changes, Provider, ProviderError, Pulse};
 use secretfs::resolver::Resolver;
 use secretfs::secret::{Answer, FieldName, SecretBytes, SecretKey, SecretType, SecretVersion};
 use secretfs::template::{Format, Syntax};
@@ -68,6 +68,12 @@ impl Provider for Says {
         Box::pin(async { Ok(()) })
     }
 
+    fn changes(&self) -> Option<&dyn Changes> {
+        Some(self)
+    }
+}
+
+impl Changes for Says {
     fn pulse(&self) -> Pulse {
         Pulse::Still(0)
     }

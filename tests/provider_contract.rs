@@ -8,10 +8,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
 
+use common::azure::InAzure;
 use common::bao::Bao;
 use common::contract::Source;
 use common::etcd::Etcd;
 use common::kubernetes::{InCluster, OnReal};
+use common::onepassword::InOnePassword;
 use common::{stdout_of, tool, tools};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -30,6 +32,10 @@ contract!(etcd: crate::InEtcd::new(); found_and_missing, fields, no_default_on_f
     a_rotation_reaches_readers, many_secrets_of_a_file_are_few_questions, many_readers_are_one_question,
     an_outage_is_told_and_ends, wrong_credentials_say_so, a_value_is_told_nowhere_else);
 
+contract!(gcp: crate::common::gcp::Gcp::start(); found_and_missing, fields, no_default_on_failure, names_are_data,
+    values_are_bytes, a_rotation_reaches_readers, many_secrets_of_a_file_are_few_questions,
+    many_readers_are_one_question, an_outage_is_told_and_ends, wrong_credentials_say_so, a_value_is_told_nowhere_else);
+
 // Names there are small letters, digits, `-` and `.`: what else can be written is tried in tests/clouds.
 contract!(kubernetes: crate::InCluster::new(); found_and_missing, fields, no_default_on_failure, values_are_bytes,
     a_rotation_reaches_readers, many_secrets_of_a_file_are_few_questions, many_readers_are_one_question,
@@ -42,6 +48,14 @@ contract!(vault_kv2: crate::InVault::new(crate::KV2); found_and_missing, fields,
     values_are_bytes, a_rotation_reaches_readers, many_secrets_of_a_file_are_few_questions,
     many_readers_are_one_question, an_outage_is_told_and_ends, wrong_credentials_say_so, a_value_is_told_nowhere_else);
 contract!(vault_kv1: crate::InVault::new(crate::KV1); found_and_missing, fields, no_default_on_failure, names_are_data,
+    values_are_bytes, a_rotation_reaches_readers, many_secrets_of_a_file_are_few_questions,
+    many_readers_are_one_question, an_outage_is_told_and_ends, wrong_credentials_say_so, a_value_is_told_nowhere_else);
+
+contract!(azure: crate::InAzure::new(); found_and_missing, fields, no_default_on_failure, names_are_data, values_are_bytes,
+    a_rotation_reaches_readers, many_secrets_of_a_file_are_few_questions, many_readers_are_one_question,
+    an_outage_is_told_and_ends, wrong_credentials_say_so, a_value_is_told_nowhere_else);
+
+contract!(onepassword: crate::InOnePassword::new(); found_and_missing, fields, no_default_on_failure, names_are_data,
     values_are_bytes, a_rotation_reaches_readers, many_secrets_of_a_file_are_few_questions,
     many_readers_are_one_question, an_outage_is_told_and_ends, wrong_credentials_say_so, a_value_is_told_nowhere_else);
 

@@ -57,7 +57,7 @@ mod tests {
     use super::super::refresh::tests::Gated;
     use super::*;
     use crate::config::{Keeping, Limits};
-    use crate::provider::Provider;
+    use crate::provider::{Changes, Provider};
 
     const TTL: Duration = Duration::from_millis(10);
 

@@ -165,7 +165,7 @@ impl Inner {
             // A breaker that refuses will do so again.
             let turn = match self.turn(keys, end).await {
                 Ok(turn) => turn,
-                Err(error) => return self.upstream.at_hand(keys).ok_or(error),
+                Err(error) => return self.upstream.lender().and_then(|it| it.at_hand(keys)).ok_or(error),
             };
             let outcome = turn.spend(self.ask_once(keys, end)).await;
             tries += 1;

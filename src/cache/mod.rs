@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use crate::config::{Keeping, Limits};
 use crate::provider::{
-    AsOf, Batch, BoxFuture, Given, Mirror, Provider, ProviderError, Pulse, Refreshed, Step,
+    AsOf, Batch, BoxFuture, Changes, Lender, Memory, Mirror, Provider, ProviderError, Pulse, Refreshed, Step,
 };
 use crate::secret::{Absent, SecretKey};
 use crate::sys::uptime::Uptime;
@@ -225,63 +225,14 @@ impl Provider for Cache {
         })
     }
 
-    /// Moves with each change of an answer that was known.
-    fn pulse(&self) -> Pulse {
-        Pulse::Still(self.0.table().changes())
-    }
-
     /// Also while it wants to be left alone: a login that is not renewed now is lost.
     fn tend(&self) -> BoxFuture<'_, Result<(), ProviderError>> {
         Box::pin(self.0.tended())
     }
 
-    fn time(&self) -> Option<Duration> {
-        Some(self.0.limits.timeout)
-    }
-
-    fn is_known_for(&self, keys: &[SecretKey]) -> bool {
-        self.0.table().knows_any(keys) && !self.0.breaker.suspects(keys)
-    }
-
-    fn unchanged_aside<'a>(
-        &'a self,
-        keys: &'a [SecretKey],
-        since: u64,
-    ) -> BoxFuture<'a, Result<Option<AsOf>, ProviderError>> {
-        Box::pin(self.0.unchanged_aside(keys, since))
-    }
-
-    fn refresh(&self) -> BoxFuture<'_, Refreshed> {
-        Box::pin(self.0.refresh())
-    }
-
-    fn stale_since(&self) -> Option<Uptime> {
-        self.0.table().stale_since()
-    }
-
     fn flush(&self) {
         self.0.flush_copies();
         self.0.upstream.flush();
-    }
-
-    fn at_hand(&self, keys: &[SecretKey]) -> Option<Batch> {
-        self.0.upstream.at_hand(keys)
-    }
-
-    fn rehearse(&self) {
-        self.0.upstream.rehearse();
-    }
-
-    fn makes(&self, path: &str) -> bool {
-        self.0.upstream.makes(path)
-    }
-
-    fn give_back(&self, given: Given) -> BoxFuture<'_, ()> {
-        self.0.upstream.give_back(given)
-    }
-
-    fn behind(&self) -> Option<Arc<dyn Provider>> {
-        Some(self.0.upstream.clone())
     }
 
     /// Whoever tries wants to know how it is now.
@@ -302,6 +253,47 @@ impl Provider for Cache {
         self.0.upstream.sweep();
     }
 
+    fn changes(&self) -> Option<&dyn Changes> {
+        Some(self)
+    }
+
+    fn memory(&self) -> Option<&dyn Memory> {
+        Some(self)
+    }
+
+    fn lender(&self) -> Option<&dyn Lender> {
+        self.0.upstream.lender()
+    }
+}
+
+impl Memory for Cache {
+    fn behind(&self) -> Arc<dyn Provider> {
+        self.0.upstream.clone()
+    }
+
+    fn time(&self) -> Duration {
+        self.0.limits.timeout
+    }
+
+    fn is_known_for(&self, keys: &[SecretKey]) -> bool {
+        self.0.table().knows_any(keys) && !self.0.breaker.suspects(keys)
+    }
+
+    fn refresh(&self) -> BoxFuture<'_, Refreshed> {
+        Box::pin(self.0.refresh())
+    }
+
+    fn stale_since(&self) -> Option<Uptime> {
+        self.0.table().stale_since()
+    }
+}
+
+impl Changes for Cache {
+    /// Moves with each change of an answer that was known.
+    fn pulse(&self) -> Pulse {
+        Pulse::Still(self.0.table().changes())
+    }
+
     fn unchanged<'a>(
         &'a self,
         keys: &'a [SecretKey],
@@ -316,5 +308,13 @@ impl Provider for Cache {
             let is_same = told.iter().all(|told| told.changed <= since);
             Ok(is_same.then(|| self.0.as_of(keys, &told, began)))
         })
+    }
+
+    fn unchanged_aside<'a>(
+        &'a self,
+        keys: &'a [SecretKey],
+        since: u64,
+    ) -> BoxFuture<'a, Result<Option<AsOf>, ProviderError>> {
+        Box::pin(self.0.unchanged_aside(keys, since))
     }
 }

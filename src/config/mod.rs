@@ -200,6 +200,7 @@ impl Config {
         config.add_own_providers()?;
         config.judge_several()?;
         config.judge_places()?;
+        config.judge_names();
         config.sources = config.judge_sources(secrets)?;
         config.judge_mounts()?;
         config.judge_roles()?;

@@ -112,6 +112,12 @@ impl Transport {
 }
 
 impl Address {
+    /// Where a URL leads that somebody else has written, up to its path: over TLS, or not beyond this machine and its link.
+    pub fn of_origin(text: &str) -> Option<Self> {
+        let near = |it: &Self| it.is_tls || it.is_loopback() || it.is_metadata();
+        Self::read(text).ok().filter(near)
+    }
+
     /// Whether it is this machine, whatever a resolver says.
     pub fn is_loopback(&self) -> bool {
         let v4 = || self.host.parse::<Ipv4Addr>().is_ok_and(|ip| ip.is_loopback());
@@ -167,7 +173,7 @@ impl Scalar for Address {
 
 impl Address {
     /// Wherever it is, and in whatever way it is spoken to.
-    pub(super) fn read(text: &str) -> Result<Self, String> {
+    pub fn read(text: &str) -> Result<Self, String> {
         let wrong = || format!("`{text}` is not {}", Self::EXPECTED);
         // What stands before an `@` is never shown.
         if text.contains('@') {

@@ -164,7 +164,7 @@ impl Before<'_> {
     fn upstream(&self, name: &str, remote: &Remote, config: &Config) -> Option<Arc<dyn Provider>> {
         let ProviderConfig::Remote(before) = self.config.providers.get(name)? else { return None };
         let is_same = self.config.store == config.store && before.source == remote.source;
-        is_same.then(|| self.broker.provider(name)?.behind()).flatten()
+        is_same.then(|| Some(self.broker.provider(name)?.memory()?.behind())).flatten()
     }
 }
 
@@ -270,6 +270,7 @@ fn asks_store(config: &Config, default: &str) -> bool {
 /// A provider elsewhere, which wants a memory in front of it.
 fn upstream_of(remote: &Remote, key: &SecretBytes, store: Option<Arc<dyn Provider>>) -> Arc<dyn Provider> {
     let key = || SecretBytes::copy_of(key.expose());
+    #[allow(unused_variables, reason = "without a provider of the network")]
     let timeout = remote.limits.timeout;
     match &remote.source {
         RemoteSource::Exec(program) => Arc::new(ExecProvider::new(program.clone(), key())),
@@ -283,7 +284,7 @@ fn upstream_of(remote: &Remote, key: &SecretBytes, store: Option<Arc<dyn Provide
         #[cfg(feature = "azure")]
         RemoteSource::Azure(azure) => Arc::new(AzureProvider::new((**azure).clone(), timeout, key(), store)),
         #[cfg(feature = "gcp")]
-        RemoteSource::Gcp(gcp) => Arc::new(GcpProvider::new((**gcp).clone(), timeout, key(), store)),
+        RemoteSource::Gcp(gcp) => Arc::new(GcpProvider::new((**gcp).clone(), timeout, store)),
         #[cfg(feature = "onepassword")]
         RemoteSource::OnePassword(connect) => {
             Arc::new(OnePasswordProvider::new((**connect).clone(), timeout, key(), store))
@@ -309,7 +310,10 @@ fn remembering(
     if !remote.keeping.mirror {
         return Arc::new(cache);
     }
-    match store.and_then(|store| store.mirror(name, place, remote.keeping.oldest_copy())) {
+    match store
+        .and_then(Provider::store)
+        .and_then(|store| store.mirror(name, place, remote.keeping.oldest_copy()))
+    {
         Some(mirror) => Arc::new(cache.mirrored(mirror)),
         None => {
             tracing::warn!(

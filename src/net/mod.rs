@@ -24,6 +24,7 @@ mod probe;
 mod proxy;
 mod request;
 mod response;
+mod sign;
 mod tls;
 mod verify;
 
@@ -46,6 +47,7 @@ use pool::{Link, Pool};
 pub use probe::Probed;
 pub use request::{Request, Route};
 pub use response::{LARGEST, LONGEST_PAUSE, Response, same_origin};
+pub use sign::{NoRsaKey, certificate_of, ps256, rs256};
 use tls::Trust;
 pub use tls::{Given, TlsError};
 

@@ -53,6 +53,13 @@ impl Route {
         self
     }
 
+    /// What a URL names that somebody else has written, and where: `https://host/path?query`.
+    pub fn of_url(url: &str) -> Option<(Address, Self)> {
+        let begin = url.find("://")? + 3;
+        let end = url[begin..].find('/')? + begin;
+        Some((Address::of_origin(&url[..end])?, Self::given(&url[end..])?))
+    }
+
     /// A path and a query as a server gives them, if they are written out and lead nowhere else.
     pub(super) fn given(text: &str) -> Option<Self> {
         let path = text.split('?').next().unwrap_or(text);
@@ -116,17 +123,17 @@ impl Request {
     }
 
     /// A header that tells nothing: a namespace, a content type.
-    pub fn header(self, name: &'static str, value: &str) -> Result<Self, NetErrorKind> {
+    pub fn header(self, name: &str, value: &str) -> Result<Self, NetErrorKind> {
         self.with(name, value.as_bytes(), false)
     }
 
     /// A header that holds a credential. `prefix` stands before it: `"Bearer "`, or nothing.
-    pub fn secret(self, name: &'static str, prefix: &str, value: &SecretBytes) -> Result<Self, NetErrorKind> {
+    pub fn secret(self, name: &str, prefix: &str, value: &SecretBytes) -> Result<Self, NetErrorKind> {
         let value = Zeroizing::new([prefix.as_bytes(), value.expose()].concat());
         self.with(name, &value, true)
     }
 
-    fn with(mut self, name: &'static str, value: &[u8], is_secret: bool) -> Result<Self, NetErrorKind> {
+    fn with(mut self, name: &str, value: &[u8], is_secret: bool) -> Result<Self, NetErrorKind> {
         let mut value = HeaderValue::from_bytes(value).map_err(|_| {
             NetErrorKind::Name("a credential or setting with a line break cannot be a header")
         })?;
@@ -204,6 +211,31 @@ mod tests {
         }
         for name in ["", ".", "..", "a\nb", "a\0", "\u{85}"] {
             assert!(route().name(name).is_err(), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn a_url_of_somebody_else_leads_over_tls_or_nowhere() {
+        let (address, route) = Route::of_url("https://sts.example/v1/token?a=b").unwrap();
+        assert_eq!((address.to_string().as_str(), route.as_str()), ("https://sts.example", "/v1/token?a=b"));
+        for url in ["http://127.0.0.1:80/t", "http://169.254.169.254/metadata/x", "https://a:1/x:y"] {
+            assert!(Route::of_url(url).is_some(), "{url}");
+        }
+        for url in [
+            "http://sts.example/t",
+            "ftp://a/t",
+            "https://a@b/t",
+            "https://a",
+            "https://a/",
+            "https://a/../t",
+            "https://a/t#x",
+            "https://a/t u",
+            "/t",
+            "",
+            "https://a\\b/t",
+            "http://127.0.0.1.evil.example/t",
+        ] {
+            assert!(Route::of_url(url).is_none(), "{url}");
         }
     }
 

@@ -1,7 +1,7 @@
 //! Providers whose answers never change while the process lives: they have no state to be asked
 //! about, and cannot fail. Uses the trait only.
 
-use super::{AsOf, Batch, BoxFuture, Provider, ProviderError, Pulse};
+use super::{AsOf, Batch, BoxFuture, Changes, Provider, ProviderError, Pulse};
 use crate::secret::{Answer, SecretKey};
 
 pub(super) trait Constant: Send + Sync {
@@ -24,6 +24,12 @@ impl<T: Constant> Provider for T {
         Box::pin(async { Ok(()) })
     }
 
+    fn changes(&self) -> Option<&dyn Changes> {
+        Some(self)
+    }
+}
+
+impl<T: Constant> Changes for T {
     fn pulse(&self) -> Pulse {
         Pulse::Still(0)
     }

@@ -64,6 +64,14 @@ fn roundabout(path: &str) -> Option<&'static str> {
     }
 }
 
+/// A program that finds nothing of the daemon's environment but this.
+pub(super) fn bare(program: &str) -> Command {
+    let mut command = Command::new(program);
+    command.env_clear().env("PATH", DEFAULT_PATH);
+    command.envs(INHERITED.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
+    command
+}
+
 impl ExecProvider {
     pub fn new(program: Program, version_key: SecretBytes) -> Self {
         Self { program, versions: Versions::new(version_key) }
@@ -94,12 +102,11 @@ impl ExecProvider {
 
     fn command(&self, path: &str) -> Command {
         let words = &self.program.command;
-        let mut command = Command::new(&*self.name());
+        let mut command = bare(&self.name());
         command.args(words[1..].iter().map(|word| word.replace(PATH, path)));
         if !words.iter().any(|word| word.contains(PATH)) {
             command.arg(path);
         }
-        strip(&mut command);
         command.envs(&self.program.env);
         command
     }
@@ -142,12 +149,6 @@ impl ExecProvider {
         let path = path.or_else(|| std::env::var_os("PATH")).unwrap_or_else(|| DEFAULT_PATH.into());
         std::env::split_paths(&path).any(|folder| is_program(&folder.join(name)))
     }
-}
-
-/// Leaves it the few variables that every program has.
-pub(super) fn strip(command: &mut Command) {
-    command.env_clear().env("PATH", DEFAULT_PATH);
-    command.envs(INHERITED.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
 }
 
 /// As summon takes it.

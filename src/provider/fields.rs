@@ -41,6 +41,7 @@ pub(super) fn of_json(printed: &[u8]) -> Result<Fields, String> {
 }
 
 /// The bytes as they are, and the members beside them if they are an object of JSON.
+#[cfg_attr(not(feature = "etcd"), allow(dead_code, reason = "not each provider uses it"))]
 pub(super) fn with_members(value: SecretBytes) -> (SecretType, Fields) {
     let mut fields = members_of(value.expose()).unwrap_or_default();
     let kind = if fields.is_empty() { SecretType::Plain } else { SecretType::Custom };
@@ -49,6 +50,7 @@ pub(super) fn with_members(value: SecretBytes) -> (SecretType, Fields) {
 }
 
 /// What can be no field is not one; an object of too many has none.
+#[cfg_attr(not(feature = "etcd"), allow(dead_code, reason = "not each provider uses it"))]
 fn members_of(value: &[u8]) -> Option<Fields> {
     if value.trim_ascii_start().first() != Some(&b'{') {
         return None;

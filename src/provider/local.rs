@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Semaphore;
 
-use super::{AsOf, Batch, BoxFuture, Mirror, Provider, ProviderError, Pulse, unhurried};
+use super::{AsOf, Batch, BoxFuture, Changes, Mirror, Provider, ProviderError, Pulse, unhurried};
 use crate::clock::Clock;
 use crate::poison::EvenPoisoned;
 use crate::secret::{Absent, Namespace, SecretKey, SecretName, Selector};
@@ -47,6 +47,18 @@ impl LocalStore {
         Self { store, namespace, clock, turns, by_label, learnt, noted, warned }
     }
 
+    /// Somebody will ask for secrets by their label: what has to be found out for that, `tend` can find out.
+    /// Never waits.
+    pub fn expect_labels(&self) {
+        self.by_label.store(true, Ordering::Relaxed);
+    }
+
+    /// Room for copies of what another provider of this name answers, that looks at this place. `None` where nothing
+    /// can be kept.
+    pub fn mirror(&self, of: &str, place: &str, oldest: Duration) -> Option<Mirror> {
+        Mirror::new(self.store.clone(), of, place, oldest).ok()
+    }
+
     /// Asks the store, which may block. Who waits for a turn holds no thread.
     async fn ask<T>(
         &self,
@@ -82,18 +94,20 @@ impl Provider for LocalStore {
         }))
     }
 
-    fn expect_labels(&self) {
-        self.by_label.store(true, Ordering::Relaxed);
-    }
-
     fn flush(&self) {
         let _ = self.store.flush_uses();
     }
 
-    fn mirror(&self, of: &str, place: &str, oldest: Duration) -> Option<Mirror> {
-        Mirror::new(self.store.clone(), of, place, oldest).ok()
+    fn changes(&self) -> Option<&dyn Changes> {
+        Some(self)
     }
 
+    fn store(&self) -> Option<&LocalStore> {
+        Some(self)
+    }
+}
+
+impl Changes for LocalStore {
     fn pulse(&self) -> Pulse {
         self.store.pulse().map_or(Pulse::Moving, Pulse::Still)
     }

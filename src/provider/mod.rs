@@ -3,7 +3,6 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::{Handle, RuntimeFlavor};
@@ -28,12 +27,15 @@ mod gcp;
 #[cfg(feature = "kubernetes")]
 mod kubernetes;
 mod local;
+#[cfg(any(feature = "azure", feature = "gcp"))]
+mod login;
 mod mirror;
 mod nowhere;
 #[cfg(feature = "onepassword")]
 mod onepassword;
 mod own;
 mod remote;
+mod roles;
 mod sealed;
 #[cfg(feature = "vault")]
 mod vault;
@@ -59,6 +61,7 @@ pub use nowhere::Nowhere;
 pub use onepassword::OnePasswordProvider;
 pub use own::OwnSecret;
 pub use remote::refusal;
+pub use roles::{Changes, Lender, Memory};
 pub use sealed::Sealed;
 #[cfg(feature = "vault")]
 pub use vault::VaultProvider;
@@ -83,12 +86,6 @@ pub trait Provider: Send + Sync {
     /// Whether a fetch can be expected to succeed now.
     fn health(&self) -> BoxFuture<'_, Result<(), ProviderError>>;
 
-    /// Where the provider stands: called at every lookup, so it costs next to nothing. Of most, nothing is known
-    /// without a question.
-    fn pulse(&self) -> Pulse {
-        Pulse::Moving
-    }
-
     /// Finds and mends what the pulse cannot see. Called each second by who keeps a provider.
     fn tend(&self) -> BoxFuture<'_, Result<(), ProviderError>> {
         Box::pin(async { Ok(()) })
@@ -97,64 +94,11 @@ pub trait Provider: Send + Sync {
     /// Wipes what is too old to be kept. Called each second; never waits.
     fn sweep(&self) {}
 
-    /// Somebody will ask for secrets by their label: what has to be found out for that, `tend` can find
-    /// out. Never waits.
-    fn expect_labels(&self) {}
-
     /// Writes down what only this process knows. At the orderly end; may take a moment.
     fn flush(&self) {}
 
-    /// What it has of these already: lent, and not at its end. Asked where it must be left alone. Never waits.
-    fn at_hand(&self, _keys: &[SecretKey]) -> Option<Batch> {
-        None
-    }
-
-    /// From now on nothing is made at the source for who asks: that it could be is all that is looked into.
-    fn rehearse(&self) {}
-
-    /// Whether this has to be made at the source: nothing is known of it before. Never waits.
-    fn makes(&self, _path: &str) -> bool {
-        false
-    }
-
-    /// Gives back what was lent to it: logins, credentials that are ours alone. The last that it is asked.
-    fn give_back(&self, _given: Given) -> BoxFuture<'_, ()> {
-        Box::pin(async {})
-    }
-
-    /// What this one only stands before: it goes on if this one is replaced.
-    fn behind(&self) -> Option<Arc<dyn Provider>> {
-        None
-    }
-
-    /// How long an answer may take, if that is bounded.
-    fn time(&self) -> Option<Duration> {
-        None
-    }
-
     /// Whoever asks waits so long from now on.
     fn allow(&self, _time: Duration) {}
-
-    /// Whether it has answered to any of these before, and does not fail: who waits for it gets no older answer.
-    fn is_known_for(&self, _keys: &[SecretKey]) -> bool {
-        false
-    }
-
-    /// Asks anew for all that is held, whatever its age.
-    fn refresh(&self) -> BoxFuture<'_, Refreshed> {
-        Box::pin(async { Refreshed::default() })
-    }
-
-    /// Room for copies of what another provider of this name answers, that looks at this place. `None` where nothing
-    /// can be kept.
-    fn mirror(&self, _of: &str, _place: &str, _oldest: Duration) -> Option<Mirror> {
-        None
-    }
-
-    /// Since when nobody has confirmed the oldest of the answers that are served in place of newer ones.
-    fn stale_since(&self) -> Option<Uptime> {
-        None
-    }
 
     /// What works and what does not, for who sets it up: ends at the first step that fails.
     fn steps(&self) -> BoxFuture<'_, Vec<Step>> {
@@ -167,24 +111,24 @@ pub trait Provider: Send + Sync {
         None
     }
 
-    /// Whether any of these may have changed after `since`, the `as_of` of an earlier batch.
-    /// Answers with the moment up to which it has looked, or `None` if there was a change.
-    /// A provider that does not count its changes cannot tell.
-    fn unchanged<'a>(
-        &'a self,
-        _keys: &'a [SecretKey],
-        _since: u64,
-    ) -> BoxFuture<'a, Result<Option<AsOf>, ProviderError>> {
-        Box::pin(async { Ok(None) })
+    /// If it counts its changes.
+    fn changes(&self) -> Option<&dyn Changes> {
+        None
     }
 
-    /// The same where no reader waits for it: leaves their turns to those who do.
-    fn unchanged_aside<'a>(
-        &'a self,
-        keys: &'a [SecretKey],
-        since: u64,
-    ) -> BoxFuture<'a, Result<Option<AsOf>, ProviderError>> {
-        self.unchanged(keys, since)
+    /// If it lends.
+    fn lender(&self) -> Option<&dyn Lender> {
+        None
+    }
+
+    /// If it remembers what another one answers.
+    fn memory(&self) -> Option<&dyn Memory> {
+        None
+    }
+
+    /// If it is the embedded store.
+    fn store(&self) -> Option<&LocalStore> {
+        None
     }
 }
 

@@ -27,6 +27,7 @@ impl From<JsonError> for ProviderError {
 }
 
 /// The way to the server, step by step: to be followed by what it answers if all of them work.
+#[cfg_attr(not(feature = "etcd"), allow(dead_code, reason = "not each provider uses it"))]
 pub(super) async fn way(client: &Client) -> Vec<Step> {
     let steps = client.probe().await.into_iter();
     let step = |it: Probed| Step { name: it.name, took: it.took, outcome: it.outcome.map_err(Into::into) };
@@ -34,6 +35,7 @@ pub(super) async fn way(client: &Client) -> Vec<Step> {
 }
 
 /// What is not told by the machine itself. Waiting once for it is enough.
+#[cfg_attr(not(feature = "gcp"), allow(dead_code, reason = "not each provider uses it"))]
 pub(super) fn of_machine(what: &str, error: &ProviderError) -> ProviderError {
     let why = format!("{what}: {error}");
     match error {

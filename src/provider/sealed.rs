@@ -1,6 +1,6 @@
 //! Stands in for a store whose key is not there yet: it fails, and says what is missing.
 
-use super::{AsOf, Batch, BoxFuture, Provider, ProviderError};
+use super::{AsOf, Batch, BoxFuture, Changes, Provider, ProviderError, Pulse};
 use crate::secret::SecretKey;
 
 pub struct Sealed {
@@ -29,6 +29,16 @@ impl Provider for Sealed {
 
     fn health(&self) -> BoxFuture<'_, Result<(), ProviderError>> {
         self.fail()
+    }
+
+    fn changes(&self) -> Option<&dyn Changes> {
+        Some(self)
+    }
+}
+
+impl Changes for Sealed {
+    fn pulse(&self) -> Pulse {
+        Pulse::Moving
     }
 
     fn unchanged<'a>(

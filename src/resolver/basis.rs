@@ -144,10 +144,10 @@ impl Resolver {
         let pulse = provider.pulse();
         let (keys, since) = (&ground.keys, ground.as_of.moment);
         let unchanged = match asker {
-            Asker::Reader => provider.unchanged(keys, since),
-            Asker::Nobody => provider.unchanged_aside(keys, since),
+            Asker::Reader => provider.unchanged(keys, since).await,
+            Asker::Nobody => provider.unchanged_aside(keys, since).await,
         };
-        match unchanged.await {
+        match unchanged {
             // Another one may have a newer answer.
             Ok(Some(as_of)) if ground.in_place_of.is_some() && as_of.is_older_than(&ground.as_of) => {
                 Err(Stop::Changed)

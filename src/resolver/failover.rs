@@ -149,7 +149,7 @@ impl Resolver {
             // Beside a new answer no other is needed.
             let next = if race.has_new() { None } else { unasked.next() };
             if let Some(index) = next {
-                let is_known = self.providers[index].one().is_some_and(|it| it.is_known_for(&keys));
+                let is_known = self.memory(index).is_some_and(|it| it.is_known_for(&keys));
                 race.members.push(Member { index, is_known, state: State::Asked });
                 asked.push((index, Box::pin(self.ask_one(index, keys.clone()))));
             }
@@ -178,7 +178,7 @@ impl Resolver {
     }
 
     fn times(&self, several: &Several) -> Times {
-        let time = |&index: &usize| self.providers[index].one()?.time();
+        let time = |&index: &usize| Some(self.memory(index)?.time());
         let longest = several.of.iter().filter_map(time).max().unwrap_or(READER);
         let start = Instant::now();
         Times { at_hand: start + longest.min(READER), end: start + longest }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::together::all;
 use super::{ResolveError, Resolver};
-use crate::provider::{Provider, Refreshed};
+use crate::provider::{Memory, Provider, Refreshed};
 use crate::secret::SecretKey;
 use crate::sys::uptime::Uptime;
 
@@ -32,7 +32,8 @@ impl Resolver {
                 Ok(answer) => answer.err().map(|error| error.to_string()),
                 Err(_) => Some(format!("no answer within {PATIENCE:?}")),
             };
-            let stale = provider.stale_since().map(|since| Uptime::now().since(since));
+            let stale =
+                provider.memory().and_then(Memory::stale_since).map(|since| Uptime::now().since(since));
             health.push(Health { name: name.to_owned(), problem, stale });
         }
         health
@@ -49,7 +50,13 @@ impl Resolver {
         let named = (0..self.providers.len()).filter(is_wanted).map(|at| &self.providers[at]);
         let ask = |(name, provider): (&str, Arc<dyn Provider>)| {
             let name = name.to_owned();
-            async move { Ok((name, provider.refresh().await)) }
+            async move {
+                let refreshed = match provider.memory() {
+                    Some(memory) => memory.refresh().await,
+                    None => Refreshed::default(),
+                };
+                Ok((name, refreshed))
+            }
         };
         all(named.filter_map(|it| Some((&*it.name, it.one()?.clone()))).map(ask)).await
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use super::Resolver;
-use crate::provider::{Given, Provider};
+use crate::provider::{Given, Memory, Provider};
 
 /// The time for all providers together to say goodbye.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -47,8 +47,8 @@ impl Resolver {
     /// This one is in force: who goes on behind another memory keeps to the time that this one gives.
     pub fn begin(&self) {
         for (_, provider) in self.each() {
-            if let (Some(behind), Some(time)) = (provider.behind(), provider.time()) {
-                behind.allow(time);
+            if let Some(memory) = provider.memory() {
+                memory.behind().allow(memory.time());
             }
         }
     }
@@ -84,7 +84,7 @@ impl Left {
 
 /// What holds the login, behind whatever keeps its answers.
 fn source(provider: &Arc<dyn Provider>) -> Arc<dyn Provider> {
-    provider.behind().unwrap_or_else(|| provider.clone())
+    provider.memory().map_or_else(|| provider.clone(), Memory::behind)
 }
 
 fn is_same(one: &Arc<dyn Provider>, other: &Arc<dyn Provider>) -> bool {

@@ -5,6 +5,7 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -120,6 +121,20 @@ pub fn serve_tcp(answer: impl Fn(&Request) -> Response + Send + Sync + 'static) 
 
 pub fn serve_on(listener: TcpListener, answer: impl Fn(&Request) -> Response + Send + Sync + 'static) {
     serve(move || listener.accept().map(|(stream, _)| stream), answer);
+}
+
+/// The same, until it is said to be over: the connection after that ends it, and the port is free.
+pub fn serve_while(
+    listener: TcpListener,
+    is_on: Arc<AtomicBool>,
+    answer: impl Fn(&Request) -> Response + Send + Sync + 'static,
+) {
+    let accept = move || match listener.accept() {
+        Ok((stream, _)) if is_on.load(Ordering::SeqCst) => Ok(stream),
+        Ok(_) => Err(io::ErrorKind::Interrupted.into()),
+        Err(error) => Err(error),
+    };
+    serve(accept, answer);
 }
 
 /// What another server answers to this.

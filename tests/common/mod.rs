@@ -14,12 +14,14 @@ macro_rules! on_both {
     };
 }
 
+pub mod azure;
 pub mod bao;
 pub mod contract;
 pub mod covered;
 pub mod daemon;
 pub mod etcd;
 pub mod failing;
+pub mod gcp;
 pub mod hostile;
 pub mod http;
 mod keyboard;
@@ -28,6 +30,7 @@ mod manager;
 mod map;
 mod mount;
 pub mod nginx;
+pub mod onepassword;
 pub mod programmed;
 pub mod programs;
 mod reading;

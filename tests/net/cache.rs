@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use secretfs::cache::Cache;
 use secretfs::config::{Keeping, Limits};
-use secretfs::provider::{AsOf, Batch, BoxFuture, Provider, Pulse, refusal};
+use secretfs::provider::{AsOf, Batch, BoxFuture, Provider, refusal};
 use secretfs::secret::{Answer, FieldName, SecretKey, SecretType, SecretVersion};
 
 use super::*;
@@ -36,18 +36,6 @@ impl Provider for Simple {
 
     fn health(&self) -> BoxFuture<'_, Result<(), ProviderError>> {
         Box::pin(async { self.fetch(&[SecretKey::named("health")]).await.map(drop) })
-    }
-
-    fn pulse(&self) -> Pulse {
-        Pulse::Moving
-    }
-
-    fn unchanged<'a>(
-        &'a self,
-        _: &'a [SecretKey],
-        _: u64,
-    ) -> BoxFuture<'a, Result<Option<AsOf>, ProviderError>> {
-        Box::pin(async { Ok(None) })
     }
 }
 

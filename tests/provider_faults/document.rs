@@ -18,7 +18,8 @@ pub(crate) struct Table {
     columns: &'static [&'static str],
 }
 
-pub(crate) const NETWORK: Table = Table { name: "network", columns: &["vault", "etcd", "kubernetes"] };
+pub(crate) const NETWORK: Table =
+    Table { name: "network", columns: &["vault", "etcd", "gcp-sm", "azure-kv", "1password", "kubernetes"] };
 pub(crate) const LOCAL: Table = Table { name: "local", columns: &["seen"] };
 
 /// What the table says in this column is what was seen.
@@ -75,7 +76,7 @@ impl Table {
             let known = old.iter().find(|row| row[0] == *name);
             let cell = |at: usize| match (at == column, known) {
                 (true, _) => cell.clone(),
-                (false, Some(row)) => row[at + 1].clone(),
+                (false, Some(row)) => row.get(at + 1).cloned().unwrap_or_default(),
                 (false, None) => String::new(),
             };
             let cells: Vec<_> = (0..self.columns.len()).map(cell).collect();

@@ -2,14 +2,17 @@
 //! behind a proxy that has the fault, a daemon with a mount before it; and the same of programs and files. What a reader, the log and the figures get
 //! are the tables of `docs/faults.md`.
 
+mod azure;
 #[path = "../common/mod.rs"]
 mod common;
 mod document;
 mod flapping;
+mod gcp;
 #[path = "../common/net/mod.rs"]
 mod harness;
 mod kubernetes;
 mod local;
+mod onepassword;
 mod scene;
 mod servers;
 mod trouble;
@@ -18,7 +21,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::thread;
 
+use azure::Azures;
+use common::gcp::Gcp;
 use kubernetes::Clusters;
+use onepassword::OnePasswords;
 use scene::{Scene, Seen};
 use servers::{Etcds, Server, Vaults};
 use trouble::{Trouble, all};
@@ -71,6 +77,21 @@ fn with_a_vault() {
 #[test]
 fn with_an_etcd() {
     document::judge(&document::NETWORK, Etcds::NAME, &tried::<Etcds>());
+}
+
+#[test]
+fn with_a_key_vault() {
+    document::judge(&document::NETWORK, Azures::NAME, &tried::<Azures>());
+}
+
+#[test]
+fn with_a_connect_server() {
+    document::judge(&document::NETWORK, OnePasswords::NAME, &tried::<OnePasswords>());
+}
+
+#[test]
+fn with_a_gcp() {
+    document::judge(&document::NETWORK, <Gcp as Server>::NAME, &tried::<Gcp>());
 }
 
 #[test]

@@ -19,7 +19,7 @@ use secretfs::fs::tree::{Layout, Spec};
 use secretfs::fs::{SecretFs, mountpoint, session};
 use secretfs::ledger::Ledger;
 use secretfs::policy::{Door, Ownership, Policy};
-use secretfs::provider::{AsOf, Batch, BoxFuture, Provider, ProviderError, Pulse};
+use secretfs::provider::{AsOf, Batch, BoxFuture, Changes, Provider, ProviderError, Pulse};
 use secretfs::resolver::Resolver;
 use secretfs::secret::{FieldName, SecretBytes, SecretKey, SecretType, SecretVersion};
 use secretfs::template::Syntax;
@@ -324,6 +324,12 @@ impl Provider for Turning {
         Box::pin(async { Ok(()) })
     }
 
+    fn changes(&self) -> Option<&dyn Changes> {
+        Some(self)
+    }
+}
+
+impl Changes for Turning {
     fn pulse(&self) -> Pulse {
         Pulse::Still(read_number(&self.0))
     }

@@ -1,5 +1,5 @@
 // A TLS server that loads its certificate and key for each connection, and its own client. Says how
-// many loads there were, and how many of them found a pair that does not match.
+// many loads there were, and how many of them found a pair that does not match; told to, it ends with the first of those.
 package main
 
 import (
@@ -11,8 +11,9 @@ import (
 )
 
 func main() {
-	loads, _ := strconv.Atoi(os.Args[3])
-	mismatched := 0
+	most, _ := strconv.Atoi(os.Args[3])
+	endsWithFirst := os.Args[4] == "first"
+	loads, mismatched := 0, 0
 	config := &tls.Config{GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 		pair, err := tls.LoadX509KeyPair(os.Args[1], os.Args[2])
 		if err == nil {
@@ -29,7 +30,8 @@ func main() {
 	if err != nil {
 		panic(err)
 	}
-	for range loads {
+	for loads < most && !(endsWithFirst && mismatched > 0) {
+		loads++
 		done := make(chan struct{})
 		go func() {
 			defer close(done)

@@ -20,12 +20,12 @@ use trial::{Trial, sample};
 const BACKENDS: [&str; 2] = ["sqlite", "file"];
 
 /// Points of one operation, spread evenly, when all of them would take too long.
-const SAMPLE: usize = 6;
+const SAMPLE: usize = 4;
 /// The control shows what it has to long before its last row.
 const CONTROL: usize = 25;
 
 /// Moments of a loss of power for one operation, in short and at length; the control needs fewer.
-const MOMENTS: [usize; 2] = [6, 100];
+const MOMENTS: [usize; 2] = [4, 100];
 
 #[test]
 fn whoever_dies_while_writing_leaves_the_old_or_the_new() {

@@ -23,7 +23,7 @@ use common::Mounted;
 use common::bao::{BY_TOKEN, Bao, ROOT, free_port};
 use common::programmed::{attribute, eventually};
 use secretfs::config::{Address, Login, SecretSource, Tls, Transport, Vault};
-use secretfs::provider::{Given, Provider, Step, VaultProvider};
+use secretfs::provider::{Given, Lender, Provider, Step, VaultProvider};
 use secretfs::secret::{SecretBytes, SecretKey};
 use serde_json::json;
 

@@ -6,8 +6,8 @@ use super::default;
 use crate::cli::report::Failure;
 use crate::cli::{Common, output};
 use crate::config::{
-    Address, AwsService, Cluster, Config, Keeping, Kubernetes, Limits, Login, ProviderConfig, Remote,
-    RemoteSource, Tls, TlsVersion,
+    Address, AwsService, AzureIdentity, Cluster, Config, GcpIdentity, Keeping, Kubernetes, Limits, Login,
+    ProviderConfig, Remote, RemoteSource, Tls, TlsVersion,
 };
 
 pub(super) fn kind(kind: &ProviderConfig) -> &'static str {
@@ -122,11 +122,37 @@ fn own(remote: &Remote) -> Vec<(&'static str, String)> {
             );
             lines
         }
-        RemoteSource::Aws(_)
-        | RemoteSource::Azure(_)
-        | RemoteSource::Gcp(_)
-        | RemoteSource::OnePassword(_) => Vec::new(),
+        RemoteSource::Azure(azure) => {
+            let mut lines = tls(&azure.transport.tls, azure.transport.address.is_tls);
+            lines.push(("login", azure_login(&azure.identity)));
+            lines.extend(azure.authority.iter().map(|it| ("authority", url(it))));
+            if !azure.verifies_challenge {
+                lines.push(("verify_challenge", "off: its host may want a token for anything".to_owned()));
+            }
+            lines
+        }
+        RemoteSource::OnePassword(connect) => {
+            let mut lines = tls(&connect.transport.tls, connect.transport.address.is_tls);
+            lines.push(("login", format!("token from {}", connect.token)));
+            lines.extend(connect.vault.iter().map(|it| ("vault", it.clone())));
+            lines
+        }
+        RemoteSource::Gcp(gcp) => {
+            let mut lines = tls(&gcp.transport.tls, gcp.transport.address.is_tls);
+            lines.extend(gcp.location.iter().map(|it| ("location", it.clone())));
+            lines.push(("login", gcp_login(&gcp.identity)));
+            lines
+        }
+        RemoteSource::Aws(_) => Vec::new(),
         RemoteSource::Kubernetes(kubernetes) => cluster(kubernetes),
+    }
+}
+
+fn gcp_login(identity: &GcpIdentity) -> String {
+    match identity {
+        GcpIdentity::Key(from) => format!("credentials from {from}"),
+        GcpIdentity::Default { .. } => "what gcloud has left, or else the machine's".to_owned(),
+        GcpIdentity::Machine { .. } => "the machine's service account".to_owned(),
     }
 }
 
@@ -164,6 +190,23 @@ fn login(login: &Login) -> String {
         Login::Azure(azure) => {
             format!("azure, the machine's token from {}, role {}", azure.metadata, azure.role)
         }
+    }
+}
+
+fn azure_login(identity: &AzureIdentity) -> String {
+    match identity {
+        AzureIdentity::Any { .. } => "the first that the environment says, or else the machine's".to_owned(),
+        AzureIdentity::Managed { client_id } => {
+            format!("managed identity {}", client_id.as_deref().unwrap_or("of the machine"))
+        }
+        AzureIdentity::Secret { client_id, secret, .. } => {
+            format!("application {client_id}, secret from {secret}")
+        }
+        AzureIdentity::Certificate { client_id, certificate, .. } => {
+            format!("application {client_id}, certificate from {certificate}")
+        }
+        AzureIdentity::Workload { .. } => "workload identity, by the token of the cluster".to_owned(),
+        AzureIdentity::Cli => "whoever has logged in with az".to_owned(),
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{ProviderConfig, SecretSource};
+use super::{ProviderConfig, RemoteSource, SecretSource};
 use crate::config::{Config, ConfigError, Secrets, Sources, word};
 use crate::nearest::nearest;
 
@@ -53,6 +53,20 @@ impl Config {
             }
         }
         Ok(())
+    }
+
+    /// Nor by a second name at the same provider, where it would give several.
+    pub(in crate::config) fn judge_names(&mut self) {
+        let is_ruled = self.policy.iter().any(|rule| !rule.secrets.is_empty());
+        for provider in self.providers.values_mut() {
+            let ProviderConfig::Remote(remote) = provider else { continue };
+            match &mut remote.source {
+                RemoteSource::Gcp(gcp) => gcp.has_one_name = is_ruled,
+                RemoteSource::Azure(azure) => azure.has_one_name = is_ruled,
+                RemoteSource::OnePassword(connect) => connect.has_one_name = is_ruled,
+                _ => {}
+            }
+        }
     }
 
     /// Each of several is another one, and asks for itself.

@@ -82,6 +82,7 @@ mod tests {
   t: {type: vault, address: \"https://v.example:8200/x\", auth: {method: token, token: \"file:/t\"}}
   k: {type: vault, address: \"https://v.example:8200\", auth: {method: kubernetes, role: app}}
   e: {type: etcd, address: \"https://e.example:2379\", prefix: /s/, auth: {username: app, password: \"credential:pw\"}}
+  g: {type: gcp-sm, project: p-1, location: europe-west1, auth: {key: \"file:/k\"}}
   f: {type: file, path: /secrets, age: {identity: \"file:/key\"}}
 ";
         let config = Config::parse(Path::new("/etc/secretfs.yaml"), text).unwrap();
@@ -96,6 +97,11 @@ mod tests {
             ("t", "vault https://v.example:8200/x||token|token|file:/t".to_owned()),
             ("k", format!("vault https://v.example:8200||kubernetes|jwt|app|file:{account}")),
             ("e", "etcd https://e.example:2379|/s/|app|credential:pw".to_owned()),
+            (
+                "g",
+                "gcp https://secretmanager.europe-west1.rep.googleapis.com p-1 europe-west1||key|file:/k"
+                    .to_owned(),
+            ),
             ("f", "file|/secrets/|file:/key".to_owned()),
         ];
         for (name, expected) in expected {

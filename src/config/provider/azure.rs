@@ -14,6 +14,8 @@ pub struct AzureVault {
     pub transport: Transport,
     /// Who wants our token must be of the vault's domain.
     pub verifies_challenge: bool,
+    /// A version by its own name is refused: a rule on the secret would not hold for it.
+    pub has_one_name: bool,
     pub identity: AzureIdentity,
     pub authority: Option<Address>,
     /// Where the machine is told about itself.
@@ -23,8 +25,10 @@ pub struct AzureVault {
 /// As whom it is asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AzureIdentity {
-    /// The first that there is.
-    Any,
+    /// The first that there is; the place of an application's secret, if that is who we are.
+    Any {
+        secret: SecretSource,
+    },
     Managed {
         client_id: Option<String>,
     },
@@ -46,10 +50,12 @@ pub enum AzureIdentity {
     Cli,
 }
 
+const SECRET: &str = "AZURE_CLIENT_SECRET";
+
 impl AzureVault {
     pub(super) fn asker(&self) -> Vec<String> {
         let words: Vec<&str> = match &self.identity {
-            AzureIdentity::Any => vec!["any"],
+            AzureIdentity::Any { .. } => vec!["any"],
             AzureIdentity::Managed { client_id } => vec!["managed", client_id.as_deref().unwrap_or_default()],
             AzureIdentity::Secret { tenant, client_id, .. } => vec!["secret", tenant, client_id],
             AzureIdentity::Certificate { tenant, client_id, .. } => vec!["certificate", tenant, client_id],
@@ -64,7 +70,8 @@ impl AzureVault {
 
     pub(super) fn secrets(&self) -> Vec<&SecretSource> {
         match &self.identity {
-            AzureIdentity::Secret { secret: source, .. }
+            AzureIdentity::Any { secret: source }
+            | AzureIdentity::Secret { secret: source, .. }
             | AzureIdentity::Certificate { certificate: source, .. } => vec![source],
             _ => Vec::new(),
         }
@@ -82,7 +89,9 @@ pub(super) fn judge(given: &mut raw::Provider, base: &Base<'_>) -> Result<AzureV
         Err(("auth", format!("the method {name} needs {what}")))
     };
     let identity = match method {
-        None if tenant.is_none() && client_id.is_none() => AzureIdentity::Any,
+        None if tenant.is_none() && client_id.is_none() => {
+            AzureIdentity::Any { secret: SecretSource::Variable(SECRET.to_owned()) }
+        }
         None => return Err(("auth", "it needs its `method`".to_owned())),
         Some(Method::ManagedIdentity) => AzureIdentity::Managed { client_id },
         Some(Method::ClientSecret) => match (tenant, client_id, auth.client_secret.0.take()) {
@@ -105,5 +114,63 @@ pub(super) fn judge(given: &mut raw::Provider, base: &Base<'_>) -> Result<AzureV
     let metadata = auth.metadata.0.take().unwrap_or_else(Metadata::usual).0;
     auth::refuse_rest(&auth, "a provider of this type")?;
     let verifies_challenge = given.verify_challenge.0.take().unwrap_or(true);
-    Ok(AzureVault { transport, verifies_challenge, identity, authority, metadata })
+    Ok(AzureVault { transport, verifies_challenge, has_one_name: false, identity, authority, metadata })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::{Config, ConfigError, ProviderConfig, RemoteSource};
+
+    fn parse(settings: &str, rest: &str) -> Result<AzureVault, ConfigError> {
+        let text = format!("providers:\n  p: {{type: azure-kv, {settings}}}\n{rest}");
+        let config = Config::parse(Path::new("/etc/secretfs/config.yaml"), &text)?;
+        let ProviderConfig::Remote(remote) = &config.providers["p"] else { panic!() };
+        let RemoteSource::Azure(azure) = &remote.source else { panic!() };
+        Ok((**azure).clone())
+    }
+
+    const AT: &str = "address: 'https://app.vault.azure.net'";
+    const APP: &str = "tenant_id: t, client_id: c";
+
+    #[test]
+    fn who_asks_is_said_or_found() {
+        let auth = |auth: &str| parse(&format!("{AT}, auth: {{{auth}}}"), "").unwrap().identity;
+        let azure = parse(AT, "").unwrap();
+        assert_eq!(azure.secrets(), [&SecretSource::Variable(SECRET.to_owned())], "no child of ours gets it");
+        assert!(azure.verifies_challenge && !azure.has_one_name && azure.metadata.is_metadata());
+        assert_eq!(auth("method: managed-identity"), AzureIdentity::Managed { client_id: None });
+        assert_eq!(auth("method: cli"), AzureIdentity::Cli);
+        let secret = auth(&format!("method: client-secret, {APP}, client_secret: '${{S}}'"));
+        let (tenant, client_id) = ("t".to_owned(), "c".to_owned());
+        let source = SecretSource::Variable("S".to_owned());
+        assert_eq!(secret, AzureIdentity::Secret { tenant, client_id, secret: source });
+        let certificate = auth(&format!("method: client-certificate, {APP}, certificate: 'file:app.pem'"));
+        let AzureIdentity::Certificate { certificate, .. } = certificate else { panic!() };
+        assert_eq!(certificate, SecretSource::File("/etc/secretfs/app.pem".into()));
+        let rule = "policy: [{secrets: [a], deny: anyone}]\n";
+        assert!(parse(AT, rule).unwrap().has_one_name);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_located() {
+        for (settings, says) in [
+            ("timeout: 1s", "https://host:8200"),
+            ("address: 'http://app.vault.azure.net'", "in the clear"),
+            ("address: 'https://v', auth: {tenant_id: t}", "needs its `method`"),
+            (
+                "address: 'https://v', auth: {method: client-secret, tenant_id: t}",
+                "needs a `tenant_id`, a `client_id`",
+            ),
+            ("address: 'https://v', auth: {method: approle}", "knows no method approle"),
+            ("address: 'https://v', auth: {method: cli, role: r}", "takes no `role`"),
+            ("address: 'https://v', auth: {method: cli, authority: 'http://login.example'}", "in the clear"),
+            ("address: 'https://v', vault: x", "takes no `vault`"),
+        ] {
+            let said = parse(settings, "").unwrap_err().to_string();
+            assert!(said.contains(says), "{settings}: {said}");
+        }
+    }
 }

@@ -14,13 +14,15 @@ pub struct GcpSecrets {
     pub transport: Transport,
     pub project: String,
     pub location: Option<String>,
+    /// Names that are not the secret's own are refused.
+    pub has_one_name: bool,
     pub identity: GcpIdentity,
 }
 
 /// As whom it is asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum GcpIdentity {
-    /// A service account, by its key.
+    /// A service account by its key, or whom another file of credentials speaks of.
     Key(SecretSource),
     /// What every program of GCP finds (Application Default Credentials), at last the machine.
     Default { metadata: Option<Address> },
@@ -74,5 +76,65 @@ pub(super) fn judge(given: &mut raw::Provider, base: &Base<'_>) -> Result<GcpSec
         (Some(other), None) => return Err(("auth", format!("gcp-sm knows no method {}", other.name()))),
     };
     auth::refuse_rest(&auth, "a provider of this type")?;
-    Ok(GcpSecrets { transport, project, location, identity })
+    Ok(GcpSecrets { transport, project, location, has_one_name: false, identity })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::{Config, ConfigError, ProviderConfig, RemoteSource};
+
+    fn parse(settings: &str) -> Result<GcpSecrets, ConfigError> {
+        let text = format!("providers:\n  p: {{type: gcp-sm, {settings}}}\n");
+        let config = Config::parse(Path::new("/etc/secretfs/config.yaml"), &text)?;
+        let ProviderConfig::Remote(remote) = &config.providers["p"] else { panic!() };
+        let RemoteSource::Gcp(gcp) = &remote.source else { panic!() };
+        Ok((**gcp).clone())
+    }
+
+    #[test]
+    fn what_is_not_said_is_as_usual() {
+        let gcp = parse("project: p-1").unwrap();
+        assert_eq!(gcp.transport.address.to_string(), "https://secretmanager.googleapis.com");
+        assert_eq!(
+            (gcp.identity.clone(), gcp.location.clone()),
+            (GcpIdentity::Default { metadata: None }, None)
+        );
+        assert!(!gcp.has_one_name);
+        let regional = parse("project: p-1, location: europe-west1, auth: {method: metadata}").unwrap();
+        let address = regional.transport.address.to_string();
+        assert_eq!(address, "https://secretmanager.europe-west1.rep.googleapis.com");
+        assert_eq!(regional.identity, GcpIdentity::Machine { metadata: None });
+        let key = parse("project: p-1, auth: {key: 'file:key.json'}").unwrap();
+        assert_eq!(key.identity, GcpIdentity::Key(SecretSource::File("/etc/secretfs/key.json".into())));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_located() {
+        for (settings, says) in [
+            ("timeout: 1s", "needs a `project`"),
+            ("project: p, auth: {method: key}", "needs a `key`"),
+            ("project: p, auth: {method: metadata, key: 'file:k'}", "takes no `key`"),
+            ("project: p, auth: {method: approle}", "knows no method approle"),
+            ("project: p, auth: {role: r}", "takes no `role`"),
+            ("project: p, auth: {metadata: 'http://example.com'}", "metadata service"),
+            ("project: p, auth: {key: '31337'}", "${VARIABLE}"),
+            ("project: p, address: 'http://example.com'", "in the clear"),
+            ("project: p, location: 'a b'", "location"),
+            ("project: p, prefix: x", "takes no `prefix`"),
+        ] {
+            let said = parse(settings).unwrap_err().to_string();
+            assert!(said.contains(says) && !said.contains("31337"), "{settings}: {said}");
+        }
+    }
+
+    #[test]
+    fn rules_on_secrets_leave_one_name() {
+        let text = "providers:\n  p: {type: gcp-sm, project: p}\npolicy: [{secrets: [a], deny: anyone}]\n";
+        let config = Config::parse(Path::new("/c.yaml"), text).unwrap();
+        let ProviderConfig::Remote(remote) = &config.providers["p"] else { panic!() };
+        assert!(matches!(&remote.source, RemoteSource::Gcp(gcp) if gcp.has_one_name));
+    }
 }

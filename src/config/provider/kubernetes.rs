@@ -26,7 +26,7 @@ pub enum Cluster {
         context: Option<String>,
     },
     At {
-        transport: Transport,
+        transport: Box<Transport>,
         token: Option<SecretSource>,
     },
 }
@@ -86,7 +86,7 @@ pub(super) fn judge(given: &mut raw::Provider, base: &Base<'_>) -> Result<Kubern
         }
         (None, true) => {
             let transport = transport_or(given, base, || unreachable!("it is given"))?;
-            Cluster::At { transport, token }
+            Cluster::At { transport: Box::new(transport), token }
         }
         (None, false) if token.is_some() => {
             return Err(("auth", "a `token` needs the `address` that it is for".to_owned()));

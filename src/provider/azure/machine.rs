@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
+use super::token::Token;
 use crate::config::{Address, Tls, Transport};
 use crate::net::{Client, Json, JsonError, Request, Response, Route};
-use crate::provider::ProviderError;
 use crate::provider::remote::of_machine;
-use crate::secret::SecretBytes;
+use crate::provider::{ProviderError, refusal};
 
 pub(in crate::provider) struct Machine(Client);
 
@@ -33,14 +33,23 @@ impl Machine {
         &self,
         resource: &str,
         client_id: Option<&str>,
-    ) -> Result<SecretBytes, ProviderError> {
+    ) -> Result<Token, ProviderError> {
         let ask = Request::get(Route::to("/metadata/identity/oauth2/token"))
             .query("api-version", "2018-02-01")
             .query("resource", resource);
         let ask = client_id.into_iter().fold(ask, |ask, id| ask.query("client_id", id));
         let answer = self.ask(ask, "a token").await?;
-        let token = answer.json()?.at(&["access_token"]).and_then(Json::secret);
-        Ok(token?)
+        Ok(Token::read(answer.json()?)?)
+    }
+
+    /// Whether anything answers there.
+    #[cfg(feature = "azure")]
+    pub(in crate::provider) async fn is_there(&self) -> bool {
+        let ask = Request::get(Route::to("/metadata/instance")).query("api-version", "2017-12-01");
+        match ask.header("metadata", "true") {
+            Ok(ask) => self.0.send(ask).await.is_ok(),
+            Err(_) => false,
+        }
     }
 
     pub(in crate::provider) async fn instance(&self) -> Result<Instance, ProviderError> {
@@ -69,6 +78,7 @@ impl Machine {
         let response = response.map_err(|error| of_machine(&what, &error.into()))?;
         match response.status() {
             200 => Ok(response),
+            429 => Err(refusal("the machine's metadata service", &response)),
             status => Err(ProviderError::Unavailable(format!("{what}: it answers with status {status}"))),
         }
     }

@@ -3,7 +3,9 @@
 #[cfg(feature = "azure")]
 mod key_vault;
 mod machine;
+mod token;
 
 #[cfg(feature = "azure")]
 pub use key_vault::AzureProvider;
 pub(super) use machine::Machine;
+pub(super) use token::Token;

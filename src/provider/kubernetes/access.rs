@@ -220,7 +220,7 @@ fn plan(cluster: &Cluster) -> Result<Plan, String> {
         Cluster::Kubeconfig { path, context } => kubeconfig::read(path, context.as_deref())
             .map_err(|why| format!("the kubeconfig {}: {why}", path.display())),
         Cluster::At { transport, token } => Ok(Plan {
-            transport: transport.clone(),
+            transport: (**transport).clone(),
             given: Given::default(),
             who: token.clone().map_or(Who::Nobody, Who::Source),
             namespace: None,

@@ -2,12 +2,11 @@
 //! program is that prints a secret.
 
 use std::collections::BTreeMap;
-use std::process::Command;
 
 use jiff::Timestamp;
 
 use super::super::ProviderError;
-use super::super::exec::{how_it_ended, strip};
+use super::super::exec::{bare, how_it_ended};
 use crate::net::{Json, JsonError};
 use crate::secret::SecretBytes;
 use crate::sys::leftover;
@@ -37,8 +36,7 @@ impl Plugin {
 
     pub(super) async fn run(&self) -> Result<Told, ProviderError> {
         let failed = |how: &str| ProviderError::Unavailable(format!("who we are: `{}` {how}", self.command));
-        let mut command = Command::new(&self.command);
-        strip(&mut command);
+        let mut command = bare(&self.command);
         let info = serde_json::json!({"apiVersion": self.api, "kind": "ExecCredential", "spec": {"interactive": false}});
         command.args(&self.arguments).env(INFO, info.to_string()).envs(&self.env);
         let ended = program::run(&mut command, LARGEST).await;

@@ -1,42 +1,264 @@
 //! 1Password, by a Connect server, as a provider (`type: 1password`). Uses `net`.
+//!
+//! | `op://VAULT/ITEM/FIELD`, `p:VAULT/ITEM/FIELD`, `p:VAULT/ITEM#LABEL` | |
+//! |---|---|
+//! | vault, item | by id, else by name: two of one name are an error |
+//! | field | by id, else by label, perhaps in a section; or a file |
+//! | version | the item's |
+//!
+//! An item whose version is the one of before is not asked for again: one list tells the versions of a vault.
 
+mod connect;
+mod item;
+mod kept;
+mod place;
+mod vaults;
+
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Batch, BoxFuture, Provider, ProviderError};
+use jiff::Timestamp;
+
+use super::fields::{Fields, of_value};
+use super::remote::way;
+use super::versions::Versions;
+use super::{AsOf, Batch, BoxFuture, OwnSecret, Provider, ProviderError, Step, asked};
 use crate::config::OnePassword;
-use crate::secret::{SecretBytes, SecretKey};
+use crate::net::{Client, Json, JsonError, Route};
+use crate::secret::{Absent, Answer, SecretBytes, SecretKey, SecretType, SecretVersion};
+use crate::sys::leftover;
+use crate::sys::uptime::Uptime;
+use connect::{Connect, Refusal};
+use item::{Found, Item};
+use kept::Kept;
+use place::{Attribute, Place};
+use vaults::{Entry, Listed, Vaults};
 
 pub struct OnePasswordProvider {
-    settings: OnePassword,
+    connect: Connect,
+    vault: Option<String>,
+    has_one_name: bool,
+    vaults: Vaults,
+    kept: Kept,
+    /// Of codes, which change while their item does not.
+    codes: Versions,
 }
+
+/// What is known of an item beside its fields.
+struct About {
+    version: u64,
+    created: Timestamp,
+    updated: Timestamp,
+}
+
+const VAULTS: &str = "/v1/vaults";
+/// Items of one question are asked for one after the other.
+const LARGEST_BATCH: usize = 16;
+/// The most bytes of a value.
+const LARGEST: usize = 1 << 20;
 
 impl OnePasswordProvider {
     /// `store` is where its own secrets may be.
     pub fn new(
         settings: OnePassword,
-        _timeout: Duration,
-        _version_key: SecretBytes,
-        _store: Option<Arc<dyn Provider>>,
+        timeout: Duration,
+        version_key: SecretBytes,
+        store: Option<Arc<dyn Provider>>,
     ) -> Self {
-        Self { settings }
+        let OnePassword { transport, token, vault, has_one_name } = settings;
+        let connect = Connect::new(Client::new(transport, timeout), OwnSecret::new(token, store));
+        let codes = Versions::new(version_key);
+        Self { connect, vault, has_one_name, vaults: Vaults::default(), kept: Kept::new(), codes }
     }
 
-    fn none<T>(&self) -> Result<T, ProviderError> {
-        Err(ProviderError::Unavailable(format!("{:?} is not built yet", self.settings)))
+    async fn read(&self, keys: &[SecretKey]) -> Result<Batch, ProviderError> {
+        let begun = Uptime::now();
+        let (mut answers, mut lists) = (Vec::with_capacity(keys.len()), HashMap::new());
+        for key in keys {
+            let Some(place) = Place::of(&key.path, self.vault.as_deref())? else {
+                answers.push(Err(Absent::Missing));
+                continue;
+            };
+            if self.has_one_name {
+                place.is_only_name(&key.path)?;
+            }
+            let listed = match lists.get(place.vault) {
+                Some(listed) => Arc::clone(listed),
+                None => {
+                    let listed = self.vaults.list(&self.connect, place.vault, begun).await?;
+                    lists.insert(place.vault, listed.clone());
+                    listed
+                }
+            };
+            answers.push(self.answer(key, &place, &listed).await?);
+        }
+        Ok(Batch { answers, as_of: AsOf::moment(0) })
+    }
+
+    async fn answer(
+        &self,
+        key: &SecretKey,
+        place: &Place<'_>,
+        listed: &Listed,
+    ) -> Result<Answer, ProviderError> {
+        let Some(entry) = listed.find(place.item)? else { return Ok(Err(Absent::Missing)) };
+        let is_code = place.field.is_some_and(|field| field.what == Attribute::Otp);
+        let Some(body) = self.body(listed, entry, is_code).await? else { return Ok(Err(Absent::Missing)) };
+        let document = Json::read(body.expose())?;
+        let about = About::read(document)?;
+        // Connect knows the one of now, and none of before.
+        if key.version.is_some_and(|version| version != about.version) {
+            return Ok(Err(Absent::Missing));
+        }
+        let item = leftover::wiped(|| Item::read(document))?;
+        let Some(field) = &place.field else {
+            return Ok(Ok(Arc::new(about.version(SecretType::Custom, leftover::wiped(|| item.all())?))));
+        };
+        let value = match item.find(field)? {
+            Found::None => return Ok(Err(Absent::Missing)),
+            _ if self.has_one_name && !item.is_named_so(field) => {
+                let why = format!("`{}` {}", key.path, place::NOT_THE_ONE);
+                return Err(ProviderError::Invalid(why));
+            }
+            Found::Value(value) => value,
+            Found::File(id) => match self.content(listed, entry, &id).await? {
+                Some(content) => content,
+                None => return Ok(Err(Absent::Missing)),
+            },
+        };
+        if value.len() > LARGEST {
+            return Err(ProviderError::TooLarge(format!(
+                "`{}` has more than {} MiB",
+                key.path,
+                LARGEST >> 20
+            )));
+        }
+        let fields = of_value(value.expose());
+        Ok(Ok(Arc::new(match is_code {
+            true => self.codes.of(&key.path, SecretType::Plain, fields),
+            false => about.version(SecretType::Plain, fields),
+        })))
+    }
+
+    /// As it is now. `None`: it has gone since it was listed.
+    async fn body(
+        &self,
+        listed: &Listed,
+        entry: &Entry,
+        is_code: bool,
+    ) -> Result<Option<SecretBytes>, ProviderError> {
+        if !is_code && let Some(body) = self.kept.get(&entry.id, entry.version) {
+            return Ok(Some(body));
+        }
+        let route = Route::to(VAULTS).name(&listed.vault)?.then("/items").name(&entry.id)?;
+        let response = match self.connect.get(route).await {
+            Err(Refusal::Gone) => return Ok(None),
+            response => response.map_err(|refusal| self.connect.error(refusal))?,
+        };
+        let document = response.json()?;
+        if document.at(&["id"])?.text()? != entry.id {
+            return Err(ProviderError::Invalid(self.connect.says("answers with another item")));
+        }
+        self.kept.put(&entry.id, document.at(&["version"])?.whole()?, response.body());
+        Ok(Some(SecretBytes::copy_of(response.body().expose())))
+    }
+
+    async fn content(
+        &self,
+        listed: &Listed,
+        entry: &Entry,
+        file: &str,
+    ) -> Result<Option<SecretBytes>, ProviderError> {
+        let route = Route::to(VAULTS).name(&listed.vault)?.then("/items").name(&entry.id)?;
+        match self.connect.get(route.then("/files").name(file)?.then("/content")).await {
+            Err(Refusal::Gone) => Ok(None),
+            Err(refusal) => Err(self.connect.error(refusal)),
+            Ok(response) => Ok(Some(SecretBytes::copy_of(response.body().expose()))),
+        }
+    }
+
+    /// Vaults and items, by their names.
+    async fn list(&self) -> Result<Vec<String>, ProviderError> {
+        let begun = Uptime::now();
+        if let Some(vault) = &self.vault {
+            let listed = self.vaults.list(&self.connect, vault, begun).await?;
+            return Ok(listed.items.iter().map(|entry| entry.title.clone()).collect());
+        }
+        let answer = self.connect.get(Route::to(VAULTS)).await.map_err(|it| self.connect.error(it))?;
+        let mut names = Vec::new();
+        for vault in answer.json()?.items()? {
+            let (id, name) = (vault.at(&["id"])?.text()?, vault.at(&["name"])?.text()?);
+            let listed = self.vaults.list(&self.connect, &id, begun).await?;
+            names.extend(listed.items.iter().map(|entry| format!("{name}/{}", entry.title)));
+        }
+        Ok(names)
+    }
+
+    async fn is_well(&self) -> Result<(), ProviderError> {
+        self.connect.get(Route::to(VAULTS)).await.map(drop).map_err(|it| self.connect.error(it))
+    }
+}
+
+impl About {
+    fn read(item: Json<'_>) -> Result<Self, JsonError> {
+        let time = |name: &str| -> Result<Option<Timestamp>, JsonError> {
+            let text = item.get(name)?.map(Json::text).transpose()?;
+            let time = text.map(|text| text.parse().map_err(|_| JsonError::Other { expected: "a time" }));
+            time.transpose()
+        };
+        let created = time("createdAt")?.unwrap_or(Timestamp::UNIX_EPOCH);
+        let updated = time("updatedAt")?.unwrap_or(created);
+        Ok(Self { version: item.at(&["version"])?.whole()?, created, updated })
+    }
+
+    fn version(&self, kind: SecretType, fields: Fields) -> SecretVersion {
+        SecretVersion {
+            turned_out: None,
+            kind,
+            fields,
+            version: self.version,
+            created_at: self.created,
+            updated_at: self.updated,
+            expires_at: None,
+            uses: None,
+        }
     }
 }
 
 impl Provider for OnePasswordProvider {
-    fn fetch<'a>(&'a self, _keys: &'a [SecretKey]) -> BoxFuture<'a, Result<Batch, ProviderError>> {
-        Box::pin(async { self.none() })
+    fn fetch<'a>(&'a self, keys: &'a [SecretKey]) -> BoxFuture<'a, Result<Batch, ProviderError>> {
+        Box::pin(self.read(keys))
+    }
+
+    fn largest_batch(&self) -> usize {
+        LARGEST_BATCH
     }
 
     fn names(&self) -> BoxFuture<'_, Result<Vec<String>, ProviderError>> {
-        Box::pin(async { self.none() })
+        Box::pin(self.list())
     }
 
     fn health(&self) -> BoxFuture<'_, Result<(), ProviderError>> {
-        Box::pin(async { self.none() })
+        Box::pin(self.is_well())
+    }
+
+    fn steps(&self) -> BoxFuture<'_, Vec<Step>> {
+        Box::pin(async {
+            let mut steps = way(self.connect.client()).await;
+            if steps.iter().all(Step::is_fine) {
+                steps.extend(asked(self).await);
+            }
+            steps
+        })
+    }
+
+    fn sweep(&self) {
+        self.connect.client().sweep();
+        self.kept.sweep();
+    }
+
+    fn allow(&self, time: Duration) {
+        self.connect.allow(time);
     }
 }

@@ -104,7 +104,7 @@ impl Azure {
 
     pub(super) async fn ask(&self, route: Route) -> Result<Ask, ProviderError> {
         let config::Azure { role, resource, client_id, .. } = &self.settings;
-        let jwt = self.machine.token(resource, client_id.as_deref()).await?;
+        let jwt = self.machine.token(resource, client_id.as_deref()).await?.secret;
         let instance = self.machine.instance().await?;
         // A machine may be told another token each time. In one line: none of it is a secret.
         let as_whom =

@@ -28,7 +28,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::versions::Versions;
-use super::{AsOf, Batch, BoxFuture, Given, Provider, ProviderError, Step};
+use super::{AsOf, Batch, BoxFuture, Given, Lender, Provider, ProviderError, Step};
 use crate::config::Vault;
 use crate::net::{Client, Response, Route};
 use crate::secret::{Absent, Answer, SecretBytes, SecretKey, SecretVersion};
@@ -373,6 +373,20 @@ impl Provider for VaultProvider {
         })
     }
 
+    fn sweep(&self) {
+        self.0.session.api().sweep();
+    }
+
+    fn allow(&self, time: Duration) {
+        self.0.session.api().client().allow(time);
+    }
+
+    fn lender(&self) -> Option<&dyn Lender> {
+        Some(self)
+    }
+}
+
+impl Lender for VaultProvider {
     fn at_hand(&self, keys: &[SecretKey]) -> Option<Batch> {
         let at_hand = |key| self.0.lent(key).or_else(|| self.0.still(key, Duration::ZERO));
         keys.iter().map(at_hand).collect::<Option<_>>().map(together)
@@ -384,14 +398,6 @@ impl Provider for VaultProvider {
 
     fn makes(&self, path: &str) -> bool {
         self.0.writes.contains_key(path) || self.0.mounts.are_made(path)
-    }
-
-    fn sweep(&self) {
-        self.0.session.api().sweep();
-    }
-
-    fn allow(&self, time: Duration) {
-        self.0.session.api().client().allow(time);
     }
 
     fn give_back(&self, given: Given) -> BoxFuture<'_, ()> {
