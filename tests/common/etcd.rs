@@ -22,6 +22,7 @@ use super::{stdout_of, tool};
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub struct Etcd {
+    program: PathBuf,
     folder: TempDir,
     port: u16,
     peers: u16,
@@ -37,9 +38,14 @@ impl Etcd {
 
     /// With these options more.
     pub fn start_with(scheme: &'static str, options: &[&str]) -> Self {
+        Self::start_of(tool("etcd"), scheme, options)
+    }
+
+    /// Another one than the system's.
+    pub fn start_of(program: PathBuf, scheme: &'static str, options: &[&str]) -> Self {
         let options = options.iter().map(|option| (*option).to_owned()).collect();
         let (folder, child) = (TempDir::with_prefix("secretfs-etcd-").unwrap(), Mutex::default());
-        let etcd = Self { folder, port: free_port(), peers: free_port(), options, scheme, child };
+        let etcd = Self { program, folder, port: free_port(), peers: free_port(), options, scheme, child };
         etcd.run();
         etcd
     }
@@ -47,7 +53,7 @@ impl Etcd {
     /// Runs it, on the data that it has.
     pub fn run(&self) {
         let mut command = Command::new(tool("setpriv"));
-        command.args(["--pdeathsig", "KILL"]).arg(tool("etcd"));
+        command.args(["--pdeathsig", "KILL"]).arg(&self.program);
         let (url, peers) = (self.url(), format!("http://127.0.0.1:{}", self.peers));
         command.arg("--data-dir").arg(self.folder.path().join("data")).arg("--unsafe-no-fsync");
         for (option, value) in [

@@ -29,6 +29,9 @@ pub(super) enum Refusal {
 /// Has objects told without what they hold.
 const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
 const METADATA_LIST: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
+/// The state that a server has at hand. To say none asks for the newest one, which one with an etcd of before 3.4.25
+/// refuses in the middle of its answer.
+const ANY: &str = "0";
 /// Names of one page, and of all pages.
 const PAGE: &str = "500";
 const MOST_NAMES: usize = 100_000;
@@ -60,7 +63,8 @@ impl Cluster {
         Ok(super::object::version(response.json()?)?)
     }
 
-    /// Changes of this object alone, which needs no right to list others: without what it holds.
+    /// Changes of this object alone, which needs no right to list others: without what it holds. `since`: from
+    /// that state on, or else from any that the server knows, which is told first.
     pub(super) async fn watch(
         &self,
         door: &Door,
@@ -73,8 +77,8 @@ impl Cluster {
                 .query("watch", "true")
                 .query("fieldSelector", &format!("metadata.name={}", place.name))
                 .query("allowWatchBookmarks", "true")
-                .query("timeoutSeconds", &life.as_secs().to_string());
-            let request = since.into_iter().fold(request, |it, since| it.query("resourceVersion", since));
+                .query("timeoutSeconds", &life.as_secs().to_string())
+                .query("resourceVersion", since.unwrap_or(ANY));
             request.header("accept", METADATA)
         };
         self.stream(door, &make).await

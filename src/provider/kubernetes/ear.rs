@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::Shared;
+use super::access::Door;
 use super::cluster::Refusal;
 use super::heard::Ear;
 use super::object::{strange, version};
@@ -22,6 +23,9 @@ use crate::sys::leftover;
 /// without a word is noticed then.
 const LIFE: Duration = Duration::from_secs(290);
 const GRACE: Duration = Duration::from_secs(30);
+/// How long a first line is waited for: one that says that it cannot begin, and one that says how it stands.
+const AT_ONCE: Duration = Duration::from_millis(50);
+const FIRST: Duration = Duration::from_secs(2);
 /// What is deleted may be made anew at once: that is one change.
 const ANEW: Duration = Duration::from_secs(2);
 /// Who may not watch may do so later: twice as long after each time. A server that has just been started knows
@@ -39,7 +43,7 @@ enum Line {
     Deleted(String),
     At(String),
     Expired,
-    Failed(ProviderError),
+    Failed,
 }
 
 struct Listener {
@@ -76,18 +80,27 @@ impl Listener {
                     self.say(Word::Deaf).await;
                     sleep(after.unwrap_or(THROTTLED).min(NO_RIGHT_MOST)).await;
                 }
+                // Of this object it cannot tell.
+                Err(Refusal::Error(error @ ProviderError::Invalid(_))) => {
+                    tracing::debug!(secret = self.ear.path, %error, "watch: answers have their ordinary time");
+                    self.rest(&mut pause).await;
+                }
                 Err(Refusal::Error(error)) => return error,
                 Err(Refusal::NoRight | Refusal::Missing | Refusal::Token) => {
                     tracing::debug!(
                         secret = self.ear.path,
                         "watch: we have no right to (verb `watch`): answers have their ordinary time"
                     );
-                    self.say(Word::Deaf).await;
-                    sleep(pause).await;
-                    pause = (pause * 2).min(NO_RIGHT_MOST);
+                    self.rest(&mut pause).await;
                 }
             }
         }
+    }
+
+    async fn rest(&self, pause: &mut Duration) {
+        self.say(Word::Deaf).await;
+        sleep(*pause).await;
+        *pause = (*pause * 2).min(NO_RIGHT_MOST);
     }
 
     /// One connection to its end.
@@ -95,6 +108,21 @@ impl Listener {
         let door = self.shared.cluster.access.door().await?;
         let (place, from) = (&self.ear.place, self.ear.from.as_deref());
         let mut lines = self.shared.cluster.watch(&door, place, from, LIFE).await?;
+        let end = Instant::now() + LIFE + GRACE;
+        // If it cannot begin there, it says so at once.
+        let patience = if from.is_some() { AT_ONCE } else { FIRST };
+        let mut first = match timeout(patience, self.next(&mut lines, LIFE)).await {
+            Err(_) => None,
+            Ok(line) => match line? {
+                None => return Ok(()),
+                Some(Line::Expired) => return Err(Refusal::Expired),
+                Some(Line::Failed) if from.is_none() => {
+                    let why = format!("{} cannot begin to tell of it", door.who());
+                    return Err(ProviderError::Invalid(why).into());
+                }
+                line => line,
+            },
+        };
         let mut known = None;
         if from.is_none() {
             // It may have changed before this connection was there: then nobody tells of it.
@@ -103,8 +131,14 @@ impl Listener {
             known = Some(state);
         }
         self.say(Word::Open).await;
-        let end = Instant::now() + LIFE + GRACE;
-        while let Some(line) = self.next(&mut lines, end.saturating_duration_since(Instant::now())).await? {
+        loop {
+            let line = match first.take() {
+                Some(line) => line,
+                None => match self.next(&mut lines, end.saturating_duration_since(Instant::now())).await? {
+                    Some(line) => line,
+                    None => return Ok(()),
+                },
+            };
             match line {
                 // How it stands is told first.
                 Line::Changed(state) if known.take().is_some_and(|known| known == state) => {}
@@ -112,10 +146,9 @@ impl Listener {
                 Line::Deleted(at) => self.deleted(at, &mut lines).await?,
                 Line::At(at) => self.reach(at).await,
                 Line::Expired => return Err(Refusal::Expired),
-                Line::Failed(error) => return Err(error.into()),
+                Line::Failed => return Err(broken_off(&door)),
             }
         }
-        Ok(())
     }
 
     async fn deleted(&mut self, at: String, lines: &mut Lines) -> Result<(), Refusal> {
@@ -124,8 +157,8 @@ impl Listener {
             other => {
                 self.tell(String::new(), at).await;
                 match other {
-                    Ok(Ok(Some(Line::Expired))) => return Err(Refusal::Expired),
-                    Ok(Ok(Some(Line::Failed(error)))) => return Err(error.into()),
+                    // It is begun with anew.
+                    Ok(Ok(Some(Line::Expired | Line::Failed))) => return Err(Refusal::Expired),
                     Ok(Err(refusal)) => return Err(refusal),
                     _ => {}
                 }
@@ -161,6 +194,10 @@ impl Listener {
     }
 }
 
+fn broken_off(door: &Door) -> Refusal {
+    ProviderError::Unavailable(format!("{} has broken a watch off", door.who())).into()
+}
+
 fn read(line: &SecretBytes) -> Result<Line, NetErrorKind> {
     let event = Json::read(line.expose()).map_err(strange)?;
     let kind = event.at(&["type"]).and_then(Json::text).map_err(strange)?;
@@ -171,7 +208,7 @@ fn read(line: &SecretBytes) -> Result<Line, NetErrorKind> {
         "BOOKMARK" => Line::At(version(object)?),
         "ERROR" => match object.get("code").map_err(strange)?.map(Json::whole) {
             Some(Ok(410)) => Line::Expired,
-            _ => Line::Failed(ProviderError::Unavailable("it has broken a watch off".to_owned())),
+            _ => Line::Failed,
         },
         _ => return Err(NetErrorKind::Protocol("it tells of what is no change".to_owned())),
     })
@@ -192,7 +229,7 @@ mod tests {
         assert!(matches!(read(&event("BOOKMARK")), Ok(Line::At(at)) if at == "7"));
         let expired = r#"{"type": "ERROR", "object": {"kind": "Status", "code": 410, "reason": "Expired"}}"#;
         assert!(matches!(read(expired), Ok(Line::Expired)));
-        assert!(matches!(read(&expired.replace("410", "500")), Ok(Line::Failed(_))));
+        assert!(matches!(read(&expired.replace("410", "500")), Ok(Line::Failed)));
         for wrong in [event("31337"), r#"{"type": "ADDED", "object": {}}"#.to_owned(), "31337".to_owned()] {
             let Err(error) = read(&wrong) else { panic!("{wrong}") };
             assert!(!error.to_string().contains("31337"), "{error}");

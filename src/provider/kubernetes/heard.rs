@@ -96,6 +96,11 @@ impl Heard {
         }
         let is_told = table.is_told;
         let name = table.names.get_mut(path).expect("it is there");
+        if name.stage == Stage::Deaf && name.answered != state && !state.is_empty() {
+            // From there on it may be told of.
+            (name.stage, name.from) = (Stage::Wanted, Some(state.to_owned()));
+            self.wake.notify_one();
+        }
         name.answered = state.to_owned();
         name.asked = now;
         match name.stage {
@@ -280,8 +285,12 @@ mod tests {
         assert_eq!(heard.note("b", &place(), "1", heard.moment()), 1);
         assert_eq!(heard.deafen("a", ear), changed(2));
         assert_eq!(heard.note("a", &place(), "1", heard.moment()), 0);
-        heard.open("a", ear);
-        assert_eq!(heard.note("a", &place(), "1", heard.moment()), 2);
+        assert!(heard.wanted().is_empty());
+        assert_eq!(heard.note("a", &place(), "2", heard.moment()), 0);
+        let again = heard.wanted().remove(0);
+        assert_eq!(again.from.as_deref(), Some("2"), "from its new state on it may be told of");
+        heard.open("a", again.number);
+        assert_eq!(heard.note("a", &place(), "2", heard.moment()), 2);
         assert_eq!(
             heard.note("none", &place(), "", heard.moment()),
             0,

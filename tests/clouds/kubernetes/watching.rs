@@ -1,20 +1,21 @@
 //! Changes reach the mount by themselves: whatever becomes of the connection, of the server, or of the object.
 
 use std::fs;
+use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{ASKED, Cluster, Fake, KEPT, Real, listening, mount_at, mount_of, reason, with_both};
-use crate::common::Mounted;
 use crate::common::etcd::Relay;
 use crate::common::kubernetes::Rights;
 use crate::common::programmed::eventually;
+use crate::common::{Mounted, tool};
 
 const FILE: (&str, &str) = ("f", "<< secret('p:db#password') >>");
 
-with_both!(a_change_reaches_the_mount, what_is_deleted_and_made_anew_is_never_missing);
+with_both!(a_change_reaches_the_mount, what_is_deleted_and_made_anew_is_never_missing, a_watch_speaks_so);
 
 fn reads(mount: &Mounted, text: &str) -> bool {
     fs::read(mount.path("f")).is_ok_and(|it| it == text.as_bytes())
@@ -122,10 +123,21 @@ fn what_the_real_server_has_forgotten_is_looked_at_anew() {
     let route = "/api/v1/namespaces/n/secrets?watch=1&timeoutSeconds=2&resourceVersion=5";
     let (status, told) = real.call("GET", route, None);
     assert!(status == 200 && told["object"]["code"] == 410, "the control: {status} {told}");
-    listening(&mount, 2);
+    // It is tried in growing pauses while nobody is there.
+    let start = Instant::now();
+    while mount.stderr().matches("changes are heard of").count() < 2 {
+        assert!(start.elapsed() < Duration::from_secs(90), "{}", mount.stderr());
+        sleep(Duration::from_millis(50));
+    }
+    let lost = mount.stderr().matches("watch: lost").count();
     assert_eq!(mount.read("f"), "one");
-    real.put("n", "db", &[("password", b"two")]);
-    eventually("it is heard of", || reads(&mount, "two"));
+    for round in 0..3 {
+        let new = format!("new-{round}");
+        real.put("n", "db", &[("password", new.as_bytes())]);
+        eventually("it is heard of", || reads(&mount, &new));
+        sleep(Duration::from_millis(300));
+    }
+    assert_eq!(mount.stderr().matches("watch: lost").count(), lost, "{}", mount.stderr());
 }
 
 /// A line that is cut, with a change while nobody hears.
@@ -205,4 +217,74 @@ fn a_server_that_is_asked_too_often_is_left_alone() {
     let start = Instant::now();
     eventually("it is asked again", || reads(&mount, "two"));
     assert!(start.elapsed() > Duration::from_secs(1), "{:?}", start.elapsed());
+}
+
+/// A watch that tells nothing, as of a server that has lost touch with its cluster: one object after the other is
+/// looked at.
+#[test]
+fn what_nobody_tells_is_found() {
+    let fake = Fake::start();
+    fake.put("n", "db", &[("password", b"one")]);
+    let mount = mount_of(&fake, "n", &["db"], KEPT, &[FILE]);
+    assert_eq!(mount.read("f"), "one");
+    listening(&mount, 1);
+    fake.mute();
+    fake.put("n", "db", &[("password", b"two")]);
+    let start = Instant::now();
+    eventually("it is found", || reads(&mount, "two"));
+    println!("found after {:?}", start.elapsed());
+}
+
+/// A server that takes connections and answers nobody: then answers have their ordinary time, and it fails.
+#[test]
+fn a_server_that_hangs_is_found_out() {
+    let fake = Fake::start();
+    fake.put("n", "db", &[("password", b"one")]);
+    let mount = mount_of(&fake, "n", &["db"], "timeout: 2s, cache: {ttl: 1s}", &[FILE]);
+    assert_eq!(mount.read("f"), "one");
+    listening(&mount, 1);
+    fake.hang();
+    let start = Instant::now();
+    eventually("it is found out", || fs::read(mount.path("f")).is_err());
+    println!("found out after {:?}", start.elapsed());
+    assert!(mount.stderr().contains("watch: lost"), "{}", mount.stderr());
+}
+
+/// The lines of a watch, as curl gets them: the fake's are judged by the real one's.
+fn a_watch_speaks_so(cluster: &impl Cluster) {
+    cluster.put("lines", "db", &[("password", b"hunter2")]);
+    let token = cluster.token_for("lines", &["db"]);
+    let server = cluster.server();
+    let route = "api/v1/namespaces/lines/secrets?watch=true&fieldSelector=metadata.name%3Ddb&allowWatchBookmarks=true&timeoutSeconds=4&resourceVersion=0";
+    let told = |route: &str| {
+        let mut curl = Command::new(tool("curl"));
+        curl.args(["--silent", "--max-time", "30", "-H", &format!("Authorization: Bearer {token}")]);
+        curl.args(["-H", "Accept: application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"]);
+        if let Some(ca) = server["certificate-authority"].as_str() {
+            curl.args(["--cacert", ca]);
+        }
+        curl.arg(format!("{}/{route}", server["server"].as_str().unwrap()));
+        let told = String::from_utf8(curl.output().unwrap().stdout).unwrap();
+        assert!(
+            !told.contains("aHVudGVyMg") && !told.contains("hunter2"),
+            "nothing of what it holds: {told}"
+        );
+        let shape = |line: &str| {
+            let event: Value = serde_json::from_str(line).unwrap();
+            let object = &event["object"];
+            let version = object["metadata"]["resourceVersion"].as_str().unwrap_or_default();
+            let is_number = !version.is_empty() && version.bytes().all(|byte| byte.is_ascii_digit());
+            (event["type"].clone(), object["kind"].clone(), is_number)
+        };
+        Vec::from_iter(told.lines().map(shape))
+    };
+    let object = |event: &str| (event.into(), "PartialObjectMetadata".into(), true);
+    let mut seen = Vec::new();
+    // Rights are known to the cluster a moment after they were given.
+    eventually("it is told", || {
+        seen = told(route);
+        seen.first() == Some(&object("ADDED"))
+    });
+    assert_eq!(seen.last(), Some(&object("BOOKMARK")), "and ends by itself: {seen:?}");
+    assert!(seen[1..].iter().all(|line| *line == object("BOOKMARK")), "{seen:?}");
 }

@@ -47,6 +47,10 @@ struct State {
     round: u64,
     is_down: bool,
     throttled: Option<u32>,
+    /// Watches tell nothing, as behind a server that has lost its cluster.
+    is_mute: bool,
+    /// Nobody is answered.
+    is_hung: bool,
 }
 
 #[derive(Clone)]
@@ -132,6 +136,14 @@ impl Fake {
     /// Says with 429 how many seconds it wants to be left alone.
     pub fn throttle(&self, after: Option<u32>) {
         self.change(|state| state.throttled = after);
+    }
+
+    pub fn mute(&self) {
+        self.change(|state| state.is_mute = true);
+    }
+
+    pub fn hang(&self) {
+        self.change(|state| state.is_hung = true);
     }
 
     fn change(&self, change: impl FnOnce(&mut State)) {
@@ -244,6 +256,9 @@ impl Shared {
         let mut stream = BufReader::new(stream);
         let request = read(&mut stream)?;
         let stream = stream.get_mut();
+        while self.lock().is_hung {
+            thread::sleep(Duration::from_millis(100));
+        }
         if self.lock().is_down {
             return Ok(());
         }
@@ -315,13 +330,13 @@ impl Shared {
         };
         let mut state = self.lock();
         let mut seen = match question.query.get("resourceVersion").and_then(|it| it.parse::<u64>().ok()) {
-            Some(since) if since < state.floor => {
+            Some(since) if since > 0 && since < state.floor => {
                 let gone = json!({"type": "ERROR", "object": status(410, "Expired", None)});
                 line(stream, &gone)?;
                 return stream.write_all(b"0\r\n\r\n");
             }
-            Some(since) => since,
-            None => {
+            Some(since) if since > 0 => since,
+            _ => {
                 for (_, object) in state.objects.iter().filter(|(key, _)| is_it(key)) {
                     line(stream, &json!({"type": "ADDED", "object": shown(object, question)}))?;
                 }
@@ -331,6 +346,10 @@ impl Shared {
         loop {
             if state.is_down {
                 return Ok(());
+            }
+            if state.is_mute || state.is_hung {
+                state = self.changed.wait_timeout(state, Duration::from_millis(100)).unwrap().0;
+                continue;
             }
             let news: Vec<_> = state.log.iter().filter(|(at, ..)| *at > seen).cloned().collect();
             let (version, is_over) = (state.version, state.round > round || Instant::now() >= end);
@@ -342,8 +361,8 @@ impl Shared {
                 }
             }
             if is_over {
-                let at = json!({"metadata": {"resourceVersion": version.to_string()}});
-                line(stream, &json!({"type": "BOOKMARK", "object": at}))?;
+                let at = json!({"kind": "Secret", "metadata": {"resourceVersion": version.to_string()}});
+                line(stream, &json!({"type": "BOOKMARK", "object": shown(&at, question)}))?;
                 return stream.write_all(b"0\r\n\r\n");
             }
             state = self.lock();

@@ -26,12 +26,13 @@ pub struct Real {
 const ADMIN: &str = "canary-admin-4711";
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// Where it lies, if it was built.
-fn built() -> Option<PathBuf> {
+/// Where it and its etcd lie, if they were built.
+fn built() -> Option<(PathBuf, PathBuf)> {
     let told =
         Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/apiserver")).arg("--path").output().unwrap();
-    if told.status.success() {
-        return Some(String::from_utf8(told.stdout).unwrap().trim().into());
+    let text = String::from_utf8(told.stdout).unwrap();
+    if let (true, Some((server, etcd))) = (told.status.success(), text.trim().split_once('\n')) {
+        return Some((server.into(), etcd.into()));
     }
     assert!(
         std::env::var_os("SECRETFS_REQUIRE_SERVERS").is_none(),
@@ -61,7 +62,7 @@ impl Real {
 
     /// One that can be stopped.
     pub fn start() -> Option<Self> {
-        let server = built()?;
+        let (server, etcd) = built()?;
         let folder = TempDir::with_prefix("secretfs-apiserver-").unwrap();
         let run = |program: &str, args: &[&str]| {
             let done = Command::new(tool(program)).args(args).current_dir(folder.path()).output().unwrap();
@@ -82,7 +83,12 @@ impl Real {
         run("openssl", &[&client[..], &["-subj", "/CN=clients", "-days", "2"]].concat());
         fs::write(folder.path().join("tokens.csv"), format!("{ADMIN},admin,admin,system:masters\n")).unwrap();
         fs::write(folder.path().join("policy.yaml"), POLICY).unwrap();
-        let real = Self { folder, port: free_port(), etcd: Etcd::start(), child: Mutex::default() };
+        let real = Self {
+            folder,
+            port: free_port(),
+            etcd: Etcd::start_of(etcd, "http", &[]),
+            child: Mutex::default(),
+        };
         real.run(&server);
         Some(real)
     }
@@ -128,7 +134,7 @@ impl Real {
     }
 
     pub fn start_again(&self) {
-        self.run(&built().expect("it was there"));
+        self.run(&built().expect("it was there").0);
     }
 
     /// What has happened so far cannot be told any more, once it is started anew.
