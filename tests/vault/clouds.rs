@@ -274,8 +274,7 @@ fn a_service_account_of_a_real_cluster() {
     let bao = served();
     real.make_namespace("vault");
     let reviewer = real.account("vault", "reviewer", &[]);
-    let delegator =
-        json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "system:auth-delegator"});
+    let delegator = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "system:auth-delegator"});
     let subject = json!({"kind": "ServiceAccount", "name": "reviewer", "namespace": "vault"});
     let binding = json!({"metadata": {"name": "reviewer"}, "roleRef": delegator, "subjects": [subject]});
     real.make("/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", &binding);

@@ -83,7 +83,8 @@ fn the_page_says_what_is_so() {
     let fake = Fake::start();
     fake.put("prod", "db", &[("password", b"p@ss")]);
     let kubeconfig = fake.kubeconfig("k", "prod", json!({ "token": fake.admin() }));
-    let config = served.replace("kubernetes}", &format!("kubernetes, kubeconfig: '{}'}}", kubeconfig.display()));
+    let config =
+        served.replace("kubernetes}", &format!("kubernetes, kubeconfig: '{}'}}", kubeconfig.display()));
     assert_ne!(config, served);
     let part = |from: &str| page.split(from).nth(1).and_then(|it| it.split("$ ").next()).unwrap();
     let template = part("$ cat templates/app.conf.tpl\n");

@@ -106,7 +106,10 @@ impl Drop for Prism {
 }
 
 fn prism() -> Option<PathBuf> {
-    Some(tools("node_modules/.bin/prism")).filter(|path| path.exists())
+    let folders = std::env::split_paths(&std::env::var_os("PATH")?)
+        .map(|folder| folder.join("prism"))
+        .collect::<Vec<_>>();
+    std::iter::once(tools("node_modules/.bin/prism")).chain(folders).find(|path| path.exists())
 }
 
 /// Where the description is. Without it, or without Prism, this is not judged, and that is said.
@@ -115,7 +118,9 @@ fn described() -> Option<PathBuf> {
     let lacks = match (&spec, prism()) {
         (Some(_), Some(_)) => return spec,
         (None, _) => format!("no {SPEC}"),
-        (_, None) => "no Prism in tests/.tools/node_modules".to_owned(),
+        (_, None) => {
+            "no Prism (`npm i @stoplight/prism-cli@5`) in tests/.tools/node_modules or on the PATH".to_owned()
+        }
     };
     assert!(std::env::var_os("SECRETFS_REQUIRE_SERVERS").is_none(), "{lacks}");
     println!("SKIPPED 1password by its description: {lacks}");
