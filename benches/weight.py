@@ -134,4 +134,5 @@ def main(words):
         PAGE.write_text(f"{before}{BEGIN}{table}{END}{after}")
 
 
-main(sys.argv[1:])
+if __name__ == "__main__":
+    main(sys.argv[1:])
