@@ -190,7 +190,9 @@ impl State {
         }
         let parts: Vec<String> = path.trim_matches('/').split('/').map(decoded).collect();
         let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
-        let wanted = query.split('&').find_map(|pair| pair.strip_prefix("filter=")).map(decoded);
+        let wanted = query.split('&').find_map(|pair| pair.strip_prefix("filter="));
+        // In a query a space may be a plus.
+        let wanted = wanted.map(|text| decoded(&text.replace('+', " ")));
         match &parts[..] {
             ["v1", "vaults"] => {
                 let all =

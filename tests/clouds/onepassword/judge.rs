@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::{ASKED, Scene, mount};
 use crate::common::bao::free_port;
 use crate::common::onepassword::TOKEN;
+use crate::common::programmed::{attribute, eventually};
 use crate::common::{python, stdout_of, tool, tools};
 
 const JUDGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clouds/onepassword/judge.py");
@@ -106,7 +107,10 @@ impl Drop for Prism {
 }
 
 fn prism() -> Option<PathBuf> {
-    Some(tools("node_modules/.bin/prism")).filter(|path| path.exists())
+    let folders = std::env::split_paths(&std::env::var_os("PATH")?)
+        .map(|folder| folder.join("prism"))
+        .collect::<Vec<_>>();
+    std::iter::once(tools("node_modules/.bin/prism")).chain(folders).find(|path| path.exists())
 }
 
 /// Where the description is. Without it, or without Prism, this is not judged, and that is said.
@@ -115,7 +119,9 @@ fn described() -> Option<PathBuf> {
     let lacks = match (&spec, prism()) {
         (Some(_), Some(_)) => return spec,
         (None, _) => format!("no {SPEC}"),
-        (_, None) => "no Prism in tests/.tools/node_modules".to_owned(),
+        (_, None) => {
+            "no Prism (`npm i @stoplight/prism-cli@5`) in tests/.tools/node_modules or on the PATH".to_owned()
+        }
     };
     assert!(std::env::var_os("SECRETFS_REQUIRE_SERVERS").is_none(), "{lacks}");
     println!("SKIPPED 1password by its description: {lacks}");
@@ -141,10 +147,13 @@ fn what_is_asked_and_answered_is_as_described() {
         token.display()
     );
     let mount = mount(&config, &files);
-    assert_eq!((mount.read("field"), mount.read("whole")), ("u".into(), "5432".into()));
-    assert_eq!(mount.read("none"), "none");
+    let read = |name: &str| {
+        let text = fs::read_to_string(mount.path(name));
+        text.unwrap_or_else(|error| panic!("{name}: {error}: {:?}", attribute(&mount, name, "error")))
+    };
+    assert_eq!((read("field"), read("whole"), read("none")), ("u".into(), "5432".into(), "none".into()));
+    assert!(read("file").starts_with("LS0tLS1CRUdJTg"));
     // The control: it judges.
     scene.server.edit(&scene.vault, &item, |item| item["favorite"] = json!("no"));
-    std::thread::sleep(Duration::from_millis(5));
-    assert!(fs::read(mount.path("field")).is_err(), "an answer that is not as described");
+    eventually("an answer that is not as described", || fs::read(mount.path("field")).is_err());
 }
