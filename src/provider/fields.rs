@@ -8,13 +8,14 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 
+use super::ProviderError;
 use crate::net::Json;
 use crate::secret::{FieldName, SecretBytes, SecretType};
 
 pub(super) type Fields = BTreeMap<FieldName, SecretBytes>;
 
 /// The most fields of one secret.
-pub(super) const MOST: usize = 64;
+pub(super) const MOST: usize = 256;
 
 /// The value as `secretfs set` reads it: a single line without its newline, anything else as it is.
 pub(super) fn of_text(printed: &[u8]) -> Fields {
@@ -40,28 +41,34 @@ pub(super) fn of_json(printed: &[u8]) -> Result<Fields, String> {
     }
 }
 
-/// The bytes as they are, and the members beside them if they are an object of JSON.
+/// The bytes as they are, and the members beside them if they are an object of JSON. An object whose members cannot all
+/// be told is refused: one of them would look as if it were missing.
 #[cfg_attr(not(feature = "etcd"), allow(dead_code, reason = "not each provider uses it"))]
-pub(super) fn with_members(value: SecretBytes) -> (SecretType, Fields) {
-    let mut fields = members_of(value.expose()).unwrap_or_default();
+pub(super) fn with_members(value: SecretBytes) -> Result<(SecretType, Fields), ProviderError> {
+    let mut fields = members_of(value.expose())?;
     let kind = if fields.is_empty() { SecretType::Plain } else { SecretType::Custom };
     fields.insert(FieldName::value(), value);
-    (kind, fields)
+    Ok((kind, fields))
 }
 
-/// What can be no field is not one; an object of too many has none.
-#[cfg_attr(not(feature = "etcd"), allow(dead_code, reason = "not each provider uses it"))]
-fn members_of(value: &[u8]) -> Option<Fields> {
-    if value.trim_ascii_start().first() != Some(&b'{') {
-        return None;
-    }
-    let members = Json::read(value).ok()?.members().ok()?;
+/// What can be no field is not one.
+fn members_of(value: &[u8]) -> Result<Fields, ProviderError> {
+    let is_object = value.trim_ascii_start().first() == Some(&b'{');
+    let Some(json) = is_object.then(|| Json::read(value).ok()).flatten() else { return Ok(Fields::new()) };
+    let members = json.members().map_err(|_| {
+        ProviderError::Invalid("its value is an object of JSON with a member that is there twice".to_owned())
+    })?;
     let field = |(name, json): (Cow<'_, str>, Json<'_>)| {
         let name = FieldName::parse(&name).ok().filter(|_| !json.is_null())?;
         Some((name, json.value()))
     };
     let fields: Fields = members.into_iter().filter_map(field).collect();
-    (fields.len() < MOST).then_some(fields)
+    match fields.len() < MOST {
+        true => Ok(fields),
+        false => {
+            Err(ProviderError::TooLarge(format!("its value is an object of more than {} members", MOST - 1)))
+        }
+    }
 }
 
 struct Object(Fields);
@@ -115,7 +122,7 @@ mod tests {
     #[test]
     fn what_is_wrong_is_never_quoted() {
         let many =
-            format!("{{{}}}", Vec::from_iter((0..65).map(|n| format!("\"a{n}\": \"31337\""))).join(","));
+            format!("{{{}}}", Vec::from_iter((0..=MOST).map(|n| format!("\"a{n}\": \"31337\""))).join(","));
         for printed in [
             "",
             "31337",
@@ -135,17 +142,28 @@ mod tests {
 
     #[test]
     fn a_value_is_itself_and_its_members_if_it_has_some() {
-        for plain in ["", "hunter2\n", "[1]", "{", "{}", "{\"a\": 1, \"a\": 2}", "\"{}\"", "{\"1\": 2}"] {
-            let (kind, fields) = with_members(SecretBytes::copy_of(plain.as_bytes()));
+        for plain in ["", "hunter2\n", "[1]", "{", "{}", "\"{}\"", "{\"1\": 2}"] {
+            let (kind, fields) = with_members(SecretBytes::copy_of(plain.as_bytes())).unwrap();
             assert!(kind == SecretType::Plain && fields.len() == 1, "{plain}");
             assert!(fields["value"].same_as(plain.as_bytes()));
         }
         let object =
             r#" {"user": "u", "port": 5432, "on": {"k": [1]}, "none": null, "no name": "x", "value": "v"}"#;
-        let (kind, fields) = with_members(SecretBytes::copy_of(object.as_bytes()));
+        let (kind, fields) = with_members(SecretBytes::copy_of(object.as_bytes())).unwrap();
         assert_eq!(kind, SecretType::Custom);
         assert_eq!(Vec::from_iter(fields.keys().map(FieldName::as_str)), ["on", "port", "user", "value"]);
         assert!(fields["user"].same_as(b"u") && fields["port"].same_as(b"5432"));
         assert!(fields["on"].same_as(br#"{"k": [1]}"#) && fields["value"].same_as(object.as_bytes()));
+    }
+
+    #[test]
+    fn an_object_that_cannot_be_told_as_a_whole_is_refused() {
+        let many = |count| Vec::from_iter((0..count).map(|n| format!("\"a{n}\": \"31337\""))).join(",");
+        let read = |text: &str| with_members(SecretBytes::copy_of(format!("{{{text}}}").as_bytes()));
+        assert!(read(&many(MOST - 1)).is_ok(), "the control");
+        for text in [&many(MOST), "\"a\": 31337, \"a\": 2"] {
+            let Err(why) = read(text) else { panic!("{text}") };
+            assert!(!why.to_string().contains("31337"), "{why}");
+        }
     }
 }

@@ -33,6 +33,8 @@ struct State<T> {
     rest: Option<(Uptime, ProviderError)>,
     /// One after the other.
     failures: u32,
+    /// When the other side did not take one, the last time.
+    refused: Option<Uptime>,
 }
 
 /// So long before its end a new one is had; of what lives shortly, after half of its life.
@@ -44,12 +46,20 @@ const YOUNG: Duration = Duration::from_secs(60);
 /// After the first refusal; twice as long after each that follows it.
 const PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(8);
+/// A program that hangs may be asked.
+const LONGEST_LOGIN: Duration = Duration::from_secs(60);
 /// Where the old one goes on.
 const BETWEEN_RENEWALS: Duration = Duration::from_secs(10);
 
+impl<T> Default for State<T> {
+    fn default() -> Self {
+        Self { pass: None, coming: None, rest: None, failures: 0, refused: None }
+    }
+}
+
 impl<T> Default for Login<T> {
     fn default() -> Self {
-        Self(Arc::new(Mutex::new(State { pass: None, coming: None, rest: None, failures: 0 })))
+        Self(Arc::default())
     }
 }
 
@@ -78,8 +88,7 @@ impl<T> Deref for Pass<T> {
 }
 
 impl<T: Send + Sync + 'static> Login<T> {
-    /// What was had before, as long as it is good; else what `log_in` gives, with how long that lives. It must end by
-    /// itself.
+    /// What was had before, as long as it is good; else what `log_in` gives, with how long that lives.
     pub(super) async fn pass<F>(&self, log_in: impl FnOnce() -> F) -> Outcome<T>
     where
         F: Future<Output = Result<(T, Duration), ProviderError>> + Send + 'static,
@@ -88,13 +97,13 @@ impl<T: Send + Sync + 'static> Login<T> {
             let mut state = self.state();
             let good = state.pass.clone().filter(|pass| pass.is_good());
             if let Some(pass) = good {
-                if pass.is_due() && state.coming.is_none() && state.is_rested() {
+                if pass.is_due() && state.coming().is_none() && state.is_rested() {
                     self.begin(&mut state, log_in());
                 }
                 return Ok(pass);
             }
-            match &state.coming {
-                Some(coming) => coming.clone(),
+            match state.coming() {
+                Some(coming) => coming,
                 None if !state.is_rested() => return Err(state.why()),
                 None => self.begin(&mut state, log_in()),
             }
@@ -111,7 +120,9 @@ impl<T: Send + Sync + 'static> Login<T> {
             return;
         }
         state.pass = None;
-        match Uptime::now().since(void.had) < YOUNG {
+        let now = Uptime::now();
+        let was_refused = state.refused.replace(now).is_some_and(|at| now.since(at) < YOUNG);
+        match was_refused && now.since(void.had) < YOUNG {
             true => state.fail(why()),
             false => state.failures = 0,
         }
@@ -119,7 +130,7 @@ impl<T: Send + Sync + 'static> Login<T> {
 
     /// Nothing that was had is of use any more.
     pub(super) fn clear(&self) {
-        *self.state() = State { pass: None, coming: None, rest: None, failures: 0 };
+        *self.state() = State::default();
     }
 
     fn begin<F>(&self, state: &mut State<T>, login: F) -> watch::Receiver<Option<Outcome<T>>>
@@ -130,7 +141,9 @@ impl<T: Send + Sync + 'static> Login<T> {
         state.coming = Some(coming.clone());
         let (all, mine) = (self.0.clone(), coming.clone());
         tokio::spawn(async move {
-            let outcome = login.await.map(|(what, life)| Arc::new(Pass::new(what, life)));
+            let late = |_| Err(ProviderError::Timeout("the login takes too long".to_owned()));
+            let outcome = tokio::time::timeout(LONGEST_LOGIN, login).await.unwrap_or_else(late);
+            let outcome = outcome.map(|(what, life)| Arc::new(Pass::new(what, life)));
             let mut state = all.lock().even_poisoned();
             // Nobody waits for one that was cleared away.
             if state.coming.as_ref().is_some_and(|it| it.same_channel(&mine)) {
@@ -149,6 +162,11 @@ impl<T: Send + Sync + 'static> Login<T> {
 }
 
 impl<T> State<T> {
+    /// One whose runtime has gone will not come.
+    fn coming(&self) -> Option<watch::Receiver<Option<Outcome<T>>>> {
+        self.coming.clone().filter(|it| it.has_changed().is_ok())
+    }
+
     fn is_rested(&self) -> bool {
         self.rest.as_ref().is_none_or(|(until, _)| *until <= Uptime::now())
     }
@@ -257,8 +275,13 @@ mod tests {
         let (login, server) = (Login::default(), server(3600, 10));
         let first = login.pass(|| server.clone().log_in()).await.unwrap();
         login.refuse(&first, denied);
+        let next = login.pass(|| server.clone().log_in()).await.unwrap();
+        login.refuse(&next, denied);
         let refused = login.pass(|| server.clone().log_in()).await;
-        assert!(refused.is_err_and(|it| it.is_refusal()) && server.logins() == 1);
+        assert!(
+            refused.is_err_and(|it| it.is_refusal()) && server.logins() == 2,
+            "once more, and no oftener"
+        );
         login.clear();
         let second = login.pass(|| server.clone().log_in()).await.unwrap();
         let old = Arc::new(Pass {
@@ -270,7 +293,20 @@ mod tests {
         login.refuse(&first, denied);
         assert!(login.state().pass.is_some(), "another one was refused");
         login.refuse(&old, denied);
-        assert_eq!(**login.pass(|| server.clone().log_in()).await.unwrap(), 3);
+        assert_eq!(**login.pass(|| server.clone().log_in()).await.unwrap(), 4);
+    }
+
+    /// As where each call has a runtime of its own.
+    #[test]
+    fn one_whose_runtime_has_gone_is_begun_anew() {
+        let (login, server) = (Login::default(), server(3600, 0));
+        let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let soon = Duration::from_millis(50);
+        let left = runtime()
+            .block_on(async { tokio::time::timeout(soon, login.pass(|| server.clone().log_in())).await });
+        assert!(left.is_err(), "the control: it hangs");
+        server.turns.add_permits(1);
+        assert!(runtime().block_on(login.pass(|| server.clone().log_in())).is_ok());
     }
 
     #[tokio::test]

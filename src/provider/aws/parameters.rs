@@ -199,7 +199,7 @@ fn is_name(name: &str) -> bool {
 
 fn version_of(parameter: Json<'_>) -> Result<SecretVersion, ProviderError> {
     let changed_at = time_of(parameter.at(&["LastModifiedDate"])?)?;
-    let (kind, fields) = with_members(parameter.at(&["Value"])?.secret()?);
+    let (kind, fields) = with_members(parameter.at(&["Value"])?.secret()?)?;
     Ok(SecretVersion {
         turned_out: None,
         kind,

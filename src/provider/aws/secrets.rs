@@ -275,7 +275,7 @@ fn version_of(value: Json<'_>) -> Result<SecretVersion, ProviderError> {
     };
     let id = value.at(&["VersionId"])?.text()?;
     let created_at = time_of(value.at(&["CreatedDate"])?)?;
-    let (kind, fields) = with_members(bytes);
+    let (kind, fields) = with_members(bytes)?;
     Ok(SecretVersion {
         turned_out: None,
         kind,

@@ -155,7 +155,7 @@ impl EtcdProvider {
             return Err(ProviderError::TooLarge(format!("`{path}` has more than {} MiB", LARGEST >> 20)));
         }
         let since = self.met.meet(path, kv.revision);
-        let (kind, fields) = with_members(kv.value);
+        let (kind, fields) = with_members(kv.value)?;
         Ok(Ok(Arc::new(SecretVersion {
             turned_out: None,
             kind,

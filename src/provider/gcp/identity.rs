@@ -128,7 +128,8 @@ async fn usual_file(apart: &Apart) -> Result<Option<PathBuf>, ProviderError> {
     let folder = variable(FOLDER).or_else(|| Some(variable("HOME")?.join(".config/gcloud")));
     let Some(path) = folder.map(|folder| folder.join(FILE)) else { return Ok(None) };
     let sought = path.clone();
-    let is_there = apart.does(move || sought.exists()).await;
+    // What cannot be looked at may be there: then nobody else is taken for who we are.
+    let is_there = apart.does(move || sought.try_exists()).await.and_then(|it| it);
     let is_there =
         is_there.map_err(|error| ProviderError::Unavailable(format!("{}: {error}", path.display())))?;
     Ok(is_there.then_some(path))

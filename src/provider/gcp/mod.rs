@@ -112,7 +112,7 @@ impl GcpProvider {
             return Err(ProviderError::TooLarge(format!("`{path}` has more than {} MiB", LARGEST >> 20)));
         }
         let since = self.met.meet(path, version);
-        let (kind, fields) = leftover::wiped(|| with_members(value));
+        let (kind, fields) = leftover::wiped(|| with_members(value))?;
         Ok(Ok(Arc::new(SecretVersion {
             turned_out: None,
             kind,

@@ -133,7 +133,7 @@ impl AzureProvider {
         if value.len() > LARGEST {
             return Err(ProviderError::TooLarge(format!("`{name}` has more than {} MiB", LARGEST >> 20)));
         }
-        Ok(Ok(Arc::new(times.version(number_of(&version), value))))
+        Ok(Ok(Arc::new(times.version(number_of(&version), value)?)))
     }
 
     async fn list(&self) -> Result<Vec<String>, ProviderError> {
@@ -243,9 +243,9 @@ impl Times {
         Ok(Self { is_enabled, created, updated, begin: time("nbf")?, end: time("exp")? })
     }
 
-    fn version(self, version: u64, value: SecretBytes) -> SecretVersion {
-        let (kind, fields) = with_members(value);
-        SecretVersion {
+    fn version(self, version: u64, value: SecretBytes) -> Result<SecretVersion, ProviderError> {
+        let (kind, fields) = with_members(value)?;
+        Ok(SecretVersion {
             turned_out: None,
             kind,
             fields,
@@ -254,7 +254,7 @@ impl Times {
             updated_at: self.updated,
             expires_at: self.end,
             uses: None,
-        }
+        })
     }
 }
 
