@@ -14,9 +14,12 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-pub(super) use self::api::host_of;
-pub(super) use self::keys::KeySource;
-pub(super) use self::sign::{Scope, ToSign};
+#[cfg(feature = "vault")]
+pub(super) use self::{
+    api::host_of,
+    keys::KeySource,
+    sign::{Scope, ToSign},
+};
 use super::{Provider, ProviderError};
 use crate::config::{AwsSecrets, AwsService};
 use crate::net::{Json, JsonError};
