@@ -129,6 +129,7 @@ impl<T: Send + Sync + 'static> Login<T> {
     }
 
     /// Nothing that was had is of use any more.
+    #[cfg_attr(not(feature = "azure"), allow(dead_code, reason = "not each provider uses it"))]
     pub(super) fn clear(&self) {
         *self.state() = State::default();
     }
