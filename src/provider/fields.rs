@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 
 use super::ProviderError;
-use crate::net::Json;
+use crate::net::{Json, JsonError};
 use crate::secret::{FieldName, SecretBytes, SecretType};
 
 pub(super) type Fields = BTreeMap<FieldName, SecretBytes>;
@@ -53,8 +53,14 @@ pub(super) fn with_members(value: SecretBytes) -> Result<(SecretType, Fields), P
 
 /// What can be no field is not one.
 fn members_of(value: &[u8]) -> Result<Fields, ProviderError> {
-    let is_object = value.trim_ascii_start().first() == Some(&b'{');
-    let Some(json) = is_object.then(|| Json::read(value).ok()).flatten() else { return Ok(Fields::new()) };
+    if value.trim_ascii_start().first() != Some(&b'{') {
+        return Ok(Fields::new());
+    }
+    let json = match Json::read(value) {
+        Ok(json) => json,
+        Err(JsonError::Broken { .. }) => return Ok(Fields::new()),
+        Err(_) => return Err(ProviderError::Invalid("its value is JSON of too many levels".to_owned())),
+    };
     let members = json.members().map_err(|_| {
         ProviderError::Invalid("its value is an object of JSON with a member that is there twice".to_owned())
     })?;
@@ -161,7 +167,8 @@ mod tests {
         let many = |count| Vec::from_iter((0..count).map(|n| format!("\"a{n}\": \"31337\""))).join(",");
         let read = |text: &str| with_members(SecretBytes::copy_of(format!("{{{text}}}").as_bytes()));
         assert!(read(&many(MOST - 1)).is_ok(), "the control");
-        for text in [&many(MOST), "\"a\": 31337, \"a\": 2"] {
+        let deep = format!("\"a\": {}31337{}", "[".repeat(70), "]".repeat(70));
+        for text in [&many(MOST), "\"a\": 31337, \"a\": 2", &deep] {
             let Err(why) = read(text) else { panic!("{text}") };
             assert!(!why.to_string().contains("31337"), "{why}");
         }

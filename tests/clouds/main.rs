@@ -10,3 +10,4 @@ mod gcp;
 mod harness;
 mod kubernetes;
 mod onepassword;
+mod together;

@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// What shall be mounted.
 pub struct TestMount {
     store: TestStore,
-    config: Option<String>,
+    has_config: bool,
     env: Vec<(String, String)>,
 }
 
@@ -31,7 +31,7 @@ impl TestMount {
         for folder in ["templates", "mnt"] {
             fs::create_dir(store.folder().join(folder)).expect("a folder");
         }
-        Self { store, config: None, env: Vec::new() }
+        Self { store, has_config: false, env: Vec::new() }
     }
 
     pub fn folder(&self) -> &Path {
@@ -56,7 +56,8 @@ impl TestMount {
 
     /// Mounts by this `secretfs.yaml`; it lies beside `store`, `templates` and `mnt`.
     pub fn config(mut self, yaml: &str) -> Self {
-        self.config = Some(yaml.to_owned());
+        fs::write(self.folder().join("secretfs.yaml"), yaml).expect("a config");
+        self.has_config = true;
         self
     }
 
@@ -87,13 +88,9 @@ impl TestMount {
     }
 
     fn command(&self) -> Command {
-        let folder = self.store.folder();
-        let mut command = match &self.config {
-            None => self.store.command(&["mount", "templates", "mnt"]),
-            Some(yaml) => {
-                fs::write(folder.join("secretfs.yaml"), yaml).expect("a config");
-                self.store.command(&["--config", "secretfs.yaml", "mount"])
-            }
+        let mut command = match self.has_config {
+            false => self.store.command(&["mount", "templates", "mnt"]),
+            true => self.store.command(&["--config", "secretfs.yaml", "mount"]),
         };
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         command
