@@ -337,3 +337,37 @@ fn lent(told: Told) -> (Arc<SecretBytes>, Duration) {
         |until: Timestamp| Duration::try_from(until.duration_since(Timestamp::now())).unwrap_or_default();
     (Arc::new(told.token), told.until.map_or(UNTOLD, left))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: &str = "{current-context: a, contexts: [{name: a, context: {cluster: c}}], \
+        clusters: [{name: c, cluster: {server: 'http://127.0.0.1:1', CA}}]}";
+
+    #[tokio::test]
+    async fn files_that_come_later_are_seen_and_those_before_are_in_force_until_then() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config");
+        let write = |ca: &str| fs::write(&path, FILE.replace("CA", ca)).unwrap();
+        write("");
+        let cluster = Cluster::Kubeconfig { path: path.clone(), context: None };
+        let access = Access::new(Kubernetes { cluster, namespace: None }, Duration::from_secs(4), None);
+        let number = async || {
+            if let Some(open) = &mut *access.open.lock().even_poisoned() {
+                open.looked = Uptime::START;
+            }
+            access.door().await.unwrap().number
+        };
+        assert_eq!((number().await, number().await), (1, 1), "it is the same");
+        write("certificate-authority: ca.pem");
+        assert_eq!(number().await, 1, "there is no such file");
+        fs::write(folder.path().join("ca.pem"), "x").unwrap();
+        assert_eq!(number().await, 2);
+        let turn = access.turn.lock().await;
+        assert_eq!(number().await, 2, "a look that does not end keeps nobody");
+        drop(turn);
+        fs::write(folder.path().join("ca.pem"), "y, and more").unwrap();
+        assert_eq!(number().await, 3);
+    }
+}
