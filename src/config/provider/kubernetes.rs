@@ -36,8 +36,10 @@ impl Kubernetes {
         let namespace = self.namespace.as_deref().unwrap_or_default();
         let cluster = match &self.cluster {
             Cluster::Around => String::new(),
+            // Two of its contexts may be one cluster, and none may be the one that another names.
             Cluster::Kubeconfig { path, context } => {
-                format!("{} {}", path.display(), context.as_deref().unwrap_or_default())
+                let context = context.as_deref().unwrap_or_default();
+                return (format!("kubernetes {}", path.display()), format!("{context} {namespace}/"));
             }
             Cluster::At { transport, .. } => transport.address.to_string(),
         };
@@ -176,6 +178,20 @@ mod tests {
         };
         assert!(two("").is_ok(), "the control");
         let why = two("policy: [{secrets: db, deny: {uid: 1}}]\n").map(drop).unwrap_err();
+        assert!(why.contains("under other names"), "{why}");
+    }
+
+    #[test]
+    fn nor_by_another_context_of_the_same_file() {
+        let two = |first: &str, second: &str| {
+            let rules = "policy: [{secrets: 'a:db', deny: {uid: 1}}]";
+            let text = format!(
+                "providers:\n  a: {{type: kubernetes, kubeconfig: {first}}}\n  b: {{type: kubernetes, kubeconfig: {second}}}\n{rules}\n"
+            );
+            Config::parse(Path::new("/etc/secretfs.yaml"), &text).map(drop).map_err(|error| error.to_string())
+        };
+        assert!(two("k", "other").is_ok() && two("k", "k").is_ok(), "the control");
+        let why = two("k", "k, context: current").unwrap_err();
         assert!(why.contains("under other names"), "{why}");
     }
 }

@@ -111,7 +111,9 @@ impl GcpProvider {
         if value.len() > LARGEST {
             return Err(ProviderError::TooLarge(format!("`{path}` has more than {} MiB", LARGEST >> 20)));
         }
-        let since = self.met.meet(path, version);
+        // The newest one and one that is asked for by its number do not replace each other.
+        let met = named.number().map(|number| format!("{path}@{number}"));
+        let since = self.met.meet(met.as_deref().unwrap_or(path), version);
         let (kind, fields) = leftover::wiped(|| with_members(value))?;
         Ok(Ok(Arc::new(SecretVersion {
             turned_out: None,

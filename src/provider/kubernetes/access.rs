@@ -8,9 +8,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::super::apart::Apart;
+use super::super::login::Login;
 use super::super::{OwnSecret, Provider, ProviderError};
 use super::kubeconfig::{self, bytes_of};
 use super::place::is_name;
@@ -32,7 +33,7 @@ pub(super) struct Access {
     /// Held while files are read: the others need the same.
     turn: tokio::sync::Mutex<()>,
     open: Mutex<Option<Opened>>,
-    /// Counts the ways in: names may mean something else by another one.
+    /// The number of the way in that is open.
     ways: AtomicU64,
 }
 
@@ -40,9 +41,11 @@ pub(super) struct Access {
 #[derive(Clone)]
 struct Opened {
     door: Arc<Door>,
-    prints: Vec<(PathBuf, Option<Print>)>,
+    prints: Prints,
     looked: Uptime,
 }
+
+type Prints = Vec<(PathBuf, Option<Print>)>;
 
 /// Tells a file from the one that was there before.
 type Print = (u64, u64, i64, i64, u64);
@@ -53,8 +56,6 @@ pub(super) struct Plan {
     pub(super) given: Given,
     pub(super) who: Who,
     pub(super) namespace: Option<String>,
-    /// What it was read from, beside tokens.
-    pub(super) files: Vec<PathBuf>,
 }
 
 /// Who we are, beside what the connection says.
@@ -71,6 +72,8 @@ pub(super) struct Door {
     pub(super) client: Client,
     /// Of names that say none.
     pub(super) namespace: String,
+    /// Counts the ways in: names may mean something else by another one.
+    pub(super) number: u64,
     tokens: Tokens,
 }
 
@@ -79,12 +82,7 @@ enum Tokens {
     Fixed(Arc<SecretBytes>),
     /// Read each time: the kubelet writes a new one before the old one ends.
     Read(OwnSecret),
-    Plugin(Plugin, tokio::sync::Mutex<Option<Lent>>),
-}
-
-struct Lent {
-    token: Arc<SecretBytes>,
-    until: Option<Timestamp>,
+    Plugin(Arc<Plugin>, Login<Arc<SecretBytes>>),
 }
 
 /// What the kubelet puts into each pod.
@@ -94,8 +92,12 @@ const PORT: &str = "KUBERNETES_SERVICE_PORT";
 const DEFAULT: &str = "default";
 /// After which files are looked at again.
 const LOOK: Duration = Duration::from_secs(1);
-/// So long before its end a token is not begun with.
-const MARGIN: SignedDuration = SignedDuration::from_secs(30);
+/// For so long a look at files keeps those who have a way in already: they may lie on what does not answer.
+const MOMENT: Duration = Duration::from_secs(1);
+/// How often files are read again that have changed meanwhile.
+const ROUNDS: usize = 3;
+/// Of a token that says no end.
+const UNTOLD: Duration = Duration::from_secs(12 * 3600);
 
 impl Access {
     pub(super) fn new(settings: Kubernetes, timeout: Duration, store: Option<Arc<dyn Provider>>) -> Self {
@@ -120,7 +122,7 @@ impl Access {
         }
     }
 
-    /// Another number: it is another way.
+    /// The number of the way that is open.
     pub(super) fn way(&self) -> u64 {
         self.ways.load(Ordering::Acquire)
     }
@@ -131,39 +133,55 @@ impl Access {
         }
     }
 
-    /// As the files are now, or were a moment ago. Files that cannot be used leave those before in force.
+    /// As the files are now, or were a moment ago. Files that cannot be used, or not be looked at for now, leave those
+    /// before in force.
     pub(super) async fn door(&self) -> Result<Arc<Door>, ProviderError> {
         if let Some(door) = self.known() {
             return Ok(door);
         }
+        let before = self.open.lock().even_poisoned().as_ref().map(|it| it.door.clone());
+        let Some(before) = before else { return self.looked().await };
+        tokio::time::timeout(MOMENT, self.looked()).await.unwrap_or_else(|_| {
+            if let Some(open) = &mut *self.open.lock().even_poisoned() {
+                open.looked = Uptime::now();
+            }
+            Ok(before)
+        })
+    }
+
+    async fn looked(&self) -> Result<Arc<Door>, ProviderError> {
         let _turn = self.turn.lock().await;
         if let Some(door) = self.known() {
             return Ok(door);
         }
         let before = self.open.lock().even_poisoned().clone();
-        let paths = before.iter().flat_map(|it| it.prints.iter().map(|(path, _)| path.clone())).collect();
+        let paths = match &before {
+            Some(before) => before.prints.iter().map(|(path, _)| path.clone()).collect(),
+            None => first_files(&self.cluster),
+        };
         let prints = self.prints(paths).await?;
         if let Some(mut open) = before.clone().filter(|it| it.prints == prints) {
             open.looked = Uptime::now();
-            let door = open.door.clone();
-            *self.open.lock().even_poisoned() = Some(open);
-            return Ok(door);
+            return Ok(self.put(open));
         }
-        match (self.opened().await, before) {
-            (Ok(open), _) => {
-                let door = open.door.clone();
-                *self.open.lock().even_poisoned() = Some(open);
-                self.ways.fetch_add(1, Ordering::Release);
-                Ok(door)
+        match (self.opened(prints).await?, before) {
+            ((prints, Ok(door)), _) => {
+                let open = Opened { door: Arc::new(door), prints, looked: Uptime::now() };
+                self.ways.store(open.door.number, Ordering::Release);
+                Ok(self.put(open))
             }
-            (Err(error), Some(before)) => {
+            ((prints, Err(error)), Some(before)) => {
                 tracing::warn!(%error, "the new way into the cluster cannot be used: the one before stays in force");
-                let door = before.door.clone();
-                *self.open.lock().even_poisoned() = Some(Opened { prints, looked: Uptime::now(), ..before });
-                Ok(door)
+                Ok(self.put(Opened { prints, looked: Uptime::now(), ..before }))
             }
-            (Err(error), None) => Err(error),
+            ((_, Err(error)), None) => Err(error),
         }
+    }
+
+    fn put(&self, open: Opened) -> Arc<Door> {
+        let door = open.door.clone();
+        *self.open.lock().even_poisoned() = Some(open);
+        door
     }
 
     fn known(&self) -> Option<Arc<Door>> {
@@ -172,11 +190,29 @@ impl Access {
         open.as_ref().filter(is_good).map(|it| it.door.clone())
     }
 
-    async fn opened(&self) -> Result<Opened, ProviderError> {
-        let cluster = self.cluster.clone();
-        let planned = self.apart.does(move || leftover::wiped(|| plan(&cluster))).await;
-        let plan = planned.map_err(no_thread)?.map_err(ProviderError::Unavailable)?;
-        let prints = self.prints(plan.files).await?;
+    /// With the prints of all that was looked at, taken before it was read: what changes meanwhile is read again.
+    async fn opened(
+        &self,
+        mut prints: Prints,
+    ) -> Result<(Prints, Result<Door, ProviderError>), ProviderError> {
+        let mut round = 1;
+        loop {
+            let cluster = self.cluster.clone();
+            let planned = move || {
+                let mut files = Vec::new();
+                let plan = leftover::wiped(|| plan(&cluster, &mut files));
+                (files, plan)
+            };
+            let (files, plan) = self.apart.does(planned).await.map_err(no_thread)?;
+            if round == ROUNDS || prints.iter().map(|(path, _)| path).eq(&files) {
+                return Ok((prints, plan.map_err(ProviderError::Unavailable).map(|plan| self.door_of(plan))));
+            }
+            prints = self.prints(files).await?;
+            round += 1;
+        }
+    }
+
+    fn door_of(&self, plan: Plan) -> Door {
         let namespace = self.namespace.clone().or(plan.namespace).unwrap_or_else(|| DEFAULT.to_owned());
         let timeout = Duration::from_millis(self.timeout.load(Ordering::Relaxed));
         let client = Client::given(plan.transport, plan.given, timeout);
@@ -186,13 +222,12 @@ impl Access {
             Who::Token(token) => Tokens::Fixed(Arc::new(token)),
             Who::File(path) => own(SecretSource::File(path)),
             Who::Source(source) => own(source),
-            Who::Plugin(plugin) => Tokens::Plugin(plugin, tokio::sync::Mutex::default()),
+            Who::Plugin(plugin) => Tokens::Plugin(Arc::new(plugin), Login::default()),
         };
-        let door = Arc::new(Door { client, namespace, tokens });
-        Ok(Opened { door, prints, looked: Uptime::now() })
+        Door { client, namespace, number: self.way() + 1, tokens }
     }
 
-    async fn prints(&self, paths: Vec<PathBuf>) -> Result<Vec<(PathBuf, Option<Print>)>, ProviderError> {
+    async fn prints(&self, paths: Vec<PathBuf>) -> Result<Prints, ProviderError> {
         if paths.is_empty() {
             return Ok(Vec::new());
         }
@@ -213,24 +248,37 @@ fn print_of(path: &Path) -> Option<Print> {
     Some((it.dev(), it.ino(), it.mtime(), it.mtime_nsec(), it.size()))
 }
 
-/// Blocks while it reads.
-fn plan(cluster: &Cluster) -> Result<Plan, String> {
+/// Those that are read in any case.
+fn first_files(cluster: &Cluster) -> Vec<PathBuf> {
     match cluster {
-        Cluster::Around => around(Path::new(ACCOUNT)),
-        Cluster::Kubeconfig { path, context } => kubeconfig::read(path, context.as_deref())
+        Cluster::Around => vec![authority(Path::new(ACCOUNT))],
+        Cluster::Kubeconfig { path, .. } => vec![path.clone()],
+        Cluster::At { .. } => Vec::new(),
+    }
+}
+
+/// Blocks while it reads. `files`: what it looks at, beside tokens.
+fn plan(cluster: &Cluster, files: &mut Vec<PathBuf>) -> Result<Plan, String> {
+    match cluster {
+        Cluster::Around => around(Path::new(ACCOUNT), files),
+        Cluster::Kubeconfig { path, context } => kubeconfig::read(path, context.as_deref(), files)
             .map_err(|why| format!("the kubeconfig {}: {why}", path.display())),
         Cluster::At { transport, token } => Ok(Plan {
             transport: (**transport).clone(),
             given: Given::default(),
             who: token.clone().map_or(Who::Nobody, Who::Source),
             namespace: None,
-            files: Vec::new(),
         }),
     }
 }
 
+fn authority(account: &Path) -> PathBuf {
+    account.join("ca.crt")
+}
+
 /// As each pod is told it.
-fn around(account: &Path) -> Result<Plan, String> {
+fn around(account: &Path, files: &mut Vec<PathBuf>) -> Result<Plan, String> {
+    files.push(authority(account));
     let outside =
         || format!("this is no pod of a cluster ({HOST} is not set): give a `kubeconfig`, or an `address`");
     let host = std::env::var(HOST).map_err(|_| outside())?;
@@ -240,7 +288,7 @@ fn around(account: &Path) -> Result<Plan, String> {
     let about = |why: String| {
         format!("the account of this pod: {why} (does it have `automountServiceAccountToken: false`?)")
     };
-    let ca = bytes_of(&account.join("ca.crt")).map_err(about)?;
+    let ca = bytes_of(&authority(account)).map_err(about)?;
     let namespace = bytes_of(&account.join("namespace")).ok();
     let namespace = namespace.and_then(|it| Some(std::str::from_utf8(it.expose()).ok()?.trim().to_owned()));
     Ok(Plan {
@@ -248,7 +296,6 @@ fn around(account: &Path) -> Result<Plan, String> {
         given: Given { ca: Some(ca.expose().to_vec()), identity: None },
         who: Who::File(account.join("token")),
         namespace: namespace.filter(|it| is_name(it, 63)),
-        files: vec![account.join("ca.crt")],
     })
 }
 
@@ -262,24 +309,65 @@ impl Door {
             Tokens::None => Ok(None),
             Tokens::Fixed(token) => Ok(Some(token.clone())),
             Tokens::Read(own) => Ok(Some(Arc::new(own.read().await?))),
-            Tokens::Plugin(plugin, lent) => {
-                let mut lent = lent.lock().await;
-                let is_good = |it: &&Lent| {
-                    let is_void = void.is_some_and(|void| it.token.same_as(void.expose()));
-                    !is_void && it.until.is_none_or(|until| Timestamp::now() + MARGIN < until)
+            Tokens::Plugin(plugin, login) => {
+                let run = || {
+                    let plugin = plugin.clone();
+                    async move { Ok(lent(plugin.run().await?)) }
                 };
-                if let Some(good) = lent.as_ref().filter(is_good) {
-                    return Ok(Some(good.token.clone()));
+                let pass = login.pass(run).await?;
+                if !void.is_some_and(|void| pass.same_as(void.expose())) {
+                    return Ok(Some((**pass).clone()));
                 }
-                let Told { token, until } = plugin.run().await?;
-                let token = Arc::new(token);
-                *lent = Some(Lent { token: token.clone(), until });
-                Ok(Some(token))
+                login.refuse(&pass, || {
+                    ProviderError::Denied(format!("{} refuses the token of `{}`", self.who(), plugin.command))
+                });
+                Ok(Some((**login.pass(run).await?).clone()))
             }
         }
     }
 
     pub(super) fn who(&self) -> String {
         self.client.address().authority()
+    }
+}
+
+/// With the time that it has left.
+fn lent(told: Told) -> (Arc<SecretBytes>, Duration) {
+    let left =
+        |until: Timestamp| Duration::try_from(until.duration_since(Timestamp::now())).unwrap_or_default();
+    (Arc::new(told.token), told.until.map_or(UNTOLD, left))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: &str = "{current-context: a, contexts: [{name: a, context: {cluster: c}}], \
+        clusters: [{name: c, cluster: {server: 'http://127.0.0.1:1', CA}}]}";
+
+    #[tokio::test]
+    async fn files_that_come_later_are_seen_and_those_before_are_in_force_until_then() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config");
+        let write = |ca: &str| fs::write(&path, FILE.replace("CA", ca)).unwrap();
+        write("");
+        let cluster = Cluster::Kubeconfig { path: path.clone(), context: None };
+        let access = Access::new(Kubernetes { cluster, namespace: None }, Duration::from_secs(4), None);
+        let number = async || {
+            if let Some(open) = &mut *access.open.lock().even_poisoned() {
+                open.looked = Uptime::START;
+            }
+            access.door().await.unwrap().number
+        };
+        assert_eq!((number().await, number().await), (1, 1), "it is the same");
+        write("certificate-authority: ca.pem");
+        assert_eq!(number().await, 1, "there is no such file");
+        fs::write(folder.path().join("ca.pem"), "x").unwrap();
+        assert_eq!(number().await, 2);
+        let turn = access.turn.lock().await;
+        assert_eq!(number().await, 2, "a look that does not end keeps nobody");
+        drop(turn);
+        fs::write(folder.path().join("ca.pem"), "y, and more").unwrap();
+        assert_eq!(number().await, 3);
     }
 }

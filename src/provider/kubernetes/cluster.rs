@@ -53,13 +53,13 @@ impl From<NetErrorKind> for Refusal {
 impl Cluster {
     /// The object with all that it holds.
     pub(super) async fn get(&self, door: &Door, place: &Place) -> Result<Response, Refusal> {
-        self.ask(door, &|| Ok(Request::get(place.route()?))).await
+        self.ask(door, Some(place), &|| Ok(Request::get(place.route()?))).await
     }
 
     /// At which state it is; nothing of what it holds.
     pub(super) async fn state(&self, door: &Door, place: &Place) -> Result<String, Refusal> {
         let make = || Request::get(place.route()?).header("accept", METADATA);
-        let response = self.ask(door, &make).await?;
+        let response = self.ask(door, Some(place), &make).await?;
         Ok(super::object::version(response.json()?)?)
     }
 
@@ -94,7 +94,7 @@ impl Cluster {
                 let request = from.iter().fold(request, |it, from| it.query("continue", from));
                 request.header("accept", METADATA_LIST)
             };
-            let response = self.ask(door, &make).await?;
+            let response = self.ask(door, None, &make).await?;
             let read = || -> Result<(Vec<String>, Option<String>), crate::net::JsonError> {
                 let list = Json::read(response.body().expose())?;
                 let items = list.get("items")?.map(Json::items).transpose()?.unwrap_or_default();
@@ -111,13 +111,19 @@ impl Cluster {
         }
     }
 
-    async fn ask(&self, door: &Door, make: &(dyn Fn() -> Made + Sync)) -> Result<Response, Refusal> {
+    /// `about`: what it may say is not there.
+    async fn ask(
+        &self,
+        door: &Door,
+        about: Option<&Place>,
+        make: &(dyn Fn() -> Made + Sync),
+    ) -> Result<Response, Refusal> {
         let mut token = door.token(None).await?;
         let mut is_second = false;
         loop {
             let request = authorized(make()?, token.as_deref())?;
             let response = door.client.send(request).await.map_err(ProviderError::from)?;
-            match judge(door, response) {
+            match judge(door, about, response) {
                 Err(Refusal::Token) if !is_second => token = another(door, token).await?,
                 judged => return judged,
             }
@@ -132,7 +138,7 @@ impl Cluster {
             let request = authorized(make()?, token.as_deref())?;
             match door.client.stream(request).await.map_err(ProviderError::from)? {
                 Streamed::Lines(lines) => return Ok(lines),
-                Streamed::Refused(response) => match judge(door, response) {
+                Streamed::Refused(response) => match judge(door, None, response) {
                     Err(Refusal::Token) if !is_second => token = another(door, token).await?,
                     Err(refusal) => return Err(refusal),
                     Ok(_) => {
@@ -165,13 +171,13 @@ async fn another(door: &Door, void: Token) -> Result<Token, Refusal> {
     Ok(token)
 }
 
-fn judge(door: &Door, response: Response) -> Result<Response, Refusal> {
+fn judge(door: &Door, about: Option<&Place>, response: Response) -> Result<Response, Refusal> {
     if response.is_success() {
         return Ok(response);
     }
-    let told = response.json().ok().and_then(|answer| reason(answer));
+    let told = response.json().ok().and_then(|answer| reason(answer, about));
     Err(match told {
-        Some((reason, is_of_object)) => refused(door, &response, &reason, is_of_object),
+        Some((reason, is_about_it)) => refused(door, &response, &reason, is_about_it),
         // Only it can refuse us; what stands before it cannot.
         None if matches!(response.status(), 401 | 403) => {
             let why =
@@ -182,26 +188,30 @@ fn judge(door: &Door, response: Response) -> Result<Response, Refusal> {
     })
 }
 
-/// Of a Status, and whether that is about one object.
-fn reason(answer: Json<'_>) -> Option<(String, bool)> {
+/// Of a Status, and whether that is about this very object: what stands before a cluster may miss something else.
+fn reason(answer: Json<'_>, about: Option<&Place>) -> Option<(String, bool)> {
     let text = |path: &[&str]| answer.at(path).ok()?.text().ok();
     if text(&["kind"])? != "Status" {
         return None;
     }
-    Some((text(&["reason"]).unwrap_or_default(), text(&["details", "name"]).is_some()))
+    let is_about_it = about.is_some_and(|place| {
+        text(&["details", "name"]).is_some_and(|name| name == place.name)
+            && text(&["details", "kind"]).is_some_and(|kind| kind == place.kind.plural())
+    });
+    Some((text(&["reason"]).unwrap_or_default(), is_about_it))
 }
 
-fn refused(door: &Door, response: &Response, reason: &str, is_of_object: bool) -> Refusal {
+fn refused(door: &Door, response: &Response, reason: &str, is_about_it: bool) -> Refusal {
     let says = |what: &str| format!("{} {what} ({})", door.who(), response.status());
     Refusal::Error(match reason {
-        "NotFound" if is_of_object => return Refusal::Missing,
+        "NotFound" if is_about_it => return Refusal::Missing,
         "Unauthorized" => return Refusal::Token,
         "Forbidden" => return Refusal::NoRight,
         "Expired" | "Gone" => return Refusal::Expired,
         "Timeout" | "ServerTimeout" | "InternalError" | "ServiceUnavailable" => {
             ProviderError::Unavailable(says("has failed, or is not ready"))
         }
-        "NotFound" => ProviderError::Invalid(says("knows no Secrets: check `address`")),
+        "NotFound" => ProviderError::Invalid(says("says that something else is not there: check `address`")),
         _ => refusal(&door.who(), response),
     })
 }
@@ -222,4 +232,31 @@ pub(super) fn error(door: &Door, refusal: Refusal, what: &str) -> ProviderError 
             )
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_is_the_object_and_nothing_else() {
+        let place = |kind| Place { kind, namespace: "n".to_owned(), name: "db".to_owned() };
+        let secret = place(Kind::Secret);
+        let is_missing = |details: &str, about: Option<&Place>| {
+            let text = format!(r#"{{"kind": "Status", "reason": "NotFound", "details": {details}}}"#);
+            let (reason, is_about_it) = reason(Json::read(text.as_bytes()).unwrap(), about).unwrap();
+            reason == "NotFound" && is_about_it
+        };
+        assert!(is_missing(r#"{"name": "db", "kind": "secrets"}"#, Some(&secret)));
+        for other in [
+            r#"{"name": "prod", "kind": "clusters"}"#,
+            r#"{"name": "db", "kind": "clusters"}"#,
+            r#"{"name": "db"}"#,
+            "{}",
+        ] {
+            assert!(!is_missing(other, Some(&secret)), "{other}");
+        }
+        assert!(!is_missing(r#"{"name": "db", "kind": "secrets"}"#, Some(&place(Kind::ConfigMap))));
+        assert!(!is_missing(r#"{"name": "db", "kind": "secrets"}"#, None));
+    }
 }

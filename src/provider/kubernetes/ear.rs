@@ -32,8 +32,7 @@ const ANEW: Duration = Duration::from_secs(2);
 /// nobody's rights for a moment.
 const NO_RIGHT: Duration = Duration::from_secs(1);
 const NO_RIGHT_MOST: Duration = Duration::from_secs(60);
-const THROTTLED: Duration = Duration::from_secs(1);
-/// A connection that ends sooner was none, and so many of them are a failure.
+/// A connection that ends sooner was none, and after so many of them there is a pause.
 const SHORT: Duration = Duration::from_secs(1);
 const MOST_SHORT: u32 = 5;
 
@@ -61,15 +60,22 @@ pub(super) async fn listen(shared: Arc<Shared>, ear: Ear, say: mpsc::Sender<Said
 
 impl Listener {
     async fn go_on(&mut self) -> ProviderError {
-        let (mut short, mut pause) = (0, NO_RIGHT);
+        let (mut short, mut pause, mut has_failed) = (0, NO_RIGHT, false);
         loop {
             let start = Instant::now();
-            match self.once().await {
+            let outcome = self.once().await;
+            if start.elapsed() >= SHORT {
+                has_failed = false;
+            }
+            match outcome {
                 Ok(()) if start.elapsed() >= SHORT => (short, pause) = (0, NO_RIGHT),
                 Ok(()) if short >= MOST_SHORT => {
-                    return ProviderError::Unavailable(
-                        "each watch is ended as soon as it has begun".to_owned(),
+                    tracing::debug!(
+                        secret = self.ear.path,
+                        "watch: each is ended as soon as it has begun: answers have their ordinary time"
                     );
+                    short = 0;
+                    self.rest(&mut pause).await;
                 }
                 Ok(()) => {
                     short += 1;
@@ -78,7 +84,13 @@ impl Listener {
                 Err(Refusal::Expired) => self.ear.from = None,
                 Err(Refusal::Error(ProviderError::Throttled { after, .. })) => {
                     self.say(Word::Deaf).await;
-                    sleep(after.unwrap_or(THROTTLED).min(NO_RIGHT_MOST)).await;
+                    sleep(after.unwrap_or_default().min(NO_RIGHT_MOST)).await;
+                    self.rest(&mut pause).await;
+                }
+                // It may be one of several servers.
+                Err(Refusal::Error(ProviderError::Unavailable(_))) if !has_failed => {
+                    has_failed = true;
+                    sleep(SHORT / 4).await;
                 }
                 // Of this object it cannot tell.
                 Err(Refusal::Error(error @ ProviderError::Invalid(_))) => {
@@ -120,6 +132,8 @@ impl Listener {
                     let why = format!("{} cannot begin to tell of it", door.who());
                     return Err(ProviderError::Invalid(why).into());
                 }
+                // Perhaps not from there.
+                Some(Line::Failed) => return Err(Refusal::Expired),
                 line => line,
             },
         };

@@ -2,6 +2,7 @@
 //! told, and whether they are. Pure bookkeeping; who waits is woken.
 
 use std::collections::HashMap;
+use std::mem;
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -17,9 +18,19 @@ pub(super) struct Heard {
     table: Mutex<Table>,
     /// There may be something to begin with, or to end.
     pub(super) wake: Notify,
+    /// Who keeps a watch: one at a time, since what one is told the others are not.
+    pub(super) turn: tokio::sync::Mutex<Troubles>,
 }
 
+/// Watches that ended soon after they had begun, one after the other.
+#[derive(Default)]
+pub(super) struct Troubles(u32);
+
 struct Table {
+    /// The number of the way into the cluster by which all this is so.
+    way: u64,
+    /// Readers have what came by another way, and were not told.
+    is_other: bool,
     names: HashMap<String, Name>,
     /// Our own count of what was told: the cluster's is good for equality only.
     moment: u64,
@@ -65,10 +76,14 @@ pub(super) struct Ear {
 pub(super) const MOST: usize = 64;
 /// What nobody has asked for in so long makes room for another.
 const IDLE: Duration = Duration::from_secs(15 * 60);
+/// A watch that ends sooner is a trouble, and the next one waits: twice as long after each.
+const SOON: Duration = Duration::from_secs(60);
+const PAUSE: Duration = Duration::from_millis(250);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 impl Default for Table {
     fn default() -> Self {
-        Self { names: HashMap::new(), moment: 1, is_told: false, ears: 0, probed: 0 }
+        Self { way: 0, is_other: false, names: HashMap::new(), moment: 1, is_told: false, ears: 0, probed: 0 }
     }
 }
 
@@ -78,10 +93,16 @@ impl Heard {
         self.table().moment
     }
 
-    /// The object was found at this state (empty: it was not there) by a question that began then. Answers with the
-    /// moment as of which that is; 0: nobody will tell if it changes.
-    pub(super) fn note(&self, path: &str, place: &Place, state: &str, began: u64) -> u64 {
+    /// The object was found at this state (empty: it was not there) by a question that began then, and went that way.
+    /// Answers with the moment as of which that is; 0: nobody will tell if it changes.
+    pub(super) fn note(&self, path: &str, place: &Place, state: &str, (way, began): (u64, u64)) -> u64 {
         let mut table = self.table();
+        if table.turn_to(way) {
+            self.wake.notify_one();
+        }
+        if table.way != way {
+            return 0;
+        }
         let now = Uptime::now();
         if !table.names.contains_key(path) {
             if state.is_empty() || !table.has_room(now) {
@@ -117,11 +138,16 @@ impl Heard {
         table.names.values_mut().for_each(|name| name.stage = Stage::Wanted);
     }
 
-    /// What was known is of another cluster, or of another namespace.
-    pub(super) fn forget(&self) {
+    /// That is the way now. By another one all is of another cluster, or of another namespace: once for each.
+    pub(super) fn follow(&self, way: u64) -> Option<News> {
         let mut table = self.table();
-        table.names.clear();
-        table.is_told = false;
+        table.turn_to(way);
+        mem::take(&mut table.is_other).then_some(News::All)
+    }
+
+    /// What was told until now was told to others.
+    pub(super) fn forget(&self) {
+        self.table().forget();
     }
 
     /// Those that nobody listens to yet.
@@ -170,12 +196,13 @@ impl Heard {
         })
     }
 
-    /// Its changes are not told for now.
+    /// Its changes are not told for now: news if they were.
     pub(super) fn deafen(&self, path: &str, ear: u64) -> Option<News> {
         self.with(path, ear, |name, moment| {
-            name.stage = Stage::Deaf;
-            news(path, moment)
+            let was_deaf = mem::replace(&mut name.stage, Stage::Deaf) == Stage::Deaf;
+            (!was_deaf).then(|| news(path, moment))
         })
+        .flatten()
     }
 
     /// It was looked at, and found so: that is what readers have, or a change.
@@ -229,7 +256,35 @@ fn news(path: &str, moment: &mut u64) -> News {
     News::Changed { paths: vec![path.to_owned()], at: *moment }
 }
 
+impl Troubles {
+    pub(super) fn pause(&self) -> Duration {
+        let doubled = self.0.checked_sub(1).map(|times| PAUSE * 2_u32.saturating_pow(times.min(8)));
+        doubled.unwrap_or_default().min(LONGEST_PAUSE)
+    }
+
+    /// One has ended that had begun, so long before.
+    pub(super) fn note(&mut self, lasted: Duration) {
+        self.0 = if lasted < SOON { self.0 + 1 } else { 0 };
+    }
+}
+
 impl Table {
+    /// Whether that is another way than before. What was asked before it was open may be told late.
+    fn turn_to(&mut self, way: u64) -> bool {
+        let is_new = way > self.way;
+        if is_new {
+            self.is_other |= self.way > 0;
+            self.way = way;
+            self.forget();
+        }
+        is_new
+    }
+
+    fn forget(&mut self) {
+        self.names.clear();
+        self.is_told = false;
+    }
+
     fn has_room(&mut self, now: Uptime) -> bool {
         if self.names.len() < MOST {
             return true;
@@ -256,7 +311,7 @@ mod tests {
     /// Listens to `a`, which readers have at the state `1`.
     fn listening() -> (Heard, u64) {
         let heard = Heard::default();
-        assert_eq!(heard.note("a", &place(), "1", heard.moment()), 1, "a watch will begin there");
+        assert_eq!(heard.note("a", &place(), "1", (1, heard.moment())), 1, "a watch will begin there");
         heard.begin();
         let ear = heard.wanted().remove(0);
         assert!(ear.from.as_deref() == Some("1") && heard.wanted().is_empty() && heard.settled().is_none());
@@ -271,28 +326,28 @@ mod tests {
         let (heard, ear) = listening();
         let began = heard.moment();
         assert_eq!(heard.changed("a", ear, "2"), changed(2));
-        assert_eq!(heard.note("a", &place(), "1", began), 1, "older than the change");
-        assert_eq!(heard.note("a", &place(), "2", heard.moment()), 2);
+        assert_eq!(heard.note("a", &place(), "1", (1, began)), 1, "older than the change");
+        assert_eq!(heard.note("a", &place(), "2", (1, heard.moment())), 2);
         assert_eq!(heard.changed("a", ear + 1, "3"), None, "nobody's ear");
     }
 
     #[test]
     fn what_comes_later_or_is_not_told_of_is_not_certain() {
         let (heard, ear) = listening();
-        assert_eq!(heard.note("b", &place(), "1", heard.moment()), 0, "nobody listens yet");
+        assert_eq!(heard.note("b", &place(), "1", (1, heard.moment())), 0, "nobody listens yet");
         let other = heard.wanted().remove(0);
         heard.open("b", other.number);
-        assert_eq!(heard.note("b", &place(), "1", heard.moment()), 1);
+        assert_eq!(heard.note("b", &place(), "1", (1, heard.moment())), 1);
         assert_eq!(heard.deafen("a", ear), changed(2));
-        assert_eq!(heard.note("a", &place(), "1", heard.moment()), 0);
+        assert_eq!(heard.note("a", &place(), "1", (1, heard.moment())), 0);
         assert!(heard.wanted().is_empty());
-        assert_eq!(heard.note("a", &place(), "2", heard.moment()), 0);
+        assert_eq!(heard.note("a", &place(), "2", (1, heard.moment())), 0);
         let again = heard.wanted().remove(0);
         assert_eq!(again.from.as_deref(), Some("2"), "from its new state on it may be told of");
         heard.open("a", again.number);
-        assert_eq!(heard.note("a", &place(), "2", heard.moment()), 2);
+        assert_eq!(heard.note("a", &place(), "2", (1, heard.moment())), 2);
         assert_eq!(
-            heard.note("none", &place(), "", heard.moment()),
+            heard.note("none", &place(), "", (1, heard.moment())),
             0,
             "what is not there is not waited for"
         );
@@ -312,11 +367,11 @@ mod tests {
     fn there_are_no_more_than_so_many() {
         let heard = Heard::default();
         for number in 0..MOST {
-            assert_eq!(heard.note(&number.to_string(), &place(), "1", 1), 1);
+            assert_eq!(heard.note(&number.to_string(), &place(), "1", (1, 1)), 1);
         }
-        assert_eq!(heard.note("one more", &place(), "1", 1), 0);
+        assert_eq!(heard.note("one more", &place(), "1", (1, 1)), 0);
         heard.table().names.get_mut("7").unwrap().asked = Uptime::ago(IDLE);
-        assert_eq!(heard.note("one more", &place(), "1", 1), 1);
+        assert_eq!(heard.note("one more", &place(), "1", (1, 1)), 1);
         assert!(!heard.table().names.contains_key("7") && heard.table().names.len() == MOST);
     }
 
@@ -324,11 +379,52 @@ mod tests {
     fn each_has_its_turn() {
         let heard = Heard::default();
         for path in ["a", "b", "c"] {
-            heard.note(path, &place(), "1", 1);
+            heard.note(path, &place(), "1", (1, 1));
         }
         heard.wanted().iter().for_each(|ear| heard.open(&ear.path, ear.number));
         let mut seen: Vec<_> = (0..3).map(|_| heard.next().unwrap().path).collect();
         seen.sort();
         assert_eq!(seen, ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn by_another_way_all_is_another() {
+        let (heard, ear) = listening();
+        assert_eq!(heard.follow(1), None, "the control");
+        heard.changed("a", ear, "2");
+        // The watch may have ended before: whoever asks finds the new way.
+        assert_eq!(heard.note("a", &place(), "7", (2, heard.moment())), 2);
+        assert!(!heard.has("a", ear), "nobody goes on from where the other one was");
+        assert_eq!(heard.note("a", &place(), "2", (1, heard.moment())), 0, "it was asked the other one");
+        heard.begin();
+        assert_eq!(heard.follow(2), Some(News::All), "what readers have is of the other one");
+        assert_eq!(heard.follow(2), None, "once");
+        let again = heard.wanted().remove(0);
+        assert_eq!(again.from.as_deref(), Some("7"));
+        heard.open("a", again.number);
+        assert_eq!(heard.follow(3), Some(News::All));
+        assert!(!heard.has("a", again.number) && heard.wanted().is_empty());
+    }
+
+    #[test]
+    fn who_stays_deaf_is_no_news() {
+        let (heard, ear) = listening();
+        assert_eq!(heard.deafen("a", ear), changed(2));
+        assert_eq!(heard.deafen("a", ear), None);
+        heard.open("a", ear);
+        assert_eq!(heard.deafen("a", ear), changed(3), "the control");
+    }
+
+    #[test]
+    fn watches_that_end_soon_wait_longer_and_longer() {
+        let mut troubles = Troubles::default();
+        let mut pauses = Vec::new();
+        for _ in 0..9 {
+            pauses.push(troubles.pause().as_millis());
+            troubles.note(Duration::from_secs(20));
+        }
+        assert_eq!(pauses, [0, 250, 500, 1000, 2000, 4000, 8000, 16000, 30000]);
+        troubles.note(SOON);
+        assert_eq!(troubles.pause(), Duration::ZERO);
     }
 }

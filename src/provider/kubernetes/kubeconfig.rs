@@ -25,15 +25,15 @@ const IDLE: [&str; 2] = ["extensions", "disable-compression"];
 const LARGEST: u64 = 1 << 20;
 
 /// `context`: of several the one of this name, and not the current one.
-pub(super) fn read(path: &Path, context: Option<&str>) -> Read<Plan> {
+/// `files`: all that were looked at, also if they could not be read.
+pub(super) fn read(path: &Path, context: Option<&str>, files: &mut Vec<PathBuf>) -> Read<Plan> {
+    files.push(path.to_owned());
     let text = bytes_of(path)?;
     let folder = path.parent().unwrap_or(Path::new("/"));
-    let mut plan = of_text(text.expose(), context, folder)?;
-    plan.files.push(path.to_owned());
-    Ok(plan)
+    of_text(text.expose(), context, folder, files)
 }
 
-fn of_text(text: &[u8], context: Option<&str>, folder: &Path) -> Read<Plan> {
+fn of_text(text: &[u8], context: Option<&str>, folder: &Path, files: &mut Vec<PathBuf>) -> Read<Plan> {
     let node = yaml(text).map_err(|it| format!("{} (line {})", it.problem, it.line))?;
     let mut top = Members::of("the file", node)?;
     let current = top.text("current-context")?;
@@ -43,15 +43,14 @@ fn of_text(text: &[u8], context: Option<&str>, folder: &Path) -> Read<Plan> {
     let (cluster, user) = (context.needed("cluster")?, context.text("user")?);
     let namespace = context.text("namespace")?.filter(|it| !it.is_empty());
     context.nothing_else()?;
-    let mut files = Vec::new();
     let cluster = top.named("clusters", "cluster", &cluster)?;
-    let (transport, ca) = cluster_of(cluster, folder, &mut files)?;
+    let (transport, ca) = cluster_of(cluster, folder, files)?;
     let user = user.filter(|it| !it.is_empty()).map(|user| top.named("users", "user", &user));
     let (identity, who) = match user.transpose()? {
-        Some(user) => user_of(user, folder, &mut files)?,
+        Some(user) => user_of(user, folder, files)?,
         None => (None, Who::Nobody),
     };
-    Ok(Plan { transport, given: Given { ca, identity }, who, namespace, files })
+    Ok(Plan { transport, given: Given { ca, identity }, who, namespace })
 }
 
 fn cluster_of(
@@ -226,10 +225,8 @@ impl Members {
             return decoded(&data).map(Some).map_err(broken);
         }
         let Some(path) = file.map(|file| folder.join(file)) else { return Ok(None) };
-        let read =
-            bytes_of(&path).map_err(|why| self.says(&format!("names as `{name}` a file that {why}")))?;
-        files.push(path);
-        Ok(Some(read))
+        files.push(path.clone());
+        bytes_of(&path).map(Some).map_err(|why| self.says(&format!("names as `{name}` a file that {why}")))
     }
 
     fn nothing_else(&self) -> Read<()> {
@@ -281,7 +278,7 @@ users:
 ";
 
     fn plan(text: &str, context: Option<&str>) -> Read<Plan> {
-        of_text(text.as_bytes(), context, Path::new("/home/app/.kube"))
+        of_text(text.as_bytes(), context, Path::new("/home/app/.kube"), &mut Vec::new())
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `NAME`, `NAMESPACE/NAME` | a Secret |
 //! | `configmap/NAME`, `NAMESPACE/configmap/NAME` | a ConfigMap |
-//! | fields | its keys, decoded; `value` is another name of a single one |
+//! | fields | its keys, decoded; `value` is another name of an only one |
 //! | version | equal for equal values: what the cluster counts is good for equality only |
 //!
 //! Reads object by object, and watches each by its name: rights to `get` and `watch` are enough.
@@ -92,7 +92,7 @@ impl KubernetesProvider {
                 return Err(cluster::error(&door, refusal, &what));
             }
         };
-        Ok((answer, heard.note(&key.path, &place, &state, began)))
+        Ok((answer, heard.note(&key.path, &place, &state, (door.number, began))))
     }
 
     fn answer(

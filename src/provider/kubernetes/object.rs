@@ -1,6 +1,8 @@
 //! What an object of the cluster holds, as the fields of a secret: base64 is decoded into memory of its own, and
 //! nothing of what is there is ever quoted. Pure.
 
+use std::borrow::Cow;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
@@ -29,38 +31,43 @@ pub(super) fn expect(object: Json<'_>, place: &Place) -> Read<()> {
     if is_it { Ok(()) } else { Err(NetErrorKind::Protocol("it answers with another object".to_owned())) }
 }
 
-/// Its keys. Of a single one, `value` is another name. What can be no field's name is none.
+/// Its keys. Of a single one, `value` is another name, whatever its own is. A key that can be no field's name is none,
+/// and counts all the same: with another one it would depend on its name alone what `value` is.
 pub(super) fn fields(object: Json<'_>, kind: Kind) -> Read<(SecretType, Fields)> {
-    let mut fields = Fields::new();
     let encoded = if kind == Kind::Secret { "data" } else { "binaryData" };
-    for (name, json) in members(object, encoded)? {
-        fields.insert(name, decoded(&json.secret().map_err(strange)?)?);
-    }
+    let mut keys: Vec<_> =
+        members(object, encoded)?.into_iter().map(|(name, json)| (name, json, true)).collect();
     if kind == Kind::ConfigMap {
-        for (name, json) in members(object, "data")? {
-            fields.insert(name, json.secret().map_err(strange)?);
+        keys.extend(members(object, "data")?.into_iter().map(|(name, json)| (name, json, false)));
+    }
+    if keys.len() > MOST {
+        return Err(NetErrorKind::Protocol(format!("it holds {} keys, and {MOST} are the most", keys.len())));
+    }
+    let is_only = keys.len() == 1;
+    let mut fields = Fields::new();
+    for (name, json, is_encoded) in keys {
+        let name = FieldName::parse(&name).ok();
+        if name.is_none() && !is_only {
+            continue;
+        }
+        let text = json.secret().map_err(strange)?;
+        let value = if is_encoded { decoded(&text)? } else { text };
+        if let Some(name) = name.filter(|name| !is_only || name.as_str() != FieldName::VALUE) {
+            fields.insert(name, SecretBytes::copy_of(value.expose()));
+        }
+        if is_only {
+            fields.insert(FieldName::value(), value);
         }
     }
-    if fields.len() > MOST {
-        return Err(NetErrorKind::Protocol(format!(
-            "it holds {} keys, and {MOST} are the most",
-            fields.len()
-        )));
-    }
-    if fields.len() == 1 && !fields.contains_key(FieldName::VALUE) {
-        let only = fields.values().next().map(|value| SecretBytes::copy_of(value.expose()));
-        fields.extend(only.map(|value| (FieldName::value(), value)));
-        return Ok((SecretType::Custom, fields));
-    }
-    let is_plain = fields.len() == 1;
+    let is_plain = is_only && fields.len() == 1;
     Ok((if is_plain { SecretType::Plain } else { SecretType::Custom }, fields))
 }
 
-fn members<'a>(object: Json<'a>, name: &str) -> Read<Vec<(FieldName, Json<'a>)>> {
+type Member<'a> = (Cow<'a, str>, Json<'a>);
+
+fn members<'a>(object: Json<'a>, name: &str) -> Read<Vec<Member<'a>>> {
     let Some(data) = object.get(name).map_err(strange)? else { return Ok(Vec::new()) };
-    let field =
-        |(name, json): (std::borrow::Cow<'_, str>, Json<'a>)| Some((FieldName::parse(&name).ok()?, json));
-    Ok(data.members().map_err(strange)?.into_iter().filter_map(field).collect())
+    Ok(data.members().map_err(strange)?.into_iter().collect())
 }
 
 /// From base64.
@@ -93,6 +100,14 @@ mod tests {
         assert!(only["password"].same_as(b"A") && only["value"].same_as(b"A") && only.len() == 2);
         let (kind, plain) = read(r#"{"data": {"value": ""}}"#, Kind::Secret).unwrap();
         assert!(kind == SecretType::Plain && plain["value"].is_empty());
+        let (kind, docker) = read(r#"{"data": {".dockerconfigjson": "QQ=="}}"#, Kind::Secret).unwrap();
+        assert!(kind == SecretType::Plain && docker["value"].same_as(b"A") && docker.len() == 1);
+        let (_, two) = read(r#"{"data": {".dockerconfigjson": "QQ==", "b": "QQ=="}}"#, Kind::Secret).unwrap();
+        assert_eq!(
+            Vec::from_iter(two.keys().map(FieldName::as_str)),
+            ["b"],
+            "of two keys none is the only one"
+        );
         assert!(read("{}", Kind::Secret).unwrap().1.is_empty(), "without data");
         let both = r#"{"data": {"a": "text"}, "binaryData": {"b": "AP8="}}"#;
         let (_, both) = read(both, Kind::ConfigMap).unwrap();

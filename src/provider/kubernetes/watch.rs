@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
+use tokio::time::{Instant, MissedTickBehavior, interval, interval_at, sleep};
 
 use super::Shared;
 use super::cluster::Refusal;
 use super::ear;
-use super::heard::Ear;
+use super::heard::{Ear, Troubles};
 use crate::provider::{News, ProviderError, Tell};
 
 /// What is heard of an object. Each with its path, and by which ear.
@@ -37,23 +37,39 @@ const BEAT: Duration = Duration::from_secs(20);
 /// After so long it is looked whether the files that say where the cluster is have changed: whoever asks looks, too,
 /// and what is certain is not asked for.
 const LOOK: Duration = Duration::from_secs(5);
+/// One answer that it is not ready is no reason to end all.
+const AGAIN: Duration = Duration::from_secs(1);
 const WORDS: usize = 64;
 
 /// Until it cannot go on.
 pub(super) async fn keep(shared: &Arc<Shared>, tell: &Tell<'_>) -> ProviderError {
+    let turn = &shared.heard.turn;
+    let mut troubles = match turn.try_lock() {
+        Ok(troubles) => troubles,
+        // As long as a cache of before lives, after its settings have changed.
+        Err(_) => {
+            let troubles = turn.lock().await;
+            shared.heard.forget();
+            tell(News::All);
+            troubles
+        }
+    };
+    sleep(troubles.pause()).await;
+    hear(shared, tell, &mut troubles).await
+}
+
+async fn hear(shared: &Arc<Shared>, tell: &Tell<'_>, troubles: &mut Troubles) -> ProviderError {
     let (say, mut said) = mpsc::channel(WORDS);
     let (mut tasks, mut ears) = (JoinSet::new(), HashMap::<String, (u64, AbortHandle)>::new());
     let (mut beat, mut look) = (interval_at(Instant::now() + BEAT, BEAT), interval(LOOK));
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (heard, access) = (&shared.heard, &shared.cluster.access);
-    let way = access.way();
+    let mut begun = None;
     heard.begin();
     loop {
-        if access.way() != way {
-            heard.forget();
-            tell(News::All);
-            return ProviderError::Unavailable("there is another way into the cluster".to_owned());
+        if let Some(news) = heard.follow(access.way()) {
+            tell(news);
         }
         for ear in heard.wanted() {
             let (path, number) = (ear.path.clone(), ear.number);
@@ -75,9 +91,15 @@ pub(super) async fn keep(shared: &Arc<Shared>, tell: &Tell<'_>) -> ProviderError
         tokio::select! {
             word = said.recv() => {
                 let Some((path, number, word)) = word else { continue };
+                if matches!(word, Word::Open) {
+                    begun.get_or_insert_with(Instant::now);
+                }
                 match heed(shared, &path, number, word) {
                     Ok(news) => news.into_iter().for_each(tell),
-                    Err(error) => return error,
+                    Err(error) => {
+                        begun.into_iter().for_each(|begun| troubles.note(begun.elapsed()));
+                        return error;
+                    }
                 }
             }
             () = heard.wake.notified() => {}
@@ -118,8 +140,15 @@ fn heed(shared: &Shared, path: &str, ear: u64, word: Word) -> Result<Option<News
 
 /// A look at what should be known.
 async fn confirm(shared: Arc<Shared>, ear: Ear, say: mpsc::Sender<Said>) {
-    let word = match shared.state(&ear.place).await {
+    let mut state = shared.state(&ear.place).await;
+    if matches!(state, Err(Refusal::Error(ProviderError::Unavailable(_)))) {
+        sleep(AGAIN).await;
+        state = shared.state(&ear.place).await;
+    }
+    let word = match state {
         Ok(state) => Word::Confirmed(state),
+        // It is there, and wants to be left alone. Who is not heard of for long is not believed.
+        Err(Refusal::Error(ProviderError::Throttled { .. } | ProviderError::Paused(_))) => return,
         Err(Refusal::Error(error)) => Word::Failed(error),
         // What we may not any more, readers find out.
         Err(_) => Word::Changed(String::new()),

@@ -100,6 +100,24 @@ fn a_program_tells_who_we_are() {
     assert!(!mount.stderr().contains("hunter2"), "{}", mount.stderr());
 }
 
+/// Slower than a question may be: it goes on, and those who ask later have its token.
+#[test]
+fn a_program_that_is_slow_gets_through() {
+    let fake = with_secret();
+    fake.know("hunter2-a", Rights::All);
+    let told = json!({"kind": "ExecCredential", "status": {"token": "hunter2-a"}});
+    let at = |name: &str| fake.folder().join(name);
+    fs::write(at("program"), format!("#!/bin/sh\ncd ${{0%/*}}; echo >> calls; sleep 3; echo '{told}'\n"))
+        .unwrap();
+    fs::set_permissions(at("program"), fs::Permissions::from_mode(0o755)).unwrap();
+    let exec = json!({"apiVersion": "client.authentication.k8s.io/v1", "command": "./program"});
+    let kubeconfig = fake.kubeconfig("k", "n", json!({ "exec": exec }));
+    let mount = mount_at(&kubeconfig, "timeout: 1s, cache: {ttl: 1ms}", &[FILE]);
+    assert!(fs::read(mount.path("f")).is_err(), "the control: it is too slow");
+    eventually("its token", || fs::read(mount.path("f")).is_ok_and(|it| it == b"v"));
+    assert_eq!(fs::read(at("calls")).unwrap().len(), 1);
+}
+
 /// From the kubeconfig straight into TLS: no file has it but that.
 #[test]
 fn a_certificate_that_lies_in_no_file() {

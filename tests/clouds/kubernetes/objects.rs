@@ -14,10 +14,12 @@ fn fields_are_keys(cluster: &impl Cluster) {
         json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"namespace": "objects", "name": "app"},
         "data": {"url": "https://x", "port": "80"}, "binaryData": {"bin": "AP8="}}),
     );
+    cluster.put("objects", "pull", &[(".dockerconfigjson", b"{}")]);
     cluster.put("elsewhere", "db", &[("password", b"of another")]);
     let files = [
         ("crt", "<< secret('p:tls#tls.crt') >>"),
         ("value", "<< secret('p:one') >>|<< secret('p:one#password') >>"),
+        ("pull", "<< secret('p:pull') >>"),
         ("map", "<< secret('p:configmap/app#url') >> << secret('p:configmap/app#port') >>"),
         ("binary", "<< secret('p:configmap/app#bin') | b64encode >>"),
         ("other", "<< secret('p:elsewhere/db') >>"),
@@ -30,6 +32,7 @@ fn fields_are_keys(cluster: &impl Cluster) {
     for (file, text) in [
         ("crt", "CERT\n"),
         ("value", "p|p"),
+        ("pull", "{}"),
         ("map", "https://x 80"),
         ("other", "of another"),
         ("pinned", "none"),

@@ -9,12 +9,12 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::Cluster;
-use crate::common::http::{Request, read};
+use super::speech::{Question, answer, line, shown, status};
+use crate::common::http::read;
 
 pub struct Fake {
     address: SocketAddr,
@@ -196,57 +196,6 @@ impl Cluster for Fake {
     }
 }
 
-/// What is asked of it.
-struct Question {
-    kind: String,
-    namespace: String,
-    name: Option<String>,
-    query: HashMap<String, String>,
-    is_metadata: bool,
-}
-
-impl Question {
-    fn of(request: &Request) -> Option<Self> {
-        let (path, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
-        let mut parts = path.strip_prefix("/api/v1/namespaces/")?.split('/').map(decoded);
-        let (namespace, kind, name) = (parts.next()?, parts.next()?, parts.next());
-        let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-        let query = pairs.map(|(name, value)| (decoded(name), decoded(value))).collect();
-        let is_metadata = request.header("accept").is_some_and(|it| it.contains("as=PartialObjectMetadata"));
-        let is_known = matches!(&*kind, "secrets" | "configmaps") && parts.next().is_none();
-        is_known.then_some(Self { kind, namespace, name, query, is_metadata })
-    }
-
-    fn is_watch(&self) -> bool {
-        self.query.get("watch").is_some_and(|it| it == "true")
-    }
-
-    /// The one object that it is about.
-    fn about(&self) -> Option<&str> {
-        let selected = || self.query.get("fieldSelector")?.strip_prefix("metadata.name=");
-        self.name.as_deref().or_else(selected)
-    }
-
-    fn verb(&self) -> &'static str {
-        match (self.is_watch(), &self.name, self.is_metadata) {
-            (true, ..) => "watch",
-            (_, None, _) => "list",
-            (_, _, true) => "metadata",
-            _ => "get",
-        }
-    }
-
-    fn is_allowed(&self, rights: &Rights) -> bool {
-        let (namespace, names, verbs) = match rights {
-            Rights::All => return true,
-            Rights::Names(namespace, names) => (namespace, names, &["get", "metadata", "watch"][..]),
-            Rights::Get(namespace, names) => (namespace, names, &["get", "metadata"][..]),
-        };
-        let is_named = self.about().is_some_and(|about| names.iter().any(|name| name == about));
-        *namespace == self.namespace && self.kind == "secrets" && is_named && verbs.contains(&self.verb())
-    }
-}
-
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap()
@@ -277,7 +226,7 @@ impl Shared {
             (_, Some(rights)) => {
                 self.lock().asked.push((question.verb(), request.target.clone()));
                 match question.is_allowed(&rights) {
-                    false => answer(stream, 403, &status(403, "Forbidden", question.about()), ""),
+                    false => answer(stream, 403, &status(403, "Forbidden", question.named()), ""),
                     true => self.tell(stream, &question),
                 }
             }
@@ -302,7 +251,7 @@ impl Shared {
         drop(state);
         match found {
             Some(object) => answer(stream, 200, &object, ""),
-            None => answer(stream, 404, &status(404, "NotFound", Some(name)), ""),
+            None => answer(stream, 404, &status(404, "NotFound", question.named()), ""),
         }
     }
 
@@ -371,38 +320,4 @@ impl Shared {
             }
         }
     }
-}
-
-fn decoded(text: &str) -> String {
-    percent_decode_str(text).decode_utf8().unwrap().into_owned()
-}
-
-fn shown(object: &Value, question: &Question) -> Value {
-    match question.is_metadata {
-        true => {
-            json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": object["metadata"]})
-        }
-        false => object.clone(),
-    }
-}
-
-fn status(code: u16, reason: &str, name: Option<&str>) -> Value {
-    let details = name.map_or_else(|| json!({}), |name| json!({"name": name, "kind": "secrets"}));
-    json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": "31337",
-        "reason": reason, "details": details, "code": code})
-}
-
-fn answer(stream: &mut TcpStream, status: u16, body: &Value, headers: &str) -> io::Result<()> {
-    let body = body.to_string();
-    let length = body.len();
-    let head = format!(
-        "HTTP/1.1 {status} -\r\nConnection: close\r\nContent-Type: application/json\r\n{headers}Content-Length: {length}\r\n\r\n"
-    );
-    stream.write_all(head.as_bytes())?;
-    stream.write_all(body.as_bytes())
-}
-
-fn line(stream: &mut TcpStream, event: &Value) -> io::Result<()> {
-    let event = format!("{event}\n");
-    write!(stream, "{:x}\r\n{event}\r\n", event.len())
 }

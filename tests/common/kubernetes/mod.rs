@@ -4,6 +4,7 @@
 mod fake;
 mod real;
 mod source;
+mod speech;
 
 pub use fake::{Fake, Rights};
 pub use real::Real;
