@@ -99,7 +99,13 @@ impl Api {
                 return Ok(response);
             }
             match judge(&client.address().authority(), &response) {
-                Refusal::Keys(_) if !is_second && self.keys.forget(&keys).await => is_second = true,
+                Refusal::Keys(code) => {
+                    let why = self.error(Refusal::Keys(code), action);
+                    if !self.keys.refuse(&keys, &why).await || is_second {
+                        return Err(why.into());
+                    }
+                    is_second = true;
+                }
                 refusal => return Err(refusal),
             }
         }

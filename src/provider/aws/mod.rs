@@ -1,7 +1,8 @@
 //! Secrets of AWS: Secrets Manager (`secrets`) and the parameters of Systems Manager (`parameters`), and what AWS wants
-//! of who asks it: keys (`keys`), and a signature made with them (`sign`). Uses `net`, own secrets and AWS' libraries.
+//! of who asks it: keys (`keys`, `chain`), and a signature made with them (`sign`). Uses `net`, own secrets and AWS' libraries.
 
 mod api;
+mod chain;
 mod codes;
 mod http;
 mod keys;
