@@ -33,6 +33,14 @@ pub fn aws(settings: AwsSecrets, timeout: Duration, store: Option<Arc<dyn Provid
     }
 }
 
+/// Where rules are on secrets a reference has one name for each: what chooses a version is none of it.
+fn another_name(path: &str, name: &str) -> ProviderError {
+    let why = "the config has rules on secrets, and one on";
+    ProviderError::Invalid(format!(
+        "{why} `{name}` would not hold for `{path}`: name `{name}`, or `{name}@N`"
+    ))
+}
+
 /// A time as AWS writes it: seconds, with a fraction.
 fn time_of(json: Json<'_>) -> Result<Timestamp, ProviderError> {
     let text = json.value();
