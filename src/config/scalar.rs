@@ -151,6 +151,20 @@ impl Scalar for Variable {
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Label(pub(super) String);
 
+/// The number of an account of AWS: it may begin with a 0.
+pub(super) struct AwsAccount(pub(super) String);
+
+impl Scalar for AwsAccount {
+    const EXPECTED: &'static str = "an account of AWS: 12 digits in quotes, like '123456789012'";
+
+    fn judge(text: &str) -> Result<Self, String> {
+        match text.len() == 12 && text.bytes().all(|it| it.is_ascii_digit()) {
+            true => Ok(Self(text.to_owned())),
+            false => Err(format!("`{text}` is not {}", Self::EXPECTED)),
+        }
+    }
+}
+
 impl Scalar for Label {
     const EXPECTED: &'static str = "a name of letters, digits, `_` and `-`";
 

@@ -18,8 +18,8 @@ use super::rules::scalar::{
 };
 use super::rules::{ANYONE, Exe, ExeMap, Many, MatcherMap, OneOfThem};
 use super::scalar::{
-    Bytes, Count, FieldsForm, FilePath, KeySource, Label, Loopback, Mode, Protocol, ReferenceText, Status,
-    Variable,
+    AwsAccount, Bytes, Count, FieldsForm, FilePath, KeySource, Label, Loopback, Mode, Protocol,
+    ReferenceText, Status, Variable,
 };
 use super::transport::{Address, Pin, ServerName, TlsVersion};
 use super::word::{Given, Scalar, Table, Word};
@@ -100,6 +100,7 @@ looks! {
     Variable: text(r"^[^=\u0000]+$");
     CredentialName: text("^[!-.0-9;-~]{1,255}$");
     Label: text("^[A-Za-z0-9_-]+$");
+    AwsAccount: text("^[0-9]{12}$");
     Argument: text(r"^[^\u0000]*$");
     Datum: json_schema!({"type": ["string", "integer", "boolean"], "minimum": 0});
     WritePath: path("^(?!([^/]+/)*(sys|auth|cubbyhole)/)[^#@]+/[^#@]+$", &[]);

@@ -27,7 +27,7 @@ mod gcp;
 #[cfg(feature = "kubernetes")]
 mod kubernetes;
 mod local;
-#[cfg(any(feature = "azure", feature = "gcp", feature = "kubernetes"))]
+#[cfg(any(feature = "aws", feature = "azure", feature = "gcp", feature = "kubernetes"))]
 mod login;
 mod mirror;
 mod nowhere;

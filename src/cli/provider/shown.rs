@@ -156,6 +156,7 @@ fn of_aws(aws: &AwsSecrets) -> Vec<(&'static str, String)> {
     let AwsIdentity { keys, profile, role, .. } = &aws.identity;
     let region = aws.region.clone().unwrap_or_else(|| "of AWS_REGION, the profile or the machine".to_owned());
     lines.push(("region", region));
+    lines.extend(aws.account.clone().map(|account| ("account", account)));
     lines.extend((!aws.prefix.is_empty()).then(|| ("prefix", aws.prefix.clone())));
     let login = match (keys, profile) {
         (Some(keys), _) => format!("key from {}", keys.secret),

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{ProviderConfig, RemoteSource, SecretSource};
+use super::{AwsSecrets, ProviderConfig, RemoteSource, SecretSource};
 use crate::config::{Config, ConfigError, Secrets, Sources, word};
 use crate::nearest::nearest;
 
@@ -52,6 +52,22 @@ impl Config {
                 return Err(self.error_at(&["providers", name], problem).hint(Some(hint.to_owned())));
             }
         }
+        if is_ruled { self.judge_aws() } else { Ok(()) }
+    }
+
+    /// Nothing but their settings tells where two of AWS are: an address is of all accounts.
+    fn judge_aws(&self) -> Result<(), ConfigError> {
+        let all: Vec<_> = self.providers.iter().filter_map(aws).collect();
+        for (index, (name, aws)) in all.iter().enumerate() {
+            for (other_name, other) in &all[..index] {
+                if let Some((why, hint)) = aws.blurs_with(other) {
+                    let problem = format!(
+                        "`{name}` and `{other_name}` {why}: a rule on one of them may hold for the other, or not"
+                    );
+                    return Err(self.error_at(&["providers", name], problem).hint(Some(hint.to_owned())));
+                }
+            }
+        }
         Ok(())
     }
 
@@ -61,6 +77,7 @@ impl Config {
         for provider in self.providers.values_mut() {
             let ProviderConfig::Remote(remote) = provider else { continue };
             match &mut remote.source {
+                RemoteSource::Aws(aws) => aws.has_one_name = is_ruled,
                 RemoteSource::Gcp(gcp) => gcp.has_one_name = is_ruled,
                 RemoteSource::Azure(azure) => azure.has_one_name = is_ruled,
                 RemoteSource::OnePassword(connect) => connect.has_one_name = is_ruled,
@@ -120,6 +137,16 @@ impl Config {
             None => format!("there is {}", Vec::from_iter(known).join(", ")),
         };
         Err(self.error_at(place, format!("no provider is named `{name}`")).hint(Some(hint)))
+    }
+}
+
+fn aws<'a>((name, kind): (&'a String, &'a ProviderConfig)) -> Option<(&'a String, &'a AwsSecrets)> {
+    match kind {
+        ProviderConfig::Remote(remote) => match &remote.source {
+            RemoteSource::Aws(aws) => Some((name, aws)),
+            _ => None,
+        },
+        _ => None,
     }
 }
 

@@ -21,6 +21,10 @@ pub struct AwsSecrets {
     /// Another place than the usual one of the region.
     pub endpoint: Option<Transport>,
     pub region: Option<String>,
+    /// Whose the secrets are: an answer of another one is none.
+    pub account: Option<String>,
+    /// Whether a secret has but one name, because rules of the config are about secrets.
+    pub has_one_name: bool,
     /// What the names there begin with.
     pub prefix: String,
     pub identity: AwsIdentity,
@@ -54,7 +58,51 @@ impl AwsSecrets {
         };
         let endpoint = self.endpoint.as_ref().map_or_else(String::new, |it| it.address.to_string());
         let region = self.region.as_deref().unwrap_or_default();
-        (format!("{service} {region} {endpoint}"), self.prefix.clone())
+        let account = self.account.as_ref().map_or_else(String::new, |it| format!(" {it}"));
+        (format!("{service} {region} {endpoint}{account}"), self.prefix.clone())
+    }
+
+    pub fn takes_arns(&self) -> bool {
+        self.prefix.starts_with("arn:")
+    }
+
+    /// As far as the config says it.
+    fn known_account(&self) -> Option<&str> {
+        let of_prefix = if self.takes_arns() { self.prefix.split(':').nth(4) } else { None };
+        self.account.as_deref().or(of_prefix.filter(|it| it.len() == 12))
+    }
+
+    /// Why nobody can say whether two have the same secrets, and what would tell.
+    pub(super) fn blurs_with(&self, other: &Self) -> Option<(&'static str, &'static str)> {
+        let differ = |one: Option<&str>, other: Option<&str>| one.zip(other).map(|(one, other)| one != other);
+        let address = |it: &Self| it.endpoint.as_ref().map(|it| it.address.to_string());
+        let accounts = differ(self.known_account(), other.known_account());
+        let regions = differ(self.region.as_deref(), other.region.as_deref());
+        let addresses = differ(address(self).as_deref(), address(other).as_deref());
+        if self.service != other.service || accounts == Some(true) || regions == Some(true) {
+            return None;
+        }
+        match (addresses, accounts) {
+            // Nobody has said that they are the same.
+            (Some(true), None) => None,
+            (None, _) if address(self) != address(other) => {
+                Some(("may be of one place", "say an `address` in both, or a `region` of its own in each"))
+            }
+            _ if self.region != other.region => Some(("may be of one region", "say the `region` in both")),
+            (Some(true), Some(_)) => {
+                Some(("are of one account and region", "say the same `address` in both, or take one out"))
+            }
+            (_, None) if self.identity != other.identity => {
+                Some(("may be of one account", "say the number of the `account` in both, in quotes"))
+            }
+            _ if self.account != other.account => {
+                Some(("are of one account", "say the number of the `account` in both, in quotes"))
+            }
+            _ if self.takes_arns() != other.takes_arns() => {
+                Some(("have two names for each secret", "let both take names, or both take ARNs"))
+            }
+            _ => None,
+        }
     }
 
     pub(super) fn asker(&self) -> Vec<String> {
@@ -126,8 +174,25 @@ pub(super) fn judge(
     auth::refuse_rest(&auth, "a provider of this type")?;
     identity.judge()?;
     let region = given.region.0.take().map(|it: Label| it.0);
+    let account = given.account.0.take().map(|it| it.0);
     let prefix = given.prefix.0.take().map_or_else(String::new, |it| it.0);
-    Ok(AwsSecrets { service, endpoint, region, prefix, identity })
+    judge_account(account.as_deref(), &prefix, &identity)?;
+    Ok(AwsSecrets { service, endpoint, region, account, has_one_name: false, prefix, identity })
+}
+
+/// Names are those of the account of who asks; an ARN says whose it is.
+fn judge_account(account: Option<&str>, prefix: &str, identity: &AwsIdentity) -> Result<(), Refused> {
+    let (what, arn) = match prefix.starts_with("arn:") {
+        true => ("prefix", Some(prefix)),
+        false => ("role", identity.role.as_deref()),
+    };
+    let named = arn.and_then(|arn| arn.split(':').nth(4)).filter(|it| it.len() == 12);
+    match account.zip(named) {
+        Some((account, named)) if account != named => {
+            Err(("account", format!("the `{what}` is of the account {named}")))
+        }
+        _ => Ok(()),
+    }
 }
 
 #[cfg(all(test, feature = "aws"))]
@@ -160,6 +225,72 @@ mod tests {
         assert_eq!(endpoint.unwrap().address.port, 5000);
         assert_eq!(identity.keys.unwrap().secret.to_string(), "store:aws#secret");
         assert_eq!(identity.external_id.as_deref(), Some("x"));
+    }
+
+    #[test]
+    fn where_rules_are_nobody_may_have_to_guess_whether_two_are_one() {
+        let rule = "policy: [{secrets: ['x'], deny: anyone}]\n";
+        let judge = |one: &str, other: &str, rule: &str| {
+            let text =
+                format!("providers:\n  a: {{type: aws-sm, {one}}}\n  b: {{type: aws-sm, {other}}}\n{rule}");
+            Config::parse(Path::new("/c.yaml"), &text).map(drop).map_err(|it| it.to_string())
+        };
+        let [dev, prod] = ["dev", "prod"].map(|it| format!("region: r, auth: {{profile: {it}}}"));
+        let of = |settings: &str, account: &str| format!("{settings}, account: '{account}'");
+        let (one, two) = ("111122223333", "444455556666");
+        for (this, that, says) in [
+            (&*dev, &*prod, "may be of one account"),
+            (&of(&dev, one), &prod, "may be of one account"),
+            ("region: r", "timeout: 1s", "may be of one region"),
+            ("region: r", "region: r, address: 'https://vpce.example.com'", "may be of one place"),
+            (&of(&dev, one), &of("region: r, address: 'https://x.example.com'", one), "may be of one place"),
+            (
+                &of(&dev, one),
+                "region: r, prefix: 'arn:aws:secretsmanager:r:111122223333:secret:'",
+                "under other names",
+            ),
+        ] {
+            let error = judge(this, that, rule).unwrap_err();
+            assert!(error.contains(says) || says == "under other names", "{this} {that}: {error}");
+            assert!(judge(this, that, "").is_ok(), "the control: {this} {that}");
+        }
+        for (this, that) in [
+            (of(&dev, one), of(&prod, two)),
+            (of(&dev, one), of(&prod, one)),
+            (dev.clone(), dev.clone()),
+            (dev.clone(), prod.replace("region: r", "region: s")),
+            ("timeout: 1s".to_owned(), "timeout: 2s".to_owned()),
+            ("address: 'https://a'".to_owned(), "address: 'https://b', auth: {profile: p}".to_owned()),
+        ] {
+            let outcome = judge(&this, &that, rule);
+            assert!(outcome.is_ok(), "{this} {that}: {outcome:?}");
+        }
+        let one_name = format!("providers: {{a: {{type: aws-ssm}}}}\n{rule}");
+        let config = Config::parse(Path::new("/c.yaml"), &one_name).unwrap();
+        let ProviderConfig::Remote(remote) = &config.providers["a"] else { panic!() };
+        assert!(matches!(&remote.source, RemoteSource::Aws(aws) if aws.has_one_name));
+        assert_eq!(remote.limits.per_second, Some(30));
+    }
+
+    #[test]
+    fn an_account_is_part_of_the_place() {
+        let place = |settings: &str| parse(&format!("type: aws-sm, region: r{settings}")).unwrap().place().0;
+        assert_eq!(place(""), "aws-sm r ", "copies have names that are made of this");
+        assert_eq!(place(", account: '012345678901'"), "aws-sm r  012345678901");
+        for (settings, says) in [
+            ("account: '1234'", "12 digits"),
+            (
+                "account: '123456789012', auth: {role: 'arn:aws:iam::111122223333:role/x'}",
+                "`role` is of the account 111122223333",
+            ),
+            (
+                "account: '123456789012', prefix: 'arn:aws:secretsmanager:r:111122223333:secret:'",
+                "`prefix` is of",
+            ),
+        ] {
+            let error = parse(&format!("type: aws-sm, {settings}")).unwrap_err();
+            assert!(error.contains(says), "{settings}: {error}");
+        }
     }
 
     #[test]

@@ -251,7 +251,7 @@ impl ProviderConfig {
             }
         };
         let usual = Keeping { ttl: kind.usual_ttl(), ..Keeping::default() };
-        let limits = Limits::of(&given);
+        let limits = Limits::of(&given, kind.usual_per_second());
         let keeping = match given.cache {
             Some(cache) => Keeping::of(cache, usual),
             None => usual,
@@ -321,12 +321,12 @@ fn several(given: raw::Provider) -> Result<Several, (&'static str, String)> {
 }
 
 impl Limits {
-    fn of(given: &raw::Provider) -> Self {
+    fn of(given: &raw::Provider, per_second: Option<usize>) -> Self {
         let usual = Self::default();
         Self {
             timeout: given.timeout.0.unwrap_or(usual.timeout),
             concurrency: given.concurrency.0.as_ref().map_or(usual.concurrency, |count| count.0),
-            per_second: given.requests_per_second.0.as_ref().map(|count| count.0),
+            per_second: given.requests_per_second.0.as_ref().map(|count| count.0).or(per_second),
             batch: given.batch_size.0.as_ref().map(|count| count.0),
         }
     }

@@ -93,6 +93,12 @@ impl ProviderType {
         (!is_built).then_some(feature)
     }
 
+    /// How many questions a second it is asked if the config does not say: parameters of AWS have 40 for all hosts of
+    /// an account together.
+    pub(super) fn usual_per_second(self) -> Option<usize> {
+        (self == Self::AwsSsm).then_some(30)
+    }
+
     /// How long an answer is good if the config does not say: what is on this machine costs little
     /// to be asked again.
     pub(super) fn usual_ttl(self) -> Duration {

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use crate::config::metadata::Metadata;
 use crate::config::provider::{Datum, Method, ProviderType, SecretSource, Strategy, TextSource, WritePath};
 use crate::config::reaction::Argument;
-use crate::config::scalar::{Bytes, Count, FieldsForm, Label, Protocol, Status, Variable};
+use crate::config::scalar::{AwsAccount, Bytes, Count, FieldsForm, Label, Protocol, Status, Variable};
 use crate::config::transport::{Address, RawTls};
 use crate::config::word::{Given, Table, Word};
 
@@ -59,7 +59,7 @@ pub(in crate::config) struct Provider {
     /// is not counted any more, up to four times as many in all
     #[serde(default)]
     pub(in crate::config) concurrency: Given<Count>,
-    /// How many questions a second it is asked at most; after a pause, so many at once (default: any number)
+    /// How many questions a second it is asked at most; after a pause, so many at once (default: any number; aws-ssm: 30)
     #[serde(default)]
     pub(in crate::config) requests_per_second: Given<Count>,
     /// How many secrets one question may hold (default: as many as it can)
@@ -74,6 +74,9 @@ pub(in crate::config) struct Provider {
     /// aws-sm, aws-ssm: the region (default: what AWS_REGION or the profile says)
     #[serde(default)]
     pub(in crate::config) region: Given<Label>,
+    /// aws-sm, aws-ssm: the number of the account that the secrets are of, in quotes; an answer of another one is refused
+    #[serde(default)]
+    pub(in crate::config) account: Given<AwsAccount>,
     /// azure-kv: whether who wants our token must be of the vault's domain (default: true)
     #[serde(default)]
     pub(in crate::config) verify_challenge: Given<bool>,

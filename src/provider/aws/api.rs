@@ -4,6 +4,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
+use aws_credential_types::Credentials;
 use tokio::sync::OnceCell;
 
 use super::codes::{Refusal, judge};
@@ -30,6 +31,10 @@ pub(super) struct Api {
     /// Where it is, if that does not follow from the region.
     endpoint: Option<Transport>,
     timeout: Mutex<Duration>,
+    /// Whose the secrets have to be, if the config says it.
+    account: Option<String>,
+    /// Those of others are asked for, too, by ARNs that say so.
+    takes_arns: bool,
     keys: KeySource,
     client: OnceCell<Client>,
 }
@@ -45,10 +50,12 @@ impl Api {
         timeout: Duration,
         store: Option<Arc<dyn Provider>>,
     ) -> Self {
-        let AwsSecrets { endpoint, region, identity, .. } = settings;
+        let takes_arns = settings.takes_arns();
+        let AwsSecrets { endpoint, region, account, identity, .. } = settings;
         let tls = endpoint.as_ref().map(|it| it.tls.clone()).unwrap_or_default();
         let keys = KeySource::new(identity, region, tls, timeout, store);
-        Self { service, endpoint, timeout: Mutex::new(timeout), keys, client: OnceCell::new() }
+        let (timeout, client) = (Mutex::new(timeout), OnceCell::new());
+        Self { service, endpoint, timeout, account, takes_arns, keys, client }
     }
 
     pub(super) fn sweep(&self) {
@@ -85,6 +92,7 @@ impl Api {
         let mut is_second = false;
         loop {
             let keys = self.keys.keys().await?;
+            self.judge_keys(&keys)?;
             let headers = [("content-type", KIND), ("x-amz-target", &*target)];
             let to_sign = ToSign { url: &url, headers: &headers, body: &body };
             let scope = Scope { at: SystemTime::now(), region, service: self.service.name };
@@ -99,9 +107,39 @@ impl Api {
                 return Ok(response);
             }
             match judge(&client.address().authority(), &response) {
-                Refusal::Keys(_) if !is_second && self.keys.forget(&keys).await => is_second = true,
+                Refusal::Keys(code) => {
+                    let why = self.error(Refusal::Keys(code), action);
+                    if !self.keys.refuse(&keys, &why).await || is_second {
+                        return Err(why.into());
+                    }
+                    is_second = true;
+                }
                 refusal => return Err(refusal),
             }
+        }
+    }
+
+    /// With those of another account a secret may be missing that is there.
+    fn judge_keys(&self, keys: &Credentials) -> Result<(), ProviderError> {
+        match (&self.account, keys.account_id()) {
+            (Some(account), Some(theirs)) if !self.takes_arns && theirs.as_str() != account => {
+                let why = format!("the keys are of the account {}, not of {account}", shown(theirs.as_str()));
+                Err(ProviderError::Untrusted(why))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What is answered says whose it is. What belongs to AWS itself says nobody.
+    pub(super) fn judge_arn(&self, arn: Option<&str>) -> Result<(), ProviderError> {
+        let Some(account) = &self.account else { return Ok(()) };
+        match arn.and_then(|arn| arn.split(':').nth(4)) {
+            Some(theirs) if theirs.is_empty() || theirs == account => Ok(()),
+            Some(theirs) => Err(ProviderError::Invalid(format!(
+                "AWS answers with a secret of the account {}, not of {account}",
+                shown(theirs)
+            ))),
+            None => Err(ProviderError::Invalid("AWS does not say of which account the secret is".to_owned())),
         }
     }
 
@@ -139,6 +177,12 @@ impl Api {
         }
         steps
     }
+}
+
+/// An account, and nothing else that was answered.
+fn shown(account: &str) -> &str {
+    let is_number = account.len() == 12 && account.bytes().all(|it| it.is_ascii_digit());
+    if is_number { account } else { "of somebody" }
 }
 
 fn hint(code: &str) -> &'static str {

@@ -115,7 +115,7 @@ pub(super) fn of_code(who: &str, code: &str, message: &str) -> Refusal {
 }
 
 /// As AWS' own clients know them.
-fn is_throttling(code: &str) -> bool {
+pub(super) fn is_throttling(code: &str) -> bool {
     matches!(
         code,
         "ThrottlingException"
@@ -132,7 +132,7 @@ fn is_throttling(code: &str) -> bool {
     )
 }
 
-fn is_denial(code: &str) -> bool {
+pub(super) fn is_denial(code: &str) -> bool {
     matches!(
         code,
         "AccessDeniedException"
@@ -144,7 +144,7 @@ fn is_denial(code: &str) -> bool {
 }
 
 /// They may be good again if they are asked for anew.
-fn is_of_keys(code: &str) -> bool {
+pub(super) fn is_of_keys(code: &str) -> bool {
     matches!(
         code,
         "UnrecognizedClientException"

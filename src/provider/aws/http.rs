@@ -13,6 +13,9 @@ use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
+use tokio::runtime::Handle;
+use tracing::instrument::WithSubscriber;
+use tracing::subscriber::NoSubscriber;
 
 use super::codes::code_of;
 use crate::config::{Address, Tls, Transport};
@@ -21,7 +24,11 @@ use crate::poison::EvenPoisoned;
 
 /// Shared by all parts of the library that ask for the credentials of one provider.
 #[derive(Clone)]
-pub(super) struct Http(Arc<Shared>);
+pub(super) struct Http {
+    shared: Arc<Shared>,
+    /// Where connections live on when the library's own runtime has ended.
+    runtime: Option<Handle>,
+}
 
 struct Shared {
     /// What is believed, beside the system's authorities.
@@ -42,16 +49,22 @@ impl Http {
     pub(super) fn new(tls: Tls, timeout: Duration) -> Self {
         // A pin is of the server of the secrets, and so are a name and a certificate of ours.
         let tls = Tls { ca: tls.ca, min: tls.min, ..Tls::default() };
-        Self(Arc::new(Shared { tls, timeout, clients: Mutex::default(), last: Mutex::default() }))
+        let (clients, last) = (Mutex::default(), Mutex::default());
+        Self { shared: Arc::new(Shared { tls, timeout, clients, last }), runtime: None }
+    }
+
+    /// For the library, which is in another one.
+    pub(super) fn by_this_runtime(&self) -> Self {
+        Self { shared: self.shared.clone(), runtime: Handle::try_current().ok() }
     }
 
     /// And forgets it.
     pub(super) fn trouble(&self) -> Option<Trouble> {
-        self.0.last.lock().even_poisoned().take()
+        self.shared.last.lock().even_poisoned().take()
     }
 
     pub(super) fn sweep(&self) {
-        self.0.clients.lock().even_poisoned().values().for_each(|client| client.sweep());
+        self.shared.clients.lock().even_poisoned().values().for_each(|client| client.sweep());
     }
 }
 
@@ -125,13 +138,23 @@ struct Connector {
 impl HttpConnector for Connector {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let Self { http, patience } = self.clone();
-        HttpConnectorFuture::new(async move { http.0.answer(request, patience).await })
+        HttpConnectorFuture::new(async move {
+            let Http { shared, runtime } = http;
+            let answer = async move { shared.answer(request, patience).await };
+            match runtime {
+                Some(runtime) => {
+                    let answer = runtime.spawn(answer.with_subscriber(NoSubscriber::default())).await;
+                    answer.unwrap_or_else(|_| Err(ConnectorError::other("it was given up".into(), None)))
+                }
+                None => answer.await,
+            }
+        })
     }
 }
 
 impl HttpClient for Http {
     fn http_connector(&self, settings: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
-        let patience = settings.read_timeout().map_or(self.0.timeout, |it| it.min(self.0.timeout));
+        let patience = settings.read_timeout().map_or(self.shared.timeout, |it| it.min(self.shared.timeout));
         SharedHttpConnector::new(Connector { http: self.clone(), patience })
     }
 }

@@ -1,7 +1,8 @@
 //! Secrets of AWS: Secrets Manager (`secrets`) and the parameters of Systems Manager (`parameters`), and what AWS wants
-//! of who asks it: keys (`keys`), and a signature made with them (`sign`). Uses `net`, own secrets and AWS' libraries.
+//! of who asks it: keys (`keys`, `chain`), and a signature made with them (`sign`). Uses `net`, own secrets and AWS' libraries.
 
 mod api;
+mod chain;
 mod codes;
 mod http;
 mod keys;
@@ -30,6 +31,14 @@ pub fn aws(settings: AwsSecrets, timeout: Duration, store: Option<Arc<dyn Provid
         AwsService::SecretsManager => Arc::new(secrets::SecretsManager::new(settings, timeout, store)),
         AwsService::Parameters => Arc::new(parameters::Parameters::new(settings, timeout, store)),
     }
+}
+
+/// Where rules are on secrets a reference has one name for each: what chooses a version is none of it.
+fn another_name(path: &str, name: &str) -> ProviderError {
+    let why = "the config has rules on secrets, and one on";
+    ProviderError::Invalid(format!(
+        "{why} `{name}` would not hold for `{path}`: name `{name}`, or `{name}@N`"
+    ))
 }
 
 /// A time as AWS writes it: seconds, with a fraction.

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use super::api::{Api, Service};
 use super::codes::Refusal;
-use super::time_of;
+use super::{another_name, time_of};
 use crate::config::AwsSecrets;
 use crate::net::{Json, Response};
 use crate::provider::fields::with_members;
@@ -29,6 +29,7 @@ use crate::sys::leftover;
 pub(super) struct Parameters {
     api: Api,
     prefix: String,
+    has_one_name: bool,
 }
 
 static SERVICE: Service = Service { name: "ssm", target: "AmazonSSM", rights: "ssm" };
@@ -46,8 +47,8 @@ type Asked = (String, String);
 
 impl Parameters {
     pub(super) fn new(settings: AwsSecrets, timeout: Duration, store: Option<Arc<dyn Provider>>) -> Self {
-        let prefix = settings.prefix.clone();
-        Self { api: Api::new(&SERVICE, settings, timeout, store), prefix }
+        let (prefix, has_one_name) = (settings.prefix.clone(), settings.has_one_name);
+        Self { api: Api::new(&SERVICE, settings, timeout, store), prefix, has_one_name }
     }
 
     async fn read(&self, keys: &[SecretKey]) -> Result<Batch, ProviderError> {
@@ -57,6 +58,9 @@ impl Parameters {
             let asked = asked_for(&format!("{}{}", self.prefix, key.path), key.version);
             asked.filter(|(name, _)| name.starts_with("arn:") == takes_arns)
         };
+        if self.has_one_name {
+            keys.iter().try_for_each(|key| is_only_name(&self.prefix, &key.path))?;
+        }
         let asked: Vec<Option<Asked>> = keys.iter().map(asked).collect();
         let mut found: HashMap<&Asked, Answer> = HashMap::new();
         let mut left: Vec<&Asked> = asked.iter().flatten().collect();
@@ -99,6 +103,13 @@ impl Parameters {
             let arn = parameter.get("ARN")?.map(Json::text).transpose()?;
             let asked = some.iter().find(|(it, _)| *it == name || Some(it) == arn.as_ref());
             if let Some(asked) = asked {
+                self.api.judge_arn(arn.as_deref())?;
+                let number = asked.1.strip_prefix(':').and_then(|which| which.parse::<u64>().ok());
+                if number.is_some_and(|number| parameter.at(&["Version"]).and_then(Json::whole) != Ok(number))
+                {
+                    let why = format!("AWS answers with another version of `{name}` than it was asked for");
+                    return Err(ProviderError::Invalid(why));
+                }
                 found.insert(asked, Ok(Arc::new(version_of(parameter)?)));
             }
         }
@@ -146,6 +157,20 @@ impl Parameters {
             Ok(_) | Err(Refusal::NoRight(_)) => Ok(()),
             Err(refusal) => Err(self.api.error(refusal, LIST)),
         }
+    }
+}
+
+/// Else a rule on one name of it would not hold for another.
+fn is_only_name(prefix: &str, path: &str) -> Result<(), ProviderError> {
+    let whole = format!("{prefix}{path}");
+    if whole.to_ascii_lowercase().contains("/aws/reference/") {
+        let why = "is a secret of another service, and the config has rules on secrets: name it there";
+        return Err(ProviderError::Invalid(format!("`{path}` {why}")));
+    }
+    let (_, which) = asked_for(&whole, None).unwrap_or_default();
+    match path.strip_suffix(&*which) {
+        Some(name) if !which.is_empty() => Err(another_name(path, name)),
+        _ => Ok(()),
     }
 }
 
@@ -275,6 +300,24 @@ mod tests {
         ] {
             let expected = expected.map(|(name, which)| (name.to_owned(), which.to_owned()));
             assert_eq!(asked_for(path, number), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn where_rules_are_a_parameter_has_one_name() {
+        let arn = "arn:aws:ssm:eu-central-1:111122223333:parameter/";
+        for (prefix, path) in [("/app/", "db"), ("", "/app/db"), (arn, "app/db"), ("", "/aws/service/x")] {
+            assert!(is_only_name(prefix, path).is_ok(), "{prefix}{path}");
+        }
+        for (prefix, path) in [
+            ("/app/", "db:3"),
+            ("", "/app/db:live"),
+            (arn, "app/db:3"),
+            ("", "/aws/reference/secretsmanager/app/db"),
+            ("/aws/", "reference/secretsmanager/app/db"),
+            (arn, "aws/reference/secretsmanager/app/db"),
+        ] {
+            assert!(is_only_name(prefix, path).is_err(), "{prefix}{path}");
         }
     }
 

@@ -22,7 +22,7 @@ use sha2::{Digest, Sha256};
 
 use super::api::{Api, Service};
 use super::codes::{Refusal, of_code};
-use super::time_of;
+use super::{another_name, time_of};
 use crate::config::AwsSecrets;
 use crate::net::{Json, JsonError, Response};
 use crate::provider::fields::with_members;
@@ -33,6 +33,7 @@ use crate::sys::leftover;
 pub(super) struct SecretsManager {
     api: Api,
     prefix: String,
+    has_one_name: bool,
     /// We may not ask for several at once: then each is a question.
     is_single: AtomicBool,
 }
@@ -64,12 +65,15 @@ enum Wanted<'a> {
 impl SecretsManager {
     /// `store` is where its own secrets may be.
     pub(super) fn new(settings: AwsSecrets, timeout: Duration, store: Option<Arc<dyn Provider>>) -> Self {
-        let prefix = settings.prefix.clone();
+        let (prefix, has_one_name) = (settings.prefix.clone(), settings.has_one_name);
         let api = Api::new(&SERVICE, settings, timeout, store);
-        Self { api, prefix, is_single: AtomicBool::new(false) }
+        Self { api, prefix, has_one_name, is_single: AtomicBool::new(false) }
     }
 
     async fn read(&self, keys: &[SecretKey]) -> Result<Batch, ProviderError> {
+        if let Some(key) = keys.iter().find(|key| self.has_one_name && key.path.contains('?')) {
+            return Err(another_name(&key.path, key.path.split('?').next().unwrap_or_default()));
+        }
         let paths: Vec<String> = keys.iter().map(|key| format!("{}{}", self.prefix, key.path)).collect();
         let wanted = keys.iter().zip(&paths).map(|(key, path)| wanted(path, key.version, self.takes_arns()));
         let wanted = Vec::from_iter(wanted);
@@ -143,6 +147,7 @@ impl SecretsManager {
         let answer = response.json()?;
         for value in answer.get("SecretValues")?.map(Json::items).transpose()?.unwrap_or_default() {
             if let Some(id) = called(value, ids)?.filter(|_| is_current(value)) {
+                self.api.judge_arn(Some(&value.at(&["ARN"])?.text()?))?;
                 found.insert(id.to_owned(), Ok(Arc::new(version_of(value)?)));
             }
         }
@@ -169,11 +174,16 @@ impl SecretsManager {
         };
         leftover::wiped(|| {
             let value = response.json()?;
-            // A part of an ARN is answered, too: then one secret would have two names.
-            match called(value, &[id])? {
-                Some(_) => Ok(Ok(Arc::new(version_of(value)?))),
-                None => Ok(Err(Absent::Missing)),
+            let arn = value.at(&["ARN"])?.text()?;
+            if called(value, &[id])?.is_none() {
+                // A part of an ARN is answered, too: then one secret would have two names.
+                return if is_part(id, &arn) { Ok(Err(Absent::Missing)) } else { Err(of_another(id)) };
             }
+            self.api.judge_arn(Some(&arn))?;
+            if !is_version_of(value, by, which)? {
+                return Err(of_another(id));
+            }
+            Ok(Ok(Arc::new(version_of(value)?)))
         })
     }
 
@@ -257,6 +267,26 @@ fn is_version(version: &str) -> bool {
 fn called<'a>(value: Json<'_>, ids: &[&'a str]) -> Result<Option<&'a str>, JsonError> {
     let (name, arn) = (value.at(&["Name"])?.text()?, value.at(&["ARN"])?.text()?);
     Ok(ids.iter().find(|id| **id == name || **id == arn).copied())
+}
+
+/// An ARN without the letters that AWS puts behind each name.
+fn is_part(id: &str, arn: &str) -> bool {
+    arn.strip_prefix(id).is_some_and(|rest| rest.len() == 7 && rest.starts_with('-'))
+}
+
+fn of_another(id: &str) -> ProviderError {
+    ProviderError::Invalid(format!(
+        "AWS answers with another secret or version than `{id}` that it was asked for"
+    ))
+}
+
+/// Whether it is the one that was asked for.
+fn is_version_of(value: Json<'_>, by: &str, which: &str) -> Result<bool, JsonError> {
+    if by == "VersionId" {
+        return Ok(value.at(&["VersionId"])?.text()? == which);
+    }
+    let stages = value.get("VersionStages")?.map(Json::items).transpose()?;
+    Ok(stages.is_none_or(|all| all.iter().any(|it| it.text().is_ok_and(|it| it == which))))
 }
 
 /// A batch is asked for no stage.
