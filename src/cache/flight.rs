@@ -85,6 +85,10 @@ impl Inner {
         let (refused, others): (Vec<_>, Vec<_>) =
             begun.into_iter().partition(|(key, _)| table.was_refused(key, now));
         drop(table);
+        let (alone, others): (Vec<_>, Vec<_>) =
+            others.into_iter().partition(|(key, _)| self.upstream.is_alone(key));
+        let each = || Arc::new(AtomicUsize::new(0));
+        alone.into_iter().for_each(|one| self.take_off_with(vec![one], &each()));
         for mut begun in [others, refused] {
             while !begun.is_empty() {
                 let batch = begun.split_off(begun.len().saturating_sub(most));

@@ -130,6 +130,14 @@ impl Address {
         !self.is_tls && METADATA.contains(&&*self.host)
     }
 
+    /// Whether it is on this machine's own link by its number, where a platform tells a program who it is. No name: that
+    /// may lead anywhere.
+    pub fn is_on_link(&self) -> bool {
+        let v4 = || self.host.parse::<Ipv4Addr>().is_ok_and(|ip| ip.is_link_local());
+        let v6 = || self.host.parse::<Ipv6Addr>().is_ok_and(|ip| ip.is_unicast_link_local());
+        !self.is_tls && (self.is_metadata() || v4() || v6())
+    }
+
     /// Host and port, as a request names them.
     pub fn authority(&self) -> String {
         let usual = if self.is_tls { 443 } else { 80 };

@@ -154,8 +154,8 @@ impl Connector {
         let mut fault = Fault::Dns("it has no address".to_owned());
         let last = addresses.len().saturating_sub(1);
         for (index, address) in addresses.into_iter().enumerate() {
-            // Plain HTTP is for this machine, whatever a resolver makes of `localhost`.
-            if !self.address.is_tls && !address.ip().is_loopback() && !self.address.is_metadata() {
+            // Plain HTTP is for this machine and its link, whatever a resolver makes of `localhost`.
+            if !self.address.is_tls && !address.ip().is_loopback() && !self.address.is_on_link() {
                 fault = Fault::Dns("it is not this machine, and http:// goes nowhere else".to_owned());
                 continue;
             }

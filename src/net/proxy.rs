@@ -27,7 +27,7 @@ pub(super) fn of_environment(address: &Address) -> Result<Option<Proxy>, Fault> 
 }
 
 fn of(matcher: &Matcher, address: &Address) -> Result<Option<Proxy>, Fault> {
-    if address.is_loopback() || address.is_metadata() {
+    if address.is_loopback() || address.is_on_link() {
         return Ok(None);
     }
     let uri: Option<Uri> = format!("https://{}/", address.authority()).parse().ok();
@@ -128,7 +128,10 @@ mod tests {
             assert_eq!(way(&matcher, false, host), None);
             assert_eq!(way(&matcher, true, host), None);
         }
-        assert_eq!(way(&matcher, false, "169.254.169.254"), None, "nor what tells it about itself");
+        for host in ["169.254.169.254", "169.254.131.2"] {
+            assert_eq!(way(&matcher, false, host), None, "nor what tells it about itself");
+        }
+        assert!(way(&matcher, false, "169.254.x.example").is_some(), "a name is no number");
         assert!(way(&matcher, true, "vault").is_some(), "the control");
     }
 

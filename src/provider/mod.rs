@@ -80,6 +80,11 @@ pub trait Provider: Send + Sync {
         usize::MAX
     }
 
+    /// Whether it is asked for by itself: its answer does not live as long as those beside it.
+    fn is_alone(&self, _key: &SecretKey) -> bool {
+        false
+    }
+
     /// All names, for `list` and for "did you mean". Never on the path of an open that succeeds.
     fn names(&self) -> BoxFuture<'_, Result<Vec<String>, ProviderError>>;
 

@@ -23,7 +23,10 @@ impl ProviderConfig {
             RemoteSource::Aws(aws) => aws.asker(),
             RemoteSource::Azure(azure) => azure.asker(),
             RemoteSource::Gcp(gcp) => gcp.asker(),
-            RemoteSource::OnePassword(connect) => vec![connect.token.to_string()],
+            // Names that say no vault are others in another one.
+            RemoteSource::OnePassword(it) => {
+                [it.token.to_string()].into_iter().chain(it.vault.clone()).collect()
+            }
             RemoteSource::Kubernetes(kubernetes) => kubernetes.asker(),
         };
         words.join("\0")
@@ -84,6 +87,7 @@ mod tests {
   e: {type: etcd, address: \"https://e.example:2379\", prefix: /s/, auth: {username: app, password: \"credential:pw\"}}
   g: {type: gcp-sm, project: p-1, location: europe-west1, auth: {key: \"file:/k\"}}
   f: {type: file, path: /secrets, age: {identity: \"file:/key\"}}
+  o: {type: 1password, address: \"https://o.example\", vault: Prod}
 ";
         let config = Config::parse(Path::new("/etc/secretfs.yaml"), text).unwrap();
         let words = |name: &str| {
@@ -103,6 +107,7 @@ mod tests {
                     .to_owned(),
             ),
             ("f", "file|/secrets/|file:/key".to_owned()),
+            ("o", "1password https://o.example||${OP_CONNECT_TOKEN}|Prod".to_owned()),
         ];
         for (name, expected) in expected {
             assert_eq!(words(name), expected, "{name}");

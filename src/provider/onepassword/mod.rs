@@ -16,6 +16,7 @@ mod vaults;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -32,7 +33,7 @@ use crate::sys::uptime::Uptime;
 use connect::{Connect, Refusal};
 use item::{Found, Item};
 use kept::Kept;
-use place::{Attribute, Place};
+use place::Place;
 use vaults::{Entry, Listed, Vaults};
 
 pub struct OnePasswordProvider {
@@ -53,8 +54,19 @@ struct About {
 }
 
 const VAULTS: &str = "/v1/vaults";
-/// Items of one question are asked for one after the other.
 const LARGEST_BATCH: usize = 16;
+
+/// One of the keys of a question: which it is, and where it leads.
+struct Asked<'a> {
+    at: usize,
+    key: &'a SecretKey,
+    place: Place<'a>,
+    listed: Arc<Listed>,
+    entry: Entry,
+}
+
+/// An answer, and how long it is good if it ends by itself.
+type Told = (Answer, Option<Uptime>);
 /// The most bytes of a value.
 const LARGEST: usize = 1 << 20;
 
@@ -73,13 +85,31 @@ impl OnePasswordProvider {
     }
 
     async fn read(&self, keys: &[SecretKey]) -> Result<Batch, ProviderError> {
+        let asked = self.asked(keys).await?;
+        let mut answers: Vec<Answer> = keys.iter().map(|_| Err(Absent::Missing)).collect();
+        let mut items: HashMap<&str, Vec<&Asked<'_>>> = HashMap::new();
+        for asked in &asked {
+            items.entry(&asked.entry.id).or_default().push(asked);
+        }
+        let items: Vec<_> = items.into_values().collect();
+        let next = AtomicUsize::new(0);
+        let some = || self.some(&items, &next);
+        // So many at the same time: all of them have the time of one question.
+        let (a, b, c, d) = tokio::try_join!(some(), some(), some(), some())?;
+        let mut until: Option<Uptime> = None;
+        for (at, (answer, end)) in [a, b, c, d].into_iter().flatten() {
+            answers[at] = answer;
+            until = until.into_iter().chain(end).min();
+        }
+        Ok(Batch { answers, as_of: AsOf { until, ..AsOf::moment(0) } })
+    }
+
+    /// Where the keys lead that lead to an item.
+    async fn asked<'a>(&'a self, keys: &'a [SecretKey]) -> Result<Vec<Asked<'a>>, ProviderError> {
         let begun = Uptime::now();
-        let (mut answers, mut lists) = (Vec::with_capacity(keys.len()), HashMap::new());
-        for key in keys {
-            let Some(place) = Place::of(&key.path, self.vault.as_deref())? else {
-                answers.push(Err(Absent::Missing));
-                continue;
-            };
+        let (mut found, mut lists) = (Vec::with_capacity(keys.len()), HashMap::new());
+        for (at, key) in keys.iter().enumerate() {
+            let Some(place) = Place::of(&key.path, self.vault.as_deref())? else { continue };
             if self.has_one_name {
                 place.is_only_name(&key.path)?;
             }
@@ -91,40 +121,56 @@ impl OnePasswordProvider {
                     listed
                 }
             };
-            answers.push(self.answer(key, &place, &listed).await?);
+            if let Some(entry) = listed.find(place.item)?.cloned() {
+                found.push(Asked { at, key, place, listed, entry });
+            }
         }
-        Ok(Batch { answers, as_of: AsOf::moment(0) })
+        Ok(found)
     }
 
-    async fn answer(
+    /// The items whose turn comes, until there is none left; what is asked of one, one after the other.
+    async fn some(
         &self,
-        key: &SecretKey,
-        place: &Place<'_>,
-        listed: &Listed,
-    ) -> Result<Answer, ProviderError> {
-        let Some(entry) = listed.find(place.item)? else { return Ok(Err(Absent::Missing)) };
-        let is_code = place.field.is_some_and(|field| field.what == Attribute::Otp);
-        let Some(body) = self.body(listed, entry, is_code).await? else { return Ok(Err(Absent::Missing)) };
+        items: &[Vec<&Asked<'_>>],
+        next: &AtomicUsize,
+    ) -> Result<Vec<(usize, Told)>, ProviderError> {
+        let mut told = Vec::new();
+        while let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) {
+            for asked in item {
+                told.push((asked.at, self.answer(asked).await?));
+            }
+        }
+        Ok(told)
+    }
+
+    async fn answer(&self, asked: &Asked<'_>) -> Result<Told, ProviderError> {
+        const MISSING: Told = (Err(Absent::Missing), None);
+        let Asked { key, place, listed, entry, .. } = asked;
+        let begun = (Uptime::now(), Timestamp::now());
+        let is_code = place.is_code();
+        let Some(body) = self.body(listed, entry, is_code).await? else { return Ok(MISSING) };
         let document = Json::read(body.expose())?;
         let about = About::read(document)?;
         // Connect knows the one of now, and none of before.
         if key.version.is_some_and(|version| version != about.version) {
-            return Ok(Err(Absent::Missing));
+            return Ok(MISSING);
         }
         let item = leftover::wiped(|| Item::read(document))?;
         let Some(field) = &place.field else {
-            return Ok(Ok(Arc::new(about.version(SecretType::Custom, leftover::wiped(|| item.all())?))));
+            let all = leftover::wiped(|| item.all())?;
+            return Ok((Ok(Arc::new(about.version(SecretType::Custom, all))), None));
         };
-        let value = match item.find(field)? {
-            Found::None => return Ok(Err(Absent::Missing)),
-            _ if self.has_one_name && !item.is_named_so(field) => {
-                let why = format!("`{}` {}", key.path, place::NOT_THE_ONE);
-                return Err(ProviderError::Invalid(why));
-            }
-            Found::Value(value) => value,
+        let Some(one) = item.find(field)? else { return Ok(MISSING) };
+        if self.has_one_name && !item.is_named_so(one, field) {
+            return Err(ProviderError::Invalid(format!("`{}` {}", key.path, place::NOT_THE_ONE)));
+        }
+        let (value, until) = match item.look(one, field.what)? {
+            Found::None => return Ok(MISSING),
+            Found::Value(value) => (value, None),
+            Found::Code(code, period) => (code, Some(end_of(begun, period))),
             Found::File(id) => match self.content(listed, entry, &id).await? {
-                Some(content) => content,
-                None => return Ok(Err(Absent::Missing)),
+                Some(content) => (content, None),
+                None => return Ok(MISSING),
             },
         };
         if value.len() > LARGEST {
@@ -135,10 +181,11 @@ impl OnePasswordProvider {
             )));
         }
         let fields = of_value(value.expose());
-        Ok(Ok(Arc::new(match is_code {
+        let version = match is_code {
             true => self.codes.of(&key.path, SecretType::Plain, fields),
             false => about.version(SecretType::Plain, fields),
-        })))
+        };
+        Ok((Ok(Arc::new(version)), until))
     }
 
     /// As it is now. `None`: it has gone since it was listed.
@@ -200,6 +247,13 @@ impl OnePasswordProvider {
     }
 }
 
+/// When the code ends that was there at this moment.
+fn end_of((at, time): (Uptime, Timestamp), period: Duration) -> Uptime {
+    let now = u64::try_from(time.as_millisecond()).unwrap_or(0);
+    let period = u64::try_from(period.as_millis()).unwrap_or(u64::MAX);
+    at + Duration::from_millis(period - now % period)
+}
+
 impl About {
     fn read(item: Json<'_>) -> Result<Self, JsonError> {
         let time = |name: &str| -> Result<Option<Timestamp>, JsonError> {
@@ -235,6 +289,11 @@ impl Provider for OnePasswordProvider {
         LARGEST_BATCH
     }
 
+    /// Codes end sooner than what is beside them.
+    fn is_alone(&self, key: &SecretKey) -> bool {
+        Place::of(&key.path, self.vault.as_deref()).is_ok_and(|place| place.is_some_and(|it| it.is_code()))
+    }
+
     fn names(&self) -> BoxFuture<'_, Result<Vec<String>, ProviderError>> {
         Box::pin(self.list())
     }
@@ -260,5 +319,19 @@ impl Provider for OnePasswordProvider {
 
     fn allow(&self, time: Duration) {
         self.connect.allow(time);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_ends_with_its_part_of_the_minute() {
+        let end = |second: i64, period| {
+            let (at, time) = (Uptime::now(), Timestamp::from_second(1_700_000_040 + second).unwrap());
+            end_of((at, time), Duration::from_secs(period)).since(at).as_secs()
+        };
+        assert_eq!((end(0, 30), end(29, 30), end(30, 30), end(59, 60)), (30, 1, 30, 1));
     }
 }

@@ -41,11 +41,17 @@ impl<'a> Place<'a> {
     /// Where rules are, a value has one name: by names, with its vault, as a field.
     pub(super) fn is_only_name(&self, path: &str) -> Result<(), ProviderError> {
         let words = [Some(self.vault), Some(self.item), self.field.map(|field| field.name)];
-        let is_plain = path.starts_with("//") && self.field.is_some() && !path.ends_with("=value");
+        let query = path.rsplit_once('?').map_or("", |(_, query)| query);
+        let is_second = query.starts_with("attr=") || query.ends_with("=value");
+        let is_plain = path.starts_with("//") && self.field.is_some() && !is_second;
         match is_plain && !words.into_iter().flatten().any(is_id) {
             true => Ok(()),
             false => Err(ProviderError::Invalid(format!("`{path}` {NOT_THE_ONE}"))),
         }
+    }
+
+    pub(super) fn is_code(&self) -> bool {
+        self.field.is_some_and(|field| field.what == Attribute::Otp)
     }
 
     /// `None`: what cannot be there. A provider whose name is `op` finds `//VAULT/…` behind its colon.
@@ -131,6 +137,13 @@ mod tests {
         }
         assert!(Place::of("A/b/c?attribute=purpose", None).is_err());
         assert!(Place::of("A/b/private key?ssh-format=openssh", None).is_err());
+    }
+
+    #[test]
+    fn where_rules_are_an_attribute_has_one_name() {
+        let is = |path| of(path, None).unwrap().is_only_name(path).is_ok();
+        assert!(is("//A/b/c") && is("//A/b/c?attribute=otp") && is("//A/b/what?x"));
+        assert!(!is("//A/b/c?attr=otp") && !is("//A/b/c?attribute=value") && !is("//A/b/c?attr=value"));
     }
 
     #[test]

@@ -30,7 +30,7 @@ fn their_own_client_reads_the_same() {
         ("port", "<< secret('op://Prod/db/port') >>"),
         ("password", "<< secret('op://Prod/db/password') >>"),
         ("Admin/Token", "<< secret('op://Prod/db/Admin/Token') >>"),
-        ("App/Token", "<< secret('op://Prod/db/App/Token') >>"),
+        ("App/token", "<< secret('op://Prod/db/App/token') >>"),
         ("code", "<< secret('op://Prod/db/code') >>"),
     ];
     let named = files.map(|(name, text)| (name.replace(['/', ' '], "-"), text));

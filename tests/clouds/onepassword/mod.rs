@@ -37,7 +37,7 @@ impl Scene {
     /// A login with two sections that have a token each, a code and a file; its id.
     fn with_login(&self) -> String {
         let mut own = field("Token", "CONCEALED", "t1");
-        let mut other = field("Token", "CONCEALED", "t2");
+        let mut other = field("token", "CONCEALED", "t2");
         let mut code = field("code", "OTP", "otpauth://totp/x?secret=hunter2");
         (own["id"], own["section"]) = (json!("f1"), json!({"id": "s1"}));
         (other["id"], other["section"]) = (json!("f2"), json!({"id": "s2"}));
@@ -261,6 +261,7 @@ fn a_rule_on_a_name_holds_for_the_value() {
         "//Prod/db/f1",
         "//Prod/db/s1/Token",
         "//Prod/db/password?attribute=value",
+        "//Prod/db/code?attr=otp",
         &by_id,
     ];
     let all = names.iter().chain(&others).enumerate();

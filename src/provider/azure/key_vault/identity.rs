@@ -166,7 +166,7 @@ impl Identity {
         let (Some(endpoint), Some(_)) = (variable(ENDPOINT), variable(HEADER)) else { return Ok(None) };
         let wrong = |why: String| ProviderError::Invalid(format!("{ENDPOINT}: {why}"));
         let address = Address::read(&endpoint).map_err(wrong)?;
-        if !address.is_tls && !address.is_loopback() && !address.host.starts_with("169.254.") {
+        if !address.is_tls && !address.is_loopback() && !address.is_on_link() {
             return Err(wrong(format!("`{endpoint}` is neither on this machine nor https://")));
         }
         let asked = Client::new(Transport { address, tls: Tls::default() }, self.timeout);
