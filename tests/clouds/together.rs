@@ -99,8 +99,10 @@ fn is_marked(daemon: &Daemon) -> bool {
 /// copies, which refuses at the end.
 #[test]
 fn a_vault_fails_over_to_aws_and_both_to_the_stores_copy() {
+    let aws = InAws::new(Kind::Secrets);
     for has_copies in [true, false] {
-        let (bao, aws) = (Bao::dev(), InAws::new(Kind::Secrets));
+        aws.start();
+        let bao = Bao::dev();
         bao.set("db", json!({"value": "of vault"}));
         aws.put("secret/db", b"of aws");
         let daemon = TestDaemon::new();

@@ -178,7 +178,8 @@ pub enum Kind {
     Parameters,
 }
 
-const REGIONS: [&str; 28] = [
+/// A test each, since what is in one server is there for all.
+const REGIONS: [&str; 34] = [
     "eu-central-1",
     "eu-west-1",
     "eu-west-2",
@@ -207,6 +208,12 @@ const REGIONS: [&str; 28] = [
     "ap-southeast-4",
     "me-south-1",
     "me-central-1",
+    "ap-east-2",
+    "ap-southeast-5",
+    "ap-southeast-6",
+    "ap-southeast-7",
+    "il-central-1",
+    "mx-central-1",
 ];
 
 impl InAws {
