@@ -82,9 +82,8 @@ fn a_config_of_all_nine_types_is_checked_and_read() {
 /// Who has answered for the file that was opened last, and whether that was old, as the audit says it.
 fn last(daemon: &Daemon) -> (String, bool) {
     let log = fs::read_to_string(daemon.folder().join("audit.log")).unwrap();
-    let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    let last =
-        lines.filter(|line| line["file"].as_str().is_some_and(|it| it.ends_with("/db"))).last().unwrap();
+    let mut lines = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let last = lines.rfind(|line| line["file"].as_str().is_some_and(|it| it.ends_with("/db"))).unwrap();
     let provider = last["secrets"][0]["provider"].as_str().unwrap_or_default().to_owned();
     (provider, !last["stale"].is_null())
 }
