@@ -8,4 +8,5 @@ mod token;
 #[cfg(feature = "azure")]
 pub use key_vault::AzureProvider;
 pub(super) use machine::Machine;
+#[cfg(feature = "azure")]
 pub(super) use token::Token;

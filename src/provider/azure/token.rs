@@ -9,6 +9,7 @@ use crate::secret::SecretBytes;
 
 pub(in crate::provider) struct Token {
     pub(in crate::provider) secret: SecretBytes,
+    #[cfg_attr(not(feature = "azure"), allow(dead_code, reason = "a login of Vault needs it once"))]
     pub(in crate::provider) good_for: Duration,
 }
 
@@ -34,6 +35,7 @@ impl Token {
     }
 
     /// As the program `az` prints it.
+    #[cfg(feature = "azure")]
     pub(in crate::provider) fn printed(answer: Json<'_>) -> Result<Self, JsonError> {
         let secret = answer.at(&["accessToken"])?.secret()?;
         Ok(Self::new(secret, number(answer, "expires_on")?.map(until)))
