@@ -10,7 +10,7 @@ use crate::secret::SecretKey;
 use crate::sys::uptime::Uptime;
 
 impl Inner {
-    /// As [`crate::provider::Provider::unchanged`]. What is not its turn yet is not under way either, so that a
+    /// As [`crate::provider::Changes::unchanged`]. What is not its turn yet is not under way either, so that a
     /// reader who wants to know asks by itself.
     pub(super) async fn unchanged_aside(
         self: &Arc<Self>,
