@@ -105,9 +105,15 @@ pub trait Provider: Send + Sync {
     /// Whoever asks waits so long from now on.
     fn allow(&self, _time: Duration) {}
 
+    /// The way to the first question, step by step: it ends at the first that fails. Of most on this machine there is
+    /// none.
+    fn way(&self) -> BoxFuture<'_, Vec<Step>> {
+        Box::pin(async { Vec::new() })
+    }
+
     /// What works and what does not, for who sets it up: ends at the first step that fails.
     fn steps(&self) -> BoxFuture<'_, Vec<Step>> {
-        Box::pin(asked(self))
+        Box::pin(tried(self))
     }
 
     /// Tells of changes as they happen, for as long as it can, and ends with why it cannot any more.
@@ -158,6 +164,15 @@ pub fn unhurried<T>(work: impl FnOnce() -> T) -> T {
 pub struct Batch {
     pub answers: Vec<Answer>,
     pub as_of: AsOf,
+}
+
+/// The way to it, whether it answers, and what it lists.
+async fn tried<P: Provider + ?Sized>(provider: &P) -> Vec<Step> {
+    let mut steps = provider.way().await;
+    if steps.iter().all(Step::is_fine) {
+        steps.extend(asked(provider).await);
+    }
+    steps
 }
 
 /// Whether a provider answers, and what it lists.

@@ -13,7 +13,7 @@ use super::sign::{Scope, ToSign};
 use crate::config::{Address, AwsSecrets, Tls, Transport};
 use crate::net::{Client, Request, Response, Route};
 use crate::poison::EvenPoisoned;
-use crate::provider::remote::way;
+use crate::provider::remote;
 use crate::provider::{Provider, ProviderError, Step};
 
 /// What is asked.
@@ -161,7 +161,7 @@ impl Api {
     }
 
     /// The region, the keys, and the way to the server.
-    pub(super) async fn steps(&self) -> Vec<Step> {
+    pub(super) async fn way(&self) -> Vec<Step> {
         let start = std::time::Instant::now();
         let region = self.keys.region().await.map(str::to_owned);
         let mut steps = vec![Step::of("region", start, region)];
@@ -173,7 +173,7 @@ impl Api {
         if steps.iter().all(Step::is_fine)
             && let Ok(client) = self.client().await
         {
-            steps.extend(way(client).await);
+            steps.extend(remote::way(client).await);
         }
         steps
     }

@@ -123,7 +123,7 @@ impl Deref for Keys {
 impl Given {
     async fn read(&self) -> Result<Credentials, ProviderError> {
         let text = |secret: SecretBytes| {
-            String::from_utf8(secret.expose().to_vec()).map_err(|_| {
+            std::str::from_utf8(secret.expose()).map(str::to_owned).map_err(|_| {
                 ProviderError::Denied("the keys of AWS that the config names are no text".to_owned())
             })
         };

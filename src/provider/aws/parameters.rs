@@ -22,7 +22,7 @@ use super::{another_name, time_of};
 use crate::config::AwsSecrets;
 use crate::net::{Json, Response};
 use crate::provider::fields::with_members;
-use crate::provider::{AsOf, Batch, BoxFuture, Provider, ProviderError, Step, asked};
+use crate::provider::{AsOf, Batch, BoxFuture, Provider, ProviderError, Step};
 use crate::secret::{Absent, Answer, SecretKey, SecretVersion};
 use crate::sys::leftover;
 
@@ -254,14 +254,8 @@ impl Provider for Parameters {
         Box::pin(self.is_well())
     }
 
-    fn steps(&self) -> BoxFuture<'_, Vec<Step>> {
-        Box::pin(async {
-            let mut steps = self.api.steps().await;
-            if steps.iter().all(Step::is_fine) {
-                steps.extend(asked(self).await);
-            }
-            steps
-        })
+    fn way(&self) -> BoxFuture<'_, Vec<Step>> {
+        Box::pin(self.api.way())
     }
 
     fn sweep(&self) {

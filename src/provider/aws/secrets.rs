@@ -26,7 +26,7 @@ use super::{another_name, time_of};
 use crate::config::AwsSecrets;
 use crate::net::{Json, JsonError, Response};
 use crate::provider::fields::with_members;
-use crate::provider::{AsOf, Batch, BoxFuture, Provider, ProviderError, Step, asked};
+use crate::provider::{AsOf, Batch, BoxFuture, Provider, ProviderError, Step};
 use crate::secret::{Absent, Answer, SecretBytes, SecretKey, SecretVersion};
 use crate::sys::leftover;
 
@@ -146,7 +146,9 @@ impl SecretsManager {
     ) -> Result<Option<String>, ProviderError> {
         let answer = response.json()?;
         for value in answer.get("SecretValues")?.map(Json::items).transpose()?.unwrap_or_default() {
-            if let Some(id) = called(value, ids)?.filter(|_| is_current(value)) {
+            // A batch is asked for no stage.
+            let is_current = is_version_of(value, "VersionStage", CURRENT)?;
+            if let Some(id) = called(value, ids)?.filter(|_| is_current) {
                 self.api.judge_arn(Some(&value.at(&["ARN"])?.text()?))?;
                 found.insert(id.to_owned(), Ok(Arc::new(version_of(value)?)));
             }
@@ -289,12 +291,6 @@ fn is_version_of(value: Json<'_>, by: &str, which: &str) -> Result<bool, JsonErr
     Ok(stages.is_none_or(|all| all.iter().any(|it| it.text().is_ok_and(|it| it == which))))
 }
 
-/// A batch is asked for no stage.
-fn is_current(value: Json<'_>) -> bool {
-    let stages = value.get("VersionStages").ok().flatten().and_then(|stages| stages.items().ok());
-    stages.is_none_or(|stages| stages.iter().any(|stage| stage.text().is_ok_and(|it| it == CURRENT)))
-}
-
 fn version_of(value: Json<'_>) -> Result<SecretVersion, ProviderError> {
     let bytes = match (value.get("SecretString")?, value.get("SecretBinary")?) {
         (Some(text), _) => text.secret()?,
@@ -348,14 +344,8 @@ impl Provider for SecretsManager {
         Box::pin(self.is_well())
     }
 
-    fn steps(&self) -> BoxFuture<'_, Vec<Step>> {
-        Box::pin(async {
-            let mut steps = self.api.steps().await;
-            if steps.iter().all(Step::is_fine) {
-                steps.extend(asked(self).await);
-            }
-            steps
-        })
+    fn way(&self) -> BoxFuture<'_, Vec<Step>> {
+        Box::pin(self.api.way())
     }
 
     fn sweep(&self) {

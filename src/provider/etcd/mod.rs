@@ -21,7 +21,7 @@ use std::time::Duration;
 use super::fields::with_members;
 use super::remote::way;
 use super::versions::Met;
-use super::{AsOf, Batch, BoxFuture, OwnSecret, Provider, ProviderError, Step, Tell, asked};
+use super::{AsOf, Batch, BoxFuture, OwnSecret, Provider, ProviderError, Step, Tell};
 use crate::config::Etcd;
 use crate::net::{Client, Json};
 use crate::secret::{Absent, Answer, SecretKey, SecretVersion};
@@ -222,14 +222,8 @@ impl Provider for EtcdProvider {
         Box::pin(self.is_well())
     }
 
-    fn steps(&self) -> BoxFuture<'_, Vec<Step>> {
-        Box::pin(async {
-            let mut steps = way(self.gateway.client()).await;
-            if steps.iter().all(Step::is_fine) {
-                steps.extend(asked(self).await);
-            }
-            steps
-        })
+    fn way(&self) -> BoxFuture<'_, Vec<Step>> {
+        Box::pin(way(self.gateway.client()))
     }
 
     fn sweep(&self) {

@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 use super::fields::with_members;
 use super::remote::way;
 use super::versions::Met;
-use super::{AsOf, Batch, BoxFuture, Provider, ProviderError, Step, asked};
+use super::{AsOf, Batch, BoxFuture, Provider, ProviderError, Step};
 use crate::config::GcpSecrets;
 use crate::net::{Client, Json};
 use crate::secret::{Absent, Answer, SecretKey, SecretVersion};
@@ -191,14 +191,11 @@ impl Provider for GcpProvider {
         Box::pin(self.is_well())
     }
 
-    fn steps(&self) -> BoxFuture<'_, Vec<Step>> {
+    fn way(&self) -> BoxFuture<'_, Vec<Step>> {
         Box::pin(async {
             let mut steps = way(self.api.client()).await;
             if steps.iter().all(Step::is_fine) {
                 steps.push(self.log_in().await);
-            }
-            if steps.iter().all(Step::is_fine) {
-                steps.extend(asked(self).await);
             }
             steps
         })

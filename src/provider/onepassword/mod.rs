@@ -24,7 +24,7 @@ use jiff::Timestamp;
 use super::fields::{Fields, of_value};
 use super::remote::way;
 use super::versions::Versions;
-use super::{AsOf, Batch, BoxFuture, OwnSecret, Provider, ProviderError, Step, asked};
+use super::{AsOf, Batch, BoxFuture, OwnSecret, Provider, ProviderError, Step};
 use crate::config::OnePassword;
 use crate::net::{Client, Json, JsonError, Route};
 use crate::secret::{Absent, Answer, SecretBytes, SecretKey, SecretType, SecretVersion};
@@ -302,14 +302,8 @@ impl Provider for OnePasswordProvider {
         Box::pin(self.is_well())
     }
 
-    fn steps(&self) -> BoxFuture<'_, Vec<Step>> {
-        Box::pin(async {
-            let mut steps = way(self.connect.client()).await;
-            if steps.iter().all(Step::is_fine) {
-                steps.extend(asked(self).await);
-            }
-            steps
-        })
+    fn way(&self) -> BoxFuture<'_, Vec<Step>> {
+        Box::pin(way(self.connect.client()))
     }
 
     fn sweep(&self) {
