@@ -6,6 +6,7 @@ mod bare;
 #[path = "../../tests/common/mod.rs"]
 mod common;
 mod exec;
+mod first;
 #[path = "../../tests/common/net/mod.rs"]
 mod harness;
 mod hung;
@@ -32,7 +33,7 @@ struct Figure {
     is_long: bool,
 }
 
-const FIGURES: [Figure; 16] = [
+const FIGURES: [Figure; 17] = [
     Figure { name: "reads", fill_in: reads::warm, is_long: false },
     Figure { name: "identity", fill_in: identity::identity, is_long: false },
     Figure { name: "audit", fill_in: audit::audit, is_long: false },
@@ -44,6 +45,7 @@ const FIGURES: [Figure; 16] = [
     Figure { name: "crowd", fill_in: hung::crowd, is_long: false },
     Figure { name: "store", fill_in: store::store, is_long: false },
     Figure { name: "remote", fill_in: remote::remote_crowd, is_long: false },
+    Figure { name: "first", fill_in: first::first, is_long: false },
     Figure { name: "failover", fill_in: remote::failover, is_long: false },
     Figure { name: "remote-files", fill_in: remote::remote_files, is_long: true },
     Figure { name: "million", fill_in: scale::million, is_long: true },
