@@ -382,6 +382,20 @@ fn values_may_come_from_elsewhere() {
     assert_eq!(daemon.read("f"), "k=v1\n");
 }
 
+/// A variable that holds a secret of a new provider's is the templates' no more. The control is the config of before.
+#[test]
+fn what_a_new_provider_has_from_the_environment_is_hidden_at_once() {
+    let start = TestDaemon::new().env("S31337", "hunter2").template("f.tpl", "<< secret('shell:S31337') >>");
+    let shell = format!("providers:\n  shell: {{type: env}}\n{ONE}");
+    let daemon = start.config(&shell).start();
+    assert_eq!(daemon.read("f"), "hunter2");
+    let connect = "  op: {type: 1password, address: 'http://127.0.0.1:1', auth: {token: '${S31337}'}}\n";
+    edit(&daemon, &shell.replacen("mounts", &format!("{connect}mounts"), 1));
+    assert_eq!(daemon.errno("f"), libc::EKEYREVOKED);
+    edit(&daemon, &shell);
+    assert_eq!(daemon.read("f"), "hunter2");
+}
+
 #[test]
 fn the_config_may_lie_in_several_files() {
     let daemon = one_file();

@@ -80,13 +80,13 @@ impl Inner {
     /// What was refused just now is asked for by itself, so that it is refused alone.
     fn take_off(self: &Arc<Self>, begun: Vec<Begun>) {
         let most = self.largest_question();
+        let (alone, others): (Vec<_>, Vec<_>) =
+            begun.into_iter().partition(|(key, _)| self.upstream.is_alone(key));
         let table = self.table();
         let now = Uptime::now();
         let (refused, others): (Vec<_>, Vec<_>) =
-            begun.into_iter().partition(|(key, _)| table.was_refused(key, now));
+            others.into_iter().partition(|(key, _)| table.was_refused(key, now));
         drop(table);
-        let (alone, others): (Vec<_>, Vec<_>) =
-            others.into_iter().partition(|(key, _)| self.upstream.is_alone(key));
         let each = || Arc::new(AtomicUsize::new(0));
         alone.into_iter().for_each(|one| self.take_off_with(vec![one], &each()));
         for mut begun in [others, refused] {

@@ -199,9 +199,9 @@ impl Config {
         }
         config.add_own_providers()?;
         config.judge_several()?;
+        config.sources = config.judge_sources(secrets)?;
         config.judge_places()?;
         config.judge_names();
-        config.sources = config.judge_sources(secrets)?;
         config.judge_mounts()?;
         config.judge_roles()?;
         config.audit.judge(&config.parts)?;

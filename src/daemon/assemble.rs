@@ -208,14 +208,15 @@ fn assemble(
             }
         },
     };
-    let since = Timestamp::now();
+    let (since, hidden) = (Timestamp::now(), config.own_variables());
     let provider = |name: &str, kind: &ProviderConfig| -> Option<Arc<dyn Provider>> {
         match kind {
             ProviderConfig::Store => local.clone(),
             ProviderConfig::Several(_) => None,
             ProviderConfig::Env { prefix } => Some(
                 kept(name)
-                    .unwrap_or_else(|| Arc::new(EnvProvider::new(prefix, since, config.own_variables()))),
+                    .filter(|_| before.is_some_and(|it| it.config.own_variables() == hidden))
+                    .unwrap_or_else(|| Arc::new(EnvProvider::new(prefix, since, hidden.clone()))),
             ),
             ProviderConfig::Remote(remote) => {
                 let (place, prefix) = kind.place().unwrap_or_default();

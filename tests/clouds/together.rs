@@ -135,3 +135,28 @@ fn a_vault_fails_over_to_aws_and_both_to_the_stores_copy() {
         eventually("AWS is back", || reads(&daemon) == "of aws" && last(&daemon) == ("a".to_owned(), false));
     }
 }
+
+/// A rule on a secret's name is not gone round by a copy from before it, which lies under a second name of the same. The
+/// control has no rule.
+#[test]
+fn no_copy_of_before_a_rule_is_served_under_a_second_name() {
+    for rule in ["", "policy: [{secrets: 'op:Prod/db/password', deny: {uid: 4242}}]\n"] {
+        let op = InOnePassword::new();
+        op.put("db", b"of op");
+        let config = format!(
+            "providers:\n  op: {{{}, timeout: 1s, cache: {{ttl: 300ms, mirror: true}}}}\n{MOUNT}",
+            op.provider()
+        );
+        let daemon =
+            TestDaemon::new().template("db.tpl", "<< secret('op:Prod/db/PASSWORD') >>").config(&config);
+        let mut daemon = daemon.start();
+        assert_eq!(daemon.read("db"), "of op");
+        eventually("there is a copy", || daemon.store().copies("op") == 1);
+        op.stop();
+        daemon.stop();
+        daemon.config(&(config + rule));
+        daemon.start_again();
+        let read = fs::read_to_string(daemon.path("db"));
+        assert_eq!(read.is_ok_and(|it| it == "of op"), rule.is_empty());
+    }
+}

@@ -1,9 +1,8 @@
-//! What the providers of a config are together: which names there are, of whom several are made, and where two reach
-//! the same. Pure.
+//! What the providers of a config are together: which names there are, and of whom several are made. Pure.
 
 use std::collections::BTreeSet;
 
-use super::{AwsSecrets, ProviderConfig, RemoteSource, SecretSource};
+use super::{ProviderConfig, SecretSource};
 use crate::config::{Config, ConfigError, Secrets, Sources, word};
 use crate::nearest::nearest;
 
@@ -32,58 +31,6 @@ impl Config {
             _ => None,
         });
         names.collect()
-    }
-
-    /// A rule on a name of one must not be gone round by a name of another that reaches the same.
-    pub(in crate::config) fn judge_places(&self) -> Result<(), ConfigError> {
-        let places: Vec<_> =
-            self.providers.iter().filter_map(|(name, it)| Some((name, it.place()?))).collect();
-        let is_ruled = self.policy.iter().any(|rule| !rule.secrets.is_empty());
-        for (name, (place, inner)) in places.iter().filter(|_| is_ruled) {
-            let around = places.iter().find(|(other_name, (other, outer))| {
-                let reaches = self.providers[*other_name].names_lead_elsewhere();
-                other == place && outer != inner && (reaches || inner.starts_with(outer.as_str()))
-            });
-            if let Some((around, _)) = around {
-                let problem = format!(
-                    "what `{name}` has, `{around}` has under other names: a rule on one of them would not hold for the other"
-                );
-                let hint = "let one reach no more than the other, or take one out";
-                return Err(self.error_at(&["providers", name], problem).hint(Some(hint.to_owned())));
-            }
-        }
-        if is_ruled { self.judge_aws() } else { Ok(()) }
-    }
-
-    /// Nothing but their settings tells where two of AWS are: an address is of all accounts.
-    fn judge_aws(&self) -> Result<(), ConfigError> {
-        let all: Vec<_> = self.providers.iter().filter_map(aws).collect();
-        for (index, (name, aws)) in all.iter().enumerate() {
-            for (other_name, other) in &all[..index] {
-                if let Some((why, hint)) = aws.blurs_with(other) {
-                    let problem = format!(
-                        "`{name}` and `{other_name}` {why}: a rule on one of them may hold for the other, or not"
-                    );
-                    return Err(self.error_at(&["providers", name], problem).hint(Some(hint.to_owned())));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Nor by a second name at the same provider, where it would give several.
-    pub(in crate::config) fn judge_names(&mut self) {
-        let is_ruled = self.policy.iter().any(|rule| !rule.secrets.is_empty());
-        for provider in self.providers.values_mut() {
-            let ProviderConfig::Remote(remote) = provider else { continue };
-            match &mut remote.source {
-                RemoteSource::Aws(aws) => aws.has_one_name = is_ruled,
-                RemoteSource::Gcp(gcp) => gcp.has_one_name = is_ruled,
-                RemoteSource::Azure(azure) => azure.has_one_name = is_ruled,
-                RemoteSource::OnePassword(connect) => connect.has_one_name = is_ruled,
-                _ => {}
-            }
-        }
     }
 
     /// Each of several is another one, and asks for itself.
@@ -137,16 +84,6 @@ impl Config {
             None => format!("there is {}", Vec::from_iter(known).join(", ")),
         };
         Err(self.error_at(place, format!("no provider is named `{name}`")).hint(Some(hint)))
-    }
-}
-
-fn aws<'a>((name, kind): (&'a String, &'a ProviderConfig)) -> Option<(&'a String, &'a AwsSecrets)> {
-    match kind {
-        ProviderConfig::Remote(remote) => match &remote.source {
-            RemoteSource::Aws(aws) => Some((name, aws)),
-            _ => None,
-        },
-        _ => None,
     }
 }
 

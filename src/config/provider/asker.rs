@@ -9,7 +9,7 @@ impl ProviderConfig {
     /// Another one has other rights.
     pub fn asker(&self) -> String {
         let Self::Remote(remote) = self else { return String::new() };
-        let words = match &remote.source {
+        let mut words = match &remote.source {
             RemoteSource::Exec(_) => Vec::new(),
             RemoteSource::File(document) => document.identity.iter().map(SecretSource::to_string).collect(),
             RemoteSource::Vault(vault) => {
@@ -29,6 +29,10 @@ impl ProviderConfig {
             }
             RemoteSource::Kubernetes(kubernetes) => kubernetes.asker(),
         };
+        // Before there were rules, copies may have been made under names that are refused since.
+        if self.has_one_name() {
+            words.push("one name".to_owned());
+        }
         words.join("\0")
     }
 }

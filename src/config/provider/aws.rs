@@ -2,6 +2,7 @@
 
 use super::auth;
 use super::network::{Refused, transport};
+use super::ruled::Blur;
 use super::source::{SecretSource, TextSource};
 use crate::config::base::Base;
 use crate::config::raw;
@@ -66,6 +67,11 @@ impl AwsSecrets {
         self.prefix.starts_with("arn:")
     }
 
+    /// By the config alone.
+    pub(super) fn has_known_region(&self) -> bool {
+        self.region.is_some() || self.takes_arns()
+    }
+
     /// As far as the config says it.
     fn known_account(&self) -> Option<&str> {
         let of_prefix = if self.takes_arns() { self.prefix.split(':').nth(4) } else { None };
@@ -73,7 +79,7 @@ impl AwsSecrets {
     }
 
     /// Why nobody can say whether two have the same secrets, and what would tell.
-    pub(super) fn blurs_with(&self, other: &Self) -> Option<(&'static str, &'static str)> {
+    pub(super) fn blurs_with(&self, other: &Self) -> Option<Blur> {
         let differ = |one: Option<&str>, other: Option<&str>| one.zip(other).map(|(one, other)| one != other);
         let address = |it: &Self| it.endpoint.as_ref().map(|it| it.address.to_string());
         let accounts = differ(self.known_account(), other.known_account());
@@ -89,6 +95,10 @@ impl AwsSecrets {
                 Some(("may be of one place", "say an `address` in both, or a `region` of its own in each"))
             }
             _ if self.region != other.region => Some(("may be of one region", "say the `region` in both")),
+            // Each profile may have one of its own.
+            _ if self.region.is_none() && self.identity != other.identity => {
+                Some(("may be of two regions", "say the `region` in both"))
+            }
             (Some(true), Some(_)) => {
                 Some(("are of one account and region", "say the same `address` in both, or take one out"))
             }
@@ -242,6 +252,7 @@ mod tests {
             (&*dev, &*prod, "may be of one account"),
             (&of(&dev, one), &prod, "may be of one account"),
             ("region: r", "timeout: 1s", "may be of one region"),
+            (&of("auth: {profile: dev}", one), &of("auth: {profile: prod}", one), "may be of two regions"),
             ("region: r", "region: r, address: 'https://vpce.example.com'", "may be of one place"),
             (&of(&dev, one), &of("region: r, address: 'https://x.example.com'", one), "may be of one place"),
             (
@@ -270,6 +281,15 @@ mod tests {
         let ProviderConfig::Remote(remote) = &config.providers["a"] else { panic!() };
         assert!(matches!(&remote.source, RemoteSource::Aws(aws) if aws.has_one_name));
         assert_eq!(remote.limits.per_second, Some(30));
+    }
+
+    #[test]
+    fn copies_are_kept_where_the_region_is_said() {
+        let mirrored = |settings: &str| parse(&format!("type: aws-sm{settings}, cache: {{mirror: true}}"));
+        assert!(mirrored("").unwrap_err().contains("`mirror` wants a `region`"));
+        assert!(parse("type: aws-sm").is_ok(), "the control");
+        assert!(mirrored(", region: r").is_ok());
+        assert!(mirrored(", prefix: 'arn:aws:secretsmanager:r:111122223333:secret:'").is_ok());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use super::auth;
 use super::network::{Refused, transport_or};
+use super::ruled::Blur;
 use super::source::SecretSource;
 use super::words::Method;
 use crate::config::base::Base;
@@ -34,6 +35,19 @@ impl GcpSecrets {
     pub(super) fn place(&self) -> (String, String) {
         let location = self.location.as_deref().unwrap_or("global");
         (format!("gcp {} {} {location}", self.transport.address, self.project), String::new())
+    }
+
+    pub(super) fn blurs_with(&self, other: &Self) -> Option<Blur> {
+        let is_number = |it: &Self| it.project.bytes().all(|byte| byte.is_ascii_digit());
+        if self.location != other.location {
+            return None;
+        }
+        // A project has both.
+        if is_number(self) != is_number(other) {
+            return Some(("may be of one project", "say the id of the `project` in both, or its number"));
+        }
+        let is_one = self.project == other.project && self.transport.address != other.transport.address;
+        is_one.then_some(("are of one project", "say the same `address` in both, or take one out"))
     }
 
     pub(super) fn asker(&self) -> Vec<String> {
@@ -127,6 +141,27 @@ mod tests {
         ] {
             let said = parse(settings).unwrap_err().to_string();
             assert!(said.contains(says) && !said.contains("31337"), "{settings}: {said}");
+        }
+    }
+
+    #[test]
+    fn where_rules_are_two_may_not_be_of_one_project() {
+        let judge = |one: &str, other: &str, rule: &str| {
+            let text =
+                format!("providers:\n  a: {{type: gcp-sm, {one}}}\n  b: {{type: gcp-sm, {other}}}\n{rule}");
+            Config::parse(Path::new("/c.yaml"), &text).map(drop).map_err(|it| it.to_string())
+        };
+        let rule = "policy: [{secrets: ['a:db'], deny: anyone}]\n";
+        for (one, other, says) in [
+            ("project: shop", "project: '123456789'", "may be of one project"),
+            ("project: shop", "project: shop, address: 'https://psc.example.com'", "are of one project"),
+        ] {
+            let said = judge(one, other, rule).unwrap_err();
+            assert!(said.contains(says), "{said}");
+            assert_eq!(judge(one, other, ""), Ok(()), "the control");
+        }
+        for other in ["project: web", "project: '123456789', location: europe-west1", "project: shop"] {
+            assert_eq!(judge("project: shop", other, rule), Ok(()), "{other}");
         }
     }
 

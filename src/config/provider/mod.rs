@@ -11,6 +11,7 @@ mod gcp;
 mod kubernetes;
 mod network;
 mod onepassword;
+mod ruled;
 mod source;
 mod takes;
 mod words;
@@ -261,6 +262,13 @@ impl ProviderConfig {
         {
             let problem = "it must be at least twice `cache.ttl`: who uses it asks no oftener than that";
             return Err(("give_back_after", problem.to_owned()));
+        }
+        if let RemoteSource::Aws(aws) = &source
+            && keeping.mirror
+            && !aws.has_known_region()
+        {
+            let problem = "`mirror` wants a `region`: copies of one are no copies of another";
+            return Err(("cache", problem.to_owned()));
         }
         Ok(Self::Remote(Box::new(Remote { source, limits, keeping })))
     }
