@@ -1,6 +1,7 @@
 //! `secretfs provider`: where secrets come from, by the config, and whether that works. Never a value,
 //! and of a provider's own secrets only the place.
 
+mod logins;
 mod shown;
 mod tried;
 
@@ -72,7 +73,7 @@ fn list(config: &Config, common: &Common) -> Result<(), Failure> {
         .iter()
         .map(|(name, kind)| Listed {
             name,
-            kind: shown::kind(kind),
+            kind: kind.type_name(),
             place: shown::place(config, kind),
             is_default: name == default,
             mapped: mapped(config, name),

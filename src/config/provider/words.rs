@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::{AwsService, ProviderConfig, RemoteSource};
 use crate::config::scalar::choice;
 use crate::config::word::Scalar;
 
@@ -103,6 +104,32 @@ impl ProviderType {
     /// to be asked again.
     pub(super) fn usual_ttl(self) -> Duration {
         Duration::from_secs(if self == Self::File { 1 } else { 60 })
+    }
+}
+
+impl ProviderConfig {
+    /// As the config names it.
+    pub fn type_name(&self) -> &'static str {
+        let kind = match self {
+            Self::Store => ProviderType::Store,
+            Self::Env { .. } => ProviderType::Env,
+            Self::Several(_) => ProviderType::Multi,
+            Self::Remote(remote) => match &remote.source {
+                RemoteSource::Exec(_) => ProviderType::Exec,
+                RemoteSource::File(_) => ProviderType::File,
+                RemoteSource::Vault(_) => ProviderType::Vault,
+                RemoteSource::Etcd(_) => ProviderType::Etcd,
+                RemoteSource::Aws(aws) => match aws.service {
+                    AwsService::SecretsManager => ProviderType::AwsSm,
+                    AwsService::Parameters => ProviderType::AwsSsm,
+                },
+                RemoteSource::Azure(_) => ProviderType::AzureKv,
+                RemoteSource::Gcp(_) => ProviderType::GcpSm,
+                RemoteSource::OnePassword(_) => ProviderType::OnePassword,
+                RemoteSource::Kubernetes(_) => ProviderType::Kubernetes,
+            },
+        };
+        kind.name()
     }
 }
 
