@@ -8,7 +8,7 @@ use serde::Serialize;
 use tokio::sync::Mutex;
 use zeroize::Zeroizing;
 
-use crate::net::{Client, Json, Request, Response, Route, Streamed};
+use crate::net::{Client, Json, Lines, Request, Response, Route, Streamed};
 use crate::provider::{OwnSecret, ProviderError, refusal};
 use crate::secret::SecretBytes;
 use crate::sys::uptime::Uptime;
@@ -20,9 +20,12 @@ pub(super) struct Gateway {
     login: Mutex<Login>,
 }
 
+/// Of nobody, if the config names nobody.
+type Token = Option<Arc<SecretBytes>>;
+
 #[derive(Default)]
 struct Login {
-    token: Option<Arc<SecretBytes>>,
+    token: Token,
     refused: Option<Refused>,
 }
 
@@ -97,41 +100,40 @@ impl Gateway {
 
     /// `body` changes nothing there.
     pub(super) async fn ask(&self, route: &'static str, body: &[u8]) -> Result<Response, Refusal> {
-        let mut is_second = false;
-        loop {
-            let token = self.token().await?;
+        self.as_user(|token| async move {
             let request = self.request(route, body, token.as_deref())?;
-            let response = self.client.send(request).await.map_err(ProviderError::from)?;
-            match self.judge(response) {
-                Err(Refusal::Token) if !is_second && token.is_some() => self.forget(token).await,
-                judged => return judged,
-            }
-            is_second = true;
-        }
+            self.judge(self.client.send(request).await.map_err(ProviderError::from)?)
+        })
+        .await
     }
 
     /// The same, where the answer has no end.
-    pub(super) async fn stream(
-        &self,
-        route: &'static str,
-        body: &[u8],
-    ) -> Result<crate::net::Lines, Refusal> {
-        let mut is_second = false;
-        loop {
-            let token = self.token().await?;
-            let request =
-                self.request(route, body, token.as_deref())?.header("grpc-metadata-hasleader", "true");
-            let request = request.map_err(ProviderError::from)?;
+    pub(super) async fn stream(&self, route: &'static str, body: &[u8]) -> Result<Lines, Refusal> {
+        self.as_user(|token| async move {
+            let request = self.request(route, body, token.as_deref())?;
+            let request = request.header("grpc-metadata-hasleader", "true").map_err(ProviderError::from)?;
             match self.client.stream(request).await.map_err(ProviderError::from)? {
-                Streamed::Lines(lines) => return Ok(lines),
-                Streamed::Refused(response) => match self.judge(response) {
-                    Err(Refusal::Token) if !is_second && token.is_some() => self.forget(token).await,
-                    Err(refusal) => return Err(refusal),
-                    Ok(_) => return Err(ProviderError::Invalid(self.says("does not tell of changes")).into()),
-                },
+                Streamed::Lines(lines) => Ok(lines),
+                Streamed::Refused(response) => {
+                    self.judge(response)?;
+                    Err(ProviderError::Invalid(self.says("does not tell of changes")).into())
+                }
             }
-            is_second = true;
+        })
+        .await
+    }
+
+    /// A token that is void is had anew, once.
+    async fn as_user<T, F>(&self, ask: impl Fn(Token) -> F) -> Result<T, Refusal>
+    where
+        F: Future<Output = Result<T, Refusal>>,
+    {
+        let token = self.token().await?;
+        match ask(token.clone()).await {
+            Err(Refusal::Token) if token.is_some() => self.forget(token).await,
+            outcome => return outcome,
         }
+        ask(self.token().await?).await
     }
 
     fn request(
@@ -148,7 +150,7 @@ impl Gateway {
     }
 
     /// One that was given before, or a new one.
-    async fn token(&self) -> Result<Option<Arc<SecretBytes>>, Refusal> {
+    async fn token(&self) -> Result<Token, Refusal> {
         let Some((name, password)) = &self.user else { return Ok(None) };
         let mut login = self.login.lock().await;
         if login.token.is_none() {
@@ -164,7 +166,7 @@ impl Gateway {
     }
 
     /// Unless somebody has a newer one already.
-    async fn forget(&self, void: Option<Arc<SecretBytes>>) {
+    async fn forget(&self, void: Token) {
         let token = &mut self.login.lock().await.token;
         if token.as_ref().zip(void.as_ref()).is_some_and(|(one, other)| Arc::ptr_eq(one, other)) {
             *token = None;
