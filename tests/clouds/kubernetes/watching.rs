@@ -108,7 +108,8 @@ fn a_reload_of_the_cache_alone_goes_on_listening() {
             format!("type: kubernetes, kubeconfig: '{}', cache: {{ttl: {ttl}}}", kubeconfig.display());
         format!("providers: {{p: {{{provider}}}}}\nmounts: [{{at: mnt, templates: templates}}]\n")
     };
-    let daemon = TestDaemon::new().template("f.tpl", FILE.1).config(&config("1h")).start();
+    let daemon = TestDaemon::new().template("f.tpl", FILE.1).config(&config("1h"));
+    let daemon = daemon.env("SECRETFS_LOG", "debug").start();
     let reads = |text: &str| fs::read(daemon.path("f")).is_ok_and(|it| it == text.as_bytes());
     for (round, ttl) in ["2h", "3h", "4h"].iter().enumerate() {
         let (old, new) = (format!("old-{round}"), format!("new-{round}"));
