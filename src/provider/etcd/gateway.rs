@@ -9,7 +9,8 @@ use tokio::sync::Mutex;
 use zeroize::Zeroizing;
 
 use crate::net::{Client, Json, Lines, Request, Response, Route, Streamed};
-use crate::provider::{OwnSecret, ProviderError, refusal};
+use crate::provider::remote::of_stranger;
+use crate::provider::{OwnSecret, ProviderError};
 use crate::secret::SecretBytes;
 use crate::sys::uptime::Uptime;
 
@@ -206,16 +207,11 @@ impl Gateway {
         };
         match told() {
             Some((code, message)) => Err(self.refusal_of(code, &message)),
-            // Only it can refuse us; a proxy before it cannot.
-            None if matches!(response.status(), 401 | 403) => {
-                let why = format!("is not what answers: something before it says {}", response.status());
-                Err(ProviderError::Unavailable(self.says(&why)).into())
-            }
-            None => Err(refusal(&self.who(), &response).into()),
+            None => Err(of_stranger(&self.who(), &response).into()),
         }
     }
 
-    pub(super) fn refusal_of(&self, code: u64, message: &str) -> Refusal {
+    fn refusal_of(&self, code: u64, message: &str) -> Refusal {
         let says = |what: &str| self.says(&format!("{what} (code {code})"));
         Refusal::Error(match code {
             code::UNAUTHENTICATED => return Refusal::Token,

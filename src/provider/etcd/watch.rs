@@ -66,9 +66,7 @@ impl EtcdProvider {
 
     /// What has happened since is not to be had any more: everything has to be asked for.
     async fn begin_anew(&self, tell: &Tell<'_>) -> Result<(), ProviderError> {
-        let range = Range { keys_only: true, limit: Some(1), ..Range::under(&self.prefix) };
-        let response = self.gateway.ask("/v3/kv/range", &range.body()).await;
-        let response = response.map_err(|refusal| self.gateway.error(refusal))?;
+        let response = self.look().await.map_err(|refusal| self.gateway.error(refusal))?;
         let revision = keys::revision(response.json()?)?;
         tracing::info!(
             revision,

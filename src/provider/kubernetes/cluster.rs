@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::super::remote::of_stranger;
 use super::super::{ProviderError, refusal};
 use super::door::Door;
 use super::object::version;
@@ -65,7 +66,7 @@ impl Door {
         since: Option<&str>,
         life: Duration,
     ) -> Result<Lines, Refusal> {
-        let request = Request::get(place.beside()?)
+        let request = Request::get(collection(place.kind, &place.namespace)?)
             .query("watch", "true")
             .query("fieldSelector", &format!("metadata.name={}", place.name))
             .query("allowWatchBookmarks", "true")
@@ -151,13 +152,7 @@ fn judge(door: &Door, about: Option<&Place>, response: Response) -> Result<Respo
     let told = response.json().ok().and_then(|answer| reason(answer, about));
     Err(match told {
         Some((reason, is_about_it)) => refused(door, &response, &reason, is_about_it),
-        // Only it can refuse us; what stands before it cannot.
-        None if matches!(response.status(), 401 | 403) => {
-            let why =
-                format!("{} is not what answers: something before it says {}", door.who(), response.status());
-            ProviderError::Unavailable(why).into()
-        }
-        None => refusal(&door.who(), &response).into(),
+        None => of_stranger(&door.who(), &response).into(),
     })
 }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 use super::members::{Members, Read};
 use super::plan::{Files, Plan, Who};
 use super::plugin::Plugin;
-use crate::config::{Address, SecretSource, Tls, Transport};
+use crate::config::{Address, Kubernetes, SecretSource, Tls, Transport};
 use crate::document::{Node, yaml};
 use crate::net::Given;
 use crate::secret::SecretBytes;
@@ -29,6 +29,9 @@ fn of_text(text: &[u8], context: Option<&str>, files: &mut Files) -> Read<Plan> 
     let mut context = top.named("contexts", "context", &name)?;
     let (cluster, user) = (context.needed("cluster")?, context.text("user")?);
     let namespace = context.text("namespace")?;
+    if !namespace.as_deref().is_none_or(Kubernetes::is_namespace) {
+        return Err(context.says("has a `namespace` that can be none of a cluster"));
+    }
     context.nothing_else()?;
     let (transport, ca) = cluster_of(top.named("clusters", "cluster", &cluster)?, files)?;
     let (identity, who) = match user {
@@ -197,6 +200,7 @@ users:
                 "no context of the name `three`",
             ),
             (FILE.replace("user: u,", "user: w,"), "no user of the name `w`"),
+            (FILE.replace("namespace: team", "namespace: Team"), "`namespace`"),
             ("hunter2".to_owned(), "no map"),
             ("a: 'hunter2".to_owned(), "no YAML"),
         ] {

@@ -5,9 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::kubeconfig;
-use super::place::is_name;
 use super::plugin::Plugin;
-use crate::config::{Address, Cluster, SecretSource, Tls, Transport};
+use crate::config::{Address, Cluster, Kubernetes, SecretSource, Tls, Transport};
 use crate::net::Given;
 use crate::secret::SecretBytes;
 
@@ -79,7 +78,7 @@ fn around(files: &mut Files) -> Result<Plan, String> {
         transport: Transport { address, tls: Tls::default() },
         given: Given { ca: Some(ca.expose().to_vec()), identity: None },
         who: Who::Source(SecretSource::File(files.path("token"))),
-        namespace: namespace.filter(|it| is_name(it, 63)),
+        namespace: namespace.filter(|it| Kubernetes::is_namespace(it)),
     })
 }
 
