@@ -273,10 +273,6 @@ impl Source for InEtcd {
         true
     }
 
-    fn takes(&self, _name: &str) -> bool {
-        true
-    }
-
     fn fields(&self) -> Option<&'static str> {
         Some("")
     }

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use super::table::{Record, Table};
+use crate::secret::SecretKey;
 use crate::sys::uptime::Uptime;
 
 /// Where a watch stands that listens. Moments are the provider's own.
@@ -75,6 +76,22 @@ impl Table {
         self.changes += u64::from(is_news);
         self.told = self.told.max(at);
         self.still(now);
+    }
+
+    /// Nobody listens to these any more: their times count from the last moment that is certain.
+    pub(super) fn unhear(&mut self, paths: &[String]) {
+        let is_meant = |key: &SecretKey| paths.contains(&key.path);
+        for (_, record) in self.records.iter_mut().filter(|(key, _)| is_meant(key)) {
+            if let Some(watched) = self.watched.as_ref().filter(|it| it.covers(record)) {
+                record.checked = record.checked.max(watched.sign);
+            }
+            record.moment = 0;
+        }
+        // What comes of these may be of a moment when somebody did.
+        for (_, flight) in self.flights.iter_mut().filter(|(key, _)| is_meant(key)) {
+            flight.changed = u64::MAX;
+        }
+        self.changes += 1;
     }
 
     pub(super) fn doubt_all(&mut self) {

@@ -46,6 +46,7 @@ impl Inner {
                 self.breaker.heed(&[], None, now);
             }
             News::Changed { paths, at } => self.table().doubt(&paths, at, now),
+            News::Unheard { paths } => self.table().unhear(&paths),
             News::All => self.table().doubt_all(),
             News::Still => self.table().still(now),
         }

@@ -76,6 +76,7 @@ impl Route {
 }
 
 /// To be sent by a [`Client`](super::Client).
+#[derive(Clone)]
 pub struct Request {
     method: Method,
     route: Route,

@@ -259,6 +259,8 @@ pub enum News {
     Listening { since: u64 },
     /// These have changed, the last of them at this moment.
     Changed { paths: Vec<String>, at: u64 },
+    /// These are not told of for now: they have their ordinary time, until they are asked for anew.
+    Unheard { paths: Vec<String> },
     /// Anything may have changed, and moments from before mean nothing.
     All,
     /// Nothing has happened: a sign of life.

@@ -74,6 +74,18 @@ pub fn refusal(who: &str, response: &Response) -> ProviderError {
     }
 }
 
+/// The same of an answer that is not in the server's own words: only it can refuse us, what stands before it cannot.
+#[cfg_attr(not(feature = "etcd"), allow(dead_code, reason = "not each provider uses it"))]
+pub(super) fn of_stranger(who: &str, response: &Response) -> ProviderError {
+    match response.status() {
+        status @ (401 | 403) => {
+            let why = format!("{who} is not what answers: something before it says {status}");
+            ProviderError::Unavailable(why)
+        }
+        _ => refusal(who, response),
+    }
+}
+
 fn in_words(status: u16) -> &'static str {
     match status {
         300..=399 => "sends us elsewhere, which is not followed: check `address`",

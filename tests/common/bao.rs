@@ -3,7 +3,6 @@
 
 use std::fs::{self, File};
 use std::io::Write;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
@@ -13,6 +12,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::programmed::eventually;
+pub use super::served::free_port;
 use super::{TestMount, tool, tools};
 
 /// The token that may do everything. Nothing of ours ever says it.
@@ -365,9 +365,4 @@ fn server() -> Command {
     let mut command = Command::new(tool("setpriv"));
     command.args(["--pdeathsig", "KILL"]).arg(Bao::program());
     command
-}
-
-/// Nobody listens there.
-pub fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
 }

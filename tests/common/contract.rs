@@ -47,7 +47,9 @@ pub trait Source {
         None
     }
     /// Whether a name can be one there; if not, there is no such secret.
-    fn takes(&self, name: &str) -> bool;
+    fn takes(&self, _name: &str) -> bool {
+        true
+    }
     /// Settings under which a secret of fields is read, if it can have some. It is put as an object of JSON.
     fn fields(&self) -> Option<&'static str> {
         None

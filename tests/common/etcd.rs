@@ -1,34 +1,33 @@
 //! A real etcd as a child of the test, and a line to it that can be cut.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::path::PathBuf;
-use std::process::{Child, Command, Output, Stdio};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::served::{Served, free_port};
 use super::{stdout_of, tool};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub struct Etcd {
-    program: PathBuf,
+    server: Served,
     folder: TempDir,
     port: u16,
     peers: u16,
     options: Vec<String>,
     scheme: &'static str,
-    child: Mutex<Option<Child>>,
 }
 
 impl Etcd {
@@ -38,55 +37,39 @@ impl Etcd {
 
     /// With these options more.
     pub fn start_with(scheme: &'static str, options: &[&str]) -> Self {
-        Self::start_of(tool("etcd"), scheme, options)
+        Self::start_of(&tool("etcd"), scheme, options)
     }
 
     /// Another one than the system's.
-    pub fn start_of(program: PathBuf, scheme: &'static str, options: &[&str]) -> Self {
+    pub fn start_of(program: &Path, scheme: &'static str, options: &[&str]) -> Self {
         let options = options.iter().map(|option| (*option).to_owned()).collect();
-        let (folder, child) = (TempDir::with_prefix("secretfs-etcd-").unwrap(), Mutex::default());
-        let etcd = Self { program, folder, port: free_port(), peers: free_port(), options, scheme, child };
+        let folder = TempDir::with_prefix("secretfs-etcd-").unwrap();
+        let server = Served::of(program, folder.path().join("log"));
+        let etcd = Self { server, folder, port: free_port(), peers: free_port(), options, scheme };
         etcd.run();
         etcd
     }
 
     /// Runs it, on the data that it has.
+    #[track_caller]
     pub fn run(&self) {
-        let mut command = Command::new(tool("setpriv"));
-        command.args(["--pdeathsig", "KILL"]).arg(&self.program);
         let (url, peers) = (self.url(), format!("http://127.0.0.1:{}", self.peers));
-        command.arg("--data-dir").arg(self.folder.path().join("data")).arg("--unsafe-no-fsync");
-        for (option, value) in [
-            ("--listen-client-urls", &url),
-            ("--advertise-client-urls", &url),
-            ("--listen-peer-urls", &peers),
-            ("--initial-advertise-peer-urls", &peers),
-            ("--initial-cluster", &format!("default={peers}")),
-        ] {
-            command.args([option, value]);
-        }
-        let log = File::create(self.log()).unwrap();
-        command.args(&self.options).stdout(log.try_clone().unwrap()).stderr(log);
-        *self.child.lock().unwrap() = Some(command.spawn().expect("setpriv can be started"));
-        if self.scheme == "http" {
-            let limit = Instant::now() + PATIENCE;
-            let is_healthy = || self.try_ask("GET", "/health", "").is_some_and(|it| it.contains("\"true\""));
-            while !is_healthy() {
-                assert!(
-                    Instant::now() < limit,
-                    "etcd is not ready:\n{}",
-                    fs::read_to_string(self.log()).unwrap()
-                );
-                thread::sleep(Duration::from_millis(50));
-            }
-        }
+        let options = [
+            format!("--data-dir={}", self.folder.path().join("data").display()),
+            "--unsafe-no-fsync".to_owned(),
+            format!("--listen-client-urls={url}"),
+            format!("--advertise-client-urls={url}"),
+            format!("--listen-peer-urls={peers}"),
+            format!("--initial-advertise-peer-urls={peers}"),
+            format!("--initial-cluster=default={peers}"),
+        ];
+        // Who speaks TLS is not asked here.
+        let is_healthy = || self.try_ask("GET", "/health", "").is_some_and(|it| it.contains("\"true\""));
+        self.server.run(options.iter().chain(&self.options), || self.scheme != "http" || is_healthy());
     }
 
     pub fn stop(&self) {
-        if let Some(mut child) = self.child.lock().unwrap().take() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+        self.server.stop();
     }
 
     /// Another one in its place, with nothing in it.
@@ -97,12 +80,7 @@ impl Etcd {
     }
 
     pub fn signal(&self, signal: Signal) {
-        let pid = self.child.lock().unwrap().as_ref().expect("it runs").id();
-        kill(Pid::from_raw(pid.try_into().unwrap()), signal).unwrap();
-    }
-
-    fn log(&self) -> PathBuf {
-        self.folder.path().join("log")
+        self.server.signal(signal);
     }
 
     /// A file beside its data.
@@ -120,10 +98,11 @@ impl Etcd {
         format!("{}://127.0.0.1:{}", self.scheme, self.port)
     }
 
-    /// Its own command; the judge of what we make of its keys.
+    /// Its own command; the judge of what we make of its keys. It waits as long as a busy machine needs.
     pub fn ctl(&self, args: &[&str], stdin: &[u8]) -> Output {
         let mut command = Command::new(tool("etcdctl"));
-        command.env("ETCDCTL_API", "3").arg("--endpoints").arg(self.url()).args(args);
+        command.env("ETCDCTL_API", "3").args(["--dial-timeout", "60s", "--command-timeout", "60s"]);
+        command.arg("--endpoints").arg(self.url()).args(args);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("etcdctl can be started");
         let _ = child.stdin.take().unwrap().write_all(stdin);
@@ -213,21 +192,6 @@ impl Etcd {
 
 fn revision(answer: &Value) -> u64 {
     answer["header"]["revision"].as_str().unwrap_or_else(|| panic!("{answer}")).parse().unwrap()
-}
-
-impl Drop for Etcd {
-    fn drop(&mut self) {
-        self.stop();
-        if thread::panicking() {
-            let said = fs::read_to_string(self.log()).unwrap_or_default();
-            let lines: Vec<_> = said.lines().collect();
-            println!("etcd said last:\n{}", lines[lines.len().saturating_sub(20)..].join("\n"));
-        }
-    }
-}
-
-pub fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
 }
 
 /// A line to a port of this machine that can be cut.

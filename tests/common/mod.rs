@@ -37,6 +37,7 @@ pub mod programs;
 mod reading;
 pub mod ready;
 mod running;
+pub mod served;
 mod shared_node;
 mod store;
 mod systemd;

@@ -20,12 +20,12 @@ fn state(pid: u32) -> Option<(char, u64)> {
 }
 
 /// The mount is in the same pid namespace, which has room for few processes; meanwhile as many as
-/// can be are started there.
+/// can be are started there. However slow that is, its number has to come up once.
 #[test]
 fn case_05_a_killed_reader_s_number_is_not_reused_until_it_is_answered() {
     let stage = Stage::new();
     let script = format!(
-        "echo 400 > /proc/sys/kernel/pid_max; exec {} storm {}",
+        "echo 330 > /proc/sys/kernel/pid_max; exec {} storm {}",
         stage.program("reader").display(),
         stage.file("slow")
     );
@@ -33,10 +33,12 @@ fn case_05_a_killed_reader_s_number_is_not_reused_until_it_is_answered() {
     storm.args(["--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", &script]);
     let said = stdout_of(&storm.output().expect("unshare can be started"));
     let numbers: Vec<u64> = said.split_whitespace().filter_map(|word| word.parse().ok()).collect();
-    let [waited, while_held, others, later] = numbers[..] else { panic!("{said}") };
-    println!("held for {waited} ms after SIGKILL; {others} processes meanwhile, {while_held} of its number");
+    let [waited, while_held, past, later] = numbers[..] else { panic!("{said}") };
+    println!(
+        "held for {waited} ms after SIGKILL; {past} times past its number meanwhile, {while_held} of it"
+    );
     assert!(waited > 300, "it ended at once: {said}");
-    assert!(others > 800, "too few to have come round: {said}");
+    assert!(past > 0, "its turn has not come: {said}");
     assert_eq!(while_held, 0, "{said}");
     assert!(later > 0, "the control: its number is free now, and taken again: {said}");
 }

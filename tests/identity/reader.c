@@ -146,8 +146,8 @@ static void traced(void) {
 }
 
 /* Kills who waits for its file, and starts processes until that one has ended, and on:
- * how long that took, how many of them had its number before and how many there were, how many had
- * it later. */
+ * how long that took, how many of them had its number before, how often the numbers came past it
+ * before, how many had it later. */
 static void storm(const char *own) {
     pid_t victim = 0;
     /* The lowest numbers are given once. */
@@ -165,20 +165,22 @@ static void storm(const char *own) {
     }
     usleep(300000);
     kill(victim, SIGKILL);
-    long began = milliseconds(), waited = -1, before = 0, all = 0, later = 0;
+    long began = milliseconds(), waited = -1, before = 0, past = 0, later = 0;
+    pid_t last = victim;
     for (long rest = 2000; rest > 0;) {
         pid_t child = fork();
         if (!child)
             _exit(0);
         if (waited < 0) {
-            all++, before += child == victim;
+            before += child == victim, past += last < victim && child > victim;
             if (waitpid(victim, NULL, WNOHANG) == victim)
                 waited = milliseconds() - began;
         } else
             rest--, later += child == victim;
+        last = child;
         await(child);
     }
-    printf("%ld %ld %ld %ld\n", waited, before, all, later);
+    printf("%ld %ld %ld %ld\n", waited, before, past, later);
 }
 
 int main(int count, char **args) {

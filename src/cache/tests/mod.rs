@@ -218,6 +218,34 @@ async fn what_is_of_no_moment_ages_while_it_listens() {
     assert_eq!(upstream.asked(), asked + 1);
 }
 
+/// What is heard of is the control.
+#[tokio::test]
+async fn what_nobody_listens_to_any_more_ages_and_is_not_doubted() {
+    let upstream = MadeUp::new(true);
+    let cache = listening(&upstream, &["a", "b"]).await;
+    sleep(TTL * 3).await;
+    let (asked, pulse) = (upstream.asked(), cache.pulse());
+    upstream.tell(News::Still);
+    upstream.tell(News::Unheard { paths: vec!["a".to_owned()] });
+    eventually("the pulse moves", || cache.pulse() != pulse).await;
+    upstream.put("a");
+    let record = |name: &str| {
+        let table = cache.0.table();
+        let record = &table.records[&SecretKey::named(name)];
+        (record.moment, record.is_doubted, Uptime::now().since(record.checked) < TTL * 3)
+    };
+    assert_eq!(record("a"), (0, false, true), "it was certain until now");
+    assert_eq!(record("b"), (2, false, false));
+    sleep(TTL * 2).await;
+    assert_eq!((ask(&cache, "a").await, ask(&cache, "b").await), (Some(3), Some(2)));
+    assert_eq!(upstream.asked(), asked + 1);
+    assert!(cache.0.table().watched.is_some(), "the watch goes on");
+    // The next answer to it is heard of again.
+    sleep(TTL * 2).await;
+    assert_eq!(ask(&cache, "a").await, Some(3));
+    assert_eq!(upstream.asked(), asked + 1);
+}
+
 #[tokio::test]
 async fn many_changes_are_one_question_and_those_of_others_none() {
     let upstream = MadeUp::new(true);

@@ -32,6 +32,19 @@ pub enum Cluster {
 }
 
 impl Kubernetes {
+    /// Whether the server takes it as one.
+    pub fn is_namespace(text: &str) -> bool {
+        text.len() <= 63 && Self::is_label(text)
+    }
+
+    /// A part of a name, as DNS has it (RFC 1123).
+    pub fn is_label(text: &str) -> bool {
+        let is_fit = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+        text.bytes().all(|byte| is_fit(byte) || byte == b'-')
+            && text.bytes().next().is_some_and(is_fit)
+            && text.bytes().last().is_some_and(is_fit)
+    }
+
     pub(super) fn place(&self) -> (String, String) {
         let namespace = self.namespace.as_deref().unwrap_or_default();
         let cluster = match &self.cluster {
@@ -100,18 +113,13 @@ pub(super) fn judge(given: &mut raw::Provider, base: &Base<'_>) -> Result<Kubern
         return Err(("tls", "it needs the `address` that it is for".to_owned()));
     }
     let namespace = given.namespace.0.take().map(|it| it.0);
-    if namespace.as_deref().is_some_and(|it| !is_namespace(it)) {
+    if namespace.as_deref().is_some_and(|it| !Kubernetes::is_namespace(it)) {
         return Err((
             "namespace",
             "that can be no namespace of a cluster (small letters, digits, `-`)".to_owned(),
         ));
     }
     Ok(Kubernetes { cluster, namespace })
-}
-
-fn is_namespace(text: &str) -> bool {
-    let is_fit = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    !text.is_empty() && text.len() <= 63 && text.bytes().all(is_fit)
 }
 
 #[cfg(test)]
@@ -160,7 +168,9 @@ mod tests {
             (", auth: {token: 'file:/t'}", "needs the `address`"),
             (", address: 'https://k', auth: {role: r}", "`role`"),
             (", tls: {ca: ca.pem}", "needs the `address`"),
-            (", namespace: Prod", "namespace"),
+            (", namespace: Prod", "can be no namespace"),
+            (", namespace: -a", "can be no namespace"),
+            (", namespace: ''", "can be no namespace"),
             (", prefix: x", "takes no `prefix`"),
         ] {
             let why = parse(settings).map(drop).unwrap_err();

@@ -8,8 +8,9 @@ use serde::Serialize;
 use tokio::sync::Mutex;
 use zeroize::Zeroizing;
 
-use crate::net::{Client, Json, Request, Response, Route, Streamed};
-use crate::provider::{OwnSecret, ProviderError, refusal};
+use crate::net::{Client, Json, Lines, Request, Response, Route, Streamed};
+use crate::provider::remote::of_stranger;
+use crate::provider::{OwnSecret, ProviderError};
 use crate::secret::SecretBytes;
 use crate::sys::uptime::Uptime;
 
@@ -20,9 +21,12 @@ pub(super) struct Gateway {
     login: Mutex<Login>,
 }
 
+/// Of nobody, if the config names nobody.
+type Token = Option<Arc<SecretBytes>>;
+
 #[derive(Default)]
 struct Login {
-    token: Option<Arc<SecretBytes>>,
+    token: Token,
     refused: Option<Refused>,
 }
 
@@ -97,41 +101,40 @@ impl Gateway {
 
     /// `body` changes nothing there.
     pub(super) async fn ask(&self, route: &'static str, body: &[u8]) -> Result<Response, Refusal> {
-        let mut is_second = false;
-        loop {
-            let token = self.token().await?;
+        self.as_user(|token| async move {
             let request = self.request(route, body, token.as_deref())?;
-            let response = self.client.send(request).await.map_err(ProviderError::from)?;
-            match self.judge(response) {
-                Err(Refusal::Token) if !is_second && token.is_some() => self.forget(token).await,
-                judged => return judged,
-            }
-            is_second = true;
-        }
+            self.judge(self.client.send(request).await.map_err(ProviderError::from)?)
+        })
+        .await
     }
 
     /// The same, where the answer has no end.
-    pub(super) async fn stream(
-        &self,
-        route: &'static str,
-        body: &[u8],
-    ) -> Result<crate::net::Lines, Refusal> {
-        let mut is_second = false;
-        loop {
-            let token = self.token().await?;
-            let request =
-                self.request(route, body, token.as_deref())?.header("grpc-metadata-hasleader", "true");
-            let request = request.map_err(ProviderError::from)?;
+    pub(super) async fn stream(&self, route: &'static str, body: &[u8]) -> Result<Lines, Refusal> {
+        self.as_user(|token| async move {
+            let request = self.request(route, body, token.as_deref())?;
+            let request = request.header("grpc-metadata-hasleader", "true").map_err(ProviderError::from)?;
             match self.client.stream(request).await.map_err(ProviderError::from)? {
-                Streamed::Lines(lines) => return Ok(lines),
-                Streamed::Refused(response) => match self.judge(response) {
-                    Err(Refusal::Token) if !is_second && token.is_some() => self.forget(token).await,
-                    Err(refusal) => return Err(refusal),
-                    Ok(_) => return Err(ProviderError::Invalid(self.says("does not tell of changes")).into()),
-                },
+                Streamed::Lines(lines) => Ok(lines),
+                Streamed::Refused(response) => {
+                    self.judge(response)?;
+                    Err(ProviderError::Invalid(self.says("does not tell of changes")).into())
+                }
             }
-            is_second = true;
+        })
+        .await
+    }
+
+    /// A token that is void is had anew, once.
+    async fn as_user<T, F>(&self, ask: impl Fn(Token) -> F) -> Result<T, Refusal>
+    where
+        F: Future<Output = Result<T, Refusal>>,
+    {
+        let token = self.token().await?;
+        match ask(token.clone()).await {
+            Err(Refusal::Token) if token.is_some() => self.forget(token).await,
+            outcome => return outcome,
         }
+        ask(self.token().await?).await
     }
 
     fn request(
@@ -148,7 +151,7 @@ impl Gateway {
     }
 
     /// One that was given before, or a new one.
-    async fn token(&self) -> Result<Option<Arc<SecretBytes>>, Refusal> {
+    async fn token(&self) -> Result<Token, Refusal> {
         let Some((name, password)) = &self.user else { return Ok(None) };
         let mut login = self.login.lock().await;
         if login.token.is_none() {
@@ -164,7 +167,7 @@ impl Gateway {
     }
 
     /// Unless somebody has a newer one already.
-    async fn forget(&self, void: Option<Arc<SecretBytes>>) {
+    async fn forget(&self, void: Token) {
         let token = &mut self.login.lock().await.token;
         if token.as_ref().zip(void.as_ref()).is_some_and(|(one, other)| Arc::ptr_eq(one, other)) {
             *token = None;
@@ -204,16 +207,11 @@ impl Gateway {
         };
         match told() {
             Some((code, message)) => Err(self.refusal_of(code, &message)),
-            // Only it can refuse us; a proxy before it cannot.
-            None if matches!(response.status(), 401 | 403) => {
-                let why = format!("is not what answers: something before it says {}", response.status());
-                Err(ProviderError::Unavailable(self.says(&why)).into())
-            }
-            None => Err(refusal(&self.who(), &response).into()),
+            None => Err(of_stranger(&self.who(), &response).into()),
         }
     }
 
-    pub(super) fn refusal_of(&self, code: u64, message: &str) -> Refusal {
+    fn refusal_of(&self, code: u64, message: &str) -> Refusal {
         let says = |what: &str| self.says(&format!("{what} (code {code})"));
         Refusal::Error(match code {
             code::UNAUTHENTICATED => return Refusal::Token,

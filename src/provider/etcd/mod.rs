@@ -23,7 +23,7 @@ use super::remote::way;
 use super::versions::Met;
 use super::{AsOf, Batch, BoxFuture, OwnSecret, Provider, ProviderError, Step, Tell};
 use crate::config::Etcd;
-use crate::net::{Client, Json};
+use crate::net::{Client, Json, Response};
 use crate::secret::{Absent, Answer, SecretKey, SecretVersion};
 use crate::sys::leftover;
 use gateway::{Gateway, Refusal};
@@ -195,10 +195,15 @@ impl EtcdProvider {
         (!path.is_empty()).then(|| path.to_owned())
     }
 
+    /// The least that can be asked.
+    async fn look(&self) -> Result<Response, Refusal> {
+        let range = Range { keys_only: true, limit: Some(1), ..Range::under(&self.prefix) };
+        self.gateway.ask("/v3/kv/range", &range.body()).await
+    }
+
     /// Who may not read all is answered, too.
     async fn is_well(&self) -> Result<(), ProviderError> {
-        let range = Range { keys_only: true, limit: Some(1), ..Range::under(&self.prefix) };
-        match self.gateway.ask("/v3/kv/range", &range.body()).await {
+        match self.look().await {
             Ok(_) | Err(Refusal::NoRight) => Ok(()),
             Err(refusal) => Err(self.gateway.error(refusal)),
         }

@@ -1,17 +1,15 @@
 //! One question to the server, as whoever we are: a token that it refuses is looked for anew, once. What it says is
 //! told by the reasons that it gives, in our own words: its own might quote what it was asked.
 
-use std::sync::Arc;
 use std::time::Duration;
 
+use super::super::remote::of_stranger;
 use super::super::{ProviderError, refusal};
-use super::access::{Access, Door};
-use super::place::{Kind, Place};
-use crate::net::{Json, Lines, NetErrorKind, Request, Response, Streamed};
-
-pub(super) struct Cluster {
-    pub(super) access: Access,
-}
+use super::door::Door;
+use super::object::version;
+use super::place::{Kind, Place, collection};
+use crate::net::{Json, JsonError, Lines, NetErrorKind, Request, Response, Streamed};
+use crate::secret::SecretBytes;
 
 /// Why there is no answer.
 pub(super) enum Refusal {
@@ -36,8 +34,6 @@ const ANY: &str = "0";
 const PAGE: &str = "500";
 const MOST_NAMES: usize = 100_000;
 
-type Made = Result<Request, NetErrorKind>;
-
 impl From<ProviderError> for Refusal {
     fn from(error: ProviderError) -> Self {
         Self::Error(error)
@@ -50,125 +46,103 @@ impl From<NetErrorKind> for Refusal {
     }
 }
 
-impl Cluster {
+impl Door {
     /// The object with all that it holds.
-    pub(super) async fn get(&self, door: &Door, place: &Place) -> Result<Response, Refusal> {
-        self.ask(door, Some(place), &|| Ok(Request::get(place.route()?))).await
+    pub(super) async fn get(&self, place: &Place) -> Result<Response, Refusal> {
+        self.ask(Request::get(place.route()?), Some(place)).await
     }
 
     /// At which state it is; nothing of what it holds.
-    pub(super) async fn state(&self, door: &Door, place: &Place) -> Result<String, Refusal> {
-        let make = || Request::get(place.route()?).header("accept", METADATA);
-        let response = self.ask(door, Some(place), &make).await?;
-        Ok(super::object::version(response.json()?)?)
+    pub(super) async fn state(&self, place: &Place) -> Result<String, Refusal> {
+        let request = Request::get(place.route()?).header("accept", METADATA)?;
+        Ok(version(self.ask(request, Some(place)).await?.json()?)?)
     }
 
     /// Changes of this object alone, which needs no right to list others: without what it holds. `since`: from
     /// that state on, or else from any that the server knows, which is told first.
     pub(super) async fn watch(
         &self,
-        door: &Door,
         place: &Place,
         since: Option<&str>,
         life: Duration,
     ) -> Result<Lines, Refusal> {
-        let make = || {
-            let request = Request::get(place.beside()?)
-                .query("watch", "true")
-                .query("fieldSelector", &format!("metadata.name={}", place.name))
-                .query("allowWatchBookmarks", "true")
-                .query("timeoutSeconds", &life.as_secs().to_string())
-                .query("resourceVersion", since.unwrap_or(ANY));
-            request.header("accept", METADATA)
-        };
-        self.stream(door, &make).await
+        let request = Request::get(collection(place.kind, &place.namespace)?)
+            .query("watch", "true")
+            .query("fieldSelector", &format!("metadata.name={}", place.name))
+            .query("allowWatchBookmarks", "true")
+            .query("timeoutSeconds", &life.as_secs().to_string())
+            .query("resourceVersion", since.unwrap_or(ANY))
+            .header("accept", METADATA)?;
+        self.as_us(request, |request| async move {
+            match self.client.stream(request).await.map_err(ProviderError::from)? {
+                Streamed::Lines(lines) => Ok(lines),
+                Streamed::Refused(response) => {
+                    judge(self, None, response)?;
+                    Err(ProviderError::Invalid(format!("{} does not tell of changes", self.who())).into())
+                }
+            }
+        })
+        .await
     }
 
     /// The names of all objects of a kind in the namespace of the provider.
-    pub(super) async fn list(&self, door: &Door, kind: Kind) -> Result<Vec<String>, Refusal> {
-        let (mut names, mut from) = (Vec::new(), None::<String>);
+    pub(super) async fn list(&self, kind: Kind) -> Result<Vec<String>, Refusal> {
+        let (mut names, mut from) = (Vec::new(), String::new());
         loop {
-            let make = || {
-                let route = super::place::collection(kind, &door.namespace)?;
-                let request = Request::get(route).query("limit", PAGE);
-                let request = from.iter().fold(request, |it, from| it.query("continue", from));
-                request.header("accept", METADATA_LIST)
+            let request = Request::get(collection(kind, &self.namespace)?).query("limit", PAGE);
+            let request = match &*from {
+                "" => request,
+                from => request.query("continue", from),
             };
-            let response = self.ask(door, None, &make).await?;
-            let read = || -> Result<(Vec<String>, Option<String>), crate::net::JsonError> {
-                let list = Json::read(response.body().expose())?;
-                let items = list.get("items")?.map(Json::items).transpose()?.unwrap_or_default();
-                let name = |item: Json<'_>| item.at(&["metadata", "name"])?.text();
-                let names = items.into_iter().map(name).collect::<Result<_, _>>()?;
-                Ok((names, list.at(&["metadata"])?.get("continue")?.map(Json::text).transpose()?))
-            };
-            let (page, next) = read().map_err(ProviderError::from)?;
+            let response = self.ask(request.header("accept", METADATA_LIST)?, None).await?;
+            let (page, next) = page(response.json()?).map_err(ProviderError::from)?;
             names.extend(page);
-            from = next.filter(|it| !it.is_empty());
-            if from.is_none() || names.len() >= MOST_NAMES {
+            from = next;
+            if from.is_empty() || names.len() >= MOST_NAMES {
                 return Ok(names);
             }
         }
     }
 
     /// `about`: what it may say is not there.
-    async fn ask(
-        &self,
-        door: &Door,
-        about: Option<&Place>,
-        make: &(dyn Fn() -> Made + Sync),
-    ) -> Result<Response, Refusal> {
-        let mut token = door.token(None).await?;
-        let mut is_second = false;
-        loop {
-            let request = authorized(make()?, token.as_deref())?;
-            let response = door.client.send(request).await.map_err(ProviderError::from)?;
-            match judge(door, about, response) {
-                Err(Refusal::Token) if !is_second => token = another(door, token).await?,
-                judged => return judged,
-            }
-            is_second = true;
-        }
+    async fn ask(&self, request: Request, about: Option<&Place>) -> Result<Response, Refusal> {
+        self.as_us(request, |request| async move {
+            judge(self, about, self.client.send(request).await.map_err(ProviderError::from)?)
+        })
+        .await
     }
 
-    async fn stream(&self, door: &Door, make: &(dyn Fn() -> Made + Sync)) -> Result<Lines, Refusal> {
-        let mut token = door.token(None).await?;
-        let mut is_second = false;
-        loop {
-            let request = authorized(make()?, token.as_deref())?;
-            match door.client.stream(request).await.map_err(ProviderError::from)? {
-                Streamed::Lines(lines) => return Ok(lines),
-                Streamed::Refused(response) => match judge(door, None, response) {
-                    Err(Refusal::Token) if !is_second => token = another(door, token).await?,
-                    Err(refusal) => return Err(refusal),
-                    Ok(_) => {
-                        let why = format!("{} does not tell of changes", door.who());
-                        return Err(ProviderError::Invalid(why).into());
-                    }
-                },
+    async fn as_us<T, F>(&self, request: Request, send: impl Fn(Request) -> F) -> Result<T, Refusal>
+    where
+        F: Future<Output = Result<T, Refusal>>,
+    {
+        let void = self.token(None).await?;
+        match send(authorized(request.clone(), void.as_deref())?).await {
+            Err(Refusal::Token) => {}
+            outcome => return outcome,
+        }
+        match self.token(void.as_ref()).await? {
+            Some(token) if !void.is_some_and(|void| token.same_as(void.expose())) => {
+                send(authorized(request, Some(&token))?).await
             }
-            is_second = true;
+            _ => Err(Refusal::Token),
         }
     }
 }
 
-type Token = Option<Arc<crate::secret::SecretBytes>>;
-
-fn authorized(request: Request, token: Option<&crate::secret::SecretBytes>) -> Made {
+fn authorized(request: Request, token: Option<&SecretBytes>) -> Result<Request, NetErrorKind> {
     match token {
         Some(token) => request.secret("authorization", "Bearer ", token),
         None => Ok(request),
     }
 }
 
-/// Than the one that was refused.
-async fn another(door: &Door, void: Token) -> Result<Token, Refusal> {
-    let token = door.token(void.as_ref()).await?;
-    match (&token, &void) {
-        (Some(token), Some(void)) if !token.same_as(void.expose()) => {}
-        _ => return Err(Refusal::Token),
-    }
-    Ok(token)
+/// The names of one page, and where the next one begins; empty: there is none.
+fn page(list: Json<'_>) -> Result<(Vec<String>, String), JsonError> {
+    let name = |item: Json<'_>| item.at(&["metadata", "name"])?.text();
+    let items = list.get("items")?.map_or(Ok(Vec::new()), Json::items)?;
+    let next = list.at(&["metadata"])?.get("continue")?.map_or(Ok(String::new()), Json::text)?;
+    Ok((items.into_iter().map(name).collect::<Result<_, _>>()?, next))
 }
 
 fn judge(door: &Door, about: Option<&Place>, response: Response) -> Result<Response, Refusal> {
@@ -178,13 +152,7 @@ fn judge(door: &Door, about: Option<&Place>, response: Response) -> Result<Respo
     let told = response.json().ok().and_then(|answer| reason(answer, about));
     Err(match told {
         Some((reason, is_about_it)) => refused(door, &response, &reason, is_about_it),
-        // Only it can refuse us; what stands before it cannot.
-        None if matches!(response.status(), 401 | 403) => {
-            let why =
-                format!("{} is not what answers: something before it says {}", door.who(), response.status());
-            ProviderError::Unavailable(why).into()
-        }
-        None => refusal(&door.who(), &response).into(),
+        None => of_stranger(&door.who(), &response).into(),
     })
 }
 

@@ -1,21 +1,17 @@
 //! Listens to the changes of one object, from one connection to the next: goes on where the last one ended, and where
-//! that is not known any more, looks what has become of it.
+//! that is not known any more, looks what has become of it. One that fails is no matter to the others: answers for its
+//! object have their ordinary time, and it tries again after a while that grows.
 
-use std::pin::pin;
-use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::Shared;
-use super::access::Door;
 use super::cluster::Refusal;
 use super::heard::Ear;
-use super::object::{strange, version};
-use super::watch::{Said, Word};
+use super::object::version;
 use crate::net::{Json, Lines, NetErrorKind};
-use crate::provider::ProviderError;
+use crate::provider::{News, ProviderError, Tell};
 use crate::secret::SecretBytes;
 use crate::sys::leftover;
 
@@ -28,202 +24,142 @@ const AT_ONCE: Duration = Duration::from_millis(50);
 const FIRST: Duration = Duration::from_secs(2);
 /// What is deleted may be made anew at once: that is one change.
 const ANEW: Duration = Duration::from_secs(2);
-/// Who may not watch may do so later: twice as long after each time. A server that has just been started knows
-/// nobody's rights for a moment.
-const NO_RIGHT: Duration = Duration::from_secs(1);
-const NO_RIGHT_MOST: Duration = Duration::from_secs(60);
-/// A connection that ends sooner was none, and after so many of them there is a pause.
+/// A connection that ends sooner was none.
 const SHORT: Duration = Duration::from_secs(1);
-const MOST_SHORT: u32 = 5;
+/// So often it is tried again before anything is said: there may be several servers, of which one has just ended.
+const TRIES: u32 = 4;
+/// Between two of those, once more after each; and after them, twice as long after each.
+const STEP: Duration = Duration::from_millis(250);
+const PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// What one line says.
+#[derive(Debug)]
 enum Line {
     Changed(String),
     Deleted(String),
     At(String),
-    Expired,
-    Failed,
 }
 
-struct Listener {
-    shared: Arc<Shared>,
-    ear: Ear,
-    say: mpsc::Sender<Said>,
+struct Listener<'a> {
+    shared: &'a Shared,
+    tell: &'a Tell<'a>,
+    ear: &'a Ear,
+    /// Since when changes are told.
+    open: Option<Instant>,
 }
 
-/// Until it fails.
-pub(super) async fn listen(shared: Arc<Shared>, ear: Ear, say: mpsc::Sender<Said>) {
-    let mut listener = Listener { shared, ear, say };
-    let error = listener.go_on().await;
-    listener.say(Word::Failed(error)).await;
-}
-
-impl Listener {
-    async fn go_on(&mut self) -> ProviderError {
-        let (mut short, mut pause, mut has_failed) = (0, NO_RIGHT, false);
-        loop {
-            let start = Instant::now();
-            let outcome = self.once().await;
-            if start.elapsed() >= SHORT {
-                has_failed = false;
-            }
-            match outcome {
-                Ok(()) if start.elapsed() >= SHORT => (short, pause) = (0, NO_RIGHT),
-                Ok(()) if short >= MOST_SHORT => {
-                    tracing::debug!(
-                        secret = self.ear.path,
-                        "watch: each is ended as soon as it has begun: answers have their ordinary time"
-                    );
-                    short = 0;
-                    self.rest(&mut pause).await;
-                }
-                Ok(()) => {
-                    short += 1;
-                    sleep(SHORT / 4 * short).await;
-                }
-                Err(Refusal::Expired) => self.ear.from = None,
-                Err(Refusal::Error(ProviderError::Throttled { after, .. })) => {
-                    self.say(Word::Deaf).await;
-                    sleep(after.unwrap_or_default().min(NO_RIGHT_MOST)).await;
-                    self.rest(&mut pause).await;
-                }
-                // It may be one of several servers.
-                Err(Refusal::Error(ProviderError::Unavailable(_))) if !has_failed => {
-                    has_failed = true;
-                    sleep(SHORT / 4).await;
-                }
-                // Of this object it cannot tell.
-                Err(Refusal::Error(error @ ProviderError::Invalid(_))) => {
-                    tracing::debug!(secret = self.ear.path, %error, "watch: answers have their ordinary time");
-                    self.rest(&mut pause).await;
-                }
-                Err(Refusal::Error(error)) => return error,
-                Err(Refusal::NoRight | Refusal::Missing | Refusal::Token) => {
-                    tracing::debug!(
-                        secret = self.ear.path,
-                        "watch: we have no right to (verb `watch`): answers have their ordinary time"
-                    );
-                    self.rest(&mut pause).await;
-                }
-            }
+/// Until nobody is there, and no other object is heard of, either.
+pub(super) async fn listen(shared: &Shared, tell: &Tell<'_>, ear: Ear) -> ProviderError {
+    let mut listener = Listener { shared, tell, ear: &ear, open: None };
+    let (mut tries, mut pauses) = (0, 0);
+    loop {
+        let ended = listener.once().await;
+        if listener.open.take().is_some_and(|open| open.elapsed() >= SHORT) {
+            (tries, pauses) = (0, 0);
         }
+        if matches!(ended, Err(Refusal::Expired)) {
+            shared.heard.reach(&ear, None);
+        }
+        if is_passing(&ended) && tries < TRIES {
+            sleep(STEP * tries).await;
+            tries += 1;
+            continue;
+        }
+        tracing::debug!(secret = ear.path, why = why(&ended), "watch: answers have their ordinary time");
+        listener.say(shared.heard.deafen(&ear));
+        let least = match ended {
+            Err(Refusal::Error(error)) if error.is_outage() && !shared.heard.hears() => return error,
+            Err(Refusal::Error(ProviderError::Throttled { after, .. })) => after.unwrap_or_default(),
+            _ => Duration::ZERO,
+        };
+        sleep((PAUSE * (1 << pauses)).max(least).min(LONGEST_PAUSE)).await;
+        pauses = (pauses + 1).min(6);
     }
+}
 
-    async fn rest(&self, pause: &mut Duration) {
-        self.say(Word::Deaf).await;
-        sleep(*pause).await;
-        *pause = (*pause * 2).min(NO_RIGHT_MOST);
+fn is_passing(ended: &Result<(), Refusal>) -> bool {
+    match ended {
+        Ok(()) | Err(Refusal::Expired) => true,
+        Err(Refusal::Error(error)) => error.is_passing(),
+        Err(_) => false,
     }
+}
 
+fn why(ended: &Result<(), Refusal>) -> String {
+    match ended {
+        Ok(()) | Err(Refusal::Expired) => "each is ended as soon as it has begun".to_owned(),
+        Err(Refusal::Error(error)) => error.to_string(),
+        Err(_) => "we have no right to (verb `watch`)".to_owned(),
+    }
+}
+
+impl Listener<'_> {
     /// One connection to its end.
     async fn once(&mut self) -> Result<(), Refusal> {
-        let door = self.shared.cluster.access.door().await?;
-        let (place, from) = (&self.ear.place, self.ear.from.as_deref());
-        let mut lines = self.shared.cluster.watch(&door, place, from, LIFE).await?;
+        let (shared, ear) = (self.shared, self.ear);
+        let door = shared.access.door().await?;
+        let from = shared.heard.from(ear);
+        let mut lines = door.watch(&ear.place, from.as_deref(), LIFE).await?;
         let end = Instant::now() + LIFE + GRACE;
         // If it cannot begin there, it says so at once.
         let patience = if from.is_some() { AT_ONCE } else { FIRST };
-        let mut first = match timeout(patience, self.next(&mut lines, LIFE)).await {
-            Err(_) => None,
-            Ok(line) => match line? {
-                None => return Ok(()),
-                Some(Line::Expired) => return Err(Refusal::Expired),
-                Some(Line::Failed) if from.is_none() => {
-                    let why = format!("{} cannot begin to tell of it", door.who());
-                    return Err(ProviderError::Invalid(why).into());
-                }
-                // Perhaps not from there.
-                Some(Line::Failed) => return Err(Refusal::Expired),
-                line => line,
-            },
-        };
-        let mut known = None;
+        let mut ahead = timeout(patience, next(&mut lines)).await.ok().transpose()?;
+        if matches!(ahead, Some(None)) {
+            return Ok(());
+        }
         if from.is_none() {
             // It may have changed before this connection was there: then nobody tells of it.
-            let state = self.shared.state(place).await?;
-            self.say(Word::Found(state.clone())).await;
-            known = Some(state);
+            self.say(shared.heard.found(ear, &shared.state(&ear.place).await?));
         }
-        self.say(Word::Open).await;
+        shared.heard.open(ear);
+        self.open = Some(Instant::now());
         loop {
-            let line = match first.take() {
+            let left = end.saturating_duration_since(Instant::now());
+            let line = match ahead.take() {
                 Some(line) => line,
-                None => match self.next(&mut lines, end.saturating_duration_since(Instant::now())).await? {
-                    Some(line) => line,
-                    None => return Ok(()),
-                },
+                None => timeout(left, next(&mut lines)).await.unwrap_or(Ok(None))?,
             };
             match line {
-                // How it stands is told first.
-                Line::Changed(state) if known.take().is_some_and(|known| known == state) => {}
-                Line::Changed(state) => self.tell(state.clone(), state).await,
-                Line::Deleted(at) => self.deleted(at, &mut lines).await?,
-                Line::At(at) => self.reach(at).await,
-                Line::Expired => return Err(Refusal::Expired),
-                Line::Failed => return Err(broken_off(&door)),
-            }
-        }
-    }
-
-    async fn deleted(&mut self, at: String, lines: &mut Lines) -> Result<(), Refusal> {
-        match timeout(ANEW, self.next(lines, LIFE)).await {
-            Ok(Ok(Some(Line::Changed(state)))) => self.tell(state.clone(), state).await,
-            other => {
-                self.tell(String::new(), at).await;
-                match other {
-                    // It is begun with anew.
-                    Ok(Ok(Some(Line::Expired | Line::Failed))) => return Err(Refusal::Expired),
-                    Ok(Err(refusal)) => return Err(refusal),
-                    _ => {}
+                None => return Ok(()),
+                Some(Line::Changed(state)) => self.say(shared.heard.changed(ear, &state, state.clone())),
+                Some(Line::At(at)) => shared.heard.reach(ear, Some(at)),
+                Some(Line::Deleted(at)) => {
+                    let then = timeout(ANEW, next(&mut lines)).await.ok();
+                    if !matches!(then, Some(Ok(Some(Line::Changed(_))))) {
+                        self.say(shared.heard.changed(ear, "", at));
+                    }
+                    ahead = then.transpose()?;
                 }
             }
         }
-        Ok(())
     }
 
-    /// `None`: the connection is over.
-    async fn next(&self, lines: &mut Lines, patience: Duration) -> Result<Option<Line>, Refusal> {
-        let line = match timeout(patience, pin!(lines.next())).await {
-            Err(_) | Ok(Ok(None)) => return Ok(None),
-            Ok(Ok(Some(line))) => line,
-            Ok(Err(error)) if error.kind == NetErrorKind::Reset => return Ok(None),
-            Ok(Err(error)) => return Err(ProviderError::from(error).into()),
-        };
-        Ok(Some(leftover::wiped(|| read(&line))?))
-    }
-
-    async fn tell(&mut self, state: String, at: String) {
-        self.say(Word::Changed(state)).await;
-        self.reach(at).await;
-    }
-
-    async fn reach(&mut self, at: String) {
-        self.ear.from = Some(at.clone());
-        self.say(Word::At(Some(at))).await;
-    }
-
-    async fn say(&self, word: Word) {
-        // Who listens may have gone.
-        let _ = self.say.send((self.ear.path.clone(), self.ear.number, word)).await;
+    fn say(&self, news: Option<News>) {
+        news.into_iter().for_each(self.tell);
     }
 }
 
-fn broken_off(door: &Door) -> Refusal {
-    ProviderError::Unavailable(format!("{} has broken a watch off", door.who())).into()
+/// `None`: the connection is over. Who stops waiting may go on later.
+async fn next(lines: &mut Lines) -> Result<Option<Line>, Refusal> {
+    let line = match lines.next().await {
+        Ok(Some(line)) => line,
+        Ok(None) => return Ok(None),
+        Err(error) if error.kind == NetErrorKind::Reset => return Ok(None),
+        Err(error) => return Err(ProviderError::from(error).into()),
+    };
+    leftover::wiped(|| read(&line))?.map(Some).ok_or(Refusal::Expired)
 }
 
-fn read(line: &SecretBytes) -> Result<Line, NetErrorKind> {
-    let event = Json::read(line.expose()).map_err(strange)?;
-    let kind = event.at(&["type"]).and_then(Json::text).map_err(strange)?;
-    let object = event.at(&["object"]).map_err(strange)?;
-    Ok(match &*kind {
-        "ADDED" | "MODIFIED" => Line::Changed(version(object)?),
-        "DELETED" => Line::Deleted(version(object)?),
-        "BOOKMARK" => Line::At(version(object)?),
-        "ERROR" => match object.get("code").map_err(strange)?.map(Json::whole) {
-            Some(Ok(410)) => Line::Expired,
-            _ => Line::Failed,
-        },
+/// `None`: it cannot go on from where it was asked to.
+fn read(line: &SecretBytes) -> Result<Option<Line>, NetErrorKind> {
+    let event = Json::read(line.expose())?;
+    let object = event.at(&["object"])?;
+    Ok(match &*event.at(&["type"])?.text()? {
+        "ADDED" | "MODIFIED" => Some(Line::Changed(version(object)?)),
+        "DELETED" => Some(Line::Deleted(version(object)?)),
+        "BOOKMARK" => Some(Line::At(version(object)?)),
+        "ERROR" => None,
         _ => return Err(NetErrorKind::Protocol("it tells of what is no change".to_owned())),
     })
 }
@@ -238,14 +174,16 @@ mod tests {
         let event = |kind: &str| {
             format!(r#"{{"type": "{kind}", "object": {{"metadata": {{"resourceVersion": "7"}}}}}}"#)
         };
-        assert!(matches!(read(&event("ADDED")), Ok(Line::Changed(at)) if at == "7"));
-        assert!(matches!(read(&event("DELETED")), Ok(Line::Deleted(at)) if at == "7"));
-        assert!(matches!(read(&event("BOOKMARK")), Ok(Line::At(at)) if at == "7"));
-        let expired = r#"{"type": "ERROR", "object": {"kind": "Status", "code": 410, "reason": "Expired"}}"#;
-        assert!(matches!(read(expired), Ok(Line::Expired)));
-        assert!(matches!(read(&expired.replace("410", "500")), Ok(Line::Failed)));
+        assert!(matches!(read(&event("ADDED")), Ok(Some(Line::Changed(at))) if at == "7"));
+        assert!(matches!(read(&event("MODIFIED")), Ok(Some(Line::Changed(at))) if at == "7"));
+        assert!(matches!(read(&event("DELETED")), Ok(Some(Line::Deleted(at))) if at == "7"));
+        assert!(matches!(read(&event("BOOKMARK")), Ok(Some(Line::At(at))) if at == "7"));
+        for code in [410, 500] {
+            let error = format!(r#"{{"type": "ERROR", "object": {{"kind": "Status", "code": {code}}}}}"#);
+            assert!(matches!(read(&error), Ok(None)), "{error}");
+        }
         for wrong in [event("31337"), r#"{"type": "ADDED", "object": {}}"#.to_owned(), "31337".to_owned()] {
-            let Err(error) = read(&wrong) else { panic!("{wrong}") };
+            let error = read(&wrong).expect_err(&wrong);
             assert!(!error.to_string().contains("31337"), "{error}");
         }
     }

@@ -11,11 +11,14 @@
 
 mod access;
 mod cluster;
+mod door;
 mod ear;
 mod heard;
 mod kubeconfig;
+mod members;
 mod object;
 mod place;
+mod plan;
 mod plugin;
 mod watch;
 
@@ -24,32 +27,31 @@ use std::time::{Duration, Instant};
 
 use super::remote::way;
 use super::versions::Versions;
-use super::{AsOf, Batch, BoxFuture, Provider, ProviderError, Step, Tell, counted};
+use super::{AsOf, Batch, BoxFuture, Provider, ProviderError, Step, Tell, tried};
 use crate::config::Kubernetes;
 use crate::net::{NetErrorKind, Response};
 use crate::secret::{Absent, Answer, SecretBytes, SecretKey};
 use crate::sys::leftover;
 use access::Access;
-use cluster::{Cluster, Refusal};
+use cluster::Refusal;
 use heard::Heard;
 use place::{CONFIGMAP, Kind, Place};
 
 pub struct KubernetesProvider {
-    shared: Arc<Shared>,
+    shared: Shared,
     versions: Versions,
 }
 
 /// What those who listen need, too.
 struct Shared {
-    cluster: Cluster,
+    access: Access,
     heard: Heard,
 }
 
 impl Shared {
     /// Of an object; empty if it is not there.
     async fn state(&self, place: &Place) -> Result<String, Refusal> {
-        let door = self.cluster.access.door().await?;
-        match self.cluster.state(&door, place).await {
+        match self.access.door().await?.state(place).await {
             Err(Refusal::Missing) => Ok(String::new()),
             state => state,
         }
@@ -64,13 +66,8 @@ impl KubernetesProvider {
         version_key: SecretBytes,
         store: Option<Arc<dyn Provider>>,
     ) -> Self {
-        let cluster = Cluster { access: Access::new(settings, timeout, store) };
-        let shared = Arc::new(Shared { cluster, heard: Heard::default() });
+        let shared = Shared { access: Access::new(settings, timeout, store), heard: Heard::default() };
         Self { shared, versions: Versions::new(version_key) }
-    }
-
-    fn access(&self) -> &Access {
-        &self.shared.cluster.access
     }
 
     /// With the moment as of which it is.
@@ -80,11 +77,11 @@ impl KubernetesProvider {
         if key.version.is_some() {
             return missing;
         }
-        let door = self.access().door().await?;
+        let door = self.shared.access.door().await?;
         let Some(place) = Place::of(&key.path, &door.namespace)? else { return missing };
         let heard = &self.shared.heard;
         let began = heard.moment();
-        let (answer, state) = match self.shared.cluster.get(&door, &place).await {
+        let (answer, state) = match door.get(&place).await {
             Ok(response) => leftover::wiped(|| self.answer(&key.path, &place, &response))?,
             Err(Refusal::Missing) => (Err(Absent::Missing), String::new()),
             Err(refusal) => {
@@ -107,58 +104,48 @@ impl KubernetesProvider {
         Ok((Ok(Arc::new(self.versions.of(path, kind, fields))), object::version(object)?))
     }
 
+    /// Who may list Secrets and not ConfigMaps knows some.
     async fn listed(&self) -> Result<Vec<String>, ProviderError> {
-        let door = self.access().door().await?;
-        let mut names = Vec::new();
-        for kind in [Kind::Secret, Kind::ConfigMap] {
-            let found = match self.shared.cluster.list(&door, kind).await {
-                // Who may list the one and not the other knows some.
-                Err(Refusal::NoRight) if kind == Kind::ConfigMap => Vec::new(),
-                found => found.map_err(|refusal| {
-                    let what = format!("list {} in `{}`", kind.plural(), door.namespace);
-                    cluster::error(&door, refusal, &what)
-                })?,
-            };
-            let named = |name: String| match kind {
-                Kind::Secret => name,
-                Kind::ConfigMap => format!("{CONFIGMAP}/{name}"),
-            };
-            names.extend(found.into_iter().map(named));
-        }
+        let door = self.shared.access.door().await?;
+        let error =
+            |refusal| cluster::error(&door, refusal, &format!("list secrets in `{}`", door.namespace));
+        let mut names = door.list(Kind::Secret).await.map_err(error)?;
+        let more = match door.list(Kind::ConfigMap).await {
+            Err(Refusal::NoRight) => Vec::new(),
+            more => more.map_err(error)?,
+        };
+        names.extend(more.into_iter().map(|name| format!("{CONFIGMAP}/{name}")));
         Ok(names)
     }
 
     /// Whether it knows us; what we may is another matter.
     async fn is_well(&self) -> Result<(), ProviderError> {
-        let door = self.access().door().await?;
+        let door = self.shared.access.door().await?;
         let place = Place { kind: Kind::Secret, namespace: door.namespace.clone(), name: "none".to_owned() };
-        match self.shared.cluster.state(&door, &place).await {
+        match door.state(&place).await {
             Ok(_) | Err(Refusal::Missing | Refusal::NoRight) => Ok(()),
             Err(refusal) => Err(cluster::error(&door, refusal, "get secrets")),
         }
     }
 
-    async fn tried(&self) -> Vec<Step> {
+    async fn way_in(&self) -> Vec<Step> {
         let start = Instant::now();
-        let door = match self.access().door().await {
+        let door = match self.shared.access.door().await {
             Ok(door) => door,
             Err(error) => return vec![Step::of("access", start, Err(error))],
         };
         let mut steps = vec![Step::of("access", start, Ok(format!("namespace {}", door.namespace)))];
         steps.extend(way(&door.client).await);
-        if steps.iter().all(Step::is_fine) {
-            let start = Instant::now();
-            steps.push(Step::of("answers", start, self.is_well().await.map(|()| "yes".to_owned())));
-        }
-        if steps.iter().all(Step::is_fine) {
-            let start = Instant::now();
-            let listed = match self.listed().await {
-                Err(ProviderError::Denied(_)) => {
-                    Ok("not allowed, and not needed: the verbs `get` and `watch` are enough".to_owned())
-                }
-                listed => listed.map(|names| counted(names.len())),
-            };
-            steps.push(Step::of("list", start, listed));
+        steps
+    }
+
+    async fn tried(&self) -> Vec<Step> {
+        let mut steps = tried(self).await;
+        for step in steps.iter_mut().filter(|it| it.name == "list") {
+            if matches!(step.outcome, Err(ProviderError::Denied(_))) {
+                let fine = "not allowed, and not needed: the verbs `get` and `watch` are enough";
+                step.outcome = Ok(fine.to_owned());
+            }
         }
         steps
     }
@@ -190,16 +177,20 @@ impl Provider for KubernetesProvider {
         Box::pin(self.is_well())
     }
 
+    fn way(&self) -> BoxFuture<'_, Vec<Step>> {
+        Box::pin(self.way_in())
+    }
+
     fn steps(&self) -> BoxFuture<'_, Vec<Step>> {
         Box::pin(self.tried())
     }
 
     fn sweep(&self) {
-        self.access().sweep();
+        self.shared.access.sweep();
     }
 
     fn allow(&self, time: Duration) {
-        self.access().allow(time);
+        self.shared.access.allow(time);
     }
 
     fn watch<'a>(&'a self, tell: &'a Tell<'a>) -> Option<BoxFuture<'a, ProviderError>> {

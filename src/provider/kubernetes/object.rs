@@ -1,21 +1,18 @@
 //! What an object of the cluster holds, as the fields of a secret: base64 is decoded into memory of its own, and
 //! nothing of what is there is ever quoted. Pure.
 
-use std::borrow::Cow;
-
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use std::collections::BTreeMap;
 
 use super::super::fields::{Fields, MOST};
 use super::place::{Kind, Place};
-use crate::net::{Json, JsonError, NetErrorKind};
-use crate::secret::{FieldName, SecretBytes, SecretType};
+use crate::net::{Json, NetErrorKind};
+use crate::secret::{FieldName, SecretType};
 
 type Read<T> = Result<T, NetErrorKind>;
 
 /// Words of the server that say at which state an object, or the whole cluster, is: good for equality only.
 pub(super) fn version(object: Json<'_>) -> Read<String> {
-    let version = object.at(&["metadata", "resourceVersion"]).and_then(Json::text).map_err(strange)?;
+    let version = object.at(&["metadata", "resourceVersion"])?.text()?;
     match version.len() {
         1..=64 => Ok(version),
         _ => Err(NetErrorKind::Protocol("its answer has a `resourceVersion` that is none".to_owned())),
@@ -24,21 +21,25 @@ pub(super) fn version(object: Json<'_>) -> Read<String> {
 
 /// The object that was asked for, and no other.
 pub(super) fn expect(object: Json<'_>, place: &Place) -> Read<()> {
-    let text = |path: &[&str]| object.at(path).and_then(Json::text).map_err(strange);
-    let is_it = text(&["kind"])? == place.kind.name()
-        && text(&["metadata", "name"])? == place.name
-        && text(&["metadata", "namespace"])? == place.namespace;
+    let is = |path: &[&str], text: &str| -> Read<bool> { Ok(object.at(path)?.text()? == text) };
+    let is_it = is(&["kind"], place.kind.name())?
+        && is(&["metadata", "name"], &place.name)?
+        && is(&["metadata", "namespace"], &place.namespace)?;
     if is_it { Ok(()) } else { Err(NetErrorKind::Protocol("it answers with another object".to_owned())) }
 }
 
 /// Its keys. Of a single one, `value` is another name, whatever its own is. A key that can be no field's name is none,
 /// and counts all the same: with another one it would depend on its name alone what `value` is.
 pub(super) fn fields(object: Json<'_>, kind: Kind) -> Read<(SecretType, Fields)> {
-    let encoded = if kind == Kind::Secret { "data" } else { "binaryData" };
-    let mut keys: Vec<_> =
-        members(object, encoded)?.into_iter().map(|(name, json)| (name, json, true)).collect();
-    if kind == Kind::ConfigMap {
-        keys.extend(members(object, "data")?.into_iter().map(|(name, json)| (name, json, false)));
+    // Whether the values there are base64.
+    let parts: &[_] = match kind {
+        Kind::Secret => &[("data", true)],
+        Kind::ConfigMap => &[("data", false), ("binaryData", true)],
+    };
+    let mut keys = Vec::new();
+    for (part, is_encoded) in parts {
+        let members = object.get(part)?.map_or(Ok(BTreeMap::new()), Json::members)?;
+        keys.extend(members.into_iter().map(|(name, json)| (name, json, *is_encoded)));
     }
     if keys.len() > MOST {
         return Err(NetErrorKind::Protocol(format!("it holds {} keys, and {MOST} are the most", keys.len())));
@@ -46,38 +47,12 @@ pub(super) fn fields(object: Json<'_>, kind: Kind) -> Read<(SecretType, Fields)>
     let is_only = keys.len() == 1;
     let mut fields = Fields::new();
     for (name, json, is_encoded) in keys {
-        let name = FieldName::parse(&name).ok();
-        if name.is_none() && !is_only {
-            continue;
-        }
-        let text = json.secret().map_err(strange)?;
-        let value = if is_encoded { decoded(&text)? } else { text };
-        if let Some(name) = name.filter(|name| !is_only || name.as_str() != FieldName::VALUE) {
-            fields.insert(name, SecretBytes::copy_of(value.expose()));
-        }
-        if is_only {
-            fields.insert(FieldName::value(), value);
+        for name in FieldName::parse(&name).into_iter().chain(is_only.then(FieldName::value)) {
+            fields.insert(name, if is_encoded { json.base64()? } else { json.secret()? });
         }
     }
     let is_plain = is_only && fields.len() == 1;
     Ok((if is_plain { SecretType::Plain } else { SecretType::Custom }, fields))
-}
-
-type Member<'a> = (Cow<'a, str>, Json<'a>);
-
-fn members<'a>(object: Json<'a>, name: &str) -> Read<Vec<Member<'a>>> {
-    let Some(data) = object.get(name).map_err(strange)? else { return Ok(Vec::new()) };
-    Ok(data.members().map_err(strange)?.into_iter().collect())
-}
-
-/// From base64.
-pub(super) fn decoded(text: &SecretBytes) -> Read<SecretBytes> {
-    let broken = |_| NetErrorKind::Protocol("its answer has a text that is no base64".to_owned());
-    STANDARD.decode(text.expose()).map(SecretBytes::new).map_err(broken)
-}
-
-pub(super) fn strange(error: JsonError) -> NetErrorKind {
-    NetErrorKind::Protocol(error.to_string())
 }
 
 #[cfg(test)]

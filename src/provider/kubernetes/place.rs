@@ -2,6 +2,7 @@
 //! What cannot be a name there is none. Pure.
 
 use super::super::ProviderError;
+use crate::config::Kubernetes;
 use crate::net::{NetErrorKind, Route};
 
 /// Where an object is.
@@ -39,13 +40,6 @@ impl Kind {
             Self::ConfigMap => "configmaps",
         }
     }
-
-    fn below(self) -> &'static str {
-        match self {
-            Self::Secret => "/secrets",
-            Self::ConfigMap => "/configmaps",
-        }
-    }
 }
 
 impl Place {
@@ -60,7 +54,7 @@ impl Place {
             [CONFIGMAP, SECRET, name] => (Kind::Secret, Some(CONFIGMAP), name),
             _ => return Ok(None),
         };
-        if !is_name(name, 253) || namespace.is_some_and(|it| !is_name(it, 63) || it.contains('.')) {
+        if !is_name(name) || namespace.is_some_and(|it| !Kubernetes::is_namespace(it)) {
             return Ok(None);
         }
         if namespace == Some(own) {
@@ -73,28 +67,18 @@ impl Place {
     }
 
     pub(super) fn route(&self) -> Result<Route, NetErrorKind> {
-        self.beside()?.name(&self.name)
-    }
-
-    /// All of its kind.
-    pub(super) fn beside(&self) -> Result<Route, NetErrorKind> {
-        collection(self.kind, &self.namespace)
+        collection(self.kind, &self.namespace)?.name(&self.name)
     }
 }
 
+/// All of a kind.
 pub(super) fn collection(kind: Kind, namespace: &str) -> Result<Route, NetErrorKind> {
-    Ok(Route::to("/api/v1/namespaces").name(namespace)?.then(kind.below()))
+    Route::to("/api/v1/namespaces").name(namespace)?.name(kind.plural())
 }
 
 /// A DNS subdomain (RFC 1123), as the server takes it.
-pub(super) fn is_name(text: &str, most: usize) -> bool {
-    let is_fit = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    let is_label = |label: &str| {
-        label.bytes().all(|byte| is_fit(byte) || byte == b'-')
-            && label.bytes().next().is_some_and(is_fit)
-            && label.bytes().last().is_some_and(is_fit)
-    };
-    text.len() <= most && text.split('.').all(is_label)
+fn is_name(text: &str) -> bool {
+    text.len() <= 253 && text.split('.').all(Kubernetes::is_label)
 }
 
 #[cfg(test)]

@@ -1,158 +1,122 @@
 //! Hears of changes: one watch for each object that was asked for, since a right to watch by name is all that many
 //! have. Says when all of them listen, what has changed, and now and then that somebody still answers.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::task::Poll;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
-use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::{Instant, MissedTickBehavior, interval, interval_at, sleep};
+use tokio::time::{Instant, sleep};
 
 use super::Shared;
 use super::cluster::Refusal;
-use super::ear;
-use super::heard::{Ear, Troubles};
-use crate::provider::{News, ProviderError, Tell};
-
-/// What is heard of an object. Each with its path, and by which ear.
-pub(super) enum Word {
-    /// From here on its changes are told.
-    Open,
-    /// It was looked at, and is at this state (empty: not there).
-    Found(String),
-    Changed(String),
-    /// All up to this state was told.
-    At(Option<String>),
-    Deaf,
-    /// It was looked at in between.
-    Confirmed(String),
-    Failed(ProviderError),
-}
-
-pub(super) type Said = (String, u64, Word);
+use super::ear::listen;
+use super::heard::Ear;
+use crate::provider::{BoxFuture, News, ProviderError, Tell};
 
 /// After so long one of the objects is looked at, in their turn: a server that hangs is found out so.
 const BEAT: Duration = Duration::from_secs(20);
 /// After so long it is looked whether the files that say where the cluster is have changed: whoever asks looks, too,
 /// and what is certain is not asked for.
 const LOOK: Duration = Duration::from_secs(5);
-/// One answer that it is not ready is no reason to end all.
-const AGAIN: Duration = Duration::from_secs(1);
-const WORDS: usize = 64;
+/// A watch that ends sooner than this after it has begun is a trouble, and the next one waits: twice as long after each.
+const SOON: Duration = Duration::from_secs(60);
+const PAUSE: Duration = Duration::from_millis(250);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// Until it cannot go on.
-pub(super) async fn keep(shared: &Arc<Shared>, tell: &Tell<'_>) -> ProviderError {
-    let turn = &shared.heard.turn;
-    let mut troubles = match turn.try_lock() {
+type Ears<'a> = Vec<(Ear, BoxFuture<'a, ProviderError>)>;
+
+/// Until nobody is there.
+pub(super) async fn keep(shared: &Shared, tell: &Tell<'_>) -> ProviderError {
+    let heard = &shared.heard;
+    let mut troubles = match heard.turn.try_lock() {
         Ok(troubles) => troubles,
         // As long as a cache of before lives, after its settings have changed.
         Err(_) => {
-            let troubles = turn.lock().await;
-            shared.heard.forget();
+            let troubles = heard.turn.lock().await;
+            heard.forget();
             tell(News::All);
             troubles
         }
     };
-    sleep(troubles.pause()).await;
-    hear(shared, tell, &mut troubles).await
-}
-
-async fn hear(shared: &Arc<Shared>, tell: &Tell<'_>, troubles: &mut Troubles) -> ProviderError {
-    let (say, mut said) = mpsc::channel(WORDS);
-    let (mut tasks, mut ears) = (JoinSet::new(), HashMap::<String, (u64, AbortHandle)>::new());
-    let (mut beat, mut look) = (interval_at(Instant::now() + BEAT, BEAT), interval(LOOK));
-    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let (heard, access) = (&shared.heard, &shared.cluster.access);
-    let mut begun = None;
+    sleep(pause(*troubles)).await;
+    let begun = Instant::now();
     heard.begin();
-    loop {
-        if let Some(news) = heard.follow(access.way()) {
-            tell(news);
-        }
-        for ear in heard.wanted() {
-            let (path, number) = (ear.path.clone(), ear.number);
-            let task = tasks.spawn(ear::listen(shared.clone(), ear, say.clone()));
-            if let Some((_, before)) = ears.insert(path, (number, task)) {
-                before.abort();
-            }
-        }
-        ears.retain(|path, (number, task)| {
-            let is_wanted = heard.has(path, *number);
-            if !is_wanted {
-                task.abort();
-            }
-            is_wanted
-        });
-        if let Some(news) = heard.settled() {
-            tell(news);
-        }
-        tokio::select! {
-            word = said.recv() => {
-                let Some((path, number, word)) = word else { continue };
-                if matches!(word, Word::Open) {
-                    begun.get_or_insert_with(Instant::now);
-                }
-                match heed(shared, &path, number, word) {
-                    Ok(news) => news.into_iter().for_each(tell),
-                    Err(error) => {
-                        begun.into_iter().for_each(|begun| troubles.note(begun.elapsed()));
-                        return error;
-                    }
-                }
-            }
-            () = heard.wake.notified() => {}
-            _ = look.tick() => {
-                // What is wrong with it, those are told who ask.
-                let _ = access.door().await;
-            }
-            _ = beat.tick() => {
-                if let Some(ear) = heard.next() {
-                    tasks.spawn(confirm(shared.clone(), ear, say.clone()));
-                }
-            }
-            // Those that have ended.
-            Some(_) = tasks.join_next() => {}
-        }
-    }
-}
-
-fn heed(shared: &Shared, path: &str, ear: u64, word: Word) -> Result<Option<News>, ProviderError> {
-    let heard = &shared.heard;
-    Ok(match word {
-        Word::Open => {
-            heard.open(path, ear);
-            Some(News::Still)
-        }
-        Word::Found(state) => heard.found(path, ear, &state),
-        Word::Changed(state) => heard.changed(path, ear, &state),
-        Word::At(from) => {
-            heard.go_on_from(path, ear, from);
-            None
-        }
-        Word::Deaf => heard.deafen(path, ear),
-        Word::Confirmed(state) => heard.confirmed(path, ear, &state).or(Some(News::Still)),
-        Word::Failed(error) if heard.has(path, ear) => return Err(error),
-        Word::Failed(_) => None,
-    })
-}
-
-/// A look at what should be known.
-async fn confirm(shared: Arc<Shared>, ear: Ear, say: mpsc::Sender<Said>) {
-    let mut state = shared.state(&ear.place).await;
-    if matches!(state, Err(Refusal::Error(ProviderError::Unavailable(_)))) {
-        sleep(AGAIN).await;
-        state = shared.state(&ear.place).await;
-    }
-    let word = match state {
-        Ok(state) => Word::Confirmed(state),
-        // It is there, and wants to be left alone. Who is not heard of for long is not believed.
-        Err(Refusal::Error(ProviderError::Throttled { .. } | ProviderError::Paused(_))) => return,
-        Err(Refusal::Error(error)) => Word::Failed(error),
-        // What we may not any more, readers find out.
-        Err(_) => Word::Changed(String::new()),
+    let error = tokio::select! {
+        error = hear(shared, tell) => error,
+        error = probe(shared, tell) => error,
+        never = look(shared) => match never {},
     };
-    // Who listens may have gone.
-    let _ = say.send((ear.path, ear.number, word)).await;
+    if heard.is_told() {
+        *troubles = if begun.elapsed() < SOON { *troubles + 1 } else { 0 };
+    }
+    error
+}
+
+fn pause(troubles: u32) -> Duration {
+    (PAUSE * (1 << troubles.min(7)) - PAUSE).min(LONGEST_PAUSE)
+}
+
+/// All ears, those that are wanted as they come and go.
+async fn hear(shared: &Shared, tell: &Tell<'_>) -> ProviderError {
+    let heard = &shared.heard;
+    let mut ears = Ears::new();
+    loop {
+        heard.follow(shared.access.way()).into_iter().for_each(tell);
+        ears.retain(|(ear, _)| heard.wants(ear));
+        for ear in heard.wanted() {
+            ears.push((ear.clone(), Box::pin(listen(shared, tell, ear))));
+        }
+        heard.settled().into_iter().for_each(tell);
+        tokio::select! {
+            error = any(&mut ears) => return error,
+            () = heard.wake.notified() => {}
+        }
+    }
+}
+
+/// The first that ends. In one task: what an ear notes and what it tells of that cannot be parted.
+async fn any(ears: &mut Ears<'_>) -> ProviderError {
+    poll_fn(|context| {
+        let ended = ears.iter_mut().map(|(_, ear)| ear.as_mut().poll(context)).find(Poll::is_ready);
+        ended.unwrap_or(Poll::Pending)
+    })
+    .await
+}
+
+/// Looks at what should be known.
+async fn probe(shared: &Shared, tell: &Tell<'_>) -> ProviderError {
+    loop {
+        sleep(BEAT).await;
+        let Some(ear) = shared.heard.next() else { continue };
+        let state = match shared.state(&ear.place).await {
+            Ok(state) => state,
+            // It answers, if not to this. Who is not heard of for long is not believed.
+            Err(Refusal::Error(error)) if error.is_passing() || !error.is_outage() => continue,
+            Err(Refusal::Error(error)) => return error,
+            // What we may not any more, readers find out.
+            Err(_) => String::new(),
+        };
+        tell(shared.heard.confirmed(&ear, &state).unwrap_or(News::Still));
+    }
+}
+
+/// What is wrong with the files, those are told who ask.
+async fn look(shared: &Shared) -> Infallible {
+    loop {
+        sleep(LOOK).await;
+        let _ = shared.access.door().await;
+        shared.heard.wake.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn watches_that_end_soon_wait_longer_and_longer() {
+        let pauses = [0, 1, 2, 3, 4, 5, 6, 7, 100].map(|troubles| pause(troubles).as_millis());
+        assert_eq!(pauses, [0, 250, 750, 1750, 3750, 7750, 15750, 30000, 30000]);
+    }
 }

@@ -11,7 +11,7 @@ use super::{ASKED, Cluster, Fake, KEPT, Real, listening, mount_at, mount_of, rea
 use crate::common::etcd::Relay;
 use crate::common::kubernetes::Rights;
 use crate::common::programmed::eventually;
-use crate::common::{Mounted, tool};
+use crate::common::{Mounted, TestDaemon, tool};
 
 const FILE: (&str, &str) = ("f", "<< secret('p:db#password') >>");
 
@@ -59,6 +59,71 @@ fn what_is_deleted_and_made_anew_is_never_missing(cluster: &impl Cluster) {
     });
     cluster.put("anew", "db", &[("password", b"three")]);
     eventually("that it is back is told, too", || reads(&mount, "three"));
+}
+
+/// Its answers have their ordinary time, and it is tried again after pauses that grow.
+#[test]
+fn one_watch_that_fails_ends_no_other() {
+    let fake = Fake::start();
+    fake.put("n", "db", &[("password", b"one")]);
+    fake.put("n", "bad", &[("password", b"one")]);
+    let files = [FILE, ("bad", "<< secret('p:bad#password') >>")];
+    let mount = mount_of(&fake, "n", &["db", "bad"], "cache: {ttl: 1s}", &files);
+    assert_eq!((mount.read("f"), mount.read("bad")), ("one".to_owned(), "one".to_owned()));
+    listening(&mount, 1);
+    let about = |verb: &str, name: &str| fake.routes(verb).iter().filter(|it| it.contains(name)).count();
+    eventually("both are watched", || fake.watches().0 == 2);
+    fake.spoil(Some("bad"));
+    let tried = about("watch", "bad");
+    eventually("it is given up", || mount.stderr().contains("watch: answers have their ordinary time"));
+    fake.put("n", "bad", &[("password", b"two")]);
+    eventually("its time is over", || mount.read("bad") == "two");
+    fake.put("n", "db", &[("password", b"two")]);
+    eventually("the other is heard of", || reads(&mount, "two"));
+    let asked = (about("get", "/db"), about("get", "/bad"));
+    for _ in 0..5 {
+        sleep(Duration::from_millis(1100));
+        assert_eq!((mount.read("f"), mount.read("bad")), ("two".to_owned(), "two".to_owned()));
+    }
+    assert_eq!(about("get", "/db"), asked.0, "nobody has to ask for it");
+    assert!(about("get", "/bad") > asked.1, "the control");
+    let tried = about("watch", "bad") - tried;
+    assert!((5..15).contains(&tried), "{tried} times");
+    fake.spoil(None);
+    eventually("it is watched again", || fake.watches().0 == 2);
+    assert!(!mount.stderr().contains("watch: lost"), "{}", mount.stderr());
+    // The control: nobody is there.
+    fake.stop();
+    eventually("it is lost", || mount.stderr().contains("watch: lost"));
+}
+
+/// A new cache before the same cluster listens in the place of the one before it.
+#[test]
+fn a_reload_of_the_cache_alone_goes_on_listening() {
+    let fake = Fake::start();
+    fake.put("n", "db", &[("password", b"one")]);
+    let kubeconfig = fake.kubeconfig("k", "n", json!({ "token": fake.admin() }));
+    let config = |ttl: &str| {
+        let provider =
+            format!("type: kubernetes, kubeconfig: '{}', cache: {{ttl: {ttl}}}", kubeconfig.display());
+        format!("providers: {{p: {{{provider}}}}}\nmounts: [{{at: mnt, templates: templates}}]\n")
+    };
+    let daemon = TestDaemon::new().template("f.tpl", FILE.1).config(&config("1h"));
+    let daemon = daemon.env("SECRETFS_LOG", "debug").start();
+    let reads = |text: &str| fs::read(daemon.path("f")).is_ok_and(|it| it == text.as_bytes());
+    for (round, ttl) in ["2h", "3h", "4h"].iter().enumerate() {
+        let (old, new) = (format!("old-{round}"), format!("new-{round}"));
+        fake.put("n", "db", &[("password", old.as_bytes())]);
+        eventually("what there is", || reads(&old));
+        let heard = || daemon.stderr().matches("changes are heard of").count();
+        eventually("it hears of changes", || heard() > round);
+        fake.put("n", "db", &[("password", new.as_bytes())]);
+        eventually("the change", || reads(&new));
+        eventually("nobody else listens", || fake.watches().0 == 1);
+        daemon.config(&config(ttl));
+        assert!(daemon.run(&["reload", "--socket", "run/control.sock"]).status.success());
+        assert!(reads(&new));
+    }
 }
 
 /// The server ends each watch after a while: what happens meanwhile is told by the next.

@@ -47,6 +47,8 @@ struct State {
     round: u64,
     is_down: bool,
     throttled: Option<u32>,
+    /// No watch of this object goes on.
+    spoiled: Option<String>,
     /// Watches tell nothing, as behind a server that has lost its cluster.
     is_mute: bool,
     /// Nobody is answered.
@@ -138,6 +140,11 @@ impl Fake {
         self.change(|state| state.throttled = after);
     }
 
+    /// Watches of this object alone end, and fail; of none again.
+    pub fn spoil(&self, name: Option<&str>) {
+        self.change(|state| state.spoiled = name.map(str::to_owned));
+    }
+
     pub fn mute(&self) {
         self.change(|state| state.is_mute = true);
     }
@@ -193,6 +200,12 @@ impl Cluster for Fake {
 
     fn folder(&self) -> &Path {
         self.folder.path()
+    }
+}
+
+impl State {
+    fn spoils(&self, question: &Question) -> bool {
+        self.spoiled.is_some() && self.spoiled.as_deref() == question.about()
     }
 }
 
@@ -257,6 +270,9 @@ impl Shared {
 
     fn watch(&self, stream: &mut TcpStream, question: &Question) -> io::Result<()> {
         let mut state = self.lock();
+        if state.spoils(question) {
+            return answer(stream, 500, &status(500, "InternalError", None), "");
+        }
         state.watches += 1;
         state.most_watches = state.most_watches.max(state.watches);
         let round = state.round;
@@ -293,7 +309,7 @@ impl Shared {
             }
         };
         loop {
-            if state.is_down {
+            if state.is_down || state.spoils(question) {
                 return Ok(());
             }
             if state.is_mute || state.is_hung {

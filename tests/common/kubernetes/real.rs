@@ -1,30 +1,30 @@
 //! The real kube-apiserver over a real etcd, as `tests/apiserver` has built it. Asked with curl, so that nothing of
 //! ours vouches for ours. Where it was not built, what needs it is skipped, and says so.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, OnceLock, mpsc};
+use std::process::{Command, Stdio};
+use std::sync::{OnceLock, mpsc};
 use std::thread;
-use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::Cluster;
-use crate::common::etcd::{Etcd, free_port};
+use crate::common::etcd::Etcd;
+use crate::common::served::{Served, free_port};
 use crate::common::tool;
 
+/// The server goes before its etcd: without one it does not end.
 pub struct Real {
+    server: Served,
+    etcd: Etcd,
     folder: TempDir,
     port: u16,
-    etcd: Etcd,
-    child: Mutex<Option<Child>>,
 }
 
 const ADMIN: &str = "canary-admin-4711";
-const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Where it and its etcd lie, if they were built.
 fn built() -> Option<(PathBuf, PathBuf)> {
@@ -83,22 +83,15 @@ impl Real {
         run("openssl", &[&client[..], &["-subj", "/CN=clients", "-days", "2"]].concat());
         fs::write(folder.path().join("tokens.csv"), format!("{ADMIN},admin,admin,system:masters\n")).unwrap();
         fs::write(folder.path().join("policy.yaml"), POLICY).unwrap();
-        let real = Self {
-            folder,
-            port: free_port(),
-            etcd: Etcd::start_of(etcd, "http", &[]),
-            child: Mutex::default(),
-        };
-        real.run(&server);
+        let server = Served::of(&server, folder.path().join("log"));
+        let real = Self { server, etcd: Etcd::start_of(&etcd, "http", &[]), folder, port: free_port() };
+        real.run();
         Some(real)
     }
 
-    fn run(&self, server: &Path) {
+    fn run(&self) {
         let at = |name: &str| self.folder.path().join(name).display().to_string();
-        let log = File::options().create(true).append(true).open(at("log")).unwrap();
-        let mut command = Command::new(tool("setpriv"));
-        command.args(["--pdeathsig", "KILL"]).arg(server);
-        for (option, value) in [
+        let options = [
             ("etcd-servers", self.etcd.url()),
             ("bind-address", "127.0.0.1".to_owned()),
             ("advertise-address", "127.0.0.1".to_owned()),
@@ -114,27 +107,17 @@ impl Real {
             ("disable-admission-plugins", "ServiceAccount".to_owned()),
             ("audit-policy-file", at("policy.yaml")),
             ("audit-log-path", at("audit")),
-        ] {
-            command.arg(format!("--{option}={value}"));
-        }
-        command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
-        *self.child.lock().unwrap() = Some(command.spawn().expect("setpriv can be started"));
-        let limit = Instant::now() + PATIENCE;
-        while self.call("GET", "/readyz", None).0 != 200 {
-            assert!(Instant::now() < limit, "it is not ready:\n{}", fs::read_to_string(at("log")).unwrap());
-            thread::sleep(Duration::from_millis(100));
-        }
+        ];
+        let options = options.map(|(option, value)| format!("--{option}={value}"));
+        self.server.run(&options, || self.call("GET", "/readyz", None).0 == 200);
     }
 
     pub fn stop(&self) {
-        if let Some(mut child) = self.child.lock().unwrap().take() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+        self.server.stop();
     }
 
     pub fn start_again(&self) {
-        self.run(&built().expect("it was there").0);
+        self.run();
     }
 
     /// What has happened so far cannot be told any more, once it is started anew.
@@ -282,12 +265,5 @@ impl Cluster for Real {
 
     fn folder(&self) -> &Path {
         self.folder.path()
-    }
-}
-
-impl Drop for Real {
-    fn drop(&mut self) {
-        // Before its etcd: without one it does not end.
-        self.stop();
     }
 }

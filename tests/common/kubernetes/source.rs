@@ -54,10 +54,6 @@ impl Source for InCluster {
         true
     }
 
-    fn takes(&self, _name: &str) -> bool {
-        true
-    }
-
     fn fields(&self) -> Option<&'static str> {
         Some("")
     }
@@ -123,10 +119,6 @@ impl Source for OnReal {
     }
 
     fn tells(&self) -> bool {
-        true
-    }
-
-    fn takes(&self, _name: &str) -> bool {
         true
     }
 
