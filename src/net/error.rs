@@ -6,6 +6,7 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
+use super::json::JsonError;
 use super::tls::TlsError;
 use crate::config::Address;
 
@@ -65,6 +66,13 @@ pub enum Phase {
 pub enum Part {
     Head,
     Body,
+}
+
+/// Of an answer that is not what it should be.
+impl From<JsonError> for NetErrorKind {
+    fn from(error: JsonError) -> Self {
+        Self::Protocol(error.to_string())
+    }
 }
 
 /// The same before it is known whom it is about.

@@ -76,6 +76,11 @@ impl<'a> Json<'a> {
         self.typed("a text")
     }
 
+    /// What a text of base64 stands for.
+    pub fn base64(self) -> Result<SecretBytes, JsonError> {
+        SecretBytes::of_base64(self.secret()?.expose()).ok_or(JsonError::Other { expected: "base64" })
+    }
+
     /// A text that is none: a name, a time.
     pub fn text(self) -> Result<String, JsonError> {
         self.owned("a text")
@@ -200,6 +205,11 @@ mod tests {
         let data = document().at(&["data", "data"]).unwrap();
         assert!(data.at(&["a"]).unwrap().secret().unwrap().same_as("x\nä\"".as_bytes()));
         assert!(data.at(&["n"]).unwrap().value().same_as(b"12345678901234567890.10"));
+        let encoded = Json::read(br#"["QQ\u003d=", "31337!", 31337]"#).unwrap().items().unwrap();
+        assert!(encoded[0].base64().unwrap().same_as(b"A"));
+        for wrong in &encoded[1..] {
+            assert!(!wrong.base64().err().unwrap().to_string().contains("31337"));
+        }
         assert!(data.at(&["o"]).unwrap().value().same_as(br#"{"k": [1, 2]}"#));
         assert!(data.get("nil").unwrap().is_none() && data.get("none").unwrap().is_none());
         let metadata = document().at(&["data", "metadata"]).unwrap();

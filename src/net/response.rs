@@ -74,7 +74,7 @@ impl Response {
     }
 
     pub fn json(&self) -> Result<Json<'_>, NetErrorKind> {
-        Json::read(self.body.expose()).map_err(|error| NetErrorKind::Protocol(error.to_string()))
+        Ok(Json::read(self.body.expose())?)
     }
 
     /// How long not to ask again, if it says so: seconds, or a date.

@@ -1,8 +1,10 @@
 //! Bytes that must not be told: no `Debug`, `Display`, `Serialize` or `Clone`, wiped on drop,
-//! and one visible way to look at them. Uses zeroize, subtle and serde.
+//! and one visible way to look at them. Uses zeroize, subtle, base64 and serde.
 
 use std::fmt;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde::de::{Deserialize, Deserializer, Visitor};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
@@ -19,6 +21,13 @@ impl SecretBytes {
 
     pub fn copy_of(bytes: &[u8]) -> Self {
         Self(Zeroizing::new(bytes.into()))
+    }
+
+    /// What a text of base64 stands for, if it is one.
+    pub fn of_base64(text: &[u8]) -> Option<Self> {
+        let mut bytes = Zeroizing::new(vec![0; text.len()]);
+        let length = STANDARD.decode_slice(text, &mut bytes).ok()?;
+        Some(Self::copy_of(&bytes[..length]))
     }
 
     /// The one way to the bytes: a search for `expose` lists every place that looks.
@@ -68,6 +77,17 @@ mod tests {
         let mut bytes = Vec::with_capacity(100);
         bytes.extend_from_slice(b"a\0\xff");
         assert_eq!(SecretBytes::new(bytes).expose(), b"a\0\xff");
+    }
+
+    #[test]
+    fn base64_is_decoded_whole_or_not_at_all() {
+        let decoded = |text: &str| SecretBytes::of_base64(text.as_bytes());
+        for (text, bytes) in [("", &b""[..]), ("QQ==", b"A"), ("AP8=", b"\0\xff"), ("QUJD", b"ABC")] {
+            assert!(decoded(text).is_some_and(|it| it.same_as(bytes)), "{text}");
+        }
+        for wrong in ["QQ", "QQ=", "QQ==\n", "QUJD!", "_w=="] {
+            assert!(decoded(wrong).is_none(), "{wrong}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
-use crate::net::{Json, JsonError, NetErrorKind};
+use crate::net::{Json, NetErrorKind};
 use crate::secret::SecretBytes;
 
 /// A key, or all from one up to another.
@@ -76,57 +76,35 @@ pub(super) fn transaction(ranges: impl Iterator<Item = Range>) -> Vec<u8> {
 
 /// The revision of the store when it answered.
 pub(super) fn revision(answer: Json<'_>) -> Read<u64> {
-    number(answer.at(&["header"]).map_err(strange)?, "revision")
+    number(answer.at(&["header"])?, "revision")
 }
 
 /// For each range of a transaction the first key that is there.
 pub(super) fn of_transaction(answer: Json<'_>) -> Read<Vec<Option<Kv>>> {
-    let parts = answer.at(&["responses"]).and_then(Json::items).map_err(strange)?;
-    let first = |part: Json<'_>| {
-        let range = part.at(&["response_range"]).map_err(strange)?;
-        Ok(of_range(range)?.into_iter().next())
-    };
-    parts.into_iter().map(first).collect()
+    let first = |part: Json<'_>| Ok(of_range(part.at(&["response_range"])?)?.into_iter().next());
+    answer.at(&["responses"])?.items()?.into_iter().map(first).collect()
 }
 
 pub(super) fn of_range(answer: Json<'_>) -> Read<Vec<Kv>> {
-    match answer.get("kvs").map_err(strange)? {
-        // None is said by saying nothing.
-        None => Ok(Vec::new()),
-        Some(kvs) => kvs.items().map_err(strange)?.into_iter().map(kv).collect(),
-    }
+    // None is said by saying nothing.
+    let Some(kvs) = answer.get("kvs")? else { return Ok(Vec::new()) };
+    kvs.items()?.into_iter().map(kv).collect()
 }
 
 fn kv(json: Json<'_>) -> Read<Kv> {
-    let value = json.get("value").map_err(strange)?;
-    let value = value.map(|value| bytes(&value.secret().map_err(strange)?)).transpose()?;
-    let value = SecretBytes::new(value.unwrap_or_default());
+    let value = json.get("value")?.map_or(Ok(SecretBytes::new(Vec::new())), Json::base64)?;
     Ok(Kv { key: key(json)?, revision: number(json, "mod_revision")?, value })
 }
 
 pub(super) fn key(json: Json<'_>) -> Read<Vec<u8>> {
-    bytes(&json.at(&["key"]).and_then(Json::secret).map_err(strange)?)
+    Ok(json.at(&["key"])?.base64()?.expose().to_vec())
 }
 
 /// A text of digits; 0 is said by saying nothing.
 pub(super) fn number(json: Json<'_>, name: &'static str) -> Read<u64> {
-    match json.get(name).map_err(strange)? {
-        None => Ok(0),
-        Some(number) => {
-            let text = number.text().map_err(strange)?;
-            text.parse()
-                .map_err(|_| NetErrorKind::Protocol(format!("its answer has a `{name}` that is no number")))
-        }
-    }
-}
-
-fn bytes(text: &SecretBytes) -> Read<Vec<u8>> {
-    let broken = |_| NetErrorKind::Protocol("its answer has a text that is no base64".to_owned());
-    STANDARD.decode(text.expose()).map_err(broken)
-}
-
-fn strange(error: JsonError) -> NetErrorKind {
-    NetErrorKind::Protocol(error.to_string())
+    let Some(number) = json.get(name)? else { return Ok(0) };
+    let is_none = |_| NetErrorKind::Protocol(format!("its answer has a `{name}` that is no number"));
+    number.text()?.parse().map_err(is_none)
 }
 
 #[cfg(test)]

@@ -157,12 +157,12 @@ impl Ear<'_> {
     }
 
     fn word(&self, line: &SecretBytes) -> Result<Word, NetErrorKind> {
-        let strange = |error: crate::net::JsonError| NetErrorKind::Protocol(error.to_string());
-        let line = Json::read(line.expose()).map_err(strange)?;
-        let Some(result) = line.get("result").map_err(strange)? else {
+        let Some(result) = Json::read(line.expose())?.get("result")? else {
             return Ok(Word::Failed(self.error("has broken the watch off")));
         };
-        let is = |name: &str| Ok(result.get(name).map_err(strange)?.is_some_and(|it| it.flag() == Ok(true)));
+        let is = |name: &str| -> Result<bool, NetErrorKind> {
+            Ok(result.get(name)?.is_some_and(|it| it.flag() == Ok(true)))
+        };
         if is("canceled")? {
             return Ok(match keys::number(result, "compact_revision")? {
                 0 => Word::Failed(self.error("does not let us watch these keys, or cannot now")),
@@ -173,9 +173,8 @@ impl Ear<'_> {
             return Ok(Word::Created { revision: keys::revision(result)? });
         }
         let (mut paths, mut last) = (Vec::new(), self.told());
-        let events = result.get("events").map_err(strange)?.map(Json::items).transpose().map_err(strange)?;
-        for event in events.unwrap_or_default() {
-            let kv = event.at(&["kv"]).map_err(strange)?;
+        for event in result.get("events")?.map_or(Ok(Vec::new()), Json::items)? {
+            let kv = event.at(&["kv"])?;
             last = last.max(keys::number(kv, "mod_revision")?);
             paths.extend(self.provider.path_of(&keys::key(kv)?));
         }
