@@ -382,6 +382,18 @@ fn values_may_come_from_elsewhere() {
     assert_eq!(daemon.read("f"), "k=v1\n");
 }
 
+/// The control is the read before: nothing of the provider of variables has changed.
+#[test]
+fn a_variable_that_a_provider_is_asked_with_from_now_on_is_told_no_more() {
+    let daemon = one_file().env("OWN", "hunter2").template("own.tpl", "<< secrets.own >>\n").start();
+    let named = format!("{ONE}secrets: {{own: env:OWN}}\n");
+    edit(&daemon, &named);
+    assert_eq!(daemon.read("own"), "hunter2\n");
+    let vault = "{type: vault, address: 'https://vault.example.com', auth: {token: '${OWN}'}}";
+    edit(&daemon, &format!("{named}providers: {{v: {vault}}}\n"));
+    assert_eq!(daemon.errno("own"), libc::EKEYREVOKED);
+}
+
 #[test]
 fn the_config_may_lie_in_several_files() {
     let daemon = one_file();

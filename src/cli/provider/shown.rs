@@ -203,8 +203,9 @@ fn login(login: &Login) -> String {
         Login::UserPass { username, password } => format!("user {username}, password from {password}"),
         Login::Cert { role } => format!("certificate of the connection{}", as_role(role)),
         Login::Aws(aws) => {
-            let machine = aws.metadata.as_ref().map_or("", |_| ", or the machine's");
-            format!("aws, key from {}{machine}{}", aws.keys.secret, as_role(&aws.role))
+            let [_, key] = aws.identity.words();
+            let machine = aws.identity.keys.as_ref().map_or(", or the machine's", |_| "");
+            format!("aws, key from {key}{machine}{}", as_role(&aws.role))
         }
         Login::Azure(azure) => {
             format!("azure, the machine's token from {}, role {}", azure.metadata, azure.role)
