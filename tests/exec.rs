@@ -227,6 +227,27 @@ fn our_key_is_not_handed_on() {
     refused(&forced, 65, &["belongs to secretfs"]);
 }
 
+/// With them a child could read whatever its parent may. The control is the login that names other keys.
+#[test]
+fn the_keys_that_a_provider_is_asked_with_are_handed_on_by_force_alone() {
+    let store = store();
+    let key = "AWS_SECRET_ACCESS_KEY";
+    let inherited = |auth: &str, options: &[&str]| {
+        let config = format!("providers: {{aws: {{type: aws-sm, region: r{auth}}}}}\n");
+        std::fs::write(store.folder().join("c.yaml"), config).unwrap();
+        let words = [&["--config", "c.yaml", "exec", "--env", "A=api_key"], options, ENVIRON].concat();
+        let output = store.command(&words).env(key, "hunter2").output().unwrap();
+        assert_eq!(variable(&output, "A"), Some("sk_live_1".into()), "{output:?}");
+        variable(&output, key)
+    };
+    assert_eq!(inherited("", &[]), None);
+    assert_eq!(inherited("", &["--force-env", key]), Some("hunter2".into()));
+    assert_eq!(inherited(", auth: {profile: app}", &[]), Some("hunter2".into()));
+    let asked = ["--config", "c.yaml", "exec", "--env", &format!("A=env:{key}"), "--", "true"];
+    std::fs::write(store.folder().join("c.yaml"), "providers: {aws: {type: aws-sm}}\n").unwrap();
+    refused(&store.command(&asked).env(key, "hunter2").output().unwrap(), 66, &[key]);
+}
+
 #[test]
 fn pristine_is_a_clean_slate() {
     let store = store();

@@ -50,7 +50,8 @@ pub struct Args {
     /// Inherit nothing but PATH, HOME, TERM, the locale and their like
     #[arg(long)]
     pristine: bool,
-    /// Set this variable although it changes which code a program runs (PATH, LD_PRELOAD, …)
+    /// Set this variable although it changes which code a program runs (PATH, LD_PRELOAD, …), or hand it on although a
+    /// provider is asked with it (VAULT_TOKEN, AWS_SECRET_ACCESS_KEY, …)
     #[arg(long, value_name = "NAME")]
     force_env: Vec<String>,
     /// Put *** in place of the values, and of their Base64, hex, URL and JSON forms, in what the command prints

@@ -35,7 +35,7 @@ pub use error::ConfigError;
 use parts::Parts;
 pub use place::Place;
 pub use provider::{
-    Aws, AwsIdentity, AwsKeyPair, AwsKeys, AwsSecrets, AwsService, Azure, AzureIdentity, AzureVault, Cluster,
+    Aws, AwsIdentity, AwsKeyPair, AwsSecrets, AwsService, Azure, AzureIdentity, AzureVault, Cluster,
     Document, Etcd, GcpIdentity, GcpSecrets, Keeping, Kubernetes, Limits, Login, OnePassword, Program,
     ProviderConfig, Remote, RemoteSource, SecretSource, Several, Strategy, TextSource, Vault,
 };

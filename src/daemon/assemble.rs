@@ -208,16 +208,17 @@ fn assemble(
             }
         },
     };
-    let (since, hidden) = (Timestamp::now(), config.own_variables());
+    let since = Timestamp::now();
     let provider = |name: &str, kind: &ProviderConfig| -> Option<Arc<dyn Provider>> {
         match kind {
             ProviderConfig::Store => local.clone(),
             ProviderConfig::Several(_) => None,
-            ProviderConfig::Env { prefix } => Some(
-                kept(name)
-                    .filter(|_| before.is_some_and(|it| it.config.own_variables() == hidden))
-                    .unwrap_or_else(|| Arc::new(EnvProvider::new(prefix, since, hidden.clone()))),
-            ),
+            ProviderConfig::Env { prefix } => {
+                let hidden = config.own_variables();
+                let is_same = before.is_some_and(|before| before.config.own_variables() == hidden);
+                let kept = kept(name).filter(|_| is_same);
+                Some(kept.unwrap_or_else(|| Arc::new(EnvProvider::new(prefix, since, hidden))))
+            }
             ProviderConfig::Remote(remote) => {
                 let (place, prefix) = kind.place().unwrap_or_default();
                 let place = format!("{place}\0{prefix}\0{}", kind.asker());

@@ -50,9 +50,9 @@ const DANGEROUS_PREFIXES: &[&str] = &["BASH_FUNC_", "DYLD_", "LD_"];
 pub struct Rules {
     /// Inherit only the few names that a program needs to find its way.
     pub pristine: bool,
-    /// Dangerous names that may be injected all the same.
+    /// Dangerous names that may be injected all the same, and our own that may be inherited.
     pub forced: BTreeSet<String>,
-    /// Variables with secrets of our own, which providers are asked with: no child inherits them.
+    /// Variables with secrets of our own, which providers are asked with: no child inherits them by itself.
     pub own: BTreeSet<String>,
 }
 
@@ -141,7 +141,8 @@ impl Entry {
 fn is_inherited(name: &OsStr, rules: &Rules) -> bool {
     let Some(text) = name.to_str() else { return !rules.pristine };
     let is_kept = KEPT.contains(&text) || text.starts_with("LC_");
-    !is_own(text) && !rules.own.contains(text) && (is_kept || !rules.pristine)
+    let is_withheld = is_own(text) || (rules.own.contains(text) && !rules.forced.contains(text));
+    !is_withheld && (is_kept || !rules.pristine)
 }
 
 /// The keys of secretfs itself: who has one reads every secret.
@@ -214,6 +215,16 @@ mod tests {
     fn our_keys_are_not_inherited() {
         let base = [("SECRETFS_MASTER_KEY", "k"), ("SECRETFS_API_TOKEN", "t"), ("SECRETFS_STORE", "s")];
         assert_eq!(build(&base, &[], &Rules::default()).unwrap(), ["SECRETFS_STORE=s"]);
+    }
+
+    #[test]
+    fn what_providers_are_asked_with_is_inherited_by_force_alone() {
+        let base = [("SECRETFS_MASTER_KEY", "k"), ("VAULT_TOKEN", "t"), ("OTHER", "o")];
+        let [own, forced] = [["VAULT_TOKEN"], ["SECRETFS_MASTER_KEY"]].map(|it| it.map(str::to_owned).into());
+        let rules = Rules { own, forced, ..Rules::default() };
+        assert_eq!(build(&base, &[], &rules).unwrap(), ["OTHER=o"]);
+        let rules = Rules { forced: rules.own.clone(), ..rules };
+        assert_eq!(build(&base, &[], &rules).unwrap(), ["VAULT_TOKEN=t", "OTHER=o"]);
     }
 
     #[test]

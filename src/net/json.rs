@@ -59,6 +59,15 @@ impl<'a> Json<'a> {
         Ok(self.members()?.remove(name).filter(|it| !it.is_null()))
     }
 
+    /// The same, as `read` has it.
+    pub fn maybe<T>(
+        self,
+        name: &str,
+        read: impl FnOnce(Self) -> Result<T, JsonError>,
+    ) -> Result<Option<T>, JsonError> {
+        self.get(name)?.map(read).transpose()
+    }
+
     /// The member at the end of these names, each of them there.
     pub fn at(self, path: &[&str]) -> Result<Self, JsonError> {
         path.iter().enumerate().try_fold(self, |json, (index, name)| {
@@ -212,6 +221,9 @@ mod tests {
         }
         assert!(data.at(&["o"]).unwrap().value().same_as(br#"{"k": [1, 2]}"#));
         assert!(data.get("nil").unwrap().is_none() && data.get("none").unwrap().is_none());
+        assert_eq!(data.maybe("nil", Json::whole), Ok(None));
+        assert_eq!(document().maybe("esc", Json::whole), Ok(Some(1)));
+        assert!(document().maybe("esc", Json::text).is_err());
         let metadata = document().at(&["data", "metadata"]).unwrap();
         assert_eq!(metadata.at(&["version"]).unwrap().whole(), Ok(7));
         assert_eq!(metadata.at(&["destroyed"]).unwrap().flag(), Ok(false));

@@ -47,7 +47,7 @@ const YOUNG: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 /// A program that hangs may be asked.
-const LONGEST_LOGIN: Duration = Duration::from_secs(60);
+pub(super) const LONGEST_LOGIN: Duration = Duration::from_secs(60);
 /// Where the old one goes on.
 const BETWEEN_RENEWALS: Duration = Duration::from_secs(10);
 

@@ -1,5 +1,5 @@
-//! Versions for providers that tell none: equal values have equal versions, in every process that has
-//! the same key. Uses the words of `secret`.
+//! Versions as providers tell them; and for those that tell none: equal values have equal versions, in every process
+//! that has the same key. Uses the words of `secret`.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -24,6 +24,25 @@ pub(super) struct Met(Mutex<HashMap<String, (u64, Timestamp)>>);
 /// Secrets, beyond which all are forgotten: then they were met just now.
 const MOST: usize = 100_000;
 
+/// What a provider tells of a version, at the least.
+pub(super) fn told((kind, fields): (SecretType, Fields), version: u64, since: Timestamp) -> SecretVersion {
+    SecretVersion {
+        turned_out: None,
+        kind,
+        fields,
+        version,
+        created_at: since,
+        updated_at: since,
+        expires_at: None,
+        uses: None,
+    }
+}
+
+/// For what has a digest and no number.
+pub(super) fn number_of(digest: &[u8]) -> u64 {
+    1 + digest[..6].iter().fold(0, |number, byte| number << 8 | u64::from(*byte))
+}
+
 impl Versions {
     pub(super) fn new(key: SecretBytes) -> Self {
         Self { key, met: Met::default() }
@@ -31,21 +50,11 @@ impl Versions {
 
     /// The version that has these fields. It is of the time when it was met first.
     pub(super) fn of(&self, path: &str, kind: SecretType, fields: Fields) -> SecretVersion {
-        let version = self.number_of(&fields);
-        let since = self.met.meet(path, version);
-        SecretVersion {
-            turned_out: None,
-            kind,
-            fields,
-            version,
-            created_at: since,
-            updated_at: since,
-            expires_at: None,
-            uses: None,
-        }
+        let version = self.version_of(&fields);
+        told((kind, fields), version, self.met.meet(path, version))
     }
 
-    fn number_of(&self, fields: &Fields) -> u64 {
+    fn version_of(&self, fields: &Fields) -> u64 {
         let mut mac =
             <Hmac<Sha256> as KeyInit>::new_from_slice(self.key.expose()).expect("any length is a key");
         for (name, value) in fields {
@@ -54,9 +63,7 @@ impl Versions {
             mac.update(&(value.len() as u64).to_le_bytes());
             mac.update(value.expose());
         }
-        let digest: [u8; 32] = mac.finalize().into_bytes().into();
-        let number = digest[..6].iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
-        1 + number
+        number_of(&mac.finalize().into_bytes())
     }
 }
 

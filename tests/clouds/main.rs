@@ -10,4 +10,5 @@ mod gcp;
 mod harness;
 mod kubernetes;
 mod onepassword;
+mod scene;
 mod together;

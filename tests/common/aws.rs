@@ -30,6 +30,8 @@ impl Moto {
         let mut command = Command::new(python());
         command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/common/aws_server.py")).arg(port.to_string());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        // A region is what a test calls so.
+        command.env("MOTO_ALLOW_NONEXISTENT_REGION", "true");
         for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"] {
             command.env_remove(name).env_remove(name.to_lowercase());
         }
@@ -161,9 +163,10 @@ impl Front {
     }
 }
 
-/// A region of moto's that nobody else has, and one of its two places for secrets.
+/// A region of moto's that nobody else has, since what is in one server is there for all tests; and one of its two places
+/// for secrets.
 pub struct InAws {
-    pub region: &'static str,
+    pub region: String,
     kind: Kind,
     pub front: Front,
     pub folder: TempDir,
@@ -172,54 +175,62 @@ pub struct InAws {
     pub secret: String,
 }
 
+/// Keys of a session as machines and containers are told them: id, secret, token.
+pub fn told(keys: &[impl AsRef<str>; 3]) -> String {
+    let [id, secret, token] = keys.each_ref().map(AsRef::as_ref);
+    let told = json!({"Code": "Success", "Type": "AWS-HMAC", "LastUpdated": "2026-11-23T00:00:00Z", "AccessKeyId": id,
+        "SecretAccessKey": secret, "Token": token, "Expiration": "2099-01-01T00:00:00Z"});
+    told.to_string()
+}
+
+/// What tells a machine of AWS about itself, as IMDSv2 does: nothing without a token.
+pub struct Machine {
+    pub address: String,
+    asked: Arc<AtomicUsize>,
+}
+
+impl Machine {
+    pub const TOKEN: &str = "hunter2-imds-token";
+
+    pub fn with(keys: &[impl AsRef<str>; 3], region: &str) -> Self {
+        const ROLES: &str = "/latest/meta-data/iam/security-credentials/";
+        const TTL: &str = "x-aws-ec2-metadata-token-ttl-seconds";
+        let asked = Arc::<AtomicUsize>::default();
+        let (count, keys, region) = (asked.clone(), told(keys), region.to_owned());
+        let address = serve_tcp(move |request| match (&*request.method, &*request.target) {
+            ("PUT", "/latest/api/token") => match request.header(TTL) {
+                // AWS' own library wants to be told how long it is good.
+                Some(ttl) => Response::new(200, Self::TOKEN).header(&format!("{TTL}: {ttl}")),
+                None => Response::new(400, ""),
+            },
+            _ if request.header("x-aws-ec2-metadata-token") != Some(Self::TOKEN) => Response::new(401, ""),
+            ("GET", ROLES) => Response::new(200, "app-role"),
+            ("GET", target) if target.strip_prefix(ROLES) == Some("app-role") => {
+                count.fetch_add(1, Ordering::SeqCst);
+                Response::new(200, keys.clone())
+            }
+            ("GET", "/latest/meta-data/placement/region") => Response::new(200, region.clone()),
+            _ => Response::new(404, ""),
+        });
+        Self { address, asked }
+    }
+
+    /// How often it was asked for the keys.
+    pub fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     Secrets,
     Parameters,
 }
 
-/// A test each, since what is in one server is there for all.
-const REGIONS: [&str; 34] = [
-    "eu-central-1",
-    "eu-west-1",
-    "eu-west-2",
-    "eu-west-3",
-    "eu-north-1",
-    "eu-south-1",
-    "eu-south-2",
-    "eu-central-2",
-    "us-east-1",
-    "us-east-2",
-    "us-west-1",
-    "us-west-2",
-    "ca-central-1",
-    "ca-west-1",
-    "sa-east-1",
-    "af-south-1",
-    "ap-east-1",
-    "ap-south-1",
-    "ap-south-2",
-    "ap-northeast-1",
-    "ap-northeast-2",
-    "ap-northeast-3",
-    "ap-southeast-1",
-    "ap-southeast-2",
-    "ap-southeast-3",
-    "ap-southeast-4",
-    "me-south-1",
-    "me-central-1",
-    "ap-east-2",
-    "ap-southeast-5",
-    "ap-southeast-6",
-    "ap-southeast-7",
-    "il-central-1",
-    "mx-central-1",
-];
-
 impl InAws {
     pub fn new(kind: Kind) -> Self {
-        static NEXT: AtomicUsize = AtomicUsize::new(0);
-        let region = REGIONS.get(NEXT.fetch_add(1, Ordering::SeqCst)).expect("a region that nobody has");
+        static NEXT: AtomicUsize = AtomicUsize::new(1);
+        let region = format!("test-{}", NEXT.fetch_add(1, Ordering::SeqCst));
         let moto = Moto::shared();
         let (id, secret) = moto.user(&format!("app-{region}"), &READS);
         let folder = TempDir::with_prefix("secretfs-aws-").unwrap();
@@ -236,13 +247,18 @@ impl InAws {
 
     /// Without keys.
     pub fn bare(&self) -> String {
+        format!("{}, region: {}", self.anywhere(), self.region)
+    }
+
+    /// Nor a region.
+    pub fn anywhere(&self) -> String {
         let kind = if self.kind == Kind::Secrets { "aws-sm" } else { "aws-ssm" };
-        format!("type: {kind}, address: 'http://{}', region: {}", self.front.address, self.region)
+        format!("type: {kind}, address: 'http://{}'", self.front.address)
     }
 
     pub fn call(&self, call: &str, args: &Value) -> Value {
         let service = if self.kind == Kind::Secrets { "secretsmanager" } else { "ssm" };
-        Moto::shared().call(service, self.region, call, args)
+        Moto::shared().call(service, &self.region, call, args)
     }
 }
 
@@ -258,9 +274,9 @@ impl Source for InAws {
         }
         let moto = Moto::shared();
         match self.kind {
-            Kind::Secrets => moto.put_secret(self.region, name, value),
+            Kind::Secrets => moto.put_secret(&self.region, name, value),
             Kind::Parameters => moto.put_parameter(
-                self.region,
+                &self.region,
                 &format!("/{name}"),
                 std::str::from_utf8(value).expect("a text"),
             ),

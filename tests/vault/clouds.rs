@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use crate::common::aws::Moto;
+use crate::common::aws::{Machine, Moto};
 use crate::common::bao::{Bao, free_port};
 use crate::common::http::{Request, Response, pass_on, serve_tcp};
 use crate::common::kubernetes::Real;
@@ -228,43 +228,16 @@ fn the_question_that_a_login_has_asked_is_one_that_moto_answers() {
     assert!(said.lock().unwrap().last().unwrap().contains("SignatureDoesNotMatch"), "the control: {said:?}");
 }
 
-/// What a machine of AWS is told, as IMDSv2 tells it: nothing without a token.
-fn imds(asked: &Arc<Mutex<Vec<String>>>) -> String {
-    const TOKEN: &str = "hunter2-imds-token";
-    let asked = asked.clone();
-    serve_tcp(move |request| {
-        asked.lock().unwrap().push(format!("{} {}", request.method, request.target));
-        let roles = "/latest/meta-data/iam/security-credentials/";
-        match (&*request.method, &*request.target) {
-            ("PUT", "/latest/api/token")
-                if request.header("x-aws-ec2-metadata-token-ttl-seconds").is_some() =>
-            {
-                // AWS' own library wants to be told how long it is good.
-                Response::new(200, TOKEN).header("x-aws-ec2-metadata-token-ttl-seconds: 300")
-            }
-            _ if request.header("x-aws-ec2-metadata-token") != Some(TOKEN) => Response::new(401, ""),
-            ("GET", target) if target == roles => Response::new(200, "app-role"),
-            ("GET", target) if target.strip_prefix(roles) == Some("app-role") => {
-                let keys = json!({"Code": "Success", "AccessKeyId": "ASIAEXAMPLE", "SecretAccessKey": "hunter2-c",
-                    "Token": "hunter2-machine", "Expiration": "2099-01-01T00:00:00Z"});
-                Response::new(200, keys.to_string())
-            }
-            _ => Response::new(404, ""),
-        }
-    })
-}
-
 #[test]
 fn keys_of_the_role_that_a_machine_of_aws_has() {
     let bao = served();
     let url = "http://127.0.0.1:4566/";
     let address = aws(&bao, ["ASIAEXAMPLE", "hunter2-c", "hunter2-machine", "us-east-1", "-", url]);
-    let asked = Arc::default();
-    let metadata = imds(&asked);
-    let auth = format!(", metadata: 'http://{metadata}', sts_endpoint: 'http://127.0.0.1:4566'");
+    let machine = Machine::with(&["ASIAEXAMPLE", "hunter2-c", "hunter2-machine"], "us-east-1");
+    let auth = format!(", metadata: 'http://{}', sts_endpoint: 'http://127.0.0.1:4566'", machine.address);
     let mount = at(&address, &auth).start();
     assert_eq!(mount.read("f"), "v");
-    assert_eq!(asked.lock().unwrap().len(), 3, "{asked:?}");
+    assert_eq!(machine.asked(), 1);
     never_told(&mount, &[]);
     let none = at(&address, &format!(", metadata: 'http://127.0.0.1:{}'", free_port())).start();
     fails(

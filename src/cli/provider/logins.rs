@@ -21,8 +21,9 @@ pub(super) fn vault(login: &Login) -> Lines {
         Login::UserPass { username, password } => format!("user {username}, password from {password}"),
         Login::Cert { role } => format!("certificate of the connection{}", as_role(role)),
         Login::Aws(aws) => {
-            let machine = aws.metadata.as_ref().map_or("", |_| ", or the machine's");
-            format!("aws, key from {}{machine}{}", aws.keys.secret, as_role(&aws.role))
+            let [_, key] = aws.identity.words();
+            let machine = aws.identity.keys.as_ref().map_or(", or the machine's", |_| "");
+            format!("aws, key from {key}{machine}{}", as_role(&aws.role))
         }
         Login::Azure(azure) => {
             format!("azure, the machine's token from {}, role {}", azure.metadata, azure.role)
@@ -33,8 +34,8 @@ pub(super) fn vault(login: &Login) -> Lines {
         lines.extend(said("region", &aws.region));
         lines.extend(said("server_id", &aws.server_id));
         lines.extend(said("sts_endpoint", &aws.sts));
-        lines.extend(said("session_token", &aws.keys.session));
-        lines.extend(said("metadata", &aws.metadata));
+        lines.extend(aws.identity.keys.iter().flat_map(|keys| said("session_token", &keys.session)));
+        lines.extend(said("metadata", &aws.identity.metadata));
     }
     lines
 }

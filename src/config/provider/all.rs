@@ -25,12 +25,13 @@ impl Config {
 
     /// The variables that hold secrets of our own: for the providers, and for nobody whom we start.
     pub fn own_variables(&self) -> BTreeSet<String> {
-        let sources = self.providers.values().flat_map(ProviderConfig::own_secrets);
-        let names = sources.filter_map(|source| match source {
+        let named = self.providers.values().flat_map(ProviderConfig::own_secrets);
+        let named = named.filter_map(|source| match source {
             SecretSource::Variable(name) => Some(name.clone()),
             _ => None,
         });
-        names.collect()
+        let usual = self.providers.values().flat_map(ProviderConfig::usual_variables);
+        named.chain(usual.map(|&name| name.to_owned())).collect()
     }
 
     /// Each of several is another one, and asks for itself.

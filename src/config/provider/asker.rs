@@ -1,7 +1,7 @@
 //! As whom a provider is asked, in words in which no secret is. Names of copies on the disk are made of them
 //! (`cache.mirror`): they stay as they are, whatever becomes of the types here.
 
-use super::cloud::{Aws, AwsKeys, Azure};
+use super::cloud::Azure;
 use super::{Login, ProviderConfig, RemoteSource, SecretSource, TextSource};
 use crate::config::Tls;
 
@@ -54,8 +54,8 @@ impl Login {
             }
             Self::Cert { role } => vec!["cert".to_owned(), role.clone().unwrap_or_default()],
             Self::Aws(aws) => {
-                let Aws { role, keys: AwsKeys { id, secret, .. }, .. } = &**aws;
-                vec!["aws".to_owned(), role.clone().unwrap_or_default(), id.words(), secret.to_string()]
+                let role = aws.role.clone().unwrap_or_default();
+                ["aws".to_owned(), role].into_iter().chain(aws.identity.words()).collect()
             }
             Self::Azure(azure) => {
                 let Azure { role, resource, client_id, .. } = &**azure;
@@ -88,6 +88,8 @@ mod tests {
   v: {type: vault, address: \"https://v.example:8200\", auth: {method: approle, role_id: r, secret_id: \"${S}\"}}
   t: {type: vault, address: \"https://v.example:8200/x\", auth: {method: token, token: \"file:/t\"}}
   k: {type: vault, address: \"https://v.example:8200\", auth: {method: kubernetes, role: app}}
+  i: {type: vault, address: \"https://v.example:8200\", auth: {method: aws, role: r}}
+  s: {type: vault, address: \"https://v.example:8200\", auth: {method: aws, access_key_id: AKID, secret_access_key: \"file:/s\"}}
   e: {type: etcd, address: \"https://e.example:2379\", prefix: /s/, auth: {username: app, password: \"credential:pw\"}}
   g: {type: gcp-sm, project: p-1, location: europe-west1, auth: {key: \"file:/k\"}}
   f: {type: file, path: /secrets, age: {identity: \"file:/key\"}}
@@ -104,6 +106,12 @@ mod tests {
             ("v", "vault https://v.example:8200||approle|approle|r|${S}".to_owned()),
             ("t", "vault https://v.example:8200/x||token|token|file:/t".to_owned()),
             ("k", format!("vault https://v.example:8200||kubernetes|jwt|app|file:{account}")),
+            (
+                "i",
+                "vault https://v.example:8200||aws|aws|r|${AWS_ACCESS_KEY_ID}|${AWS_SECRET_ACCESS_KEY}"
+                    .to_owned(),
+            ),
+            ("s", "vault https://v.example:8200||aws|aws||AKID|file:/s".to_owned()),
             ("e", "etcd https://e.example:2379|/s/|app|credential:pw".to_owned()),
             (
                 "g",

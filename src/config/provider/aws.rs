@@ -121,13 +121,25 @@ impl AwsSecrets {
         let others = [profile, role, external_id].map(|it| it.clone().unwrap_or_default());
         [vec![keys], others.to_vec()].concat()
     }
-
-    pub(super) fn secrets(&self) -> Vec<&SecretSource> {
-        self.identity.keys.iter().flat_map(AwsKeyPair::secrets).collect()
-    }
 }
 
+/// Where every program of AWS looks for keys, or for what gives it some.
+const VARIABLES: [&str; 4] =
+    ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_CONTAINER_AUTHORIZATION_TOKEN"];
+
 impl AwsKeyPair {
+    /// Takes it out of the settings, if it is there. `Err` says what is missing of it.
+    pub(super) fn taken(auth: &mut raw::Auth, base: &Base<'_>) -> Result<Option<Self>, &'static str> {
+        let session = auth.session_token.0.take().map(|it| it.under(base));
+        match (auth.access_key_id.0.take(), auth.secret_access_key.0.take()) {
+            (Some(id), Some(secret)) => {
+                Ok(Some(Self { id: id.under(base), secret: secret.under(base), session }))
+            }
+            (None, None) if session.is_none() => Ok(None),
+            _ => Err("an `access_key_id` and a `secret_access_key` belong together"),
+        }
+    }
+
     fn secrets(&self) -> Vec<&SecretSource> {
         let id = match &self.id {
             TextSource::From(source) => Some(source),
@@ -138,6 +150,23 @@ impl AwsKeyPair {
 }
 
 impl AwsIdentity {
+    pub(super) fn secrets(&self) -> Vec<&SecretSource> {
+        self.keys.iter().flat_map(AwsKeyPair::secrets).collect()
+    }
+
+    /// Those that may say who we are.
+    pub(super) fn variables(&self) -> &'static [&'static str] {
+        if self.keys.is_none() && self.profile.is_none() { &VARIABLES } else { &[] }
+    }
+
+    /// The id of the keys and their secret, or where they are looked for first.
+    pub fn words(&self) -> [String; 2] {
+        match &self.keys {
+            Some(keys) => [keys.id.words(), keys.secret.to_string()],
+            None => [VARIABLES[0], VARIABLES[1]].map(|name| format!("${{{name}}}")),
+        }
+    }
+
     fn judge(&self) -> Result<(), Refused> {
         let problem = match self {
             Self { keys: Some(_), profile: Some(_), .. } => "no `profile` beside an `access_key_id`",
@@ -165,14 +194,7 @@ pub(super) fn judge(
         false => None,
     };
     let plain = |it: Option<crate::config::reaction::Argument>| it.map(|it| it.0);
-    let session = auth.session_token.0.take().map(|it| it.under(base));
-    let keys = match (auth.access_key_id.0.take(), auth.secret_access_key.0.take()) {
-        (Some(id), Some(secret)) => {
-            Some(AwsKeyPair { id: id.under(base), secret: secret.under(base), session })
-        }
-        (None, None) if session.is_none() => None,
-        _ => return Err(("auth", "an `access_key_id` and a `secret_access_key` belong together".to_owned())),
-    };
+    let keys = AwsKeyPair::taken(&mut auth, base).map_err(|why| ("auth", why.to_owned()))?;
     let identity = AwsIdentity {
         keys,
         profile: plain(auth.profile.0.take()),
@@ -311,6 +333,21 @@ mod tests {
             let error = parse(&format!("type: aws-sm, {settings}")).unwrap_err();
             assert!(error.contains(says), "{settings}: {error}");
         }
+    }
+
+    #[test]
+    fn variables_that_may_say_who_we_are_are_our_own() {
+        let own = |settings: &str| {
+            let text = format!("providers:\n  a: {{{settings}}}\n");
+            Config::parse(Path::new("/c.yaml"), &text).unwrap().own_variables()
+        };
+        let all = VARIABLES.map(str::to_owned).into();
+        assert_eq!(own("type: aws-ssm, auth: {role: 'arn:aws:iam::111122223333:role/app'}"), all);
+        #[cfg(feature = "vault")]
+        assert_eq!(own("type: vault, address: 'https://v', auth: {method: aws}"), all);
+        let keys = own("type: aws-sm, auth: {access_key_id: AKIA, secret_access_key: '${S}'}");
+        assert_eq!(keys, ["S".to_owned()].into());
+        assert!(own("type: aws-sm, auth: {profile: p}").is_empty(), "they are the user's");
     }
 
     #[test]

@@ -26,7 +26,7 @@ use super::raw;
 
 pub use aws::{AwsIdentity, AwsKeyPair, AwsSecrets, AwsService};
 pub use azure::{AzureIdentity, AzureVault};
-pub use cloud::{Aws, AwsKeys, Azure};
+pub use cloud::{Aws, Azure};
 pub use gcp::{GcpIdentity, GcpSecrets};
 pub use kubernetes::{Cluster, Kubernetes};
 pub use network::{Etcd, Login, Vault};
@@ -177,11 +177,24 @@ impl ProviderConfig {
             RemoteSource::File(document) => document.identity.iter().collect(),
             RemoteSource::Vault(vault) => vault.login.secrets(),
             RemoteSource::Etcd(etcd) => etcd.user.iter().map(|(_, password)| password).collect(),
-            RemoteSource::Aws(aws) => aws.secrets(),
+            RemoteSource::Aws(aws) => aws.identity.secrets(),
             RemoteSource::Azure(azure) => azure.secrets(),
             RemoteSource::Gcp(gcp) => gcp.secrets(),
             RemoteSource::OnePassword(connect) => vec![&connect.token],
             RemoteSource::Kubernetes(cluster) => cluster.secrets(),
+        }
+    }
+
+    /// Variables with secrets that it may be asked with, although the config does not name them.
+    fn usual_variables(&self) -> &'static [&'static str] {
+        let Self::Remote(remote) = self else { return &[] };
+        match &remote.source {
+            RemoteSource::Aws(aws) => aws.identity.variables(),
+            RemoteSource::Vault(vault) => match &vault.login {
+                Login::Aws(aws) => aws.identity.variables(),
+                _ => &[],
+            },
+            _ => &[],
         }
     }
 

@@ -65,7 +65,7 @@ impl Login {
             }
             Self::AppRole { role_id: TextSource::From(role_id), secret_id, .. } => vec![role_id, secret_id],
             Self::AppRole { secret_id, .. } => vec![secret_id],
-            Self::Aws(aws) => aws.keys.secrets(),
+            Self::Aws(aws) => aws.identity.secrets(),
             Self::Cert { .. } | Self::Azure(_) => Vec::new(),
         }
     }

@@ -1,17 +1,18 @@
-//! One question to a service of AWS: signed, sent, and once more with other keys if these are void. Where the service
-//! is follows from the region, which may have to be found out first. Uses `net`, `keys` and `sign`.
+//! Questions to a service of AWS: signed, sent, and once more with other keys if these are void. Where the service is
+//! follows from the region, which may have to be found out first. Uses `net`, `keys` and `sign`.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use aws_credential_types::Credentials;
+use serde_json::Value;
 use tokio::sync::OnceCell;
 
 use super::codes::{Refusal, judge};
 use super::keys::KeySource;
 use super::sign::{Scope, ToSign};
 use crate::config::{Address, AwsSecrets, Tls, Transport};
-use crate::net::{Client, Request, Response, Route};
+use crate::net::{Client, Json, Request, Response, Route};
 use crate::poison::EvenPoisoned;
 use crate::provider::remote;
 use crate::provider::{Provider, ProviderError, Step};
@@ -24,23 +25,31 @@ pub(super) struct Service {
     pub(super) target: &'static str,
     /// What its rights begin with.
     pub(super) rights: &'static str,
+    /// What lists its secrets, and where they are in the answer.
+    pub(super) list: &'static str,
+    pub(super) listed: &'static str,
 }
 
 pub(super) struct Api {
     service: &'static Service,
+    /// What the names there begin with.
+    prefix: String,
+    has_one_name: bool,
     /// Where it is, if that does not follow from the region.
     endpoint: Option<Transport>,
     timeout: Mutex<Duration>,
     /// Whose the secrets have to be, if the config says it.
     account: Option<String>,
-    /// Those of others are asked for, too, by ARNs that say so.
-    takes_arns: bool,
     keys: KeySource,
     client: OnceCell<Client>,
 }
 
 /// The content type of all of them.
 const KIND: &str = "application/x-amz-json-1.1";
+/// The header that says what is asked.
+const TARGET: &str = "x-amz-target";
+/// Of one list.
+const MOST_PAGES: usize = 10_000;
 
 impl Api {
     /// `store` is where our own secrets may be.
@@ -50,12 +59,11 @@ impl Api {
         timeout: Duration,
         store: Option<Arc<dyn Provider>>,
     ) -> Self {
-        let takes_arns = settings.takes_arns();
-        let AwsSecrets { endpoint, region, account, identity, .. } = settings;
+        let AwsSecrets { endpoint, region, account, prefix, has_one_name, identity, .. } = settings;
         let tls = endpoint.as_ref().map(|it| it.tls.clone()).unwrap_or_default();
         let keys = KeySource::new(identity, region, tls, timeout, store);
         let (timeout, client) = (Mutex::new(timeout), OnceCell::new());
-        Self { service, endpoint, timeout, account, takes_arns, keys, client }
+        Self { service, prefix, has_one_name, endpoint, timeout, account, keys, client }
     }
 
     pub(super) fn sweep(&self) {
@@ -72,36 +80,45 @@ impl Api {
         }
     }
 
+    pub(super) fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// The name there of what is called so here.
+    pub(super) fn whole(&self, path: &str) -> String {
+        format!("{}{path}", self.prefix)
+    }
+
+    /// Whether what chooses a version is none of a name, because rules of the config are about secrets.
+    pub(super) fn has_one_name(&self) -> bool {
+        self.has_one_name
+    }
+
+    /// Whether secrets are named by ARNs, which say whose they are.
+    pub(super) fn takes_arns(&self) -> bool {
+        self.prefix.starts_with("arn:")
+    }
+
+    /// The region is known then, which a role needs, too, that is taken on.
     async fn client(&self) -> Result<&Client, ProviderError> {
         let client = self.client.get_or_try_init(|| async {
-            let transport = match &self.endpoint {
-                Some(endpoint) => endpoint.clone(),
-                None => usual_place(self.service.name, self.keys.region().await?),
-            };
+            let region = self.keys.region().await?;
+            let usual = || usual_place(self.service.name, region);
+            let transport = self.endpoint.clone().unwrap_or_else(usual);
             Ok::<_, ProviderError>(Client::new(transport, *self.timeout.lock().even_poisoned()))
         });
         client.await
     }
 
-    /// `body` changes nothing there.
-    pub(super) async fn ask(&self, action: &str, body: &serde_json::Value) -> Result<Response, Refusal> {
+    /// `question` changes nothing there.
+    pub(super) async fn ask(&self, action: &str, question: &Value) -> Result<Response, Refusal> {
         let client = self.client().await?;
-        let region = self.keys.region().await?;
-        let (target, body) = (format!("{}.{action}", self.service.target), body.to_string().into_bytes());
-        let url = format!("{}/", client.address());
+        let body = question.to_string().into_bytes();
         let mut is_second = false;
         loop {
             let keys = self.keys.keys().await?;
             self.judge_keys(&keys)?;
-            let headers = [("content-type", KIND), ("x-amz-target", &*target)];
-            let to_sign = ToSign { url: &url, headers: &headers, body: &body };
-            let scope = Scope { at: SystemTime::now(), region, service: self.service.name };
-            let signed = to_sign.signed(&keys, &scope).map_err(ProviderError::from)?;
-            let request = Request::post(Route::to("/")).repeatable().body(KIND, body.clone());
-            let mut request = request.header("x-amz-target", &target).map_err(ProviderError::from)?;
-            for (name, value) in &signed {
-                request = request.secret(name, "", value).map_err(ProviderError::from)?;
-            }
+            let request = self.signed(client, action, body.clone(), &keys).await?;
             let response = client.send(request).await.map_err(ProviderError::from)?;
             if response.is_success() {
                 return Ok(response);
@@ -119,10 +136,27 @@ impl Api {
         }
     }
 
+    async fn signed(
+        &self,
+        client: &Client,
+        action: &str,
+        body: Vec<u8>,
+        keys: &Credentials,
+    ) -> Result<Request, ProviderError> {
+        let (region, service) = (self.keys.region().await?, self.service);
+        let (url, target) = (format!("{}/", client.address()), format!("{}.{action}", service.target));
+        let headers = [("content-type", KIND), (TARGET, &*target)];
+        let to_sign = ToSign { url: &url, headers: &headers, body: &body };
+        let scope = Scope { at: SystemTime::now(), region, service: service.name };
+        let signed = to_sign.signed(keys, &scope)?;
+        let request = Request::post(Route::to("/")).repeatable().body(KIND, body).header(TARGET, &target)?;
+        Ok(signed.iter().try_fold(request, |request, (name, value)| request.secret(name, "", value))?)
+    }
+
     /// With those of another account a secret may be missing that is there.
     fn judge_keys(&self, keys: &Credentials) -> Result<(), ProviderError> {
         match (&self.account, keys.account_id()) {
-            (Some(account), Some(theirs)) if !self.takes_arns && theirs.as_str() != account => {
+            (Some(account), Some(theirs)) if !self.takes_arns() && theirs.as_str() != account => {
                 let why = format!("the keys are of the account {}, not of {account}", shown(theirs.as_str()));
                 Err(ProviderError::Untrusted(why))
             }
@@ -140,6 +174,33 @@ impl Api {
                 shown(theirs)
             ))),
             None => Err(ProviderError::Invalid("AWS does not say of which account the secret is".to_owned())),
+        }
+    }
+
+    /// All names, without the prefix: page by page, of which this asks for the first.
+    pub(super) async fn names(&self, mut question: Value) -> Result<Vec<String>, ProviderError> {
+        let mut names = Vec::new();
+        for _ in 0..MOST_PAGES {
+            let response = self.ask(self.service.list, &question).await;
+            let response = response.map_err(|refusal| self.error(refusal, self.service.list))?;
+            let answer = response.json()?;
+            for secret in answer.at(&[self.service.listed])?.items()? {
+                let name = secret.at(&["Name"])?.text()?;
+                names.extend(name.strip_prefix(&*self.prefix).filter(|it| !it.is_empty()).map(str::to_owned));
+            }
+            match answer.maybe("NextToken", Json::text)? {
+                Some(token) => question["NextToken"] = token.into(),
+                None => break,
+            }
+        }
+        Ok(names)
+    }
+
+    /// Whether a page can be asked for. Who may not list is answered, too.
+    pub(super) async fn is_well(&self, question: Value) -> Result<(), ProviderError> {
+        match self.ask(self.service.list, &question).await {
+            Ok(_) | Err(Refusal::NoRight(_)) => Ok(()),
+            Err(refusal) => Err(self.error(refusal, self.service.list)),
         }
     }
 

@@ -1,6 +1,6 @@
 //! The way to the keys by AWS' own library: where every program of AWS looks (variables, profile, web identity,
 //! container, machine), and the role that is taken on with what is found. In a thread of its own, since the library
-//! reads files on the one that polls it. Uses `http`; the library's errors are never shown.
+//! reads files on the one that polls it. Uses `http` and `profile`; the library's errors are never shown.
 
 use std::future::Future;
 use std::io;
@@ -9,10 +9,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use aws_config::ecs::EcsCredentialsProvider;
-use aws_config::environment::EnvironmentVariableCredentialsProvider;
+use aws_config::environment::{EnvironmentVariableCredentialsProvider, EnvironmentVariableRegionProvider};
 use aws_config::imds;
 use aws_config::imds::credentials::ImdsCredentialsProvider;
-use aws_config::profile::ProfileFileCredentialsProvider;
+use aws_config::imds::region::ImdsRegionProvider;
+use aws_config::meta::region::RegionProviderChain;
+use aws_config::profile::ProfileFileRegionProvider;
 use aws_config::provider_config::ProviderConfig;
 use aws_config::retry::RetryConfig;
 use aws_config::sts::AssumeRoleProvider;
@@ -21,15 +23,18 @@ use aws_config::{BehaviorVersion, Region};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
-use tokio::runtime;
+use tokio::{runtime, time};
 use tracing::instrument::WithSubscriber;
 use tracing::subscriber::NoSubscriber;
 
 use super::codes::{is_denial, is_of_keys, is_throttling};
 use super::http::{Http, Trouble};
+use super::profile::Profile;
 use crate::config::AwsIdentity;
 use crate::provider::ProviderError;
 use crate::provider::apart::Apart;
+use crate::provider::login::LONGEST_LOGIN;
+use crate::provider::remote::of_machine;
 
 pub(super) struct Chain {
     identity: AwsIdentity,
@@ -82,10 +87,6 @@ impl Chain {
 
     /// Of the variables, the profile or the machine; the machine is not asked where `is_given` says who we are.
     pub(super) async fn region(self: &Arc<Self>, is_given: bool) -> Result<Option<String>, ProviderError> {
-        use aws_config::environment::EnvironmentVariableRegionProvider;
-        use aws_config::imds::region::ImdsRegionProvider;
-        use aws_config::meta::region::RegionProviderChain;
-        use aws_config::profile::ProfileFileRegionProvider;
         let found = move |chain: Arc<Self>, http: Http| async move {
             let config = config(&http, None);
             let mut profile = ProfileFileRegionProvider::builder().configure(&config);
@@ -103,7 +104,7 @@ impl Chain {
         self.apart(found).await
     }
 
-    /// The questions of it to others go by the runtime that we are called in.
+    /// The questions of it to others go by the runtime that we are called in. What hangs does not keep its turn.
     async fn apart<T: Send + 'static, F: Future<Output = T>>(
         self: &Arc<Self>,
         work: impl FnOnce(Arc<Self>, Http) -> F + Send + 'static,
@@ -111,7 +112,8 @@ impl Chain {
         let (chain, http) = (self.clone(), self.http.by_this_runtime());
         let work = move || {
             let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-            Ok(runtime.block_on(work(chain, http).with_subscriber(NoSubscriber::default())))
+            let work = async { time::timeout(LONGEST_LOGIN, work(chain, http)).await };
+            Ok(runtime.block_on(work.with_subscriber(NoSubscriber::default()))?)
         };
         let done: io::Result<T> = self.apart.does(work).await.and_then(|done| done);
         done.map_err(|error| {
@@ -121,9 +123,10 @@ impl Chain {
 
     async fn found(&self, http: &Http, region: Option<Region>) -> Result<Credentials, CredentialsError> {
         let config = config(http, region);
-        let profile = ProfileFileCredentialsProvider::builder().configure(&config);
-        if let Some(name) = &self.identity.profile {
-            return profile.profile_name(name.clone()).build().provide_credentials().await;
+        let name = self.identity.profile.clone();
+        let profile = Profile { name, config: config.clone(), http: http.clone() };
+        if self.identity.profile.is_some() {
+            return profile.provide_credentials().await;
         }
         let web = WebIdentityTokenCredentialsProvider::builder().configure(&config).build();
         let container = EcsCredentialsProvider::builder().configure(&config).build();
@@ -131,7 +134,7 @@ impl Chain {
             ImdsCredentialsProvider::builder().configure(&config).imds_client(self.machine(&config));
         let sources = [
             SharedCredentialsProvider::new(EnvironmentVariableCredentialsProvider::new()),
-            SharedCredentialsProvider::new(profile.build()),
+            SharedCredentialsProvider::new(profile),
             SharedCredentialsProvider::new(web),
             SharedCredentialsProvider::new(container),
             SharedCredentialsProvider::new(machine.build()),
@@ -196,10 +199,11 @@ impl Chain {
             (None, None) => NO_KEYS.to_owned(),
         };
         match self.http.trouble() {
-            Some(Trouble::Silence(error)) => {
-                crate::provider::remote::of_machine(&whose, &ProviderError::from(error))
-            }
+            Some(Trouble::Silence(error)) => of_machine(&whose, &error.into()),
             Some(Trouble::Refused(who, status, code)) => refused(&whose, &who, status, code.as_deref()),
+            Some(Trouble::Program(how)) => {
+                ProviderError::Unavailable(format!("{whose}: its `credential_process` {how}"))
+            }
             None => match error {
                 CredentialsError::ProviderTimedOut(_) => ProviderError::Timeout(format!("{whose} in time")),
                 CredentialsError::InvalidConfiguration(_) => {
@@ -289,7 +293,7 @@ mod tests {
             let chain = chain.clone();
             async move { chain.apart(blocks).await }
         });
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        time::sleep(Duration::from_millis(20)).await;
         assert_eq!(chain.apart(|_, _| async { 7 }).await.unwrap(), 7);
         go.send(()).unwrap();
         assert!(asking.await.unwrap().unwrap());

@@ -43,6 +43,8 @@ pub(super) enum Trouble {
     Silence(NetError),
     /// The status, and the code of AWS if there is one.
     Refused(String, u16, Option<String>),
+    /// How a program went wrong that prints keys.
+    Program(String),
 }
 
 impl Http {
@@ -56,6 +58,10 @@ impl Http {
     /// For the library, which is in another one.
     pub(super) fn by_this_runtime(&self) -> Self {
         Self { shared: self.shared.clone(), runtime: Handle::try_current().ok() }
+    }
+
+    pub(super) fn note(&self, trouble: Trouble) {
+        self.shared.note(trouble);
     }
 
     /// And forgets it.

@@ -6,7 +6,9 @@ mod chain;
 mod codes;
 mod http;
 mod keys;
+mod names;
 mod parameters;
+mod profile;
 mod secrets;
 mod sign;
 
@@ -31,14 +33,6 @@ pub fn aws(settings: AwsSecrets, timeout: Duration, store: Option<Arc<dyn Provid
         AwsService::SecretsManager => Arc::new(secrets::SecretsManager::new(settings, timeout, store)),
         AwsService::Parameters => Arc::new(parameters::Parameters::new(settings, timeout, store)),
     }
-}
-
-/// Where rules are on secrets a reference has one name for each: what chooses a version is none of it.
-fn another_name(path: &str, name: &str) -> ProviderError {
-    let why = "the config has rules on secrets, and one on";
-    ProviderError::Invalid(format!(
-        "{why} `{name}` would not hold for `{path}`: name `{name}`, or `{name}@N`"
-    ))
 }
 
 /// A time as AWS writes it: seconds, with a fraction.

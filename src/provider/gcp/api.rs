@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::identity::Identity;
+use super::identity::{Identity, Token};
 use crate::net::{Client, Json, LONGEST_PAUSE, Request, Response, Route};
 use crate::provider::{ProviderError, refusal};
 
@@ -62,25 +62,18 @@ impl Api {
         let mut is_second = false;
         loop {
             let token = self.identity.token(self.client.timeout()).await?;
-            let ask = Request::get(route.clone()).secret("authorization", "Bearer ", &token.value);
-            let ask = match (ask, &token.quota_project) {
-                (Ok(ask), Some(project)) => ask.header("x-goog-user-project", project),
-                (ask, _) => ask,
-            };
-            let ask =
-                query.iter().fold(ask.map_err(ProviderError::from)?, |ask, (name, it)| ask.query(name, it));
+            let ask = asked(route, query, &token)?;
             let response = self.client.send(ask).await.map_err(ProviderError::from)?;
             match self.judge(response) {
                 Err(Refusal::Token) => {
-                    let why = || self.error(Refusal::Token, "", "");
-                    self.identity.refuse(&token, why);
+                    self.identity.refuse(&token, || self.error(Refusal::Token, "", ""));
                     if is_second {
                         return Err(Refusal::Token);
                     }
+                    is_second = true;
                 }
                 judged => return judged,
             }
-            is_second = true;
         }
     }
 
@@ -146,6 +139,14 @@ impl Api {
     fn who(&self) -> String {
         self.client.address().authority()
     }
+}
+
+fn asked(route: &Route, query: &[(&str, &str)], token: &Token) -> Result<Request, ProviderError> {
+    let mut ask = Request::get(route.clone()).secret("authorization", "Bearer ", &token.value)?;
+    if let Some(project) = &token.quota_project {
+        ask = ask.header("x-goog-user-project", project)?;
+    }
+    Ok(query.iter().fold(ask, |ask, (name, value)| ask.query(name, value)))
 }
 
 /// It says so in its own words only.

@@ -123,7 +123,7 @@ impl Kind {
             "external_account" => Self::External(Box::new(External::of(json)?)),
             "impersonated_service_account" => {
                 let by = Self::of(json.at(&["source_credentials"])?)?;
-                let delegates = json.get("delegates")?.map(Json::items).transpose()?.unwrap_or_default();
+                let delegates = json.maybe("delegates", Json::items)?.unwrap_or_default();
                 let delegates = delegates.into_iter().map(Json::text).collect::<Result<_, _>>()?;
                 return by.impersonating(&text(json, IMPERSONATION)?, delegates);
             }
@@ -198,7 +198,7 @@ impl Subject {
             return Ok(Self::File(path));
         }
         let url = optional(source, "url")?.ok_or(Unusable::Refused(NO_SOURCE))?;
-        let headers = source.get("headers")?.map(Json::members).transpose()?.unwrap_or_default();
+        let headers = source.maybe("headers", Json::members)?.unwrap_or_default();
         let header =
             |(name, value): (std::borrow::Cow<'_, str>, Json<'_>)| Ok((name.into_owned(), value.secret()?));
         let headers = headers.into_iter().map(header).collect::<Result<_, JsonError>>()?;
@@ -224,7 +224,7 @@ fn text(json: Json<'_>, name: &str) -> Result<String, Unusable> {
 }
 
 fn optional(json: Json<'_>, name: &str) -> Result<Option<String>, JsonError> {
-    json.get(name)?.map(Json::text).transpose()
+    json.maybe(name, Json::text)
 }
 
 /// What is no word is not shown.

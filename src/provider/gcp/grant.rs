@@ -6,7 +6,6 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
-use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 use serde_json::json;
 use zeroize::Zeroizing;
 
@@ -29,7 +28,6 @@ pub(super) struct Granted {
 }
 
 const SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";
-const FORM: &str = "application/x-www-form-urlencoded";
 const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 
@@ -48,11 +46,13 @@ impl Grantor {
                     Ok(Granted { token, life: Duration::from_secs(jwt::LIFE.unsigned_abs()) })
                 }
                 Kind::User { client, refresh_token, token_url } => {
-                    let form = Form::new("grant_type", b"refresh_token")
-                        .with("client_id", client.id.as_bytes())
-                        .with("client_secret", client.secret.expose())
-                        .with("refresh_token", refresh_token.expose());
-                    self.ask_for_token(token_url, form, None, patience).await
+                    let form: [(&str, &[u8]); 4] = [
+                        ("grant_type", b"refresh_token"),
+                        ("client_id", client.id.as_bytes()),
+                        ("client_secret", client.secret.expose()),
+                        ("refresh_token", refresh_token.expose()),
+                    ];
+                    self.ask_for_token(token_url, &form, None, patience).await
                 }
                 Kind::External(external) => self.exchanged(external, patience).await,
                 Kind::Impersonated { url, delegates, by } => {
@@ -66,19 +66,19 @@ impl Grantor {
     /// Another authority's token for one of Google's.
     async fn exchanged(&self, external: &External, patience: Duration) -> Result<Granted, ProviderError> {
         let subject = self.subject(external, patience).await?;
-        let form = Form::new("grant_type", EXCHANGE.as_bytes())
-            .with("audience", external.audience.as_bytes())
-            .with("scope", SCOPE.as_bytes())
-            .with("requested_token_type", ACCESS_TOKEN.as_bytes())
-            .with("subject_token_type", external.token_type.as_bytes())
-            .with("subject_token", subject.expose());
-        let form = match &external.user_project {
-            Some(project) if external.client.is_none() => {
-                form.with("options", json!({ "userProject": project }).to_string().as_bytes())
-            }
-            _ => form,
-        };
-        self.ask_for_token(&external.token_url, form, external.client.as_ref(), patience).await
+        let mut form = vec![
+            ("grant_type", EXCHANGE.as_bytes()),
+            ("audience", external.audience.as_bytes()),
+            ("scope", SCOPE.as_bytes()),
+            ("requested_token_type", ACCESS_TOKEN.as_bytes()),
+            ("subject_token_type", external.token_type.as_bytes()),
+            ("subject_token", subject.expose()),
+        ];
+        // A client has a project of its own.
+        let project = external.user_project.as_ref().filter(|_| external.client.is_none());
+        let options = project.map(|project| json!({ "userProject": project }).to_string());
+        form.extend(options.iter().map(|it| ("options", it.as_bytes())));
+        self.ask_for_token(&external.token_url, &form, external.client.as_ref(), patience).await
     }
 
     /// The other authority's token, as it is now.
@@ -98,8 +98,10 @@ impl Grantor {
         };
         let Some(member) = &external.member else { return Ok(text) };
         let found = Json::read(text.expose()).and_then(|json| json.at(&[member])?.secret());
+        // It may just be written anew.
         found.map_err(|_| {
-            denied(&format!("what has the token to be exchanged has no text `{member}` in JSON"))
+            let why = format!("what has the token to be exchanged has no text `{member}` in JSON");
+            ProviderError::Unavailable(why)
         })
     }
 
@@ -128,11 +130,11 @@ impl Grantor {
     async fn ask_for_token(
         &self,
         url: &Place,
-        form: Form,
+        form: &[(&str, &[u8])],
         client: Option<&Login>,
         patience: Duration,
     ) -> Result<Granted, ProviderError> {
-        let ask = Request::post(url.route.clone()).repeatable().body(FORM, form.0);
+        let ask = Request::post(url.route.clone()).repeatable().form(form);
         let ask = match client {
             Some(client) => ask.secret("authorization", "Basic ", &basic(client))?,
             None => ask,
@@ -149,29 +151,6 @@ impl Grantor {
     fn client(&self, place: &Place, patience: Duration) -> Client {
         let tls = if place.address.is_tls { self.tls.clone() } else { Tls::default() };
         Client::new(Transport { address: place.address.clone(), tls }, patience)
-    }
-}
-
-/// Names and values of a form, wiped with it.
-struct Form(Vec<u8>);
-
-impl Form {
-    fn new(name: &str, value: &[u8]) -> Self {
-        Self(Vec::new()).with(name, value)
-    }
-
-    fn with(self, name: &str, value: &[u8]) -> Self {
-        let before = Zeroizing::new(self.0);
-        // In one piece, so that no smaller copy stays behind.
-        let mut all = Vec::with_capacity(before.len() + name.len() + 3 * value.len() + 2);
-        all.extend_from_slice(&before);
-        if !before.is_empty() {
-            all.push(b'&');
-        }
-        all.extend_from_slice(name.as_bytes());
-        all.push(b'=');
-        percent_encode(value, NON_ALPHANUMERIC).for_each(|piece| all.extend_from_slice(piece.as_bytes()));
-        Self(all)
     }
 }
 

@@ -11,7 +11,7 @@ use super::machine;
 use crate::config::{Address, GcpIdentity, SecretSource, Tls};
 use crate::provider::apart::Apart;
 use crate::provider::login::{Login, Outcome, Pass};
-use crate::provider::{OwnSecret, Provider, ProviderError};
+use crate::provider::{OwnSecret, Provider, ProviderError, remote};
 use crate::secret::SecretBytes;
 use crate::sys::leftover;
 
@@ -53,6 +53,7 @@ pub(super) struct Token {
 const VARIABLE: &str = "GOOGLE_APPLICATION_CREDENTIALS";
 const FOLDER: &str = "CLOUDSDK_CONFIG";
 const FILE: &str = "application_default_credentials.json";
+const NOBODY: &str = "no credentials: GOOGLE_APPLICATION_CREDENTIALS is not set, gcloud has left none, and no machine tells some";
 
 impl Identity {
     /// `store` is where the credentials may be.
@@ -85,7 +86,9 @@ impl Who {
             Source::Machine(metadata) => of_machine(metadata.clone()).await,
             Source::Usual { metadata, apart } => match usual_file(apart).await? {
                 Some(path) => self.of_file(&File::new(SecretSource::File(path), None), patience).await,
-                None => of_machine(metadata.clone()).await.map_err(nobody),
+                None => {
+                    of_machine(metadata.clone()).await.map_err(|error| remote::of_machine(NOBODY, &error))
+                }
             },
         }
     }
@@ -133,12 +136,4 @@ async fn usual_file(apart: &Apart) -> Result<Option<PathBuf>, ProviderError> {
     let is_there =
         is_there.map_err(|error| ProviderError::Unavailable(format!("{}: {error}", path.display())))?;
     Ok(is_there.then_some(path))
-}
-
-fn nobody(error: ProviderError) -> ProviderError {
-    let why = format!("no credentials: {VARIABLE} is not set, gcloud has left none, and {error}");
-    match error {
-        ProviderError::Timeout(_) => ProviderError::Timeout(why),
-        _ => ProviderError::Unavailable(why),
-    }
 }

@@ -24,11 +24,11 @@ use std::time::{Duration, Instant};
 
 use super::fields::with_members;
 use super::remote::way;
-use super::versions::Met;
+use super::versions::{Met, told};
 use super::{AsOf, Batch, BoxFuture, Provider, ProviderError, Step};
 use crate::config::GcpSecrets;
-use crate::net::{Client, Json};
-use crate::secret::{Absent, Answer, SecretKey, SecretVersion};
+use crate::net::{Client, Json, Response};
+use crate::secret::{Absent, Answer, SecretKey};
 use crate::sys::leftover;
 use api::{Api, Refusal};
 use identity::Identity;
@@ -114,17 +114,7 @@ impl GcpProvider {
         // The newest one and one that is asked for by its number do not replace each other.
         let met = named.number().map(|number| format!("{path}@{number}"));
         let since = self.met.meet(met.as_deref().unwrap_or(path), version);
-        let (kind, fields) = leftover::wiped(|| with_members(value))?;
-        Ok(Ok(Arc::new(SecretVersion {
-            turned_out: None,
-            kind,
-            fields,
-            version,
-            created_at: since,
-            updated_at: since,
-            expires_at: None,
-            uses: None,
-        })))
+        Ok(Ok(Arc::new(told(leftover::wiped(|| with_members(value))?, version, since))))
     }
 
     async fn list(&self) -> Result<Vec<String>, ProviderError> {
@@ -133,13 +123,12 @@ impl GcpProvider {
             let response = self.page(PAGE, &page).await;
             let response = response.map_err(|it| self.api.error(it, "the list of secrets", VIEWER))?;
             let answer = response.json()?;
-            let found = answer.get("secrets")?.map(Json::items).transpose()?.unwrap_or_default();
-            for secret in found {
+            for secret in answer.maybe("secrets", Json::items)?.unwrap_or_default() {
                 let name = secret.at(&["name"])?.text()?;
                 let last = name.rsplit_once("/secrets/").map(|(_, last)| last.to_owned());
                 names.extend(last.filter(|it| names::is_secret(it)));
             }
-            page = answer.get("nextPageToken")?.map(Json::text).transpose()?.unwrap_or_default();
+            page = answer.maybe("nextPageToken", Json::text)?.unwrap_or_default();
             if page.is_empty() {
                 break;
             }
@@ -147,7 +136,7 @@ impl GcpProvider {
         Ok(names)
     }
 
-    async fn page(&self, size: &str, page: &str) -> Result<crate::net::Response, Refusal> {
+    async fn page(&self, size: &str, page: &str) -> Result<Response, Refusal> {
         let route = self.place.secrets().map_err(ProviderError::from)?;
         let query = [("pageSize", size), ("pageToken", page)];
         self.api.get(&route, if page.is_empty() { &query[..1] } else { &query }).await

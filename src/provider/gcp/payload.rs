@@ -1,10 +1,6 @@
 //! A version as Google sends it: its number in its name, and bytes as base64 beside their CRC-32C. Values go from the
 //! answer into their own memory. Pure.
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use zeroize::Zeroizing;
-
 use crate::net::{Json, JsonError};
 use crate::secret::SecretBytes;
 
@@ -20,8 +16,6 @@ pub(super) struct Payload {
 pub(super) enum Unfit {
     #[error(transparent)]
     Json(#[from] JsonError),
-    #[error("its answer has a text that is no base64")]
-    Base64,
     #[error("its answer does not say which version it is of")]
     Version,
     #[error("its answer has a checksum that is no number")]
@@ -40,8 +34,7 @@ impl Payload {
         let (secret, version) = named.ok_or(Unfit::Version)?;
         let payload = answer.at(&["payload"])?;
         // Nothing is said by saying nothing.
-        let value =
-            payload.get("data")?.map(bytes).transpose()?.unwrap_or_else(|| SecretBytes::new(Vec::new()));
+        let value = payload.maybe("data", Json::base64)?.unwrap_or_else(|| SecretBytes::new(Vec::new()));
         // A text of digits: JSON's numbers are not whole enough for some.
         let sum = payload.at(&["dataCrc32c"])?.value();
         let sum = std::str::from_utf8(sum.expose()).ok().and_then(|it| it.parse::<u32>().ok());
@@ -50,13 +43,6 @@ impl Payload {
         }
         Ok(Self { secret, version, value })
     }
-}
-
-fn bytes(json: Json<'_>) -> Result<SecretBytes, Unfit> {
-    let text = json.secret()?;
-    let mut bytes = Zeroizing::new(vec![0; text.len()]);
-    let length = STANDARD.decode_slice(text.expose(), &mut bytes).map_err(|_| Unfit::Base64)?;
-    Ok(SecretBytes::copy_of(&bytes[..length]))
 }
 
 /// Castagnoli's polynomial, its bits in reverse.
@@ -123,7 +109,7 @@ mod tests {
         for (number, data, sum, why) in [
             ("12", "MTIzNDU2Nzg5", "\"3808858754\"", Unfit::Damaged),
             ("12", "MTIzNDU2Nzg4", "\"3808858755\"", Unfit::Damaged),
-            ("12", "MTIzNDU2Nzg", "\"3808858755\"", Unfit::Base64),
+            ("12", "MTIzNDU2Nzg", "\"3808858755\"", Unfit::Json(JsonError::Other { expected: "base64" })),
             ("12", "MTIzNDU2Nzg5", "\"x\"", Unfit::Sum),
             ("latest", "MTIzNDU2Nzg5", "\"3808858755\"", Unfit::Version),
         ] {

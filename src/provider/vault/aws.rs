@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use super::api::{Ask, Member};
 use super::cloud::with_role;
-use crate::config::{self, Address, AwsIdentity, AwsKeyPair, Tls};
+use crate::config::{self, Address, Tls};
 use crate::net::Route;
 use crate::provider::aws::{KeySource, Scope, ToSign, host_of};
 use crate::provider::{Provider, ProviderError};
@@ -39,15 +39,9 @@ const PATIENCE: Duration = Duration::from_secs(4);
 impl Aws {
     /// `store` is where our own secrets may be.
     pub(super) fn new(settings: config::Aws, store: Option<Arc<dyn Provider>>) -> Self {
-        let config::Aws { role, server_id, region, sts, keys, metadata } = settings;
+        let config::Aws { role, server_id, region, sts, identity } = settings;
         let host = sts.as_ref().map_or_else(|| sts_of(region.as_deref()), Address::authority);
         let url = sts.map_or_else(|| format!("https://{host}/"), |sts| format!("{sts}/"));
-        // Where the machine may have some, they are looked for everywhere.
-        let keys = match &metadata {
-            None => Some(AwsKeyPair { id: keys.id, secret: keys.secret, session: keys.session }),
-            Some(_) => None,
-        };
-        let identity = AwsIdentity { keys, metadata, ..AwsIdentity::default() };
         let region = region.unwrap_or_else(|| REGION.to_owned());
         let keys = KeySource::new(identity, Some(region.clone()), Tls::default(), PATIENCE, store);
         Self { role, server_id, region, url, host, keys }

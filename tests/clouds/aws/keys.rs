@@ -2,16 +2,17 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::{FILE, fails, mounted, never_told, prepared};
-use crate::common::aws::{GLOBAL, InAws, Kind, Moto};
+use super::{FILE, mounted, never_told, prepared};
+use crate::common::aws::{GLOBAL, InAws, Kind, Machine, Moto, told};
 use crate::common::contract::Source;
 use crate::common::http::{Request, Response, serve_tcp};
 use crate::common::{Mounted, TestMount};
+use crate::scene::{fails, reason};
 
 fn secrets() -> InAws {
     let aws = InAws::new(Kind::Secrets);
@@ -22,7 +23,7 @@ fn secrets() -> InAws {
 /// The same, signed with other keys than moto's: it says so.
 fn is_signed_well(mount: &Mounted, aws: &InAws) {
     let read = fs::read_to_string(mount.path("f"));
-    assert_eq!(read.ok().as_deref(), Some("hunter2-a"), "{}", super::reason(mount, "f"));
+    assert_eq!(read.ok().as_deref(), Some("hunter2-a"), "{}", reason(mount, "f"));
     never_told(mount, &[&aws.secret]);
 }
 
@@ -44,9 +45,8 @@ fn of_variables() {
     is_signed_well(&given(prepared(&aws.bare(), &FILE), &aws.secret).start(), &aws);
     let wrong = given(prepared(&aws.bare(), &FILE), "hunter2/wrong").start();
     fails(&wrong, "f", libc::EIO, "does not accept our keys (SignatureDoesNotMatch)");
-    let bare = aws.bare();
-    let without = bare.replace(&format!(", region: {}", aws.region), "");
-    let by_variable = given(prepared(&without, &FILE), &aws.secret).env("AWS_REGION", aws.region).start();
+    let without = aws.anywhere();
+    let by_variable = given(prepared(&without, &FILE), &aws.secret).env("AWS_REGION", &aws.region).start();
     is_signed_well(&by_variable, &aws);
     let nowhere = given(prepared(&without, &FILE), &aws.secret).start();
     fails(&nowhere, "f", libc::EIO, "no region for AWS: set `region`");
@@ -68,27 +68,51 @@ fn profile(name: &str, aws: &InAws) -> String {
 #[test]
 fn of_a_profile() {
     let aws = secrets();
-    let bare = aws.bare().replace(&format!(", region: {}", aws.region), "");
     let region = format!("[profile app]\nregion = {}\n", aws.region);
-    let named = prepared(&format!("{bare}, auth: {{profile: app}}"), &FILE);
+    let named = prepared(&format!("{}, auth: {{profile: app}}", aws.anywhere()), &FILE);
     is_signed_well(&with_files(named, &profile("app", &aws), &region).start(), &aws);
-    let chosen = prepared(&bare, &FILE).env("AWS_PROFILE", "app");
+    let chosen = prepared(&aws.anywhere(), &FILE).env("AWS_PROFILE", "app");
     is_signed_well(&with_files(chosen, &profile("app", &aws), &region).start(), &aws);
     let other = prepared(&format!("{}, auth: {{profile: other}}", aws.bare()), &FILE);
     let other = with_files(other, &profile("app", &aws), &region).start();
     fails(&other, "f", libc::EIO, "no keys for AWS in the profile `other`");
 }
 
+/// A profile whose keys a program prints; what runs it has the secret of somebody else, and it writes down what it has.
+fn with_program(aws: &InAws, provider: &str, script: &str, config: &str) -> TestMount {
+    let mount = prepared(provider, &FILE).env("OTHERS_TOKEN", "hunter2-other");
+    let folder = mount.folder().display().to_string();
+    let said = json!({"Version": 1, "AccessKeyId": aws.id, "SecretAccessKey": aws.secret});
+    fs::write(mount.folder().join("said"), said.to_string()).unwrap();
+    let program = format!("#!/bin/sh\ncat /proc/self/environ > {folder}/environ\n{script}\n");
+    fs::write(mount.folder().join("keys"), program).unwrap();
+    fs::set_permissions(mount.folder().join("keys"), fs::Permissions::from_mode(0o755)).unwrap();
+    let config =
+        format!("{config}\n[profile program]\ncredential_process = '{folder}/keys' \"$HOME/said\"\n");
+    with_files(mount, "", &config)
+}
+
 #[test]
 fn of_a_program() {
     let aws = secrets();
-    let mount = prepared(&format!("{}, auth: {{profile: app}}", aws.bare()), &FILE);
-    let program = mount.folder().join("keys");
-    let said = json!({"Version": 1, "AccessKeyId": aws.id, "SecretAccessKey": aws.secret});
-    fs::write(&program, format!("#!/bin/sh\necho '{said}'\n")).unwrap();
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-    let config = format!("[profile app]\ncredential_process = {}\n", program.display());
-    is_signed_well(&with_files(mount, "", &config).start(), &aws);
+    let provider = format!("{}, auth: {{profile: program}}", aws.bare());
+    let mount = with_program(&aws, &provider, "exec cat \"$1\"", "").env("AWS_REGION", "r").start();
+    is_signed_well(&mount, &aws);
+    let environ = fs::read_to_string(mount.store().folder().join("environ")).unwrap();
+    let names: Vec<_> = environ.split_terminator('\0').map(|it| it.split('=').next().unwrap()).collect();
+    assert!(names.contains(&"HOME") && names.contains(&"AWS_REGION"), "the control: {names:?}");
+    assert!(!names.contains(&"OTHERS_TOKEN") && !environ.contains("hunter2"), "{names:?}");
+    let failing = with_program(&aws, &provider, "cat \"$1\"; echo hunter2 >&2; exit 3", "").start();
+    fails(&failing, "f", libc::EIO, "in the profile `program`: its `credential_process` ended with status 3");
+    let silent = with_program(&aws, &provider, "echo hunter2", "").start();
+    fails(&silent, "f", libc::EIO, "its `credential_process` prints no keys");
+    // The library's own way goes on from there.
+    let arn = role("by-program");
+    let config = format!("[profile app]\nrole_arn = {arn}\nsource_profile = program\n");
+    let mount = with_program(&aws, &aws.bare(), "exec cat \"$1\"", &config).env("AWS_PROFILE", "app");
+    let mount = mount.env("AWS_ENDPOINT_URL_STS", &format!("http://{}", aws.front.address)).start();
+    is_signed_well(&mount, &aws);
+    never_told(&mount, &["hunter2-other"]);
 }
 
 /// A role that whoever has keys may take on.
@@ -132,11 +156,11 @@ fn of_a_role_that_is_taken_on() {
         std::thread::sleep(std::time::Duration::from_millis(200));
         assert_eq!(mount.read("f"), "hunter2-a");
     }
-    let told = asked.lock().unwrap().clone();
-    assert_eq!(told.len(), 1, "its keys are kept: {told:?}");
+    let asked = asked.lock().unwrap().clone();
+    assert_eq!(asked.len(), 1, "its keys are kept: {asked:?}");
     assert!(
-        told[0].contains("ExternalId=of-the-other") && told[0].contains("RoleSessionName=secretfs"),
-        "{told:?}"
+        asked[0].contains("ExternalId=of-the-other") && asked[0].contains("RoleSessionName=secretfs"),
+        "{asked:?}"
     );
     // The way of its own programs: by the profile and the variables.
     let config = format!("[profile app]\nrole_arn = {arn}\nsource_profile = base\n");
@@ -180,95 +204,62 @@ fn of_a_web_identity() {
     fails(&start("another"), "f", libc::EIO, "refuses it (InvalidIdentityToken)");
 }
 
-const TOKEN: &str = "hunter2-imds-token";
-const ROLES: &str = "/latest/meta-data/iam/security-credentials/";
-
-/// What a machine of AWS is told, as IMDSv2 tells it: nothing without a token.
-fn imds(
-    asked: &Arc<AtomicUsize>,
-    keys: impl Fn(usize) -> Value + Send + Sync + 'static,
-    region: &str,
-) -> String {
-    let (asked, region) = (asked.clone(), region.to_owned());
-    serve_tcp(move |request| match (&*request.method, &*request.target) {
-        ("PUT", "/latest/api/token") => match request.header("x-aws-ec2-metadata-token-ttl-seconds") {
-            Some(ttl) => {
-                Response::new(200, TOKEN).header(&format!("x-aws-ec2-metadata-token-ttl-seconds: {ttl}"))
-            }
-            None => Response::new(400, ""),
-        },
-        _ if request.header("x-aws-ec2-metadata-token") != Some(TOKEN) => Response::new(401, ""),
-        ("GET", target) if target == ROLES => Response::new(200, "app-role"),
-        ("GET", target) if target.strip_prefix(ROLES) == Some("app-role") => {
-            Response::new(200, keys(asked.fetch_add(1, Ordering::SeqCst)).to_string())
-        }
-        ("GET", "/latest/meta-data/placement/region") => Response::new(200, region.clone()),
-        _ => Response::new(404, ""),
-    })
-}
-
-/// Keys of a session as a machine is told them: id, secret, token.
-fn told([id, secret, token]: [&str; 3]) -> Value {
-    json!({"Code": "Success", "Type": "AWS-HMAC", "LastUpdated": "2026-11-23T00:00:00Z", "AccessKeyId": id,
-        "SecretAccessKey": secret, "Token": token, "Expiration": "2099-01-01T00:00:00Z"})
-}
-
-/// Those of a role, which are good with their token only.
+/// Keys of a role: id, secret and token, which are good together only.
 fn session(aws: &InAws, name: &str) -> [String; 3] {
     let args = json!({"RoleArn": role(name), "RoleSessionName": "machine"});
-    let keys = &Moto::shared().call("sts", aws.region, "assume_role", &args)["Credentials"];
+    let keys = &Moto::shared().call("sts", &aws.region, "assume_role", &args)["Credentials"];
     ["AccessKeyId", "SecretAccessKey", "SessionToken"].map(|part| keys[part].as_str().unwrap().to_owned())
+}
+
+fn of(machine: &Machine) -> String {
+    format!("auth: {{metadata: 'http://{}'}}", machine.address)
 }
 
 #[test]
 fn of_the_machine() {
     let aws = secrets();
-    let [id, secret, token] = session(&aws, "machine");
-    let (asked, keys) = (Arc::default(), [id, secret.clone(), token.clone()]);
-    let metadata = imds(&asked, move |_| told(keys.each_ref().map(|it| &**it)), aws.region);
-    let bare = aws.bare().replace(&format!(", region: {}", aws.region), "");
-    let provider = format!("{bare}, auth: {{metadata: 'http://{metadata}'}}, cache: {{ttl: 100ms}}");
+    let keys = session(&aws, "machine");
+    let machine = Machine::with(&keys, &aws.region);
+    let provider = format!("{}, {}, cache: {{ttl: 100ms}}", aws.anywhere(), of(&machine));
     let mount = prepared(&provider, &FILE).env("AWS_EC2_METADATA_DISABLED", "false");
     let mount = mount.env("ALL_PROXY", "http://127.0.0.1:9").env("HTTP_PROXY", "http://127.0.0.1:9").start();
     is_signed_well(&mount, &aws);
-    never_told(&mount, &[TOKEN, &secret, &token]);
+    never_told(&mount, &[&keys[1], &keys[2]]);
     for _ in 0..3 {
         std::thread::sleep(std::time::Duration::from_millis(150));
         assert_eq!(mount.read("f"), "hunter2-a");
     }
-    assert_eq!(asked.load(Ordering::SeqCst), 1, "they are kept");
+    assert_eq!(machine.asked(), 1, "they are kept");
 }
 
 /// Keys that are void are asked for anew, once; but not those that we have just been given.
 #[test]
 fn keys_that_have_expired_are_renewed() {
     let aws = secrets();
-    let (asked, keys) = (Arc::default(), session(&aws, "renewed"));
-    let metadata = imds(&asked, move |_| told(keys.each_ref().map(|it| &**it)), aws.region);
-    let provider = format!("{}, auth: {{metadata: 'http://{metadata}'}}, cache: {{ttl: 100ms}}", aws.bare());
+    let machine = Machine::with(&session(&aws, "renewed"), &aws.region);
+    let provider = format!("{}, {}, cache: {{ttl: 100ms}}", aws.bare(), of(&machine));
     let mount = prepared(&provider, &FILE).env("AWS_EC2_METADATA_DISABLED", "false").start();
     is_signed_well(&mount, &aws);
-    let is_told = std::sync::atomic::AtomicBool::new(false);
+    let is_told = AtomicBool::new(false);
     std::thread::sleep(std::time::Duration::from_millis(200));
     aws.front.answer(move |_| {
         let expired = json!({"__type": "ExpiredTokenException", "message": "hunter2"}).to_string();
         (!is_told.swap(true, Ordering::SeqCst)).then(|| Response::new(400, expired))
     });
     is_signed_well(&mount, &aws);
-    assert_eq!(asked.load(Ordering::SeqCst), 2);
-    let never = imds(&asked, |_| told(["AKIDNEVER", "hunter2/never", "hunter2"]), aws.region);
-    let provider = format!("{}, auth: {{metadata: 'http://{never}'}}", aws.bare());
+    assert_eq!(machine.asked(), 2);
+    let machine = Machine::with(&["AKIDNEVER", "hunter2/never", "hunter2"], &aws.region);
+    let provider = format!("{}, {}", aws.bare(), of(&machine));
     let mount = prepared(&provider, &FILE).env("AWS_EC2_METADATA_DISABLED", "false").start();
     fails(&mount, "f", libc::EIO, "does not accept our keys (InvalidClientTokenId)");
-    let times = asked.load(Ordering::SeqCst) - 2;
+    let times = machine.asked();
     assert!((2..=4).contains(&times), "once more, and then after a pause: {times}");
 }
 
 #[test]
 fn of_a_container() {
     let aws = secrets();
-    let keys = session(&aws, "container");
-    let keys = told(keys.each_ref().map(|it| &**it)).to_string();
+    let keys = told(&session(&aws, "container"));
     let metadata = serve_tcp(move |request: &Request| match request.header("authorization") {
         Some("hunter2-container") if request.target == "/v1/credentials?x=1" => {
             Response::new(200, keys.clone())
@@ -294,7 +285,7 @@ fn of_nowhere() {
     let provider = format!("{}, auth: {{metadata: 'http://{metadata}'}}, timeout: 30s", aws.bare());
     let mount = prepared(&provider, &FILE).env("AWS_EC2_METADATA_DISABLED", "false").start();
     let start = std::time::Instant::now();
-    assert_eq!(mount.errno("f"), libc::ETIMEDOUT, "{}", super::reason(&mount, "f"));
+    assert_eq!(mount.errno("f"), libc::ETIMEDOUT, "{}", reason(&mount, "f"));
     println!("a machine that is silent: {:?}", start.elapsed());
     fails(&mount, "f", libc::ETIMEDOUT, "longer than");
 }

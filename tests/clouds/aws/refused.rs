@@ -2,10 +2,12 @@
 
 use serde_json::{Value, json};
 
-use super::{FILE, OF_PARAMETERS, fails, mounted, never_told};
+use super::{FILE, OF_PARAMETERS, mounted, never_told};
 use crate::common::aws::{InAws, Kind, Moto};
 use crate::common::contract::Source;
 use crate::common::http::{Request, Response};
+use crate::common::programmed::eventually;
+use crate::scene::{ASKED, fails, reason};
 
 /// As the services that speak JSON refuse: by 400, whatever it is.
 fn refusal(code: &str, message: &str) -> Response {
@@ -25,7 +27,7 @@ fn each_in_its_own_words() {
     ] {
         let aws = InAws::new(kind);
         aws.put("a", b"hunter2-a");
-        let mount = mounted(&format!("{}, cache: {{ttl: 1ms, negative_ttl: 1ms}}", aws.provider()), &file);
+        let mount = mounted(&format!("{}, {ASKED}", aws.provider()), &file);
         assert_eq!(mount.read("f"), "hunter2-a", "the control");
         for (code, says) in [
             ("ThrottlingException", "is asked too often (ThrottlingException)"),
@@ -39,16 +41,16 @@ fn each_in_its_own_words() {
             ("ValidationException", "refuses the question (ValidationException)"),
         ] {
             aws.front.answer(move |_| Some(refusal(code, "hunter2 is not to be told")));
-            crate::common::programmed::eventually(code, || {
-                std::fs::read(mount.path("f")).is_err() && super::reason(&mount, "f").contains(says)
+            eventually(code, || {
+                std::fs::read(mount.path("f")).is_err() && reason(&mount, "f").contains(says)
             });
             fails(&mount, "f", libc::EIO, says);
             aws.front.pass();
-            crate::common::programmed::eventually("it heals", || std::fs::read(mount.path("f")).is_ok());
+            eventually("it heals", || std::fs::read(mount.path("f")).is_ok());
         }
         for code in ["ResourceNotFoundException", "ParameterNotFound"] {
             aws.front.answer(move |_| Some(refusal(code, "hunter2 is not there")));
-            crate::common::programmed::eventually(code, || {
+            eventually(code, || {
                 std::fs::read(mount.path("f")).is_err_and(|it| it.raw_os_error() == Some(libc::ENOKEY))
             });
         }
@@ -74,7 +76,7 @@ fn without_the_right_to_batches_each_is_asked_for() {
     assert_eq!(aws.front.asked("BatchGetSecretValue"), 1, "it is remembered");
     assert!(aws.front.asked("GetSecretValue") >= 9);
     Moto::shared().allow(&user, &["ssm:*"]);
-    crate::common::programmed::eventually("no right at all", || std::fs::read(mount.path("f")).is_err());
+    eventually("no right at all", || std::fs::read(mount.path("f")).is_err());
     fails(&mount, "f", libc::EIO, "a policy has to allow `secretsmanager:GetSecretValue`");
 }
 

@@ -2,9 +2,11 @@
 
 use serde_json::json;
 
-use super::{arn, fails, mounted, never_told};
+use super::{arn, mounted, never_told};
 use crate::common::aws::{InAws, Kind};
 use crate::common::contract::Source;
+use crate::common::programmed::eventually;
+use crate::scene::fails;
 
 #[test]
 fn stages_ids_and_numbers() {
@@ -78,7 +80,7 @@ fn fields_bytes_and_a_secret_that_is_about_to_be_deleted() {
     assert_eq!(std::fs::read(mount.path("bytes")).unwrap(), b"\xff\x01\xfe");
     assert_eq!(mount.read("gone"), "x", "the control");
     aws.call("delete_secret", &json!({"SecretId": "gone", "RecoveryWindowInDays": 7}));
-    crate::common::programmed::eventually("it is taken away", || std::fs::read(mount.path("gone")).is_err());
+    eventually("it is taken away", || std::fs::read(mount.path("gone")).is_err());
     fails(&mount, "gone", libc::EKEYREVOKED, "revoked");
 }
 
@@ -136,6 +138,6 @@ fn names_are_listed_page_by_page() {
             "{said}{}",
             String::from_utf8_lossy(&listed.stderr)
         );
-        assert!(said.contains("region") && said.contains(aws.region), "{said}");
+        assert!(said.contains("region") && said.contains(&aws.region), "{said}");
     }
 }

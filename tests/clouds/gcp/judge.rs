@@ -5,9 +5,10 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use super::{ASKED, mount};
+use super::of;
 use crate::common::gcp::Gcp;
 use crate::common::{python, stdout_of};
+use crate::scene::{ASKED, fails, mounted};
 
 const JUDGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clouds/gcp/judge.py");
 
@@ -45,15 +46,9 @@ fn googles_own_client_reads_what_we_read() {
     // And we, from the same server.
     let text = "<< secret('p:db') | b64encode >> << secret('p:db/versions/live') >>";
     for (name, file, _) in &kinds {
-        let mount = mount(&format!("{}, {ASKED}", gcp.provider(file)), &[("f", text)]);
+        let mount = mounted(&format!("{}, {ASKED}", gcp.provider(file)), &[("f", text)]);
         assert_eq!(mount.read("f"), "AP8H one", "{name}");
     }
-    assert_eq!(
-        mount(
-            &format!("{}, {ASKED}", gcp.provider(&gcp.key())),
-            &[("off", "<< secret('p:off') | default('d') >>")]
-        )
-        .errno("off"),
-        libc::EKEYREVOKED
-    );
+    let off = of(&gcp, &[("off", "<< secret('p:off') | default('d') >>")]);
+    fails(&off, "off", libc::EKEYREVOKED, "");
 }

@@ -12,36 +12,12 @@ use serde_json::json;
 
 use crate::common::gcp::{Gcp, PROJECT, refused};
 use crate::common::http::Response;
-use crate::common::programmed::{attribute, eventually};
-use crate::common::{Mounted, TestMount};
-
-/// Each open asks.
-const ASKED: &str = "cache: {ttl: 1ms, negative_ttl: 1ms}";
-
-fn mount(provider: &str, files: &[(&str, &str)]) -> Mounted {
-    mount_with(TestMount::new(), provider, files)
-}
-
-fn mount_with(mount: TestMount, provider: &str, files: &[(&str, &str)]) -> Mounted {
-    let config = format!("providers: {{p: {{{provider}}}}}\nmounts: [{{at: mnt, templates: templates}}]\n");
-    let with = |mount: TestMount, (name, text): &(&str, &str)| mount.template(&format!("{name}.tpl"), text);
-    files.iter().fold(mount.env("SECRETFS_LOG", "trace"), with).config(&config).start()
-}
+use crate::common::programmed::eventually;
+use crate::common::{Mounted, stdout_of};
+use crate::scene::{ASKED, fails, mounted, ruled, tells_nothing};
 
 fn of(gcp: &Gcp, files: &[(&str, &str)]) -> Mounted {
-    mount(&format!("{}, {ASKED}", gcp.provider(&gcp.key())), files)
-}
-
-fn reason(mount: &Mounted, file: &str) -> String {
-    attribute(mount, file, "error").unwrap_or_default()
-}
-
-#[track_caller]
-fn fails(mount: &Mounted, file: &str, errno: i32, says: &str) {
-    assert_eq!(mount.errno(file), errno, "{file}: {}", reason(mount, file));
-    let reason = reason(mount, file);
-    assert!(reason.contains(says), "`{says}` is not in: {reason}");
-    assert!(!reason.contains("31337"), "{reason}");
+    mounted(&format!("{}, {ASKED}", gcp.provider(&gcp.key())), files)
 }
 
 #[test]
@@ -87,7 +63,8 @@ fn secrets_of_a_region_are_asked_for_there() {
     let provider = format!("{}, location: europe-west1, {ASKED}", gcp.provider(&gcp.key()));
     let long = "<< secret('p:projects/p-1/locations/europe-west1/secrets/db') >>";
     let elsewhere = "<< secret('p:projects/p-1/locations/us-east1/secrets/db') | default('d') >>";
-    let mount = mount(&provider, &[("f", "<< secret('p:db') >>"), ("long", long), ("elsewhere", elsewhere)]);
+    let mount =
+        mounted(&provider, &[("f", "<< secret('p:db') >>"), ("long", long), ("elsewhere", elsewhere)]);
     assert_eq!((mount.read("f"), mount.read("long")), ("in Europe".into(), "in Europe".into()));
     fails(&mount, "elsewhere", libc::EIO, "another location");
 }
@@ -100,7 +77,7 @@ fn a_version_that_is_taken_away_is_not_served() {
     gcp.put("db", "two");
     let text = "<< secret('p:db') | default('d') >>";
     let provider = format!("{}, cache: {{ttl: 1ms, max_stale: 1h}}", gcp.provider(&gcp.key()));
-    let mount = mount(&provider, &[("f", text), ("first", "<< secret('p:db@1') >>")]);
+    let mount = mounted(&provider, &[("f", text), ("first", "<< secret('p:db@1') >>")]);
     assert_eq!(mount.read("f"), "two", "the control");
     for state in ["DISABLED", "DESTROYED"] {
         gcp.with("db", |it| it.set_state(2, state));
@@ -126,7 +103,7 @@ fn what_is_damaged_on_its_way_is_asked_for_once_more() {
     fails(&mount, "f", libc::EIO, "CRC-32C");
     gcp.state().damaged = 0;
     eventually("it heals", || fs::read(mount.path("f")).is_ok_and(|it| it == b"hunter2"));
-    assert!(!mount.stderr().contains("hunter2"));
+    tells_nothing(&mount.stderr());
 }
 
 /// By Google's words, not by the number alone. The control of each: without it the same file can be read.
@@ -136,27 +113,27 @@ fn a_refusal_is_known_by_its_words() {
     gcp.put("db", "hunter2");
     let detail =
         |reason: &str| json!([{"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": reason}]);
-    let page = |status| Response::new(status, "<html>31337");
+    let page = |status| Response::new(status, "<html>31337-");
     type Answer<'a> = Box<dyn Fn() -> Response + 'a>;
     let cases: Vec<(Answer<'_>, &str, &str)> = vec![
         (
-            Box::new(|| refused(403, "PERMISSION_DENIED", "31337", detail("IAM_PERMISSION_DENIED"))),
+            Box::new(|| refused(403, "PERMISSION_DENIED", "31337-", detail("IAM_PERMISSION_DENIED"))),
             "(PERMISSION_DENIED, IAM_PERMISSION_DENIED): roles/secretmanager.secretAccessor",
             "auth",
         ),
         (
-            Box::new(|| refused(403, "PERMISSION_DENIED", "31337", detail("31337 x"))),
+            Box::new(|| refused(403, "PERMISSION_DENIED", "31337-", detail("31337- x"))),
             "(PERMISSION_DENIED):",
             "auth",
         ),
         (
-            Box::new(|| refused(400, "FAILED_PRECONDITION", "key 31337", json!([]))),
+            Box::new(|| refused(400, "FAILED_PRECONDITION", "key 31337-", json!([]))),
             "key of encryption",
             "auth",
         ),
-        (Box::new(|| refused(400, "INVALID_ARGUMENT", "31337", json!([]))), "(INVALID_ARGUMENT)", "decode"),
-        (Box::new(|| refused(503, "UNAVAILABLE", "31337", json!([]))), "(UNAVAILABLE)", "unavailable"),
-        (Box::new(|| refused(429, "RESOURCE_EXHAUSTED", "31337", json!([]))), "quota", "throttled"),
+        (Box::new(|| refused(400, "INVALID_ARGUMENT", "31337-", json!([]))), "(INVALID_ARGUMENT)", "decode"),
+        (Box::new(|| refused(503, "UNAVAILABLE", "31337-", json!([]))), "(UNAVAILABLE)", "unavailable"),
+        (Box::new(|| refused(429, "RESOURCE_EXHAUSTED", "31337-", json!([]))), "quota", "throttled"),
         (Box::new(|| page(404)), "check `address`", "decode"),
         (Box::new(|| page(403)), "something before it", "unavailable"),
         (Box::new(|| page(401)), "something before it", "unavailable"),
@@ -169,8 +146,7 @@ fn a_refusal_is_known_by_its_words() {
         fails(&mount, "f", libc::EIO, says);
         mount.await_log(&format!("kind=\"{kind}\""), 1);
         gcp.state().instead.clear();
-        let log = mount.stderr();
-        assert!(!log.contains("31337") && !log.contains("hunter2"), "{log}");
+        tells_nothing(&mount.stderr());
     }
 }
 
@@ -213,22 +189,16 @@ fn what_cannot_be_a_name_there_is_missing_and_not_asked_for() {
 fn where_there_are_rules_a_secret_has_one_name() {
     let gcp = Gcp::start();
     gcp.put("db", "hunter2");
-    let start = |policy: &str| {
-        let files = [("own", "<< secret('p:db') >>"), ("full", "<< secret('p:projects/p-1/secrets/db') >>")];
-        let files = files.iter().chain(&[("pinned", "<< secret('p:db/versions/1') >>")]);
-        let config = format!(
-            "providers: {{p: {{{}, {ASKED}}}}}\nmounts: [{{at: mnt, templates: templates}}]\npolicy: {policy}\n",
-            gcp.provider(&gcp.key())
-        );
-        let with =
-            |mount: TestMount, (name, text): &(&str, &str)| mount.template(&format!("{name}.tpl"), text);
-        files.fold(TestMount::new(), with).config(&config).start()
-    };
-    let free = start("[]");
+    let files = [
+        ("own", "<< secret('p:db') >>"),
+        ("full", "<< secret('p:projects/p-1/secrets/db') >>"),
+        ("pinned", "<< secret('p:db/versions/1') >>"),
+    ];
+    let free = of(&gcp, &files);
     for file in ["own", "full", "pinned"] {
         assert_eq!(free.read(file), "hunter2", "the control");
     }
-    let ruled = start("[{secrets: ['p:db'], deny: [{uid: 4242}]}]");
+    let ruled = ruled(&gcp.provider(&gcp.key()), "{secrets: ['p:db'], deny: [{uid: 4242}]}", &files).start();
     assert_eq!(ruled.read("own"), "hunter2");
     for file in ["full", "pinned"] {
         fails(&ruled, file, libc::EIO, "each has one name");
@@ -246,13 +216,11 @@ fn names_come_page_by_page_and_only_for_people() {
     assert_eq!(mount.read("f"), "x");
     assert_eq!(gcp.calls("list"), 0);
     let test = ["--config", "secretfs.yaml", "provider", "test", "p", "--read", "s-2"];
-    let output = mount.store().command(&test).output().unwrap();
-    let told = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success() && told.contains("2500 secrets"), "{told}");
+    let told = stdout_of(&mount.store().command(&test).output().unwrap());
+    assert!(told.contains("2500 secrets"), "{told}");
     assert!(told.contains("service account app@p-1.iam.gserviceaccount.com"), "{told}");
-    let shown =
-        mount.store().command(&["--config", "secretfs.yaml", "provider", "show", "p"]).output().unwrap();
-    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    let show = ["--config", "secretfs.yaml", "provider", "show", "p"];
+    let shown = stdout_of(&mount.store().command(&show).output().unwrap());
     assert!(shown.contains("gcp-sm") && shown.contains("credentials from file:"), "{shown}");
 }
 
@@ -267,7 +235,7 @@ fn many_secrets_are_one_login() {
         })
         .collect();
     let file = gcp.user_file("user.json", "");
-    let mount = mount(&gcp.provider(&file), &[("f", &text)]);
+    let mount = mounted(&gcp.provider(&file), &[("f", &text)]);
     assert_eq!(mount.read("f"), (0..100).map(|number| format!("<{number}>")).collect::<String>());
     assert_eq!((gcp.calls("token"), gcp.calls("access")), (1, 100));
 }

@@ -89,7 +89,7 @@ impl State {
                 self.given(json!({"issued_token_type": "urn:ietf:params:oauth:token-type:access_token"}))
             }
             true => no("invalid_grant", "The given credential is rejected: 31337-subject"),
-            false => no("invalid_request", "31337"),
+            false => no("invalid_request", "31337-"),
         }
     }
 
@@ -137,7 +137,7 @@ impl State {
             || body["scope"][0] != SCOPE
         {
             let reason = json!([{"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "IAM_PERMISSION_DENIED"}]);
-            return refused(403, "PERMISSION_DENIED", "31337", reason);
+            return refused(403, "PERMISSION_DENIED", "31337-", reason);
         }
         let end = Timestamp::now() + Duration::from_secs(self.life);
         let end = end.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
