@@ -14,7 +14,7 @@ use crate::common::gcp::Gcp;
 use crate::common::kubernetes::InCluster;
 use crate::common::onepassword::InOnePassword;
 use crate::common::programmed::eventually;
-use crate::common::{Daemon, TestDaemon, TestMount, stdout_of, tool};
+use crate::common::{Daemon, TestDaemon, TestMount, TestStore, stdout_of, tool};
 
 const MOUNT: &str = "mounts: [{at: mnt, templates: templates}]\naudit: {file: audit.log}\n";
 
@@ -134,4 +134,26 @@ fn a_vault_fails_over_to_aws_and_both_to_the_stores_copy() {
         aws.start();
         eventually("AWS is back", || reads(&daemon) == "of aws" && last(&daemon) == ("a".to_owned(), false));
     }
+}
+
+/// Whoever has one of these variables can ask as we do.
+#[test]
+fn what_a_provider_asks_with_goes_to_no_child_and_into_no_template() {
+    const OWN: [&str; 3] = ["AZURE_CLIENT_SECRET", "IDENTITY_HEADER", "OP_CONNECT_TOKEN"];
+    const OTHER: &str = "AZURE_CLIENT_ID";
+    let store = TestStore::new();
+    let providers =
+        "  a: {type: azure-kv, address: 'https://v'}\n  o: {type: 1password, address: 'https://c'}\n";
+    fs::write(store.folder().join("secretfs.yaml"), format!("providers:\n{providers}")).unwrap();
+    let run = |args: &[&str]| {
+        let mut command = store.command(args);
+        command.envs(OWN.map(|name| (name, "hunter2"))).env(OTHER, "hunter2");
+        command.output().unwrap()
+    };
+    let child = stdout_of(&run(&["exec", "--", "env"]));
+    let named = |name: &str| run(&["exec", "--env", &format!("X=env:{name}"), "--", "true"]).status.success();
+    for name in OWN {
+        assert!(!child.contains(&format!("{name}=")) && !named(name), "{name}");
+    }
+    assert!(child.contains(&format!("{OTHER}=hunter2")) && named(OTHER), "the control");
 }

@@ -126,9 +126,7 @@ fn own(remote: &Remote) -> Vec<(&'static str, String)> {
             let mut lines = tls(&azure.transport.tls, azure.transport.address.is_tls);
             lines.push(("login", azure_login(&azure.identity)));
             lines.extend(azure.authority.iter().map(|it| ("authority", url(it))));
-            if !azure.verifies_challenge {
-                lines.push(("verify_challenge", "off: its host may want a token for anything".to_owned()));
-            }
+            lines.extend(azure.resource.iter().map(|it| ("resource", it.to_string())));
             lines
         }
         RemoteSource::OnePassword(connect) => {
@@ -215,7 +213,7 @@ fn login(login: &Login) -> String {
 fn azure_login(identity: &AzureIdentity) -> String {
     match identity {
         AzureIdentity::Any { .. } => "the first that the environment says, or else the machine's".to_owned(),
-        AzureIdentity::Managed { client_id } => {
+        AzureIdentity::Managed { client_id, .. } => {
             format!("managed identity {}", client_id.as_deref().unwrap_or("of the machine"))
         }
         AzureIdentity::Secret { client_id, secret, .. } => {
