@@ -35,9 +35,9 @@ pub use error::ConfigError;
 use parts::Parts;
 pub use place::Place;
 pub use provider::{
-    Aws, AwsIdentity, AwsKeyPair, AwsSecrets, AwsService, Azure, AzureIdentity, AzureVault, Cluster,
-    Document, Etcd, GcpIdentity, GcpSecrets, Keeping, Kubernetes, Limits, Login, OnePassword, Program,
-    ProviderConfig, Remote, RemoteSource, SecretSource, Several, Strategy, TextSource, Vault,
+    Aws, AwsIdentity, AwsKeyPair, AwsSecrets, AwsService, Azure, AzureIdentity, AzureResource, AzureVault,
+    Cluster, Document, Etcd, GcpIdentity, GcpSecrets, Keeping, Kubernetes, Limits, Login, OnePassword,
+    Program, ProviderConfig, Remote, RemoteSource, SecretSource, Several, Strategy, TextSource, Vault,
 };
 pub use reaction::{Action, Reaction, Response, Signal, Unit, Watch};
 pub use rules::scalar::{digest, unit};

@@ -284,7 +284,7 @@ fn upstream_of(remote: &Remote, key: &SecretBytes, store: Option<Arc<dyn Provide
         #[cfg(feature = "aws")]
         RemoteSource::Aws(aws) => provider::aws((**aws).clone(), timeout, store),
         #[cfg(feature = "azure")]
-        RemoteSource::Azure(azure) => Arc::new(AzureProvider::new((**azure).clone(), timeout, key(), store)),
+        RemoteSource::Azure(azure) => Arc::new(AzureProvider::new((**azure).clone(), timeout, store)),
         #[cfg(feature = "gcp")]
         RemoteSource::Gcp(gcp) => Arc::new(GcpProvider::new((**gcp).clone(), timeout, store)),
         #[cfg(feature = "onepassword")]

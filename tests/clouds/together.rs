@@ -14,7 +14,7 @@ use crate::common::gcp::Gcp;
 use crate::common::kubernetes::InCluster;
 use crate::common::onepassword::InOnePassword;
 use crate::common::programmed::eventually;
-use crate::common::{Daemon, TestDaemon, TestMount, stdout_of, tool};
+use crate::common::{Daemon, TestDaemon, TestMount, TestStore, stdout_of, tool};
 
 const MOUNT: &str = "mounts: [{at: mnt, templates: templates}]\naudit: {file: audit.log}\n";
 
@@ -159,4 +159,26 @@ fn no_copy_of_before_a_rule_is_served_under_a_second_name() {
         let read = fs::read_to_string(daemon.path("db"));
         assert_eq!(read.is_ok_and(|it| it == "of op"), rule.is_empty());
     }
+}
+
+/// Whoever has one of these variables can ask as we do.
+#[test]
+fn what_a_provider_asks_with_goes_to_no_child_and_into_no_template() {
+    const OWN: [&str; 3] = ["AZURE_CLIENT_SECRET", "IDENTITY_HEADER", "OP_CONNECT_TOKEN"];
+    const OTHER: &str = "AZURE_CLIENT_ID";
+    let store = TestStore::new();
+    let providers =
+        "  a: {type: azure-kv, address: 'https://v'}\n  o: {type: 1password, address: 'https://c'}\n";
+    fs::write(store.folder().join("secretfs.yaml"), format!("providers:\n{providers}")).unwrap();
+    let run = |args: &[&str]| {
+        let mut command = store.command(args);
+        command.envs(OWN.map(|name| (name, "hunter2"))).env(OTHER, "hunter2");
+        command.output().unwrap()
+    };
+    let child = stdout_of(&run(&["exec", "--", "env"]));
+    let named = |name: &str| run(&["exec", "--env", &format!("X=env:{name}"), "--", "true"]).status.success();
+    for name in OWN {
+        assert!(!child.contains(&format!("{name}=")) && !named(name), "{name}");
+    }
+    assert!(child.contains(&format!("{OTHER}=hunter2")) && named(OTHER), "the control");
 }

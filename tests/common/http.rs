@@ -2,12 +2,13 @@
 //! in to. One request a connection; it ends with the process.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -49,6 +50,50 @@ impl Response {
     pub fn header(mut self, line: &str) -> Self {
         self.headers += &format!("{line}\r\n");
         self
+    }
+}
+
+/// A server that may be ended, and begun again at its address with what it knew.
+#[derive(Clone)]
+pub struct Served {
+    pub address: SocketAddr,
+    is_on: Arc<AtomicBool>,
+    answer: Arc<dyn Fn(&Request) -> Response + Send + Sync>,
+}
+
+impl Served {
+    pub fn start(answer: impl Fn(&Request) -> Response + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let served = Self { address, is_on: Arc::default(), answer: Arc::new(answer) };
+        served.serve(listener);
+        served
+    }
+
+    pub fn stop(&self) {
+        self.is_on.store(false, Ordering::SeqCst);
+        // Who waits for a connection has one, and goes.
+        while TcpStream::connect(self.address).is_ok() {
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    pub fn start_again(&self) {
+        let listener = (0..200).find_map(|_| {
+            thread::sleep(Duration::from_millis(10));
+            TcpListener::bind(self.address).ok()
+        });
+        self.serve(listener.expect("the port is free again"));
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    fn serve(&self, listener: TcpListener) {
+        self.is_on.store(true, Ordering::SeqCst);
+        let answer = self.answer.clone();
+        serve_while(listener, self.is_on.clone(), move |request| answer(request));
     }
 }
 

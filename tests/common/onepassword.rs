@@ -2,20 +2,19 @@
 //! has them. Clients of others judge it in `tests/clouds/onepassword`.
 
 use std::collections::BTreeMap;
-use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::contract::Source;
-use super::http::{Request, Response, serve_on};
+use super::http::{Request, Response, Served};
 
 pub const TOKEN: &str = "eyJhbGciOiJFUzI1NiJ9.hunter2-of-connect.c2lnbmF0dXJl";
 
 #[derive(Clone)]
 pub struct OnePassword {
-    pub address: SocketAddr,
+    pub served: Served,
     state: Arc<Mutex<State>>,
 }
 
@@ -25,7 +24,6 @@ struct State {
     /// Of all so far, so that no two are the same.
     ids: usize,
     tokens: Vec<String>,
-    is_down: bool,
     asked: Vec<String>,
 }
 
@@ -38,17 +36,16 @@ struct Vault {
 
 impl OnePassword {
     pub fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let address = listener.local_addr().expect("an address");
-        let server = Self { address, state: Arc::default() };
-        server.state.lock().unwrap().tokens.push(TOKEN.to_owned());
-        let state = server.state.clone();
-        serve_on(listener, move |request| state.lock().unwrap().answer(request));
+        let state = Arc::new(Mutex::new(State::default()));
+        let known = state.clone();
+        let served = Served::start(move |request| known.lock().unwrap().answer(request));
+        let server = Self { served, state };
+        server.add_token(TOKEN);
         server
     }
 
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        self.served.url()
     }
 
     /// Its id.
@@ -133,10 +130,6 @@ impl OnePassword {
         self.state.lock().unwrap().tokens.retain(|known| known != token);
     }
 
-    pub fn set_down(&self, is_down: bool) {
-        self.state.lock().unwrap().is_down = is_down;
-    }
-
     pub fn asked(&self) -> Vec<String> {
         self.state.lock().unwrap().asked.clone()
     }
@@ -178,9 +171,6 @@ impl State {
     fn answer(&mut self, request: &Request) -> Response {
         self.asked.push(request.target.clone());
         let (path, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
-        if self.is_down {
-            return refused(503, "sync is not ready");
-        }
         if path == "/heartbeat" {
             return Response::new(200, ".");
         }
@@ -302,11 +292,11 @@ impl Source for InOnePassword {
     }
 
     fn stop(&self) {
-        self.server.set_down(true);
+        self.server.served.stop();
     }
 
     fn start(&self) {
-        self.server.set_down(false);
+        self.server.served.start_again();
     }
 
     /// For items: lists are counted elsewhere.

@@ -64,7 +64,7 @@ impl<const IS_SECRETS: bool> Server for InMoto<IS_SECRETS> {
         self.known.lock().unwrap().push((secret.to_owned(), value.to_owned()));
     }
 
-    fn settings(credential: &Path) -> String {
+    fn settings(&self, credential: &Path) -> String {
         let id = id_of(credential);
         let auth = format!(
             "access_key_id: 'file:{}', secret_access_key: 'file:{}'",

@@ -23,7 +23,7 @@ impl Server for Gcp {
         self.put(secret, value);
     }
 
-    fn settings(credential: &Path) -> String {
+    fn settings(&self, credential: &Path) -> String {
         format!("type: gcp-sm, project: {PROJECT}, auth: {{key: 'file:{}'}}", credential.display())
     }
 

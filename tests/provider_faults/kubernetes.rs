@@ -27,7 +27,7 @@ impl Server for Clusters {
         self.0.put("default", secret, &[("password", value.as_bytes())]);
     }
 
-    fn settings(credential: &Path) -> String {
+    fn settings(&self, credential: &Path) -> String {
         format!("type: kubernetes, auth: {{token: 'file:{}'}}", credential.display())
     }
 

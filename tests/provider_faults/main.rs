@@ -22,7 +22,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::thread;
 
-use azure::Azures;
+use common::azure::Azure;
 use common::gcp::Gcp;
 use kubernetes::Clusters;
 use onepassword::OnePasswords;
@@ -82,7 +82,7 @@ fn with_an_etcd() {
 
 #[test]
 fn with_a_key_vault() {
-    document::judge(&document::NETWORK, Azures::NAME, &tried::<Azures>());
+    document::judge(&document::NETWORK, <Azure as Server>::NAME, &tried::<Azure>());
 }
 
 #[test]

@@ -3,17 +3,16 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::common::onepassword::OnePassword;
 use crate::servers::Server;
 use crate::trouble::Trouble;
 
-/// One for all: each scene has an item and a token of its own.
+/// With the id of its vault.
 pub(crate) struct OnePasswords(OnePassword, String);
 
-static ALL: OnceLock<(OnePassword, String)> = OnceLock::new();
+/// Each scene has an item and a token of its own.
 static TOKENS: AtomicUsize = AtomicUsize::new(0);
 
 impl Server for OnePasswords {
@@ -21,24 +20,20 @@ impl Server for OnePasswords {
     const ABOVE: &'static str = "Prod/";
 
     fn start() -> Self {
-        let begun = || {
-            let server = OnePassword::start();
-            let vault = server.add_vault("Prod");
-            (server, vault)
-        };
-        let (server, vault) = ALL.get_or_init(begun).clone();
+        let server = OnePassword::start();
+        let vault = server.add_vault("Prod");
         Self(server, vault)
     }
 
     fn address(&self) -> SocketAddr {
-        self.0.address
+        self.0.served.address
     }
 
     fn put(&self, secret: &str, value: &str) {
         self.0.put(&self.1, secret, value);
     }
 
-    fn settings(credential: &Path) -> String {
+    fn settings(&self, credential: &Path) -> String {
         format!("type: 1password, auth: {{token: 'file:{}'}}", credential.display())
     }
 
@@ -52,10 +47,13 @@ impl Server for OnePasswords {
         self.0.revoke_token(&fs::read_to_string(credential).unwrap());
     }
 
-    /// Nobody comes to it while it is not there.
-    fn stop(&self) {}
+    fn stop(&self) {
+        self.0.served.stop();
+    }
 
-    fn start_again(&self) {}
+    fn start_again(&self) {
+        self.0.served.start_again();
+    }
 
     fn has(trouble: &Trouble) -> bool {
         !matches!(trouble, Trouble::Sealed)

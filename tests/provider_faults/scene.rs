@@ -80,7 +80,7 @@ impl<'a, S: Server> Scene<'a, S> {
         };
         let provider = format!(
             "{}, address: 'https://{host}:{}', tls: {{ca: {}{pin}}}, timeout: 2s, {cache}",
-            S::settings(&credential),
+            server.settings(&credential),
             proxy.address.port(),
             ca.display(),
         );

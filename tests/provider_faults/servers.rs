@@ -17,7 +17,7 @@ pub(crate) trait Server: Sync {
     fn address(&self) -> SocketAddr;
     fn put(&self, secret: &str, value: &str);
     /// The provider in the config, beside its address and TLS. The credential lies in this file.
-    fn settings(credential: &Path) -> String;
+    fn settings(&self, credential: &Path) -> String;
     /// Before a secret's name in its path.
     const ABOVE: &'static str;
     /// A credential that is good, in this file.
@@ -82,7 +82,7 @@ impl Server for Vaults {
         self.bao.set(secret, json!({ "value": value }));
     }
 
-    fn settings(credential: &Path) -> String {
+    fn settings(&self, credential: &Path) -> String {
         format!("type: vault, auth: {{method: token, token: 'file:{}'}}", credential.display())
     }
 
@@ -140,7 +140,7 @@ impl Server for Etcds {
         self.0.as_root(&["put", &format!("/secrets/{secret}"), value]);
     }
 
-    fn settings(credential: &Path) -> String {
+    fn settings(&self, credential: &Path) -> String {
         let auth = format!("auth: {{username: app, password: 'file:{}'}}", credential.display());
         format!("type: etcd, prefix: /secrets/, {auth}")
     }

@@ -62,7 +62,7 @@ pub(super) fn aws(identity: &AwsIdentity) -> Lines {
 pub(super) fn azure(azure: &AzureVault) -> Lines {
     let words = match &azure.identity {
         AzureIdentity::Any { .. } => "the first that the environment says, or else the machine's".to_owned(),
-        AzureIdentity::Managed { client_id } => {
+        AzureIdentity::Managed { client_id, .. } => {
             format!("managed identity {}", client_id.as_deref().unwrap_or("of the machine"))
         }
         AzureIdentity::Secret { tenant, client_id, secret } => {

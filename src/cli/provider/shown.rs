@@ -71,9 +71,7 @@ fn own(remote: &Remote) -> Lines {
         }
         RemoteSource::Azure(azure) => {
             let mut lines = [tls(&azure.transport), logins::azure(azure)].concat();
-            if !azure.verifies_challenge {
-                lines.push(("verify_challenge", "off: its host may want a token for anything".to_owned()));
-            }
+            lines.extend(azure.resource.iter().map(|it| ("resource", it.to_string())));
             lines
         }
         RemoteSource::OnePassword(connect) => {

@@ -12,14 +12,13 @@ const NETWORK: &[&str] = &["address", "tls", "auth", "batch_size"];
 
 fn own(kind: ProviderType) -> &'static [&'static str] {
     match kind {
-        ProviderType::Store => &[],
+        ProviderType::Store | ProviderType::AzureKv => &[],
         ProviderType::Env => &["prefix"],
         ProviderType::File => &["path", "age"],
         ProviderType::Exec => &["command", "env", "fields", "protocol", "not_found_status"],
         ProviderType::Vault => &["namespace", "writes", "revoke", "give_back_after"],
         ProviderType::Etcd => &["prefix"],
         ProviderType::AwsSm | ProviderType::AwsSsm => &["prefix", "region", "account"],
-        ProviderType::AzureKv => &["verify_challenge"],
         ProviderType::GcpSm => &["project", "location"],
         ProviderType::OnePassword => &["vault"],
         ProviderType::Kubernetes => &["namespace", "kubeconfig", "context"],
@@ -69,7 +68,6 @@ fn given_keys(given: &raw::Provider) -> Vec<&'static str> {
         ("namespace", is(&given.namespace)),
         ("region", is(&given.region)),
         ("account", is(&given.account)),
-        ("verify_challenge", is(&given.verify_challenge)),
         ("project", is(&given.project)),
         ("location", is(&given.location)),
         ("vault", is(&given.vault)),

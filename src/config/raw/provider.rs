@@ -77,9 +77,6 @@ pub(in crate::config) struct Provider {
     /// aws-sm, aws-ssm: the number of the account that the secrets are of, in quotes; an answer of another one is refused
     #[serde(default)]
     pub(in crate::config) account: Given<AwsAccount>,
-    /// azure-kv: whether who wants our token must be of the vault's domain (default: true)
-    #[serde(default)]
-    pub(in crate::config) verify_challenge: Given<bool>,
     /// gcp-sm: the project, by its id or its number
     #[serde(default)]
     pub(in crate::config) project: Given<Argument>,
@@ -162,15 +159,17 @@ pub(in crate::config) struct Auth {
     pub(in crate::config) client_secret: Given<SecretSource>,
     /// client-certificate: where the certificate and its key (PEM) come from
     pub(in crate::config) certificate: Given<SecretSource>,
-    /// azure-kv: who gives tokens away (default: `https://login.microsoftonline.com`)
+    /// azure-kv: who gives tokens to applications (default: `https://login.microsoftonline.com`)
     pub(in crate::config) authority: Given<Address>,
     /// key: where the key of a service account (JSON) comes from
     pub(in crate::config) key: Given<SecretSource>,
-    /// azure: whom the machine's token is for (default: `https://management.azure.com/`)
+    /// azure: whom the machine's token is for (default: `https://management.azure.com/`); azure-kv: whom any token is
+    /// for, whatever the vault's host is (default: what the vault says, if its host belongs to that)
     pub(in crate::config) resource: Given<Argument>,
-    /// azure: which identity of the machine, if it has several
+    /// azure, managed-identity: which identity of the machine, if it has several; client-secret, client-certificate,
+    /// workload-identity: the application
     pub(in crate::config) client_id: Given<Argument>,
-    /// aws, azure: what tells the machine about itself (default: http://169.254.169.254)
+    /// aws, azure, managed-identity, gcp-sm: what tells the machine about itself (default: http://169.254.169.254)
     pub(in crate::config) metadata: Given<Metadata>,
 }
 

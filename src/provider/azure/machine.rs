@@ -53,6 +53,11 @@ impl Machine {
         }
     }
 
+    #[cfg(feature = "azure")]
+    pub(in crate::provider) fn sweep(&self) {
+        self.0.sweep();
+    }
+
     #[cfg_attr(not(feature = "vault"), allow(dead_code, reason = "a login of Vault's wants it"))]
     pub(in crate::provider) async fn instance(&self) -> Result<Instance, ProviderError> {
         let ask = Request::get(Route::to("/metadata/instance")).query("api-version", "2017-12-01");

@@ -15,13 +15,10 @@ pub(in crate::provider) struct Token {
 
 /// Of one that does not say.
 const UNKNOWN: Duration = Duration::from_secs(10 * 60);
-/// Nobody gives one for longer; what says so is wrong.
-const LONGEST: Duration = Duration::from_secs(25 * 3600);
 
 impl Token {
     pub(in crate::provider) fn new(secret: SecretBytes, good_for: Option<Duration>) -> Self {
-        let good_for = good_for.unwrap_or(UNKNOWN).min(LONGEST);
-        Self { secret, good_for }
+        Self { secret, good_for: good_for.unwrap_or(UNKNOWN) }
     }
 
     /// As the endpoints write it: numbers may be texts.
@@ -76,7 +73,6 @@ mod tests {
         }
         assert_eq!(token("").good_for, UNKNOWN);
         assert_eq!(token(", \"expires_on\": \"11/23/2026 5:00:00 PM\"").good_for, UNKNOWN);
-        assert_eq!(token(", \"expires_in\": 99999999999").good_for, LONGEST);
         for over in [", \"expires_in\": 0", ", \"expires_on\": 5"] {
             assert!(token(over).good_for.is_zero());
         }

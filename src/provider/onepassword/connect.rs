@@ -1,8 +1,6 @@
 //! One question to a Connect server, and what it means that it does not answer it: only what says so in Connect's own form
 //! is its refusal. Uses `net`.
 
-use std::time::Duration;
-
 use crate::net::{Client, Json, Request, Response, Route};
 use crate::provider::{OwnSecret, ProviderError, refusal};
 
@@ -20,9 +18,16 @@ pub(super) enum Refusal {
     NoRight,
 }
 
-impl From<ProviderError> for Refusal {
-    fn from(error: ProviderError) -> Self {
-        Self::Error(error)
+const VAULTS: &str = "/v1/vaults";
+
+/// One by its id.
+pub(super) fn vault(id: &str) -> Result<Route, ProviderError> {
+    Ok(Route::to(VAULTS).name(id)?)
+}
+
+impl<E: Into<ProviderError>> From<E> for Refusal {
+    fn from(error: E) -> Self {
+        Self::Error(error.into())
     }
 }
 
@@ -39,38 +44,45 @@ impl Connect {
         self.ask(Request::get(route)).await
     }
 
-    /// Those whose `name` is this. The form is SCIM's, in which quotes are escaped.
-    pub(super) async fn get_where(
-        &self,
-        route: Route,
-        name: &'static str,
-        value: &str,
-    ) -> Result<Response, Refusal> {
-        let value = value.replace('\\', "\\\\").replace('"', "\\\"");
-        self.ask(Request::get(route).query("filter", &format!("{name} eq \"{value}\""))).await
+    /// `None`: it is not there.
+    pub(super) async fn find(&self, route: Route) -> Result<Option<Response>, ProviderError> {
+        match self.get(route).await {
+            Ok(response) => Ok(Some(response)),
+            Err(Refusal::Gone) => Ok(None),
+            Err(refusal) => Err(self.error(refusal)),
+        }
+    }
+
+    /// All that our token has a right to.
+    pub(super) async fn vaults(&self) -> Result<Response, ProviderError> {
+        self.get(Route::to(VAULTS)).await.map_err(|refusal| self.error(refusal))
+    }
+
+    /// Those of this name. The form of the question is SCIM's, in which quotes are escaped.
+    pub(super) async fn vaults_named(&self, name: &str) -> Result<Response, ProviderError> {
+        let name = name.replace('\\', "\\\\").replace('"', "\\\"");
+        let ask = Request::get(Route::to(VAULTS)).query("filter", &format!("name eq \"{name}\""));
+        self.ask(ask).await.map_err(|refusal| self.error(refusal))
     }
 
     async fn ask(&self, request: Request) -> Result<Response, Refusal> {
         let token = self.token.read().await?;
-        let request = request.secret("authorization", "Bearer ", &token).map_err(ProviderError::from)?;
-        let response = self.client.send(request).await.map_err(ProviderError::from)?;
+        let response = self.client.send(request.secret("authorization", "Bearer ", &token)?).await?;
         let is_own = || response.json().is_ok_and(|it| it.at(&["status"]).and_then(Json::whole).is_ok());
-        let says = |what: &str| self.says(what);
-        Err(match response.status() {
+        let error = match response.status() {
             200 => return Ok(response),
+            403 if is_own() => return Err(Refusal::NoRight),
+            404 if is_own() => return Err(Refusal::Gone),
             401 if is_own() => {
-                ProviderError::Denied(says("refuses our token: it is void, or of another server (401)"))
-                    .into()
+                ProviderError::Denied(self.says("refuses our token: it is void, or of another server (401)"))
             }
-            403 if is_own() => Refusal::NoRight,
-            404 if is_own() => Refusal::Gone,
-            400 if is_own() => ProviderError::Invalid(says("does not understand the question (400)")).into(),
-            401 | 403 => {
-                let why = format!("is not what answers: something before it says {}", response.status());
-                ProviderError::Unavailable(says(&why)).into()
-            }
-            _ => refusal(&self.who(), &response).into(),
-        })
+            400 if is_own() => ProviderError::Invalid(self.says("does not understand the question (400)")),
+            status @ (401 | 403) => ProviderError::Unavailable(
+                self.says(&format!("is not what answers: something before it says {status}")),
+            ),
+            _ => refusal(&self.who(), &response),
+        };
+        Err(error.into())
     }
 
     /// For who expects an answer and nothing else.
@@ -88,9 +100,5 @@ impl Connect {
 
     fn who(&self) -> String {
         self.client.address().authority()
-    }
-
-    pub(super) fn allow(&self, time: Duration) {
-        self.client.allow(time);
     }
 }

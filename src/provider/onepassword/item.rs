@@ -12,8 +12,7 @@ use crate::secret::{FieldName, SecretBytes};
 
 /// Looked into while its document is there.
 pub(super) struct Item<'a> {
-    fields: Vec<One<'a>>,
-    files: Vec<One<'a>>,
+    all: Vec<One<'a>>,
     /// Ids and labels.
     sections: Vec<(String, String)>,
 }
@@ -23,6 +22,7 @@ pub(super) struct One<'a> {
     id: String,
     label: String,
     section: Option<String>,
+    is_file: bool,
     json: Json<'a>,
 }
 
@@ -33,7 +33,6 @@ pub(super) enum Found {
     Code(SecretBytes, Duration),
     /// The content is elsewhere.
     File(String),
-    None,
 }
 
 /// Of a code whose settings say none.
@@ -41,32 +40,21 @@ const PERIOD: u64 = 30;
 
 impl<'a> Item<'a> {
     pub(super) fn read(document: Json<'a>) -> Result<Self, JsonError> {
-        let list = |name: &str| Ok(document.get(name)?.map(Json::items).transpose()?.unwrap_or_default());
-        let word = |json: Json<'_>, name: &str| -> Result<String, JsonError> {
-            Ok(json.get(name)?.map(Json::text).transpose()?.unwrap_or_default())
+        let list = |name: &str| -> Result<Vec<Json<'a>>, JsonError> {
+            Ok(document.get(name)?.map(Json::items).transpose()?.unwrap_or_default())
         };
-        let one = |json: Json<'a>, label: &str| -> Result<One<'a>, JsonError> {
-            let section = json.get("section")?.map(|section| word(section, "id")).transpose()?;
-            let section = section.filter(|id| !id.is_empty());
-            Ok(One { id: word(json, "id")?, label: word(json, label)?, section, json })
-        };
-        let all = |list: Vec<Json<'a>>, label| -> Result<Vec<One<'a>>, JsonError> {
-            list.into_iter().map(|json| one(json, label)).collect()
-        };
-        let sections: Vec<Json<'a>> = list("sections")?;
-        let section = |json: Json<'a>| Ok((word(json, "id")?, word(json, "label")?));
-        Ok(Self {
-            fields: all(list("fields")?, "label")?,
-            files: all(list("files")?, "name")?,
-            sections: sections.into_iter().map(section).collect::<Result<_, JsonError>>()?,
-        })
+        let fields = list("fields")?.into_iter().map(|json| One::read(json, "label", false));
+        let files = list("files")?.into_iter().map(|json| One::read(json, "name", true));
+        let all = fields.chain(files).collect::<Result<_, _>>()?;
+        let section = |json| Ok((word(json, "id")?, word(json, "label")?));
+        Ok(Self { all, sections: list("sections")?.into_iter().map(section).collect::<Result<_, _>>()? })
     }
 
     /// All fields whose labels can be names of fields here; and `value`: the password, or the one thing that is concealed,
     /// or the note. One that is left out would look as if it were missing: then there is nothing.
     pub(super) fn all(&self) -> Result<Fields, ProviderError> {
         let (mut fields, mut seen) = (Fields::new(), BTreeSet::new());
-        for field in &self.fields {
+        for field in self.fields() {
             let Ok(name) = FieldName::parse(&field.label) else { continue };
             if !seen.insert(name.clone()) {
                 return Err(ProviderError::Invalid(format!(
@@ -82,21 +70,17 @@ impl<'a> Item<'a> {
             let why = format!("the item has more than {} fields: name one, op://VAULT/ITEM/FIELD", MOST - 1);
             return Err(ProviderError::TooLarge(why));
         }
-        if !fields.contains_key(FieldName::VALUE)
-            && let Some(main) = self.main()?
-        {
-            fields.insert(FieldName::value(), main);
-        }
+        // An empty field of that label stays empty: nothing comes in its place.
+        let main = if seen.contains(FieldName::VALUE) { None } else { self.main()? };
+        fields.extend(main.map(|main| (FieldName::value(), main)));
         Ok(fields)
     }
 
     /// The first kind of which there is one decides: what comes after it would be another secret in its place.
     fn main(&self) -> Result<Option<SecretBytes>, JsonError> {
-        for (name, word) in [("purpose", "PASSWORD"), ("type", "CONCEALED"), ("purpose", "NOTES")] {
-            let is = |field: &&One<'_>| {
-                field.json.get(name).ok().flatten().and_then(|it| it.text().ok()).is_some_and(|it| it == word)
-            };
-            let mut fitting = self.fields.iter().filter(is);
+        for (name, kind) in [("purpose", "PASSWORD"), ("type", "CONCEALED"), ("purpose", "NOTES")] {
+            let is_so = |field: &&One<'_>| word(field.json, name).is_ok_and(|it| it == kind);
+            let mut fitting = self.fields().filter(is_so);
             match (fitting.next(), fitting.next()) {
                 (None, _) => {}
                 (Some(field), None) => return Ok(field.json.get("value")?.map(Json::value)),
@@ -106,17 +90,21 @@ impl<'a> Item<'a> {
         Ok(None)
     }
 
+    fn fields(&self) -> impl Iterator<Item = &One<'a>> {
+        self.all.iter().filter(|one| !one.is_file)
+    }
+
     pub(super) fn find(&self, wanted: &Field<'_>) -> Result<Option<&One<'a>>, ProviderError> {
         let in_section = |one: &&One<'a>| match wanted.section {
             None => true,
             Some(section) => one.section.as_deref().is_some_and(|id| self.is_section(id, section)),
         };
-        let all: Vec<&One<'a>> = self.fields.iter().chain(&self.files).filter(in_section).collect();
-        let by_id: Vec<_> = all.iter().copied().filter(|one| one.id == wanted.name).collect();
-        let is_labelled = |one: &&One<'a>| {
+        let all = || self.all.iter().filter(in_section);
+        let by_id: Vec<_> = all().filter(|one| one.id == wanted.name).collect();
+        let is_called_so = |one: &&One<'a>| {
             one.label.eq_ignore_ascii_case(wanted.name) || one.id.eq_ignore_ascii_case(wanted.name)
         };
-        let fitting = if by_id.is_empty() { all.into_iter().filter(is_labelled).collect() } else { by_id };
+        let fitting = if by_id.is_empty() { all().filter(is_called_so).collect() } else { by_id };
         match fitting[..] {
             [] => Ok(None),
             [one] => Ok(Some(one)),
@@ -137,35 +125,38 @@ impl<'a> Item<'a> {
         one.label == wanted.name && is_section
     }
 
-    pub(super) fn look(&self, one: &One<'_>, what: Attribute) -> Result<Found, ProviderError> {
-        if self.files.iter().any(|file| std::ptr::eq(file, one)) {
-            return match what {
-                Attribute::Value => Ok(Found::File(one.id.clone())),
-                _ => Ok(Found::None),
-            };
-        }
-        let member = match what {
-            Attribute::Value => "value",
-            Attribute::Kind => "type",
-            Attribute::Otp => "totp",
-        };
-        let value = one.json.get(member).map_err(ProviderError::from)?;
-        Ok(match (value, what) {
-            (Some(code), Attribute::Otp) => Found::Code(code.value(), one.period()?),
-            (Some(value), _) => Found::Value(value.value()),
-            // An empty field has no member for its value.
-            (None, Attribute::Value) => Found::Value(SecretBytes::copy_of(b"")),
-            (None, _) => Found::None,
-        })
-    }
-
     fn is_section(&self, id: &str, wanted: &str) -> bool {
-        let labels = self.sections.iter().filter(|(known, _)| known == id).map(|(_, label)| label);
-        id.eq_ignore_ascii_case(wanted) || labels.into_iter().any(|label| label.eq_ignore_ascii_case(wanted))
+        let has_label = |(known, label): &(String, String)| known == id && label.eq_ignore_ascii_case(wanted);
+        id.eq_ignore_ascii_case(wanted) || self.sections.iter().any(has_label)
     }
 }
 
-impl One<'_> {
+impl<'a> One<'a> {
+    /// `label` is where it says what people call it.
+    fn read(json: Json<'a>, label: &str, is_file: bool) -> Result<Self, JsonError> {
+        let section = json.get("section")?.map(|section| word(section, "id")).transpose()?;
+        let section = section.filter(|id| !id.is_empty());
+        Ok(Self { id: word(json, "id")?, label: word(json, label)?, section, is_file, json })
+    }
+
+    /// `None`: it has no such thing.
+    pub(super) fn look(&self, what: Attribute) -> Result<Option<Found>, JsonError> {
+        let value = |member: &str| Ok::<_, JsonError>(self.json.get(member)?.map(Json::value));
+        Ok(match what {
+            Attribute::Value if self.is_file => Some(Found::File(self.id.clone())),
+            _ if self.is_file => None,
+            // An empty field has no member for its value.
+            Attribute::Value => {
+                Some(Found::Value(value("value")?.unwrap_or_else(|| SecretBytes::copy_of(b""))))
+            }
+            Attribute::Kind => value("type")?.map(Found::Value),
+            Attribute::Otp => match value("totp")? {
+                Some(code) => Some(Found::Code(code, self.period()?)),
+                None => None,
+            },
+        })
+    }
+
     /// As the field's own value says it, which is an `otpauth://` URL.
     fn period(&self) -> Result<Duration, JsonError> {
         let url = self.json.get("value")?.map(Json::value);
@@ -174,6 +165,11 @@ impl One<'_> {
         let period = said.and_then(|text| text.parse().ok()).filter(|it| (1..=PERIOD * 10).contains(it));
         Ok(Duration::from_secs(period.unwrap_or(PERIOD)))
     }
+}
+
+/// Nothing, if it is not there.
+fn word(json: Json<'_>, name: &str) -> Result<String, JsonError> {
+    Ok(json.get(name)?.map(Json::text).transpose()?.unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -197,10 +193,10 @@ mod tests {
     fn found(section: Option<&str>, name: &str, what: Attribute) -> Result<String, String> {
         let item = Item::read(Json::read(ITEM.as_bytes()).unwrap()).unwrap();
         let one = item.find(&Field { section, name, what }).map_err(|error| error.to_string())?;
-        match one.map_or(Ok(Found::None), |one| item.look(one, what)).unwrap() {
-            Found::Value(value) | Found::Code(value, _) => Ok(text(&value)),
-            Found::File(id) => Ok(format!("file {id}")),
-            Found::None => Err("none".to_owned()),
+        match one.and_then(|one| one.look(what).unwrap()) {
+            Some(Found::Value(value) | Found::Code(value, _)) => Ok(text(&value)),
+            Some(Found::File(id)) => Ok(format!("file {id}")),
+            None => Err("none".to_owned()),
         }
     }
 
@@ -262,7 +258,7 @@ mod tests {
             let item =
                 format!(r#"{{"fields": [{{"id": "c", "label": "c", "value": "{value}", "totp": "1"}}]}}"#);
             let item = Item::read(Json::read(item.as_bytes()).unwrap()).unwrap();
-            assert_eq!(item.fields[0].period().unwrap().as_secs(), period, "{value}");
+            assert_eq!(item.all[0].period().unwrap().as_secs(), period, "{value}");
         }
     }
 
@@ -296,6 +292,12 @@ mod tests {
         assert_eq!(all_of(&format!("{credential}, {note}")), Ok(Some("c".to_owned())));
         assert_eq!(all_of(&format!("{credential}, {other}, {note}")), Ok(None));
         assert_eq!(all_of(&format!("{}, {credential}, {note}", field("pw", password, ""))), Ok(None));
+        let own = |value: &str| field("value", r#""type": "STRING""#, value);
+        assert_eq!(
+            all_of(&format!("{}, {credential}", own(r#", "value": "own""#))),
+            Ok(Some("own".to_owned()))
+        );
+        assert_eq!(all_of(&format!("{}, {credential}", own(""))), Ok(None));
     }
 
     #[test]

@@ -26,15 +26,15 @@ use super::remote::way;
 use super::versions::Versions;
 use super::{AsOf, Batch, BoxFuture, OwnSecret, Provider, ProviderError, Step};
 use crate::config::OnePassword;
-use crate::net::{Client, Json, JsonError, Route};
+use crate::net::{Client, Json, JsonError};
 use crate::secret::{Absent, Answer, SecretBytes, SecretKey, SecretType, SecretVersion};
 use crate::sys::leftover;
 use crate::sys::uptime::Uptime;
-use connect::{Connect, Refusal};
+use connect::Connect;
 use item::{Found, Item};
 use kept::Kept;
-use place::Place;
-use vaults::{Entry, Listed, Vaults};
+use place::{Field, Place};
+use vaults::{Entry, Vaults};
 
 pub struct OnePasswordProvider {
     connect: Connect,
@@ -53,20 +53,19 @@ struct About {
     updated: Timestamp,
 }
 
-const VAULTS: &str = "/v1/vaults";
-const LARGEST_BATCH: usize = 16;
-
-/// One of the keys of a question: which it is, and where it leads.
+/// One of the keys of a question, and the item that it leads to.
 struct Asked<'a> {
+    /// Which of them it is.
     at: usize,
     key: &'a SecretKey,
     place: Place<'a>,
-    listed: Arc<Listed>,
     entry: Entry,
 }
 
 /// An answer, and how long it is good if it ends by itself.
 type Told = (Answer, Option<Uptime>);
+
+const LARGEST_BATCH: usize = 16;
 /// The most bytes of a value.
 const LARGEST: usize = 1 << 20;
 
@@ -114,15 +113,14 @@ impl OnePasswordProvider {
                 place.is_only_name(&key.path)?;
             }
             let listed = match lists.get(place.vault) {
-                Some(listed) => Arc::clone(listed),
+                Some(listed) => listed,
                 None => {
                     let listed = self.vaults.list(&self.connect, place.vault, begun).await?;
-                    lists.insert(place.vault, listed.clone());
-                    listed
+                    lists.entry(place.vault).or_insert(listed)
                 }
             };
             if let Some(entry) = listed.find(place.item)?.cloned() {
-                found.push(Asked { at, key, place, listed, entry });
+                found.push(Asked { at, key, place, entry });
             }
         }
         Ok(found)
@@ -145,10 +143,9 @@ impl OnePasswordProvider {
 
     async fn answer(&self, asked: &Asked<'_>) -> Result<Told, ProviderError> {
         const MISSING: Told = (Err(Absent::Missing), None);
-        let Asked { key, place, listed, entry, .. } = asked;
+        let Asked { key, place, entry, .. } = asked;
         let begun = (Uptime::now(), Timestamp::now());
-        let is_code = place.is_code();
-        let Some(body) = self.body(listed, entry, is_code).await? else { return Ok(MISSING) };
+        let Some(body) = self.body(entry, place.is_code()).await? else { return Ok(MISSING) };
         let document = Json::read(body.expose())?;
         let about = About::read(document)?;
         // Connect knows the one of now, and none of before.
@@ -160,49 +157,46 @@ impl OnePasswordProvider {
             let all = leftover::wiped(|| item.all())?;
             return Ok((Ok(Arc::new(about.version(SecretType::Custom, all))), None));
         };
-        let Some(one) = item.find(field)? else { return Ok(MISSING) };
-        if self.has_one_name && !item.is_named_so(one, field) {
-            return Err(ProviderError::Invalid(format!("`{}` {}", key.path, place::NOT_THE_ONE)));
-        }
-        let (value, until) = match item.look(one, field.what)? {
-            Found::None => return Ok(MISSING),
-            Found::Value(value) => (value, None),
-            Found::Code(code, period) => (code, Some(end_of(begun, period))),
-            Found::File(id) => match self.content(listed, entry, &id).await? {
-                Some(content) => (content, None),
-                None => return Ok(MISSING),
-            },
-        };
-        if value.len() > LARGEST {
-            return Err(ProviderError::TooLarge(format!(
-                "`{}` has more than {} MiB",
-                key.path,
-                LARGEST >> 20
-            )));
-        }
+        let Some((value, until)) = self.value(asked, &item, field, begun).await? else { return Ok(MISSING) };
         let fields = of_value(value.expose());
-        let version = match is_code {
+        let version = match place.is_code() {
             true => self.codes.of(&key.path, SecretType::Plain, fields),
             false => about.version(SecretType::Plain, fields),
         };
         Ok((Ok(Arc::new(version)), until))
     }
 
-    /// As it is now. `None`: it has gone since it was listed.
-    async fn body(
+    /// Of one field, and how long it is good if it ends by itself. `None`: there is none.
+    async fn value(
         &self,
-        listed: &Listed,
-        entry: &Entry,
-        is_code: bool,
-    ) -> Result<Option<SecretBytes>, ProviderError> {
+        Asked { key, entry, .. }: &Asked<'_>,
+        item: &Item<'_>,
+        field: &Field<'_>,
+        begun: (Uptime, Timestamp),
+    ) -> Result<Option<(SecretBytes, Option<Uptime>)>, ProviderError> {
+        let Some(one) = item.find(field)? else { return Ok(None) };
+        if self.has_one_name && !item.is_named_so(one, field) {
+            return Err(ProviderError::Invalid(format!("`{}` {}", key.path, place::NOT_THE_ONE)));
+        }
+        let found = match one.look(field.what)? {
+            None => None,
+            Some(Found::Value(value)) => Some((value, None)),
+            Some(Found::Code(code, period)) => Some((code, Some(end_of(begun, period)))),
+            Some(Found::File(id)) => self.content(entry, &id).await?.map(|content| (content, None)),
+        };
+        if found.as_ref().is_some_and(|(value, _)| value.len() > LARGEST) {
+            let why = format!("`{}` has more than {} MiB", key.path, LARGEST >> 20);
+            return Err(ProviderError::TooLarge(why));
+        }
+        Ok(found)
+    }
+
+    /// As it is now. `None`: it has gone since it was listed.
+    async fn body(&self, entry: &Entry, is_code: bool) -> Result<Option<SecretBytes>, ProviderError> {
         if !is_code && let Some(body) = self.kept.get(&entry.id, entry.version) {
             return Ok(Some(body));
         }
-        let route = Route::to(VAULTS).name(&listed.vault)?.then("/items").name(&entry.id)?;
-        let response = match self.connect.get(route).await {
-            Err(Refusal::Gone) => return Ok(None),
-            response => response.map_err(|refusal| self.connect.error(refusal))?,
-        };
+        let Some(response) = self.connect.find(entry.route()?).await? else { return Ok(None) };
         let document = response.json()?;
         if document.at(&["id"])?.text()? != entry.id {
             return Err(ProviderError::Invalid(self.connect.says("answers with another item")));
@@ -211,18 +205,10 @@ impl OnePasswordProvider {
         Ok(Some(SecretBytes::copy_of(response.body().expose())))
     }
 
-    async fn content(
-        &self,
-        listed: &Listed,
-        entry: &Entry,
-        file: &str,
-    ) -> Result<Option<SecretBytes>, ProviderError> {
-        let route = Route::to(VAULTS).name(&listed.vault)?.then("/items").name(&entry.id)?;
-        match self.connect.get(route.then("/files").name(file)?.then("/content")).await {
-            Err(Refusal::Gone) => Ok(None),
-            Err(refusal) => Err(self.connect.error(refusal)),
-            Ok(response) => Ok(Some(SecretBytes::copy_of(response.body().expose()))),
-        }
+    async fn content(&self, entry: &Entry, file: &str) -> Result<Option<SecretBytes>, ProviderError> {
+        let route = entry.route()?.then("/files").name(file)?.then("/content");
+        let response = self.connect.find(route).await?;
+        Ok(response.map(|response| SecretBytes::copy_of(response.body().expose())))
     }
 
     /// Vaults and items, by their names.
@@ -230,20 +216,16 @@ impl OnePasswordProvider {
         let begun = Uptime::now();
         if let Some(vault) = &self.vault {
             let listed = self.vaults.list(&self.connect, vault, begun).await?;
-            return Ok(listed.items.iter().map(|entry| entry.title.clone()).collect());
+            return Ok(listed.0.iter().map(|entry| entry.title.clone()).collect());
         }
-        let answer = self.connect.get(Route::to(VAULTS)).await.map_err(|it| self.connect.error(it))?;
+        let answer = self.connect.vaults().await?;
         let mut names = Vec::new();
         for vault in answer.json()?.items()? {
             let (id, name) = (vault.at(&["id"])?.text()?, vault.at(&["name"])?.text()?);
             let listed = self.vaults.list(&self.connect, &id, begun).await?;
-            names.extend(listed.items.iter().map(|entry| format!("{name}/{}", entry.title)));
+            names.extend(listed.0.iter().map(|entry| format!("{name}/{}", entry.title)));
         }
         Ok(names)
-    }
-
-    async fn is_well(&self) -> Result<(), ProviderError> {
-        self.connect.get(Route::to(VAULTS)).await.map(drop).map_err(|it| self.connect.error(it))
     }
 }
 
@@ -299,7 +281,7 @@ impl Provider for OnePasswordProvider {
     }
 
     fn health(&self) -> BoxFuture<'_, Result<(), ProviderError>> {
-        Box::pin(self.is_well())
+        Box::pin(async { self.connect.vaults().await.map(drop) })
     }
 
     fn way(&self) -> BoxFuture<'_, Vec<Step>> {
@@ -312,7 +294,7 @@ impl Provider for OnePasswordProvider {
     }
 
     fn allow(&self, time: Duration) {
-        self.connect.allow(time);
+        self.connect.client().allow(time);
     }
 }
 

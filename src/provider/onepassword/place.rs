@@ -40,11 +40,20 @@ pub(super) const NOT_THE_ONE: &str = "is not the one name that counts where the 
 impl<'a> Place<'a> {
     /// Where rules are, a value has one name: by names, with its vault, as a field.
     pub(super) fn is_only_name(&self, path: &str) -> Result<(), ProviderError> {
-        let words = [Some(self.vault), Some(self.item), self.field.map(|field| field.name)];
-        let query = path.rsplit_once('?').map_or("", |(_, query)| query);
-        let is_second = query.starts_with("attr=") || query.ends_with("=value");
-        let is_plain = path.starts_with("//") && self.field.is_some() && !is_second;
-        match is_plain && !words.into_iter().flatten().any(is_id) {
+        let only = self.field.map(|Field { section, name, what }| {
+            let section = section.map_or_else(String::new, |section| format!("{section}/"));
+            let query = match what {
+                Attribute::Value => "",
+                Attribute::Kind => "?attribute=type",
+                Attribute::Otp => "?attribute=otp",
+            };
+            format!("//{}/{}/{section}{name}{query}", self.vault, self.item)
+        });
+        let is_by_id = [Some(self.vault), Some(self.item), self.field.map(|field| field.name)]
+            .into_iter()
+            .flatten()
+            .any(is_id);
+        match only.as_deref() == Some(path) && !is_by_id {
             true => Ok(()),
             false => Err(ProviderError::Invalid(format!("`{path}` {NOT_THE_ONE}"))),
         }
@@ -140,10 +149,23 @@ mod tests {
     }
 
     #[test]
-    fn where_rules_are_an_attribute_has_one_name() {
+    fn where_rules_are_a_value_has_one_name() {
         let is = |path| of(path, None).unwrap().is_only_name(path).is_ok();
-        assert!(is("//A/b/c") && is("//A/b/c?attribute=otp") && is("//A/b/what?x"));
-        assert!(!is("//A/b/c?attr=otp") && !is("//A/b/c?attribute=value") && !is("//A/b/c?attr=value"));
+        for path in ["//A/b/c", "//A/b/s/c", "//A/b/c?attribute=otp", "//A/b/what?x", "//A/b/what?x=value"] {
+            assert!(is(path), "{path}");
+        }
+        let by_id = format!("//A/{}/c", "a".repeat(26));
+        for path in [
+            "A/b/c",
+            "op://A/b/c",
+            "//A/b",
+            "//A/b/c?attr=otp",
+            "//A/b/c?attribute=value",
+            "//A/b/c?attr=value",
+            &by_id,
+        ] {
+            assert!(!is(path), "{path}");
+        }
     }
 
     #[test]

@@ -3,15 +3,16 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 
 use rcgen::{CertificateParams, KeyPair, PKCS_RSA_SHA256};
 
-use super::{ASKED, Scene, fails, mount, tells_nothing};
+use super::{FILE, Scene, fails, tells_nothing};
 use crate::common::azure::{CLIENT, HEADER, SECRET, TENANT};
 use crate::common::programmed::{attribute, eventually};
 use crate::common::{Mounted, python, stdout_of};
+use crate::mounted::{ASKED, mount};
 
-const FILE: [(&str, &str); 1] = [("f", "<< secret('p:a') >>")];
 const FEDERATED: &str = "eyJ.of-the-cluster";
 /// Nothing answers there.
 const NOBODY: &str = "http://127.0.0.1:9";
@@ -26,8 +27,7 @@ impl Scene {
     /// With these variables; the authority is the scene's own.
     fn with_env(&self, auth: &str, env: &[(&str, &str)]) -> Mounted {
         let url = self.azure.url();
-        let settings = format!("auth: {{{auth}}}, {ASKED}");
-        let config = format!("{}mounts: [{{at: mnt, templates: templates}}]\n", self.provider(&settings));
+        let config = self.provider(&format!("auth: {{{auth}}}, {ASKED}"));
         mount(&config, &FILE, &[env, &[("AZURE_AUTHORITY_HOST", &*url)]].concat())
     }
 
@@ -94,15 +94,12 @@ print('fine')
     assert_eq!(mount.read("f"), "v");
     let said = scene.azure.assertions();
     let endpoint = format!("{}/{TENANT}/oauth2/v2.0/token", scene.azure.url());
-    let mut judge = std::process::Command::new(python());
-    judge.args(["-c", JUDGE, &file, CLIENT, &endpoint, &said[0]]);
-    assert_eq!(stdout_of(&judge.output().unwrap()), "fine\n");
-    // The control: it judges.
-    judge.args(["x"]);
-    let broken = said[0].replacen("eyJ", "eyI", 1);
-    let mut judge = std::process::Command::new(python());
-    judge.args(["-c", JUDGE, &file, CLIENT, &endpoint, &broken]);
-    assert!(!judge.output().unwrap().status.success());
+    let judged = |assertion: &str| {
+        let mut judge = Command::new(python());
+        judge.args(["-c", JUDGE, &file, CLIENT, &endpoint, assertion]).output().unwrap()
+    };
+    assert_eq!(stdout_of(&judged(&said[0])), "fine\n");
+    assert!(!judged(&said[0].replacen("eyJ", "eyI", 1)).status.success(), "the control");
     let bare = scene.file("bare.pem", &certificate);
     let without = scene.with_env(&auth.replace(&file, &bare), &[]);
     fails(&without, "f", libc::EIO, "no private key of RSA");

@@ -5,10 +5,11 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use super::{ASKED, Scene, fails, mount};
+use super::{Scene, fails};
 use crate::common::azure::{CLIENT, HEADER, SECRET, TENANT};
 use crate::common::{python, stdout_of};
 use crate::harness::{Authority, Proxy};
+use crate::mounted::{ASKED, mount};
 
 const JUDGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clouds/azure/judge.py");
 
@@ -25,7 +26,7 @@ fn azures_own_client_reads_the_same() {
     }
     let authority = Authority::new("Ours");
     let ca = authority.file(scene.folder.path());
-    let proxy = Proxy::before_with_tls(scene.azure.address, authority.server(&["localhost"]).config());
+    let proxy = Proxy::before_with_tls(scene.azure.served.address, authority.server(&["localhost"]).config());
     let url = format!("https://localhost:{}", proxy.address.port());
 
     let mut judge = Command::new(python());
@@ -47,8 +48,7 @@ fn azures_own_client_reads_the_same() {
         secret.display()
     );
     let config = format!(
-        "providers: {{p: {{type: azure-kv, address: '{url}', tls: {{ca: {}}}, {auth}, {ASKED}}}}}\n\
-         mounts: [{{at: mnt, templates: templates}}]\n",
+        "providers: {{p: {{type: azure-kv, address: '{url}', tls: {{ca: {}}}, {auth}, {ASKED}}}}}\n",
         ca.display()
     );
     let pinned = format!("<< secret('p:db/{old}') >>");

@@ -7,18 +7,16 @@ mod page;
 
 use std::fs;
 use std::thread::sleep;
-use std::time::Duration;
 
 use serde_json::json;
 use tempfile::TempDir;
 
 use crate::common::azure::{Azure, SECRET, by_secret};
 use crate::common::programmed::{attribute, eventually};
-use crate::common::{Mounted, TestMount, TestStore};
+use crate::common::{Mounted, TestStore};
+use crate::mounted::{self, ANEW, ASKED, mount};
 
-/// What was answered is good for one open: as long as it took, and 100 ms at most.
-const ANEW: Duration = Duration::from_millis(150);
-const ASKED: &str = "cache: {ttl: 1ms, negative_ttl: 1ms}";
+const FILE: [(&str, &str); 1] = [("f", "<< secret('p:a') | default('d') >>")];
 
 /// A vault, and a folder with the secret of the application that asks it.
 struct Scene {
@@ -37,32 +35,23 @@ impl Scene {
         by_secret(&self.azure.url(), &self.folder.path().join("secret"))
     }
 
+    /// The same, with whom a token is for.
+    fn for_resource(&self, resource: &str) -> String {
+        self.by_secret().replacen("auth: {", &format!("auth: {{resource: '{resource}', "), 1)
+    }
+
     fn provider(&self, settings: &str) -> String {
         format!("providers: {{p: {{type: azure-kv, address: '{}', {settings}}}}}\n", self.azure.url())
     }
 
     fn mount(&self, settings: &str, files: &[(&str, &str)]) -> Mounted {
-        let config = format!(
-            "{}mounts: [{{at: mnt, templates: templates}}]\n",
-            self.provider(&format!("{settings}, {ASKED}"))
-        );
-        mount(&config, files, &[])
+        mount(&self.provider(&format!("{settings}, {ASKED}")), files, &[])
     }
-}
-
-fn mount(config: &str, files: &[(&str, &str)], env: &[(&str, &str)]) -> Mounted {
-    let with = |mount: TestMount, (name, text): &(&str, &str)| mount.template(&format!("{name}.tpl"), text);
-    let mount = TestMount::new().env("SECRETFS_LOG", "trace");
-    let mount = env.iter().fold(mount, |mount, (name, value)| mount.env(name, value));
-    files.iter().fold(mount, with).config(config).start()
 }
 
 #[track_caller]
 fn fails(mount: &Mounted, file: &str, errno: i32, says: &str) {
-    assert_eq!(mount.errno(file), errno, "{file}: {:?}\n{}", attribute(mount, file, "error"), mount.stderr());
-    let reason = attribute(mount, file, "error").expect("a reason");
-    assert!(reason.contains(says), "`{says}` is not in: {reason}");
-    tells_nothing(&reason);
+    tells_nothing(&mounted::fails(mount, file, errno, says));
 }
 
 /// Neither the application's secret, nor a token, nor what the authority says in its own words.
@@ -128,19 +117,44 @@ fn a_token_is_for_what_the_host_belongs_to_or_there_is_none() {
     let scene = Scene::new();
     scene.azure.put("a", "v");
     scene.azure.set_resource("https://vault.azure.net");
-    let file = [("f", "<< secret('p:a') | default('d') >>")];
-    let mount = scene.mount(&scene.by_secret(), &file);
+    let mount = scene.mount(&scene.by_secret(), &FILE);
     fails(&mount, "f", libc::EIO, "to which it does not belong: it gets none");
-    assert_eq!(scene.azure.tokens_given(), 0, "nor is one asked for");
-    let own = scene.mount(&format!("{}, verify_challenge: false", scene.by_secret()), &file);
-    assert_eq!(own.read("f"), "v", "the control");
+    fails(&mount, "f", libc::EIO, "say `auth: {resource: https://vault.azure.net}`");
+    assert!(scene.azure.scopes().is_empty(), "nor is one asked for");
+}
+
+/// Emulators and clouds of one's own have hosts that belong to nothing; what is said of one of them is for nobody else.
+#[test]
+fn a_token_is_for_what_the_config_says_and_for_nothing_else() {
+    for (own, greedy) in [
+        ("https://vault.azure.net", "https://management.azure.com"),
+        ("https://vault.example.com/8b1ab8c5", "https://vault.example.com"),
+        // The host of before would do for that.
+        ("https://localhost:8443", "https://127.0.0.1"),
+    ] {
+        let scene = Scene::new();
+        scene.azure.put("a", "v");
+        scene.azure.set_resource(own);
+        let mount = scene.mount(&scene.for_resource(own), &FILE);
+        assert_eq!(mount.read("f"), "v", "{own}");
+        let scope = [format!("{own}/.default")];
+        assert_eq!(scene.azure.scopes(), scope);
+        scene.azure.set_resource(greedy);
+        scene.azure.forget_tokens();
+        sleep(ANEW);
+        let says = format!("wants a token for `{greedy}`, and `auth` says `resource: {own}`: it gets none");
+        fails(&mount, "f", libc::EIO, &says);
+        assert_eq!(scene.azure.scopes(), scope, "no other one is asked for");
+        scene.azure.set_resource(own);
+        eventually("it heals", || fs::read(mount.path("f")).is_ok_and(|it| it == b"v"));
+    }
 }
 
 #[test]
 fn one_token_serves_all_and_is_had_anew_when_it_has_to_be() {
     let scene = Scene::new();
     scene.azure.put("a", "v");
-    let mount = scene.mount(&scene.by_secret(), &[("f", "<< secret('p:a') >>")]);
+    let mount = scene.mount(&scene.by_secret(), &FILE);
     for _ in 0..20 {
         assert_eq!(mount.read("f"), "v");
         sleep(ANEW / 4);
@@ -172,7 +186,7 @@ fn refused(azure: &Azure) -> usize {
 fn a_refusal_is_told_by_its_code() {
     let scene = Scene::new();
     scene.azure.put("a", "v");
-    let mount = scene.mount(&scene.by_secret(), &[("f", "<< secret('p:a') | default('d') >>")]);
+    let mount = scene.mount(&scene.by_secret(), &FILE);
     assert_eq!(mount.read("f"), "v", "the control");
     let inner = |code: &str| json!({"error": {"code": "Forbidden", "message": "hunter2", "innererror": {"code": code}}});
     for (status, body, says) in [
@@ -231,7 +245,7 @@ fn a_rule_on_a_name_holds_for_the_secret() {
     let version = scene.azure.put("a", "v");
     let rules = "policy: [{secrets: ['p:b'], deny: anyone}]\n";
     let settings = format!("{}, {ASKED}", scene.by_secret());
-    let config = format!("{}{rules}mounts: [{{at: mnt, templates: templates}}]\n", scene.provider(&settings));
+    let config = format!("{}{rules}", scene.provider(&settings));
     let pinned = format!("<< secret('p:a/{version}') | default('d') >>");
     let mount = mount(&config, &[("plain", "<< secret('p:a') >>"), ("pinned", &pinned)], &[]);
     assert_eq!(mount.read("plain"), "v");

@@ -29,6 +29,6 @@ fn the_page_says_what_is_so() {
     scene.azure.put("db-password", "n3w");
     eventually("the change", || mount.read("app.conf") == shown.replace("p@ss", "n3w"));
     let others = page.split("```yaml\n").skip(2).filter_map(|rest| rest.split("```").next());
-    assert_eq!(others.map(|config| is_judged_good(config, "client_secret:")).count(), 1);
+    assert_eq!(others.map(|config| is_judged_good(config, "auth:")).count(), 2);
     assert!(page.contains(TENANT) && page.contains(CLIENT) && !page.contains(SECRET));
 }

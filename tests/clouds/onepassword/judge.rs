@@ -9,11 +9,12 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::{ASKED, Scene, mount};
+use super::Scene;
 use crate::common::bao::free_port;
 use crate::common::onepassword::TOKEN;
 use crate::common::programmed::{attribute, eventually};
 use crate::common::{python, stdout_of, tool, tools};
+use crate::mounted::{ASKED, mount};
 
 const JUDGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clouds/onepassword/judge.py");
 const SPEC: &str = "SECRETFS_ONEPASSWORD_SPEC";
@@ -65,18 +66,16 @@ struct Prism(Child, u16);
 impl Prism {
     fn before(scene: &Scene) -> Option<Self> {
         let spec = described()?;
-        let lines = fs::read_to_string(spec)
-            .expect("a description")
-            .lines()
-            .filter(|line| !line.contains("format: uuid"))
-            .map(|line| {
-                line.replacen("  /vaults", "  /v1/vaults", usize::from(line.starts_with("  /"))).replacen(
-                    "  /activity",
-                    "  /v1/activity",
-                    usize::from(line.starts_with("  /")),
-                ) + "\n"
-            })
-            .collect::<String>();
+        let described = fs::read_to_string(spec).expect("a description");
+        let lines = described.lines().filter(|line| !line.contains("format: uuid"));
+        // Paths stand at the begin of their lines.
+        let moved = |line: &str| match line.strip_prefix("  /") {
+            Some(path) if path.starts_with("vaults") || path.starts_with("activity") => {
+                format!("  /v1/{path}\n")
+            }
+            _ => format!("{line}\n"),
+        };
+        let lines: String = lines.map(moved).collect();
         let changed = scene.folder.path().join("spec.yaml");
         fs::write(&changed, lines).unwrap();
         let port = free_port();
@@ -141,12 +140,11 @@ fn what_is_asked_and_answered_is_as_described() {
     ];
     let token = scene.folder.path().join("token");
     let config = format!(
-        "providers: {{op: {{type: 1password, address: 'http://127.0.0.1:{}', auth: {{token: 'file:{}'}}, {ASKED}}}}}\n\
-         mounts: [{{at: mnt, templates: templates}}]\n",
+        "providers: {{op: {{type: 1password, address: 'http://127.0.0.1:{}', auth: {{token: 'file:{}'}}, {ASKED}}}}}\n",
         prism.1,
         token.display()
     );
-    let mount = mount(&config, &files);
+    let mount = mount(&config, &files, &[]);
     let read = |name: &str| {
         let text = fs::read_to_string(mount.path(name));
         text.unwrap_or_else(|error| panic!("{name}: {error}: {:?}", attribute(&mount, name, "error")))

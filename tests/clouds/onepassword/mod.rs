@@ -6,18 +6,14 @@ mod page;
 
 use std::fs;
 use std::thread::sleep;
-use std::time::Duration;
 
 use serde_json::json;
 use tempfile::TempDir;
 
 use crate::common::onepassword::{OnePassword, TOKEN, field};
 use crate::common::programmed::{attribute, eventually};
-use crate::common::{Mounted, TestMount, TestStore};
-
-/// What was answered is good for one open: as long as it took, and 100 ms at most.
-const ANEW: Duration = Duration::from_millis(150);
-const ASKED: &str = "cache: {ttl: 1ms, negative_ttl: 1ms}";
+use crate::common::{Mounted, TestStore};
+use crate::mounted::{self, ANEW, ASKED, mount};
 
 /// A server with a vault, and a folder with our token for it.
 struct Scene {
@@ -68,22 +64,13 @@ impl Scene {
     }
 
     fn mount(&self, name: &str, settings: &str, files: &[(&str, &str)]) -> Mounted {
-        let provider = self.provider(name, &format!(", {ASKED}{settings}"));
-        let config = format!("{provider}mounts: [{{at: mnt, templates: templates}}]\n");
-        mount(&config, files)
+        mount(&self.provider(name, &format!(", {ASKED}{settings}")), files, &[])
     }
-}
-
-fn mount(config: &str, files: &[(&str, &str)]) -> Mounted {
-    let with = |mount: TestMount, (name, text): &(&str, &str)| mount.template(&format!("{name}.tpl"), text);
-    files.iter().fold(TestMount::new().env("SECRETFS_LOG", "trace"), with).config(config).start()
 }
 
 #[track_caller]
 fn fails(mount: &Mounted, file: &str, errno: i32, says: &str) {
-    assert_eq!(mount.errno(file), errno, "{file}: {:?}\n{}", attribute(mount, file, "error"), mount.stderr());
-    let reason = attribute(mount, file, "error").expect("a reason");
-    assert!(reason.contains(says), "`{says}` is not in: {reason}");
+    let reason = mounted::fails(mount, file, errno, says);
     assert!(!reason.contains("hunter2"), "{reason}");
 }
 
@@ -250,7 +237,6 @@ fn a_rule_on_a_name_holds_for_the_value() {
     let item = scene.with_login();
     let rules = "policy: [{secrets: ['op://Prod/other/*'], deny: anyone}]\n";
     let provider = scene.provider("op", &format!(", {ASKED}"));
-    let config = format!("{provider}{rules}mounts: [{{at: mnt, templates: templates}}]\n");
     let by_id = format!("//Prod/{item}/password");
     let names = ["//Prod/db/password", "//Prod/db/Admin/Token", "//Prod/db/code?attribute=otp"];
     let others = [
@@ -269,7 +255,7 @@ fn a_rule_on_a_name_holds_for_the_value() {
         .map(|(at, name)| (format!("f{at}"), format!("<< secret('op:{name}') | default('d') >>")))
         .collect();
     let files: Vec<_> = files.iter().map(|(name, text)| (&**name, &**text)).collect();
-    let mount = mount(&config, &files);
+    let mount = mount(&(provider + rules), &files, &[]);
     for (at, value) in ["p@ss", "t1", "123456"].into_iter().enumerate() {
         assert_eq!(mount.read(&format!("f{at}")), value, "{}", names[at]);
     }

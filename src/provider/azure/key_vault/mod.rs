@@ -8,9 +8,12 @@
 //! | version | the first 52 bits of Azure's own, which has 32 hexadecimal digits |
 
 mod assertion;
+mod az;
 mod challenge;
 mod entra;
 mod identity;
+mod place;
+mod platform;
 mod refusal;
 mod session;
 
@@ -27,6 +30,7 @@ use crate::provider::{AsOf, Batch, BoxFuture, Provider, ProviderError, Step, ask
 use crate::secret::{Absent, Answer, SecretBytes, SecretKey, SecretVersion};
 use crate::sys::leftover;
 use identity::{Identity, Said};
+use place::{DIGITS, Place};
 use refusal::Refusal;
 use session::Session;
 
@@ -35,38 +39,22 @@ pub struct AzureProvider {
     has_one_name: bool,
 }
 
-/// What a reference names there.
-#[derive(Debug, PartialEq, Eq)]
-struct Place<'a> {
-    name: &'a str,
-    version: Option<&'a str>,
-}
-
 const API: &str = "7.4";
 const SECRETS: &str = "/secrets";
-/// Digits of a version.
-const DIGITS: usize = 32;
 /// The most bytes of a value: more than a key vault takes.
 const LARGEST: usize = 1 << 20;
-const LONGEST_NAME: usize = 127;
 /// Names of a page, as many as it gives; and pages of one list.
 const PAGE: &str = "25";
 const MOST_PAGES: usize = 4_000;
 
 impl AzureProvider {
     /// `store` is where its own secrets may be.
-    pub fn new(
-        settings: AzureVault,
-        timeout: Duration,
-        _version_key: SecretBytes,
-        store: Option<Arc<dyn Provider>>,
-    ) -> Self {
-        let AzureVault { transport, verifies_challenge, has_one_name, identity, authority, metadata } =
-            settings;
+    pub fn new(settings: AzureVault, timeout: Duration, store: Option<Arc<dyn Provider>>) -> Self {
+        let AzureVault { transport, has_one_name, identity, resource, authority, metadata } = settings;
         // An authority of one's own may be signed by the same as the vault; pins and our certificate are the vault's.
         let tls = Tls { ca: transport.tls.ca.clone(), ..Tls::default() };
         let identity = Identity::new(Said { identity, authority, metadata, tls }, timeout, store);
-        let session = Session::new(Client::new(transport, timeout), identity, verifies_challenge);
+        let session = Session::new(Client::new(transport, timeout), identity, resource);
         Self { session, has_one_name }
     }
 
@@ -111,11 +99,9 @@ impl AzureProvider {
     fn answer(&self, place: &Place<'_>, response: &Response) -> Result<Answer, ProviderError> {
         let answer = response.json()?;
         let id = answer.at(&["id"])?.text()?;
-        let Some((name, version)) = named(&id).filter(|(name, version)| place.is(name, version)) else {
-            return Err(ProviderError::Invalid(format!(
-                "{} answers with another secret",
-                self.session.who()
-            )));
+        let Some(version) = place.version_of(&id) else {
+            let why = format!("{} answers with another secret or version", self.session.who());
+            return Err(ProviderError::Invalid(why));
         };
         let times = Times::read(answer.at(&["attributes"])?)?;
         let now = Timestamp::now();
@@ -126,6 +112,7 @@ impl AzureProvider {
         if times.end.is_some_and(|end| end <= now) {
             return Ok(Err(Absent::Expired));
         }
+        let name = place.name;
         if let Some(begin) = times.begin.filter(|begin| *begin > now) {
             return Err(ProviderError::Invalid(format!("`{name}` is not to be used before {begin}")));
         }
@@ -133,7 +120,7 @@ impl AzureProvider {
         if value.len() > LARGEST {
             return Err(ProviderError::TooLarge(format!("`{name}` has more than {} MiB", LARGEST >> 20)));
         }
-        Ok(Ok(Arc::new(times.version(number_of(&version), value)?)))
+        Ok(Ok(Arc::new(times.version(version, value)?)))
     }
 
     async fn list(&self) -> Result<Vec<String>, ProviderError> {
@@ -178,47 +165,6 @@ impl AzureProvider {
             Err(refusal) => Err(refusal.error(&self.session.who())),
         }
     }
-}
-
-impl<'a> Place<'a> {
-    /// `None`: what cannot be there.
-    fn of(path: &'a str) -> Result<Option<Self>, ProviderError> {
-        let (name, version) = match path.split_once('/') {
-            Some((name, version)) => (name, Some(version)),
-            None => (path, None),
-        };
-        let is_fit = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
-        let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-        let is_version = |text: &str| text.len() == DIGITS && text.bytes().all(is_digit);
-        if name.is_empty() || name.len() > LONGEST_NAME || !name.bytes().all(is_fit) {
-            return Ok(None);
-        }
-        // A rule on one of its names must hold for all of it.
-        if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
-            let small = name.to_ascii_lowercase();
-            return Err(ProviderError::Invalid(format!(
-                "names in a key vault know no case: write `{small}` for `{name}`"
-            )));
-        }
-        Ok(version.is_none_or(is_version).then_some(Self { name, version }))
-    }
-
-    fn is(&self, name: &str, version: &str) -> bool {
-        self.name.eq_ignore_ascii_case(name) && self.version.is_none_or(|it| it.eq_ignore_ascii_case(version))
-    }
-}
-
-/// The name and the version at the end of an id: `https://VAULT/secrets/NAME/VERSION`.
-fn named(id: &str) -> Option<(String, String)> {
-    let mut parts = id.rsplit('/');
-    let (version, name) = (parts.next()?, parts.next()?);
-    (parts.next()? == "secrets").then(|| (name.to_owned(), version.to_owned()))
-}
-
-/// Never 0.
-fn number_of(version: &str) -> u64 {
-    let digits: String = version.chars().take(13).collect();
-    u64::from_str_radix(&digits, 16).map_or(1, |number| number + 1)
 }
 
 /// What a key vault says of a version.
@@ -295,32 +241,5 @@ impl Provider for AzureProvider {
 
     fn allow(&self, time: Duration) {
         self.session.client().allow(time);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_place_is_a_name_and_perhaps_a_version() {
-        let version = "4387e9f3d6e14c459867679a90fd0f79";
-        let of = |path| Place::of(path).ok().flatten();
-        assert_eq!(of("db-1"), Some(Place { name: "db-1", version: None }));
-        let path = format!("db/{version}");
-        assert_eq!(of(&path), Some(Place { name: "db", version: Some(version) }));
-        for path in ["", "/", "a/", "a/1", "a b", "..", "a%2fb", "é", "a//b", "a/../b", &"a".repeat(128)] {
-            assert!(matches!(Place::of(path), Ok(None)), "{path}");
-        }
-        assert!(matches!(Place::of(&format!("{path}/x")), Ok(None)));
-        let Err(why) = Place::of("DB-1") else { panic!("two names for one secret") };
-        assert!(why.to_string().contains("write `db-1`"), "{why}");
-    }
-
-    #[test]
-    fn a_version_is_a_number_that_tells_it_from_others() {
-        assert_eq!(number_of("00000000000000000000000000000000"), 1);
-        assert_eq!(number_of("ffffffffffffffffffffffffffffffff"), 1 << 52);
-        assert_ne!(number_of(&"ab".repeat(16)), number_of(&"ac".repeat(16)));
     }
 }

@@ -14,9 +14,9 @@ pub(super) enum Refusal {
     NoRight,
 }
 
-impl From<ProviderError> for Refusal {
-    fn from(error: ProviderError) -> Self {
-        Self::Error(error)
+impl<E: Into<ProviderError>> From<E> for Refusal {
+    fn from(error: E) -> Self {
+        Self::Error(error.into())
     }
 }
 

@@ -3,9 +3,10 @@
 
 use std::sync::{Arc, Mutex};
 
-use super::challenge::Resource;
+use super::challenge;
 use super::identity::Identity;
 use super::refusal::Refusal;
+use crate::config::AzureResource;
 use crate::net::{Client, Request, Response};
 use crate::poison::EvenPoisoned;
 use crate::provider::azure::Token;
@@ -15,17 +16,17 @@ use crate::provider::{ProviderError, Step};
 pub(super) struct Session {
     client: Client,
     identity: Arc<Identity>,
-    /// Whether whom the token is for is held against the vault's own host.
-    verifies: bool,
-    /// Whom a token has to be for, once that is known.
-    resource: Mutex<Option<Resource>>,
+    /// Whom tokens are for and nobody else, if the config says so.
+    only: Option<AzureResource>,
+    /// Whom a token has to be for, once the vault has said it.
+    resource: Mutex<Option<AzureResource>>,
     login: Login<Token>,
 }
 
 impl Session {
-    pub(super) fn new(client: Client, identity: Identity, verifies: bool) -> Self {
+    pub(super) fn new(client: Client, identity: Identity, only: Option<AzureResource>) -> Self {
         let (identity, resource, login) = (Arc::new(identity), Mutex::default(), Login::default());
-        Self { client, identity, verifies, resource, login }
+        Self { client, identity, only, resource, login }
     }
 
     pub(super) fn client(&self) -> &Client {
@@ -41,11 +42,10 @@ impl Session {
         loop {
             let token = self.token().await?;
             let request = match &token {
-                Some(token) => ask()?.secret("authorization", "Bearer ", &token.secret),
-                None => Ok(ask()?),
+                Some(token) => ask()?.secret("authorization", "Bearer ", &token.secret)?,
+                None => ask()?,
             };
-            let response = self.client.send(request.map_err(ProviderError::from)?).await;
-            let response = response.map_err(ProviderError::from)?;
+            let response = self.client.send(request).await?;
             match response.status() {
                 200 => return Ok(response),
                 401 => self.challenged(&response, token.as_ref())?,
@@ -64,19 +64,12 @@ impl Session {
 
     /// A vault says whom a token has to be for, with each refusal.
     fn challenged(&self, response: &Response, token: Option<&Arc<Pass<Token>>>) -> Result<(), ProviderError> {
-        let Some(resource) = response.header("www-authenticate").and_then(Resource::of_header) else {
+        let mut challenges = response.headers().filter(|(name, _)| *name == "www-authenticate");
+        let Some(resource) = challenges.find_map(|(_, text)| challenge::wanted(text)) else {
             let why = "is not what answers: something before it says 401, and not whom a token is to be for";
             return Err(ProviderError::Unavailable(format!("{} {why}", self.who())));
         };
-        let host = &self.client.address().host;
-        if self.verifies && !resource.fits(host) {
-            return Err(ProviderError::Untrusted(format!(
-                "{} wants a token for `{}`, to which it does not belong: it gets none. If it does belong to it, say \
-                 `verify_challenge: false`",
-                self.who(),
-                resource.as_str()
-            )));
-        }
+        self.may_have(&resource)?;
         let mut known = self.resource.lock().even_poisoned();
         match token {
             _ if known.as_ref() != Some(&resource) => self.login.clear(),
@@ -85,6 +78,21 @@ impl Session {
         }
         *known = Some(resource);
         Ok(())
+    }
+
+    /// A token for another service is nothing that this host should have.
+    fn may_have(&self, resource: &AzureResource) -> Result<(), ProviderError> {
+        let why = match &self.only {
+            Some(only) if only == resource => return Ok(()),
+            None if resource.has(&self.client.address().host) => return Ok(()),
+            Some(only) => format!("and `auth` says `resource: {only}`: it gets none"),
+            None => {
+                format!(
+                    "to which it does not belong: it gets none. If it does, say `auth: {{resource: {resource}}}`"
+                )
+            }
+        };
+        Err(ProviderError::Untrusted(format!("{} wants a token for `{resource}`, {why}", self.who())))
     }
 
     /// `None` before anybody knows whom it has to be for.

@@ -1,174 +1,39 @@
-//! A key vault of Azure, the authority that gives tokens for it, and what tells a machine who it is, in the test's own
-//! process: all at one address, each as servers of that kind answer. What a client of others makes of it is judged in
-//! `tests/clouds/azure`.
+//! What the fake knows, and what each of the servers that it stands for answers.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{SocketAddr, TcpListener};
-use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 
-use tempfile::TempDir;
+use super::{CLIENT, HEADER, SECRET, TENANT};
+use crate::common::http::{Request, Response};
 
-use super::contract::Source;
-use super::http::{Request, Response, serve_on};
-
-pub const TENANT: &str = "8b1ab8c5-0000-4000-8000-000000000001";
-pub const CLIENT: &str = "4f3c0000-0000-4000-8000-00000000000a";
-pub const SECRET: &str = "the-secret~of.the_application";
-/// What the platform wants to see before it gives a token.
-pub const HEADER: &str = "853b9a84-5bfa-4b22-a3f3-0b9a43d9ad8a";
-
-#[derive(Clone)]
-pub struct Azure {
-    pub address: SocketAddr,
-    state: Arc<Mutex<State>>,
-}
-
-struct State {
-    secrets: BTreeMap<String, Vec<Version>>,
+pub(super) struct State {
+    pub(super) secrets: BTreeMap<String, Vec<Version>>,
     /// Of all so far, so that no two are the same.
-    versions: u128,
+    pub(super) versions: u128,
     /// And the secret that each was given for, if it was for one.
-    tokens: BTreeMap<String, String>,
-    given: usize,
+    pub(super) tokens: BTreeMap<String, String>,
+    pub(super) given: usize,
     /// In seconds.
-    life: u64,
-    is_down: bool,
+    pub(super) life: u64,
     /// Instead of its own host.
-    resource: Option<String>,
+    pub(super) resource: Option<String>,
+    pub(super) scopes: Vec<String>,
     /// The statements that are taken for proof, and those that were given.
-    federated: String,
-    assertions: Vec<String>,
+    pub(super) federated: String,
+    pub(super) assertions: Vec<String>,
     /// Of its application: all are good.
-    app_secrets: BTreeSet<String>,
-    asked: Vec<String>,
+    pub(super) app_secrets: BTreeSet<String>,
+    pub(super) asked: Vec<String>,
     /// Where the rest of a list is said to be.
-    elsewhere: Option<String>,
-    refuses: Option<(u16, Value)>,
+    pub(super) elsewhere: Option<String>,
+    pub(super) refuses: Option<(u16, Value)>,
 }
 
-struct Version {
-    id: String,
-    value: String,
-    attributes: Value,
-}
-
-impl Azure {
-    pub fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let address = listener.local_addr().expect("an address");
-        let state = State {
-            secrets: BTreeMap::new(),
-            versions: 0x4387_e9f3_d6e1_4c45_9867_679a_90fd_0000,
-            tokens: BTreeMap::new(),
-            given: 0,
-            life: 3599,
-            is_down: false,
-            resource: None,
-            federated: "eyJ.of-the-cluster".to_owned(),
-            assertions: Vec::new(),
-            app_secrets: BTreeSet::from([SECRET.to_owned()]),
-            asked: Vec::new(),
-            elsewhere: None,
-            refuses: None,
-        };
-        let azure = Self { address, state: Arc::new(Mutex::new(state)) };
-        let state = azure.state.clone();
-        serve_on(listener, move |request| state.lock().unwrap().answer(request));
-        azure
-    }
-
-    pub fn url(&self) -> String {
-        format!("http://{}", self.address)
-    }
-
-    /// A new version of it; its id.
-    pub fn put(&self, name: &str, value: &str) -> String {
-        self.put_with(name, value, json!({}))
-    }
-
-    pub fn put_with(&self, name: &str, value: &str, attributes: Value) -> String {
-        let mut state = self.state.lock().unwrap();
-        // The first digits tell two of them apart.
-        state.versions += 1 << 100;
-        let id = format!("{:032x}", state.versions);
-        let version = Version { id: id.clone(), value: value.to_owned(), attributes };
-        state.secrets.entry(name.to_lowercase()).or_default().push(version);
-        id
-    }
-
-    pub fn delete(&self, name: &str) {
-        self.state.lock().unwrap().secrets.remove(name);
-    }
-
-    /// From now on the application has this secret, too.
-    pub fn add_secret(&self, secret: &str) {
-        self.state.lock().unwrap().app_secrets.insert(secret.to_owned());
-    }
-
-    /// It is good no more, nor is what was given for it.
-    pub fn revoke_secret(&self, secret: &str) {
-        let mut state = self.state.lock().unwrap();
-        state.app_secrets.remove(secret);
-        state.tokens.retain(|_, given_for| given_for != secret);
-    }
-
-    pub fn set_federated(&self, token: &str) {
-        self.state.lock().unwrap().federated = token.to_owned();
-    }
-
-    /// One that somebody else has given.
-    pub fn add_token(&self, token: &str) {
-        self.state.lock().unwrap().tokens.insert(token.to_owned(), String::new());
-    }
-
-    /// No token of before is good.
-    pub fn forget_tokens(&self) {
-        self.state.lock().unwrap().tokens.clear();
-    }
-
-    /// How long tokens from now on are good.
-    pub fn set_life(&self, seconds: u64) {
-        self.state.lock().unwrap().life = seconds;
-    }
-
-    pub fn set_down(&self, is_down: bool) {
-        self.state.lock().unwrap().is_down = is_down;
-    }
-
-    /// Whom it wants a token to be for.
-    pub fn set_resource(&self, resource: &str) {
-        self.state.lock().unwrap().resource = Some(resource.to_owned());
-    }
-
-    pub fn set_elsewhere(&self, link: Option<&str>) {
-        self.state.lock().unwrap().elsewhere = link.map(str::to_owned);
-    }
-
-    /// All questions for secrets are answered with this.
-    pub fn refuse_all(&self, refusal: Option<(u16, Value)>) {
-        self.state.lock().unwrap().refuses = refusal;
-    }
-
-    pub fn tokens_given(&self) -> usize {
-        self.state.lock().unwrap().given
-    }
-
-    /// What applications have said of themselves, signed.
-    pub fn assertions(&self) -> Vec<String> {
-        self.state.lock().unwrap().assertions.clone()
-    }
-
-    /// The paths and queries of all questions.
-    pub fn asked(&self) -> Vec<String> {
-        self.state.lock().unwrap().asked.clone()
-    }
-
-    /// How many values it has given.
-    pub fn values_asked(&self) -> usize {
-        self.asked().iter().filter(|asked| asked.starts_with("+/secrets/")).count()
-    }
+pub(super) struct Version {
+    pub(super) id: String,
+    pub(super) value: String,
+    pub(super) attributes: Value,
 }
 
 fn error(status: u16, code: &str, message: &str) -> Response {
@@ -180,7 +45,25 @@ fn fine(body: Value) -> Response {
 }
 
 impl State {
-    fn answer(&mut self, request: &Request) -> Response {
+    pub(super) fn new() -> Self {
+        Self {
+            secrets: BTreeMap::new(),
+            versions: 0x4387_e9f3_d6e1_4c45_9867_679a_90fd_0000,
+            tokens: BTreeMap::new(),
+            given: 0,
+            life: 3599,
+            resource: None,
+            scopes: Vec::new(),
+            federated: "eyJ.of-the-cluster".to_owned(),
+            assertions: Vec::new(),
+            app_secrets: BTreeSet::from([SECRET.to_owned()]),
+            asked: Vec::new(),
+            elsewhere: None,
+            refuses: None,
+        }
+    }
+
+    pub(super) fn answer(&mut self, request: &Request) -> Response {
         let (path, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
         let path = path.trim_end_matches('/').to_owned();
         let query: BTreeMap<String, String> = query
@@ -190,9 +73,6 @@ impl State {
             .collect();
         let is_authorized = self.is_authorized(request);
         self.asked.push(format!("{}{}", if is_authorized { "+" } else { "" }, request.target));
-        if self.is_down {
-            return error(503, "ServiceUnavailable", "down");
-        }
         if path.starts_with("/secrets") {
             return match (is_authorized, &self.refuses) {
                 (false, _) => self.challenge(request),
@@ -314,6 +194,7 @@ impl State {
             Response::new(401, said.to_string()).header("Content-Type: application/json")
         };
         let has = |name: &str| form.get(name).map(String::as_str).unwrap_or_default();
+        self.scopes.push(has("scope").to_owned());
         if has("client_id") != CLIENT {
             return refused(700_016);
         }
@@ -357,74 +238,4 @@ fn base_of(request: &Request) -> String {
 
 fn decoded(text: &str) -> String {
     percent_encoding::percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned()
-}
-
-/// The same, as what holds secrets for the rules of `contract`.
-pub struct InAzure {
-    azure: Azure,
-    folder: TempDir,
-}
-
-impl InAzure {
-    pub fn new() -> Self {
-        Self { azure: Azure::start(), folder: TempDir::with_prefix("secretfs-azure-").unwrap() }
-    }
-
-    fn with_secret(&self, secret: &str) -> String {
-        let file = self.folder.path().join(secret);
-        std::fs::write(&file, format!("{secret}\n")).unwrap();
-        format!("type: azure-kv, address: '{0}', {1}", self.azure.url(), by_secret(&self.azure.url(), &file))
-    }
-}
-
-/// The settings of an application that asks this authority, with its secret from this file.
-pub fn by_secret(authority: &str, file: &std::path::Path) -> String {
-    let file = file.display();
-    format!(
-        "auth: {{method: client-secret, tenant_id: {TENANT}, client_id: {CLIENT}, client_secret: 'file:{file}', \
-         authority: '{authority}'}}"
-    )
-}
-
-impl Source for InAzure {
-    fn provider(&self) -> String {
-        self.with_secret(SECRET)
-    }
-
-    fn put(&self, name: &str, value: &[u8]) {
-        self.azure.put(name, std::str::from_utf8(value).expect("a text"));
-    }
-
-    fn delete(&self, name: &str) {
-        self.azure.delete(name);
-    }
-
-    fn stop(&self) {
-        self.azure.set_down(true);
-    }
-
-    fn start(&self) {
-        self.azure.set_down(false);
-    }
-
-    fn questions(&self) -> Option<usize> {
-        Some(self.azure.values_asked())
-    }
-
-    fn only_texts(&self) -> Option<&'static str> {
-        Some("a secret there is a text of JSON, which is UTF-8")
-    }
-
-    /// One form of each name, which knows no case there.
-    fn takes(&self, name: &str) -> bool {
-        name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
-    }
-
-    fn fields(&self) -> Option<&'static str> {
-        Some("")
-    }
-
-    fn intruder(&self) -> Option<(String, &'static str)> {
-        Some((self.with_secret("another"), "refuses the secret of the application"))
-    }
 }
