@@ -73,6 +73,8 @@ pub enum ResolveError {
     Provider { provider: String, error: ProviderError },
     #[error("both `{one}` and `{other}` of `{several}` have `{path}`")]
     Conflict { several: String, path: String, one: String, other: String },
+    #[error("`{several}:{path}@{version}`: each of {} counts its own versions: name the one that is meant", .of.join(", "))]
+    Pinned { several: String, path: String, version: u64, of: Vec<String> },
 }
 
 impl ResolveError {
@@ -85,6 +87,9 @@ impl ResolveError {
             }),
             Self::Conflict { several, .. } => {
                 Some(format!("remove it from one, or say `strategy: priority` for `{several}`"))
+            }
+            Self::Pinned { path, version, of, .. } => {
+                Some(format!("`{}:{path}@{version}`, if it is that one", of[0]))
             }
             _ => None,
         }

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use common::programmed::eventually;
+use common::programmed::{attribute, eventually};
 use common::{Mounted, TestMount, stdout_of};
 use serde_json::Value;
 
@@ -315,4 +315,32 @@ fn a_rule_holds_for_a_place_under_two_names() {
     let mount = mount.config(&config).start();
     assert_eq!((mount.errno("of-f"), mount.errno("of-g")), (libc::EACCES, libc::EACCES));
     assert_eq!(mount.read("of-h"), "value", "the control");
+}
+
+/// Each member counts by itself, so the same number is another value there. The controls: no version, and one of a
+/// member.
+#[test]
+fn a_version_of_several_is_nobodys() {
+    for strategy in ["failover", "priority", "merge"] {
+        let several = format!("all: {{type: multi, of: [store, f], strategy: {strategy}}}");
+        let config = format!(
+            "providers: {{f: {{type: file, path: run}}, {several}}}\nsecrets: {{old: 'all:s@1', older: 'store:s@1'}}\n{MOUNT}"
+        );
+        let mount = with_file("file")
+            .secret("s", "first")
+            .secret("s", "second")
+            .template("unpinned.tpl", "<< secret('all:s') >>")
+            .template("member.tpl", "<< secret('store:s', version=1) >> << secrets.older >>")
+            .template("pinned.tpl", "<< secret('all:s', version=1) | default('none') >>")
+            .template("mapped.tpl", "<< secrets.old | default('none') >>")
+            .config(&config)
+            .start();
+        assert_eq!((mount.read("unpinned"), mount.read("member")), ("second".into(), "first first".into()));
+        for file in ["pinned", "mapped"] {
+            assert_eq!(mount.errno(file), libc::EIO, "{strategy} {file}");
+            let reason = attribute(&mount, file, "error").unwrap();
+            let says = "`all:s@1`: each of store, f counts its own versions: name the one that is meant";
+            assert!(reason.contains(says), "{strategy} {file}: {reason}");
+        }
+    }
 }

@@ -60,6 +60,7 @@ pub fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
     let compiled = subjects.iter().inspect(|_| progress.step()).filter_map(|it| compile(it, &mut report));
     let compiled: Vec<_> = compiled.collect();
     compiled.iter().for_each(|(subject, template)| note(&config, subject, template, &mut report));
+    pins::judge(&config, compiled.iter().map(|(_, template)| &**template), is_whole, &mut report)?;
     if is_whole && rules::are_known(&config) {
         rules::judge_names(
             &config,

@@ -13,7 +13,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::policy::Door;
 use crate::provider::Given;
 use crate::resolver::ResolveError;
-use crate::secret::Uses;
+use crate::secret::{SecretKey, Uses};
 use crate::template::Template;
 
 /// This process.
@@ -52,13 +52,16 @@ pub fn count<'a>(uses: impl IntoIterator<Item = &'a Arc<Uses>>) {
     uses.into_iter().for_each(|uses| uses.count(now));
 }
 
-/// The failure, with the place that names a provider which is not there.
+/// The failure, with the place that names what nobody can be asked for.
 pub fn failure_in(template: &Template, error: Error) -> Failure {
-    let names = |provider: &Option<String>| match &error {
-        Error::Resolve(ResolveError::NoProvider { name, .. }) => provider.as_ref() == Some(name),
+    let is_it = |key: &SecretKey| match &error {
+        Error::Resolve(ResolveError::NoProvider { name, .. }) => key.provider.as_ref() == Some(name),
+        Error::Resolve(ResolveError::Pinned { path, version, .. }) => {
+            key.path == *path && key.version == Some(*version)
+        }
         _ => false,
     };
-    let place = template.references().iter().find(|it| names(&it.item.key.provider));
+    let place = template.references().iter().find(|it| is_it(&it.item.key));
     let place = place.map(|it| format!("{}:{}:{}: ", template.name(), it.line, it.column));
     let failure = Failure::from(error);
     Failure { problem: place.unwrap_or_default() + &failure.problem, ..failure }
@@ -81,6 +84,11 @@ impl From<Error> for Failure {
     }
 }
 
+/// Nobody has to be asked to know it.
+fn is_of_text(error: &Error) -> bool {
+    matches!(error, Error::Resolve(ResolveError::NoProvider { .. } | ResolveError::Pinned { .. }))
+}
+
 fn status(error: &Error) -> u8 {
     match error.class() {
         Class::Denied => exit::NO_PERMISSION,
@@ -90,7 +98,7 @@ fn status(error: &Error) -> u8 {
         Class::Tampered => exit::IO,
         Class::Timeout => exit::TEMPORARY,
         Class::TooLarge => exit::DATA,
-        Class::Failed if matches!(error, Error::Resolve(ResolveError::NoProvider { .. })) => exit::DATA,
+        Class::Failed if is_of_text(error) => exit::DATA,
         Class::Failed if matches!(error, Error::Audit(_)) => exit::IO,
         Class::Failed => exit::UNAVAILABLE,
     }

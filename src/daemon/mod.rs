@@ -13,5 +13,6 @@ pub mod readiness;
 pub mod reload;
 pub mod rules;
 pub mod serve;
+mod shut_in;
 mod watch;
 pub mod worker;

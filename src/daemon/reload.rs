@@ -15,7 +15,7 @@ use super::assemble::{self, AssembleError, Choice};
 use super::lacking::Lost;
 use super::load::{LoadError, Texts};
 use super::plan::{self, Plan, PlanError};
-use super::rules;
+use super::{rules, shut_in};
 pub use error::ReloadError;
 use farewell::Leaving;
 
@@ -242,6 +242,7 @@ impl Reloader {
         }
         current.broker.note(Kind::Policy, changes.join("; "));
         rules::warn(&current.config);
+        shut_in::warn(&current.config);
         let left = current.broker.begin_after(&before.broker);
         self.replace(&before, current);
         self.leaving.say_farewell(left);

@@ -187,7 +187,7 @@ impl Connector {
         spawned.map_err(|error| Fault::Dns(error.to_string()))?;
         match told.await {
             Ok(Ok(addresses)) => Ok(addresses),
-            Ok(Err(error)) => Err(Fault::Dns(resolver_says(&error))),
+            Ok(Err(error)) => Err(Fault::of_lookup(&error)),
             Err(_) => Err(Fault::Dns("the resolver was lost".to_owned())),
         }
     }
@@ -234,10 +234,4 @@ fn keep_alive(stream: &TcpStream) -> nix::Result<()> {
     setsockopt(stream, sockopt::TcpKeepInterval, &5)?;
     setsockopt(stream, sockopt::TcpKeepCount, &2)?;
     setsockopt(stream, sockopt::KeepAlive, &true)
-}
-
-/// Without the words that everybody puts before it.
-fn resolver_says(error: &io::Error) -> String {
-    let text = error.to_string();
-    text.rsplit_once(": ").map_or(text.clone(), |(_, end)| end.to_owned())
 }

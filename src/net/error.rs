@@ -6,6 +6,9 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
+use nix::errno::Errno;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
+
 use super::json::JsonError;
 use super::tls::TlsError;
 use crate::config::Address;
@@ -31,6 +34,11 @@ pub enum NetErrorKind {
     Refused,
     #[error("it cannot be reached ({0})")]
     Unreachable(String),
+    #[error(
+        "this process may make no connections to a network: under systemd, add \
+         systemd/secretfs.service.d/network.conf to its unit"
+    )]
+    ShutIn,
     #[error("{0}")]
     Tls(TlsError),
     #[error("{phase} has taken longer than {limit:?}")]
@@ -92,6 +100,7 @@ impl NetErrorKind {
             return Self::Tls(TlsError::of(error));
         }
         match error.kind() {
+            _ if error.raw_os_error() == Some(Errno::EAFNOSUPPORT as i32) && is_shut_in() => Self::ShutIn,
             Kind::ConnectionRefused => Self::Refused,
             Kind::ConnectionReset
             | Kind::ConnectionAborted
@@ -114,9 +123,28 @@ impl NetErrorKind {
         }
     }
 
+    /// What the resolver of the system says, without the words that everybody puts before it. It says
+    /// nothing of what this process may do.
+    pub(super) fn of_lookup(error: &io::Error) -> Self {
+        if is_shut_in() {
+            return Self::ShutIn;
+        }
+        let text = error.to_string();
+        Self::Dns(text.rsplit_once(": ").map_or(&*text, |(_, end)| end).to_owned())
+    }
+
     pub(super) fn strange(what: &str) -> Self {
         Self::Protocol(what.to_owned())
     }
+}
+
+/// Whether this process is refused every socket of a network (`RestrictAddressFamilies=`).
+pub fn is_shut_in() -> bool {
+    let is_refused = |family| {
+        let made = socket(family, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None);
+        matches!(made, Err(Errno::EAFNOSUPPORT))
+    };
+    [AddressFamily::Inet, AddressFamily::Inet6].into_iter().all(is_refused)
 }
 
 fn io_error(error: &hyper::Error) -> Option<&io::Error> {

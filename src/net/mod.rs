@@ -40,7 +40,7 @@ use crate::config::{Address, Transport};
 pub use connect::Wire;
 use connect::{Connector, Deadline};
 use error::Fault;
-pub use error::{NetError, NetErrorKind, Part, Phase};
+pub use error::{NetError, NetErrorKind, Part, Phase, is_shut_in};
 pub use json::{Json, JsonError};
 pub use lines::{Lines, Streamed};
 use pool::{Link, Pool};

@@ -53,7 +53,7 @@ impl Proxy {
     /// What is wrong with the proxy itself.
     pub(super) fn blame(&self, fault: Fault) -> Fault {
         match fault {
-            timeout @ NetErrorKind::Timeout { .. } => timeout,
+            ours @ (NetErrorKind::Timeout { .. } | NetErrorKind::ShutIn) => ours,
             fault => Fault::Proxy(format!("{}:{}: {fault}", self.host, self.port)),
         }
     }

@@ -50,6 +50,7 @@ fn of_kind(kind: &NetErrorKind, why: String) -> ProviderError {
         NetErrorKind::Dns(_)
         | NetErrorKind::Refused
         | NetErrorKind::Unreachable(_)
+        | NetErrorKind::ShutIn
         | NetErrorKind::Proxy(_) => Error::Unreachable(why),
         NetErrorKind::Reset => Error::Unavailable(why),
         NetErrorKind::Tls(_) => Error::Untrusted(why),

@@ -102,10 +102,8 @@ impl Resolver {
     pub fn answered(&self, key: &SecretKey, basis: &Basis) -> Option<(&str, String)> {
         let (index, there, _) = self.locate(key).ok().filter(|_| self.has_resolved(basis))?;
         let several = self.providers[index].several()?;
-        // What was not pinned may be asked about with the version that it had.
-        let is_meant = |told: &SecretKey| {
-            told.path == there.path && (told.version.is_none() || told.version == there.version)
-        };
+        // The key may have the version that was answered: none was asked for.
+        let is_meant = |told: &SecretKey| told.path == there.path;
         let has_told =
             |ground: &&Ground| several.of.contains(&ground.provider) && ground.told.iter().any(is_meant);
         let ground = basis.grounds.iter().find(has_told)?;

@@ -70,6 +70,9 @@ impl Resolver {
         several: &Several,
         keys: Vec<SecretKey>,
     ) -> Result<Asked, ResolveError> {
+        if let Some(pinned) = keys.iter().find_map(|key| self.pinned(index, several, key)) {
+            return Err(pinned);
+        }
         match several.strategy {
             Strategy::Failover => self.ask_until_one_answers(several, keys).await,
             Strategy::Priority => self.ask_until_one_has_it(several, keys).await,
@@ -152,6 +155,17 @@ impl Resolver {
             grounds = grounds.into_iter().map(in_place_of).map(Ground::for_a_while).collect();
         }
         Ok(Asked { grounds, answers })
+    }
+
+    /// The same number is another version at each, and so another value.
+    fn pinned(&self, index: usize, several: &Several, key: &SecretKey) -> Option<ResolveError> {
+        let name = |index: usize| self.providers[index].name.clone();
+        Some(ResolveError::Pinned {
+            several: name(index),
+            path: key.path.clone(),
+            version: key.version?,
+            of: several.of.iter().copied().map(name).collect(),
+        })
     }
 
     fn conflict(&self, index: usize, key: &SecretKey, one: usize, other: usize) -> ResolveError {

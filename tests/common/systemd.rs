@@ -26,7 +26,9 @@ for unit in systemd-tmpfiles-setup systemd-tmpfiles-setup-dev systemd-tmpfiles-c
     systemd-udevd systemd-udev-trigger systemd-modules-load systemd-random-seed systemd-sysusers; do
     ln -s /dev/null /run/systemd/system/$unit.service
 done
-cp \"$1\"/units/* /run/systemd/system
+# It would bring up the network, which is that of us all.
+ln -s /dev/null /run/systemd/system/network-online.target
+cp -r \"$1\"/units/* /run/systemd/system
 exec env -i container=docker PATH=/usr/sbin:/usr/bin:/sbin:/bin \\
     /lib/systemd/systemd --system --unit=script.service --log-target=console --log-level=warning
 ";
@@ -79,8 +81,11 @@ impl Machine {
         self.folder.path()
     }
 
+    /// A unit, or a drop-in: `UNIT.d/NAME`.
     pub fn unit(self, name: &str, text: &str) -> Self {
-        fs::write(self.folder().join("units").join(name), text).expect("a unit");
+        let path = self.folder().join("units").join(name);
+        fs::create_dir_all(path.parent().expect("a folder of units")).expect("a folder");
+        fs::write(path, text).expect("a unit");
         self
     }
 

@@ -1,11 +1,12 @@
 //! A machine with a store, templates, and our unit as shipped except for where its files lie.
 
 use std::fs;
+use std::path::Path;
 
 use super::common::{Machine, TestStore, Transcript, copy_program, stdout_of};
 
 pub(crate) const UNIT: &str = include_str!("../../systemd/secretfs.service");
-const PROBE_UNIT: &str = include_str!("../../systemd/secretfs-probe.service");
+pub(crate) const PROBE_UNIT: &str = include_str!("../../systemd/secretfs-probe.service");
 /// For a service that reads the file as its environment.
 const DROP_IN: &str = include_str!("../../systemd/example.service.d/secretfs.conf");
 pub(crate) const FILE: &str = "/run/secretfs/app/app.env";
@@ -44,19 +45,11 @@ impl App {
             templates.display()
         );
         fs::write(folder.join("config.yaml"), config).expect("a config");
-        let place = |path: &str| folder.join(path).display().to_string();
-        let installed = |unit: &str, output: &str| {
-            let unit = unit.replace("/usr/bin/secretfs", &place("secretfs"));
-            let unit = unit.replace("/etc/secretfs/config.yaml", &place("config.yaml"));
-            // What a booted machine has and this one has not: targets, and the sockets they bring.
-            let unit = unit.replace("[Unit]\n", "[Unit]\nDefaultDependencies=no\n");
-            unit.replace("[Service]\n", &format!("[Service]\nStandardError=append:{}\n", place(output)))
-        };
         // A test is not that patient.
         let probe = PROBE_UNIT.replace("daemon --probe", "daemon --probe --patience 3");
         machine = machine
-            .unit("secretfs.service", &installed(unit, "service.output"))
-            .unit("secretfs-probe.service", &installed(&probe, "probe.output"))
+            .unit("secretfs.service", &installed(&folder, unit, "service.output"))
+            .unit("secretfs-probe.service", &installed(&folder, &probe, "probe.output"))
             .unit("legacy.service", &legacy_unit(&folder.display().to_string()))
             .reader("app-reads", "app", &format!("cat {FILE}"))
             .reader("stranger-reads", "stranger", &format!("cat {FILE}"))
@@ -70,6 +63,16 @@ impl App {
         let key = format!("install -D -m 0400 {folder}/key /run/credstore/secretfs.key\n");
         self.machine.boot(&(key + script))
     }
+}
+
+/// One of our units, in the machine of this folder.
+pub(crate) fn installed(folder: &Path, unit: &str, output: &str) -> String {
+    let place = |path: &str| folder.join(path).display().to_string();
+    let unit = unit.replace("/usr/bin/secretfs", &place("secretfs"));
+    let unit = unit.replace("/etc/secretfs/config.yaml", &place("config.yaml"));
+    // What a booted machine has and this one has not: targets, and the sockets they bring.
+    let unit = unit.replace("[Unit]\n", "[Unit]\nDefaultDependencies=no\n");
+    unit.replace("[Service]\n", &format!("[Service]\nStandardError=append:{}\n", place(output)))
 }
 
 /// What the service has complained about on stderr. The machine has a pid namespace of its own, and

@@ -8,6 +8,7 @@ mod app;
 mod credentials;
 mod journal;
 mod load;
+mod network;
 mod reactions;
 #[path = "../canary/scan.rs"]
 mod scan;
@@ -18,7 +19,8 @@ use std::process::Command;
 use common::programs::{self, Row, version_of};
 use common::{Machine, tool};
 
-use app::{App, PASSWORD, ROTATED, UNIT, complaints, login};
+use app::{App, PASSWORD, PROBE_UNIT, ROTATED, UNIT, complaints, login};
+use network::NETWORK;
 
 /// The machine itself: units run, as their users, and a failing script is seen as one.
 #[test]
@@ -34,20 +36,26 @@ fn the_machine_runs_units_and_tells_success_from_failure() {
 /// Lower is better; without any hardening it is 9.6.
 #[test]
 fn the_unit_stays_hardened() {
-    let score = |file: &str| {
-        let mut command = Command::new(tool("systemd-analyze"));
-        command.args(["security", "--offline=true", "--no-pager", "--threshold=29", file]);
-        command.output().expect("systemd-analyze can be started")
-    };
-    for unit in ["secretfs.service", "secretfs-probe.service"] {
-        let output = score(&format!("{}/systemd/{unit}", env!("CARGO_MANIFEST_DIR")));
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
-    }
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let bare = folder.path().join("bare.service");
     let exec_start = UNIT.lines().find(|line| line.starts_with("ExecStart=")).expect("a command");
-    fs::write(&bare, format!("[Service]\n{exec_start}\n")).expect("a file");
-    assert!(!score(bare.to_str().expect("UTF-8")).status.success(), "the threshold refuses nothing");
+    let drop_in = folder.path().join("open.service.d");
+    fs::create_dir(&drop_in).expect("a folder");
+    fs::write(drop_in.join("network.conf"), NETWORK).expect("a file");
+    for (name, text, threshold, is_within) in [
+        ("secretfs", UNIT, 29, true),
+        ("secretfs-probe", PROBE_UNIT, 29, true),
+        ("open", UNIT, 38, true),
+        ("open", UNIT, 29, false),
+        ("bare", &format!("[Service]\n{exec_start}\n"), 38, false),
+    ] {
+        let unit = folder.path().join(format!("{name}.service"));
+        fs::write(&unit, text).expect("a file");
+        let mut command = Command::new(tool("systemd-analyze"));
+        command.args(["security", "--offline=true", "--no-pager", &format!("--threshold={threshold}")]);
+        let output = command.arg(unit).output().expect("systemd-analyze can be started");
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(output.status.success(), is_within, "{name} {threshold}: {said}");
+    }
 }
 
 /// The order of a boot: who wants the file gets a daemon that serves it first.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::finding::{Finding, Kind, Place};
+use super::pins;
 use super::report::{Reference, Report};
 use super::subject::Subject;
 use super::used::{self, Used};
@@ -194,8 +195,8 @@ impl Doors<'_> {
         template: &Template,
         unnamed: &BTreeSet<String>,
     ) -> Result<(), Failure> {
-        let mut failed: BTreeMap<String, Error> = BTreeMap::new();
-        for used in template.references().iter().filter(|used| !is_of(&used.item.key, unnamed)) {
+        let (config, mut failed) = (self.config, BTreeMap::<String, Error>::new());
+        for used in template.references().iter().filter(|used| !is_told(config, &used.item.key, unnamed)) {
             let row = self.row(&used.item);
             if !failed.contains_key(&row.provider) {
                 let asked = std::slice::from_ref(&used.item);
@@ -219,7 +220,8 @@ impl Doors<'_> {
         Variable { place, readings }: &Variable,
         unnamed: &BTreeSet<String>,
     ) -> Result<(), Failure> {
-        let written = readings.references.last().filter(|reference| !is_of(&reference.key, unnamed));
+        let written =
+            readings.references.last().filter(|reference| !is_told(self.config, &reference.key, unnamed));
         let Some(written) = written else { return Ok(()) };
         let outcomes = match broker.values(&session::caller(), Door::Command, &readings.references).await {
             Err(error @ Error::Resolve(_)) => {
@@ -271,6 +273,11 @@ fn is_made_by(config: &Config, broker: &Broker, provider: &str, path: &str) -> b
         }
         _ => broker.makes(provider, path),
     }
+}
+
+/// Whether it was known to be at fault before anybody was asked.
+fn is_told(config: &Config, key: &SecretKey, unnamed: &BTreeSet<String>) -> bool {
+    is_of(key, unnamed) || pins::nobodys(config, key).is_some()
 }
 
 fn is_of(key: &SecretKey, unnamed: &BTreeSet<String>) -> bool {

@@ -229,6 +229,12 @@ impl ProviderConfig {
         })
     }
 
+    /// It is asked over a network by us. What programs do is not known.
+    pub fn is_elsewhere(&self) -> bool {
+        let Self::Remote(remote) = self else { return false };
+        !matches!(remote.source, RemoteSource::Exec(_) | RemoteSource::File(_))
+    }
+
     /// A name there can say another namespace than its own.
     fn names_lead_elsewhere(&self) -> bool {
         matches!(self, Self::Remote(remote) if matches!(remote.source, RemoteSource::Kubernetes(_)))

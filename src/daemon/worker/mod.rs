@@ -29,7 +29,7 @@ use super::load::{LoadError, Texts};
 use super::message::{Order, Past, Report};
 use super::reload::{self, Current, Mounts, ReloadError, Reloader};
 use super::serve::Server;
-use super::{plan, readiness, rules, watch};
+use super::{plan, readiness, rules, shut_in, watch};
 use crate::audit::Kind;
 use crate::broker::{Broker, Environment};
 use crate::config::Config;
@@ -133,6 +133,7 @@ impl Worker {
         let (path, choice) = (setup.config.to_owned(), setup.choice);
         let first = begin(&path, &choice, &before)?;
         rules::warn(&first.config);
+        shut_in::warn(&first.config);
         let (past, is_careful) = (before.past, before.is_deadly);
         let waiting = std::mem::take(&mut before.waiting);
         Ok(Self { link, server, path, choice, first, past, waiting, is_careful })
