@@ -44,7 +44,7 @@ fn of_azure(table: &mut Table) {
     fs::write(&secret, SECRET).expect("written");
     let authority = Authority::new("Ours");
     let ca = authority.file(folder.path());
-    let proxy = Proxy::before_with_tls(azure.address, authority.server(&["localhost"]).config());
+    let proxy = Proxy::before_with_tls(azure.served.address, authority.server(&["localhost"]).config());
     let url = format!("https://localhost:{}", proxy.address.port());
     let auth = by_secret(&url, &secret);
     let provider = format!("type: azure-kv, address: '{url}', tls: {{ca: '{}'}}, {auth}", ca.display());
