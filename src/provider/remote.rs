@@ -74,6 +74,18 @@ pub fn refusal(who: &str, response: &Response) -> ProviderError {
     }
 }
 
+/// The same where a provider has words of its own, and none is there: only it can refuse us, what stands before it cannot.
+#[cfg_attr(not(feature = "gcp"), allow(dead_code, reason = "not each provider uses it"))]
+pub(super) fn wordless(who: &str, response: &Response) -> ProviderError {
+    match response.status() {
+        status @ (401 | 403) => {
+            let why = format!("{who} is not what answers: something before it says {status}");
+            ProviderError::Unavailable(why)
+        }
+        _ => refusal(who, response),
+    }
+}
+
 fn in_words(status: u16) -> &'static str {
     match status {
         300..=399 => "sends us elsewhere, which is not followed: check `address`",
