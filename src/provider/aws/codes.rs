@@ -4,7 +4,8 @@
 use jiff::Timestamp;
 
 use crate::net::Response;
-use crate::provider::{ProviderError, refusal};
+use crate::provider::ProviderError;
+use crate::provider::remote::of_stranger;
 
 /// Why there is no answer.
 pub(super) enum Refusal {
@@ -57,7 +58,6 @@ fn plain(code: &str) -> Option<String> {
 
 /// What an answer is that is no success. `who` stands before it.
 pub(super) fn judge(who: &str, response: &Response) -> Refusal {
-    let is_from_elsewhere = matches!(response.status(), 401 | 403);
     match code_of(response) {
         Some(code) => {
             let message = message_of(response).unwrap_or_default();
@@ -72,12 +72,7 @@ pub(super) fn judge(who: &str, response: &Response) -> Refusal {
                 refusal => refusal,
             }
         }
-        // Only it can refuse us; a proxy before it cannot.
-        None if is_from_elsewhere => {
-            let why = format!("{who} is not what answers: something before it says {}", response.status());
-            ProviderError::Unavailable(why).into()
-        }
-        None => refusal(who, response).into(),
+        None => of_stranger(who, response).into(),
     }
 }
 

@@ -8,7 +8,8 @@ use jiff::Timestamp;
 
 use super::identity::{Identity, Token};
 use crate::net::{Client, Json, LONGEST_PAUSE, Request, Response, Route};
-use crate::provider::{ProviderError, refusal};
+use crate::provider::ProviderError;
+use crate::provider::remote::of_stranger;
 
 pub(super) struct Api {
     client: Client,
@@ -83,12 +84,7 @@ impl Api {
         }
         Err(match told(&response) {
             Some(told) => self.refusal_of(told),
-            // Only Google can refuse us; a proxy before it cannot.
-            None if matches!(response.status(), 401 | 403) => {
-                let why = format!("is not what answers: something before it says {}", response.status());
-                ProviderError::Unavailable(self.says(&why)).into()
-            }
-            None => refusal(&self.who(), &response).into(),
+            None => of_stranger(&self.who(), &response).into(),
         })
     }
 

@@ -13,6 +13,7 @@ use super::credentials::{Client as Login, External, Kind, Place, Subject};
 use super::jwt;
 use crate::config::{SecretSource, Tls, Transport};
 use crate::net::{Client, Json, Request, Response};
+use crate::provider::remote::of_stranger;
 use crate::provider::{BoxFuture, OwnSecret, ProviderError, refusal};
 use crate::secret::SecretBytes;
 
@@ -168,11 +169,8 @@ fn not_granted(url: &Place, response: &Response) -> ProviderError {
         Some(word) if (400..500).contains(&response.status()) && response.status() != 429 => {
             denied(&format!("{} refuses our credentials ({word})", who(url)))
         }
-        None if matches!(response.status(), 401 | 403) => {
-            let why = format!("is not what answers: something before it says {}", response.status());
-            ProviderError::Unavailable(format!("{} {why}", who(url)))
-        }
-        _ => refusal(&who(url), response),
+        Some(_) => refusal(&who(url), response),
+        None => of_stranger(&who(url), response),
     }
 }
 

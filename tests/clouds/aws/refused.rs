@@ -39,8 +39,12 @@ fn each_in_its_own_words() {
             ("DecryptionFailure", "kms:Decrypt"),
             ("InternalServiceError", "has failed"),
             ("ValidationException", "refuses the question (ValidationException)"),
+            ("<html>", "something before it says 403"),
         ] {
-            aws.front.answer(move |_| Some(refusal(code, "hunter2 is not to be told")));
+            aws.front.answer(move |_| match code {
+                "<html>" => Some(Response::new(403, code)),
+                code => Some(refusal(code, "hunter2 is not to be told")),
+            });
             eventually(code, || {
                 std::fs::read(mount.path("f")).is_err() && reason(&mount, "f").contains(says)
             });
