@@ -186,13 +186,15 @@ impl<T> State<T> {
                 self.pass = Some(pass.clone());
                 self.rest = None;
             }
-            Err(why) if self.pass.as_ref().is_some_and(|pass| pass.is_good()) => {
-                tracing::warn!(error = %why, "a login fails; the old one is still good");
-                self.rest = Some((Uptime::now() + BETWEEN_RENEWALS, why.clone()));
-            }
-            // There may be an answer at once where there was none: whoever asks has pauses of its own for that.
-            Err(why) if why.is_refusal() => self.fail(why.clone()),
-            Err(_) => {}
+            Err(why) => match self.pass.as_ref().filter(|pass| pass.is_good()) {
+                Some(pass) => {
+                    tracing::warn!(error = %why, "a login fails; the old one is still good");
+                    self.rest = Some((pass.end.min(Uptime::now() + BETWEEN_RENEWALS), why.clone()));
+                }
+                // There may be an answer at once where there was none: whoever asks has pauses of its own for that.
+                None if why.is_refusal() => self.fail(why.clone()),
+                None => {}
+            },
         }
     }
 
@@ -295,6 +297,22 @@ mod tests {
         assert!(login.state().pass.is_some(), "another one was refused");
         login.refuse(&old, denied);
         assert_eq!(**login.pass(|| server.clone().log_in()).await.unwrap(), 4);
+    }
+
+    /// The control has time left.
+    #[test]
+    fn a_renewal_that_fails_keeps_nobody_waiting_beyond_the_old_ones_end() {
+        let now = Uptime::now();
+        let state = Login::<()>::default();
+        for (left, is_shorter) in [(2, true), (60, false)] {
+            let end = now + Duration::from_secs(left);
+            let mut state = state.state();
+            state.pass = Some(Arc::new(Pass { what: (), had: now, end }));
+            state.note(&Err(ProviderError::Unavailable("away".to_owned())));
+            let rest = state.rest.as_ref().map(|(until, _)| *until).unwrap();
+            assert_eq!(rest == end, is_shorter);
+            assert!(rest <= end);
+        }
     }
 
     /// As where each call has a runtime of its own.

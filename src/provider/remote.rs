@@ -77,7 +77,13 @@ pub fn refusal(who: &str, response: &Response) -> ProviderError {
 
 /// The same of an answer that is not in the server's own words: only it can refuse us, what stands before it cannot.
 #[cfg_attr(
-    not(any(feature = "aws", feature = "etcd", feature = "gcp")),
+    not(any(
+        feature = "aws",
+        feature = "azure",
+        feature = "etcd",
+        feature = "gcp",
+        feature = "onepassword"
+    )),
     allow(dead_code, reason = "not each provider uses it")
 )]
 pub(super) fn of_stranger(who: &str, response: &Response) -> ProviderError {

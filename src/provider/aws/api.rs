@@ -249,7 +249,7 @@ fn shown(account: &str) -> &str {
 fn hint(code: &str) -> &'static str {
     match code {
         "ExpiredTokenException" | "ExpiredToken" | "TokenRefreshRequired" => "they have expired",
-        "InvalidSignatureException" | "SignatureDoesNotMatch" | "RequestExpired" | "RequestTimeTooSkewed" => {
+        "InvalidSignatureException" | "SignatureDoesNotMatch" => {
             "check the secret key, and the clock of this machine"
         }
         _ => "check whose they are, and whether they are active",

@@ -95,6 +95,9 @@ pub(super) fn of_code(who: &str, code: &str, message: &str) -> Refusal {
             ProviderError::Throttled { why: says("is asked too often"), after: None }
         }
         code if is_denial(code) && !message.contains("KMS") => return Refusal::NoRight(code.to_owned()),
+        code if is_of_clock(code, message) => ProviderError::Unavailable(says(
+            "does not take the time for right: check the clock of this machine",
+        )),
         code if is_of_keys(code) => return Refusal::Keys(code.to_owned()),
         "DecryptionFailure" | "InvalidKeyId" | "AccessDeniedException" => {
             ProviderError::Denied(says("cannot decrypt it for us: may we use its key (kms:Decrypt)?"))
@@ -138,6 +141,17 @@ pub(super) fn is_denial(code: &str) -> bool {
     )
 }
 
+/// It says nothing of our keys that our clock is wrong: as it is where a machine has just begun.
+fn is_of_clock(code: &str, message: &str) -> bool {
+    let is_of_time =
+        || ["Signature expired", "Signature not yet current"].iter().any(|it| message.starts_with(it));
+    match code {
+        "RequestExpired" | "RequestTimeTooSkewed" => true,
+        "InvalidSignatureException" | "SignatureDoesNotMatch" => is_of_time(),
+        _ => false,
+    }
+}
+
 /// They may be good again if they are asked for anew.
 pub(super) fn is_of_keys(code: &str) -> bool {
     matches!(
@@ -154,7 +168,28 @@ pub(super) fn is_of_keys(code: &str) -> bool {
             | "IncompleteSignatureException"
             | "MissingAuthenticationToken"
             | "MissingAuthenticationTokenException"
-            | "RequestExpired"
-            | "RequestTimeTooSkewed"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The control is a signature that is none.
+    #[test]
+    fn a_wrong_clock_is_no_refusal() {
+        let judged = |code: &str, message: &str| of_code("aws", code, message);
+        for (code, message) in [
+            ("RequestExpired", ""),
+            (
+                "InvalidSignatureException",
+                "Signature expired: 20261123T000000Z is now earlier than 20261123T001000Z",
+            ),
+            ("com.amazon#InvalidSignatureException", "Signature not yet current: 20261123T001000Z"),
+        ] {
+            assert!(matches!(judged(code, message), Refusal::Error(ProviderError::Unavailable(_))), "{code}");
+        }
+        let control = judged("InvalidSignatureException", "The request signature does not match");
+        assert!(matches!(control, Refusal::Keys(_)));
+    }
 }

@@ -43,12 +43,12 @@ impl Machine {
         Ok(Token::read(answer.json()?)?)
     }
 
-    /// Whether anything answers there.
+    /// Whether a machine of Azure answers there, and not that of another cloud.
     #[cfg(feature = "azure")]
     pub(in crate::provider) async fn is_there(&self) -> bool {
         let ask = Request::get(Route::to("/metadata/instance")).query("api-version", "2017-12-01");
         match ask.header("metadata", "true") {
-            Ok(ask) => self.0.send(ask).await.is_ok(),
+            Ok(ask) => self.0.send(ask).await.is_ok_and(|it| it.status() == 200),
             Err(_) => false,
         }
     }

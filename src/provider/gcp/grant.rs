@@ -93,7 +93,7 @@ impl Grantor {
                 let response = self.client(place, patience).send(ask?).await?;
                 match response.status() {
                     200 => SecretBytes::copy_of(response.body().expose()),
-                    _ => return Err(refusal(&who(place), &response)),
+                    _ => return Err(of_stranger(&who(place), &response)),
                 }
             }
         };

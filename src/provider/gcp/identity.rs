@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::credentials::Credentials;
@@ -34,6 +35,8 @@ enum Source {
     Usual {
         metadata: Option<Address>,
         apart: Apart,
+        /// A file was there once: nobody else stands in for who we were by it.
+        had_file: AtomicBool,
     },
 }
 
@@ -54,6 +57,8 @@ const VARIABLE: &str = "GOOGLE_APPLICATION_CREDENTIALS";
 const FOLDER: &str = "CLOUDSDK_CONFIG";
 const FILE: &str = "application_default_credentials.json";
 const NOBODY: &str = "no credentials: GOOGLE_APPLICATION_CREDENTIALS is not set, gcloud has left none, and no machine tells some";
+const GONE: &str =
+    "the credentials that gcloud had left are gone; restart secretfs if the machine's own are meant";
 
 impl Identity {
     /// `store` is where the credentials may be.
@@ -61,7 +66,9 @@ impl Identity {
         let source = match who {
             GcpIdentity::Key(source) => Source::Given(File::new(source, store)),
             GcpIdentity::Machine { metadata } => Source::Machine(metadata),
-            GcpIdentity::Default { metadata } => Source::Usual { metadata, apart: Apart::new() },
+            GcpIdentity::Default { metadata } => {
+                Source::Usual { metadata, apart: Apart::new(), had_file: AtomicBool::new(false) }
+            }
         };
         let tls = Tls { ca: tls.ca.clone(), min: tls.min, ..Tls::default() };
         Self { who: Arc::new(Who { source, grantor: Grantor { tls } }), login: Login::default() }
@@ -84,8 +91,12 @@ impl Who {
         match &self.source {
             Source::Given(file) => self.of_file(file, patience).await,
             Source::Machine(metadata) => of_machine(metadata.clone()).await,
-            Source::Usual { metadata, apart } => match usual_file(apart).await? {
-                Some(path) => self.of_file(&File::new(SecretSource::File(path), None), patience).await,
+            Source::Usual { metadata, apart, had_file } => match usual_file(apart).await? {
+                Some(path) => {
+                    had_file.store(true, Ordering::Relaxed);
+                    self.of_file(&File::new(SecretSource::File(path), None), patience).await
+                }
+                None if had_file.load(Ordering::Relaxed) => Err(ProviderError::Unavailable(GONE.to_owned())),
                 None => {
                     of_machine(metadata.clone()).await.map_err(|error| remote::of_machine(NOBODY, &error))
                 }

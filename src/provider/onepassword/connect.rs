@@ -2,7 +2,8 @@
 //! is its refusal. Uses `net`.
 
 use crate::net::{Client, Json, Request, Response, Route};
-use crate::provider::{OwnSecret, ProviderError, refusal};
+use crate::provider::remote::of_stranger;
+use crate::provider::{OwnSecret, ProviderError};
 
 pub(super) struct Connect {
     client: Client,
@@ -77,10 +78,7 @@ impl Connect {
                 ProviderError::Denied(self.says("refuses our token: it is void, or of another server (401)"))
             }
             400 if is_own() => ProviderError::Invalid(self.says("does not understand the question (400)")),
-            status @ (401 | 403) => ProviderError::Unavailable(
-                self.says(&format!("is not what answers: something before it says {status}")),
-            ),
-            _ => refusal(&self.who(), &response),
+            _ => of_stranger(&self.who(), &response),
         };
         Err(error.into())
     }

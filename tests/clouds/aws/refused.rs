@@ -36,6 +36,7 @@ fn each_in_its_own_words() {
             ("UnrecognizedClientException", "does not accept our keys"),
             ("ExpiredTokenException", "they have expired"),
             ("InvalidSignatureException", "the clock of this machine"),
+            ("RequestExpired", "does not take the time for right"),
             ("DecryptionFailure", "kms:Decrypt"),
             ("InternalServiceError", "has failed"),
             ("ValidationException", "refuses the question (ValidationException)"),

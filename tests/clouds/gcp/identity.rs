@@ -77,6 +77,14 @@ fn what_every_program_of_googles_finds() {
     assert_eq!(asked(), [1, 1], "the machine");
     let gone = gcp.key().with_file_name("gone.json");
     fails(&start(true, Some(&gone)), "f", libc::EIO, "gone.json");
+    // Nobody stands in for whom a file has told of.
+    gcp.state().life = 1;
+    let mount = start(true, None);
+    is_served(&mount);
+    fs::remove_file(mount.store().folder().join(".config/gcloud/application_default_credentials.json")).unwrap();
+    std::thread::sleep(Duration::from_millis(1500));
+    fails(&mount, "f", libc::EIO, "are gone");
+    assert_eq!(asked()[1], 1);
 }
 
 #[test]

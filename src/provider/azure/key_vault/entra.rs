@@ -7,6 +7,7 @@ use super::assertion;
 use crate::config::AzureResource;
 use crate::net::{Client, Json, Request, Response, Route};
 use crate::provider::azure::Token;
+use crate::provider::remote::of_stranger;
 use crate::provider::{OwnSecret, ProviderError, refusal};
 use crate::secret::SecretBytes;
 use crate::sys::leftover;
@@ -104,7 +105,7 @@ fn refused(who: &str, response: &Response) -> ProviderError {
             answer.get("error_codes").ok()?.and_then(|codes| codes.items().ok()?.first()?.whole().ok());
         Some((answer.at(&["error"]).and_then(Json::text).ok()?, code))
     };
-    let Some((error, code)) = told() else { return refusal(who, response) };
+    let Some((error, code)) = told() else { return of_stranger(who, response) };
     let is_word = error.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
     let error = if is_word { &*error } else { "an error" };
     let says = |what: &str| match code {
@@ -116,9 +117,15 @@ fn refused(who: &str, response: &Response) -> ProviderError {
             ProviderError::Invalid(_) => ProviderError::Unavailable(says("is not ready")),
             other => other,
         },
+        _ if code == Some(OUT_OF_TIME) => ProviderError::Unavailable(says(
+            "does not take the time of what we say for right: check the clock of this machine, and the age of its token",
+        )),
         _ => ProviderError::Denied(says(code.map_or("refuses our login", in_words))),
     }
 }
+
+/// An assertion is too old, or not yet good.
+const OUT_OF_TIME: u64 = 700_024;
 
 /// What a code of Entra's means (AADSTS…).
 fn in_words(code: u64) -> &'static str {

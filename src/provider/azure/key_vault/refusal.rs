@@ -2,6 +2,7 @@
 //! more than they should. Uses `net`.
 
 use crate::net::{Json, Response};
+use crate::provider::remote::of_stranger;
 use crate::provider::{ProviderError, refusal};
 
 /// Why there is no answer.
@@ -25,12 +26,7 @@ impl Refusal {
         let status = response.status();
         let Some((code, inner)) = codes(response) else {
             // Only the vault itself can refuse us; what stands before it cannot.
-            return Self::Error(match status {
-                403 => ProviderError::Unavailable(format!(
-                    "{who} is not what answers: something before it says 403"
-                )),
-                _ => refusal(who, response),
-            });
+            return Self::Error(of_stranger(who, response));
         };
         match (status, &*code, inner.as_deref()) {
             (404, "SecretNotFound" | "SecretVersionNotFound", _) => Self::Missing,
