@@ -74,9 +74,9 @@ pub fn refusal(who: &str, response: &Response) -> ProviderError {
     }
 }
 
-/// The same of an answer that is not in the server's own words: only it can refuse us, what stands before it cannot.
-#[cfg_attr(not(feature = "etcd"), allow(dead_code, reason = "not each provider uses it"))]
-pub(super) fn of_stranger(who: &str, response: &Response) -> ProviderError {
+/// The same where a provider has words of its own, and none is there: only it can refuse us, what stands before it cannot.
+#[cfg_attr(not(feature = "gcp"), allow(dead_code, reason = "not each provider uses it"))]
+pub(super) fn wordless(who: &str, response: &Response) -> ProviderError {
     match response.status() {
         status @ (401 | 403) => {
             let why = format!("{who} is not what answers: something before it says {status}");
