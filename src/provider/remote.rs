@@ -75,7 +75,7 @@ pub fn refusal(who: &str, response: &Response) -> ProviderError {
     }
 }
 
-/// The same of an answer that is not in the server's own words: only it can refuse us, what stands before it cannot.
+/// The same where a provider has words of its own, and none is there: only it can refuse us, what stands before it cannot.
 #[cfg_attr(
     not(any(
         feature = "aws",
@@ -86,7 +86,7 @@ pub fn refusal(who: &str, response: &Response) -> ProviderError {
     )),
     allow(dead_code, reason = "not each provider uses it")
 )]
-pub(super) fn of_stranger(who: &str, response: &Response) -> ProviderError {
+pub(super) fn wordless(who: &str, response: &Response) -> ProviderError {
     match response.status() {
         status @ (401 | 403) => {
             let why = format!("{who} is not what answers: something before it says {status}");

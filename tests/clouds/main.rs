@@ -9,7 +9,6 @@ mod gcp;
 #[path = "../common/net/mod.rs"]
 mod harness;
 mod kubernetes;
-mod mounted;
 mod onepassword;
 mod scene;
 mod together;

@@ -2,14 +2,17 @@
 //! of what is secret, and the provider's page.
 
 use std::fs;
+use std::time::Duration;
 
+use crate::common::azure;
 use crate::common::programmed::attribute;
 use crate::common::{Mounted, TestMount};
 
-/// Each open asks.
+/// What was answered is good for one open: as long as it took, and 100 ms at most.
+pub(crate) const ANEW: Duration = Duration::from_millis(150);
 pub(crate) const ASKED: &str = "cache: {ttl: 1ms, negative_ttl: 1ms}";
 /// What secrets of the tests begin with, and tokens: nothing that a time or a port could have in it.
-const CANARIES: [&str; 5] = ["hunter2", "31337-", "ya29.", "eyJ", "PRIVATE KEY"];
+const CANARIES: [&str; 6] = ["hunter2", "31337-", "ya29.", "eyJ", "PRIVATE KEY", azure::SECRET];
 
 /// A mount of these files, whose provider `p` has these settings.
 pub(crate) fn prepared(provider: &str, files: &[(&str, &str)]) -> TestMount {
@@ -18,8 +21,12 @@ pub(crate) fn prepared(provider: &str, files: &[(&str, &str)]) -> TestMount {
 
 /// The same, with a rule.
 pub(crate) fn ruled(provider: &str, rule: &str, files: &[(&str, &str)]) -> TestMount {
-    let mounts = "mounts: [{at: mnt, templates: templates}]";
-    let config = format!("providers: {{p: {{{provider}}}}}\n{mounts}\npolicy: [{rule}]\n");
+    configured(&format!("providers: {{p: {{{provider}}}}}\npolicy: [{rule}]\n"), files)
+}
+
+/// A mount of these files, by these providers and rules.
+pub(crate) fn configured(config: &str, files: &[(&str, &str)]) -> TestMount {
+    let config = format!("{config}mounts: [{{at: mnt, templates: templates}}]\n");
     let mount = TestMount::new().config(&config).env("SECRETFS_LOG", "trace");
     files.iter().fold(mount, |mount, (name, text)| mount.template(&format!("{name}.tpl"), text))
 }
@@ -56,6 +63,10 @@ impl Page {
     pub(crate) fn of(name: &str) -> Self {
         let path = format!("{}/docs/providers/{name}", env!("CARGO_MANIFEST_DIR"));
         Self(fs::read_to_string(path).unwrap())
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        &self.0
     }
 
     /// The first text that stands so.

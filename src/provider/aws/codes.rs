@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use crate::net::Response;
 use crate::provider::ProviderError;
-use crate::provider::remote::of_stranger;
+use crate::provider::remote::wordless;
 
 /// Why there is no answer.
 pub(super) enum Refusal {
@@ -72,7 +72,7 @@ pub(super) fn judge(who: &str, response: &Response) -> Refusal {
                 refusal => refusal,
             }
         }
-        None => of_stranger(who, response).into(),
+        None => wordless(who, response).into(),
     }
 }
 

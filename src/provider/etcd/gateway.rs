@@ -9,7 +9,7 @@ use tokio::sync::Mutex;
 use zeroize::Zeroizing;
 
 use crate::net::{Client, Json, Lines, Request, Response, Route, Streamed};
-use crate::provider::remote::of_stranger;
+use crate::provider::remote::wordless;
 use crate::provider::{OwnSecret, ProviderError};
 use crate::secret::SecretBytes;
 use crate::sys::uptime::Uptime;
@@ -207,7 +207,7 @@ impl Gateway {
         };
         match told() {
             Some((code, message)) => Err(self.refusal_of(code, &message)),
-            None => Err(of_stranger(&self.who(), &response).into()),
+            None => Err(wordless(&self.who(), &response).into()),
         }
     }
 

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::identity::{Identity, Token};
 use crate::net::{Client, Json, LONGEST_PAUSE, Request, Response, Route};
 use crate::provider::ProviderError;
-use crate::provider::remote::of_stranger;
+use crate::provider::remote::wordless;
 
 pub(super) struct Api {
     client: Client,
@@ -84,7 +84,7 @@ impl Api {
         }
         Err(match told(&response) {
             Some(told) => self.refusal_of(told),
-            None => of_stranger(&self.who(), &response).into(),
+            None => wordless(&self.who(), &response).into(),
         })
     }
 

@@ -13,7 +13,7 @@ use super::credentials::{Client as Login, External, Kind, Place, Subject};
 use super::jwt;
 use crate::config::{SecretSource, Tls, Transport};
 use crate::net::{Client, Json, Request, Response};
-use crate::provider::remote::of_stranger;
+use crate::provider::remote::wordless;
 use crate::provider::{BoxFuture, OwnSecret, ProviderError, refusal};
 use crate::secret::SecretBytes;
 
@@ -93,7 +93,7 @@ impl Grantor {
                 let response = self.client(place, patience).send(ask?).await?;
                 match response.status() {
                     200 => SecretBytes::copy_of(response.body().expose()),
-                    _ => return Err(of_stranger(&who(place), &response)),
+                    _ => return Err(wordless(&who(place), &response)),
                 }
             }
         };
@@ -170,7 +170,7 @@ fn not_granted(url: &Place, response: &Response) -> ProviderError {
             denied(&format!("{} refuses our credentials ({word})", who(url)))
         }
         Some(_) => refusal(&who(url), response),
-        None => of_stranger(&who(url), response),
+        None => wordless(&who(url), response),
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::super::remote::of_stranger;
+use super::super::remote::wordless;
 use super::super::{ProviderError, refusal};
 use super::door::Door;
 use super::object::version;
@@ -152,7 +152,7 @@ fn judge(door: &Door, about: Option<&Place>, response: Response) -> Result<Respo
     let told = response.json().ok().and_then(|answer| reason(answer, about));
     Err(match told {
         Some((reason, is_about_it)) => refused(door, &response, &reason, is_about_it),
-        None => of_stranger(&door.who(), &response).into(),
+        None => wordless(&door.who(), &response).into(),
     })
 }
 

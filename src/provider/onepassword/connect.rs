@@ -2,7 +2,7 @@
 //! is its refusal. Uses `net`.
 
 use crate::net::{Client, Json, Request, Response, Route};
-use crate::provider::remote::of_stranger;
+use crate::provider::remote::wordless;
 use crate::provider::{OwnSecret, ProviderError};
 
 pub(super) struct Connect {
@@ -78,7 +78,7 @@ impl Connect {
                 ProviderError::Denied(self.says("refuses our token: it is void, or of another server (401)"))
             }
             400 if is_own() => ProviderError::Invalid(self.says("does not understand the question (400)")),
-            _ => of_stranger(&self.who(), &response),
+            _ => wordless(&self.who(), &response),
         };
         Err(error.into())
     }

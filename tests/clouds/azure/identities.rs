@@ -7,11 +7,11 @@ use std::process::Command;
 
 use rcgen::{CertificateParams, KeyPair, PKCS_RSA_SHA256};
 
-use super::{FILE, Scene, fails, tells_nothing};
+use super::{FILE, Scene};
 use crate::common::azure::{CLIENT, HEADER, SECRET, TENANT};
 use crate::common::programmed::{attribute, eventually};
 use crate::common::{Mounted, python, stdout_of};
-use crate::mounted::{ASKED, mount};
+use crate::scene::{ASKED, configured, fails, tells_nothing};
 
 const FEDERATED: &str = "eyJ.of-the-cluster";
 /// Nothing answers there.
@@ -28,7 +28,8 @@ impl Scene {
     fn with_env(&self, auth: &str, env: &[(&str, &str)]) -> Mounted {
         let url = self.azure.url();
         let config = self.provider(&format!("auth: {{{auth}}}, {ASKED}"));
-        mount(&config, &FILE, &[env, &[("AZURE_AUTHORITY_HOST", &*url)]].concat())
+        let mount = configured(&config, &FILE).env("AZURE_AUTHORITY_HOST", &url);
+        env.iter().fold(mount, |mount, (name, value)| mount.env(name, value)).start()
     }
 
     fn file(&self, name: &str, text: &str) -> String {

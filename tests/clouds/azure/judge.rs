@@ -5,11 +5,11 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use super::{Scene, fails};
+use super::Scene;
 use crate::common::azure::{CLIENT, HEADER, SECRET, TENANT};
 use crate::common::{python, stdout_of};
 use crate::harness::{Authority, Proxy};
-use crate::mounted::{ASKED, mount};
+use crate::scene::{ASKED, configured, fails};
 
 const JUDGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clouds/azure/judge.py");
 
@@ -59,7 +59,7 @@ fn azures_own_client_reads_the_same() {
         ("over", "<< secret('p:over') >>"),
         ("none", "<< secret('p:none') | default('none') >>"),
     ];
-    let mount = mount(&config, &files, &[]);
+    let mount = configured(&config, &files).start();
     assert_eq!(mount.read("now"), told["value"].as_str().unwrap());
     assert_eq!(mount.read("pinned"), told["pinned"].as_str().unwrap());
     assert_eq!(mount.read("none"), "none");

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use crate::common::azure::{Azure, SECRET, by_secret};
 use crate::common::programmed::{attribute, eventually};
 use crate::common::{Mounted, TestStore};
-use crate::mounted::{self, ANEW, ASKED, mount};
+use crate::scene::{ANEW, ASKED, configured, fails, tells_nothing};
 
 const FILE: [(&str, &str); 1] = [("f", "<< secret('p:a') | default('d') >>")];
 
@@ -45,20 +45,7 @@ impl Scene {
     }
 
     fn mount(&self, settings: &str, files: &[(&str, &str)]) -> Mounted {
-        mount(&self.provider(&format!("{settings}, {ASKED}")), files, &[])
-    }
-}
-
-#[track_caller]
-fn fails(mount: &Mounted, file: &str, errno: i32, says: &str) {
-    tells_nothing(&mounted::fails(mount, file, errno, says));
-}
-
-/// Neither the application's secret, nor a token, nor what the authority says in its own words.
-#[track_caller]
-fn tells_nothing(text: &str) {
-    for canary in [SECRET, "eyJ", "hunter2"] {
-        assert!(!text.contains(canary), "{canary} is in {text}");
+        configured(&self.provider(&format!("{settings}, {ASKED}")), files).start()
     }
 }
 
@@ -247,7 +234,7 @@ fn a_rule_on_a_name_holds_for_the_secret() {
     let settings = format!("{}, {ASKED}", scene.by_secret());
     let config = format!("{}{rules}", scene.provider(&settings));
     let pinned = format!("<< secret('p:a/{version}') | default('d') >>");
-    let mount = mount(&config, &[("plain", "<< secret('p:a') >>"), ("pinned", &pinned)], &[]);
+    let mount = configured(&config, &[("plain", "<< secret('p:a') >>"), ("pinned", &pinned)]).start();
     assert_eq!(mount.read("plain"), "v");
     fails(&mount, "pinned", libc::EIO, "would not hold for");
 }

@@ -81,7 +81,8 @@ fn what_every_program_of_googles_finds() {
     gcp.state().life = 1;
     let mount = start(true, None);
     is_served(&mount);
-    fs::remove_file(mount.store().folder().join(".config/gcloud/application_default_credentials.json")).unwrap();
+    fs::remove_file(mount.store().folder().join(".config/gcloud/application_default_credentials.json"))
+        .unwrap();
     std::thread::sleep(Duration::from_millis(1500));
     fails(&mount, "f", libc::EIO, "are gone");
     assert_eq!(asked()[1], 1);

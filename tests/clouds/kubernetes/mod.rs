@@ -10,8 +10,9 @@ use std::path::Path;
 use serde_json::json;
 
 use crate::common::kubernetes::{Cluster, Fake, Real};
-use crate::common::programmed::{attribute, eventually};
+use crate::common::programmed::eventually;
 use crate::common::{Mounted, TestMount, is_judged_good};
+use crate::scene::{self, ASKED, Page, reason};
 
 /// Tries it with the fake, and with the real server.
 macro_rules! with_both {
@@ -32,8 +33,6 @@ use with_both;
 
 /// Only what tells of a change can make an answer new.
 const KEPT: &str = "cache: {ttl: 1h, negative_ttl: 1h}";
-const ASKED: &str = "cache: {ttl: 1ms, negative_ttl: 1ms}";
-
 fn mount_at(kubeconfig: &Path, settings: &str, files: &[(&str, &str)]) -> Mounted {
     started(&format!("kubeconfig: '{}', {settings}", kubeconfig.display()), files)
 }
@@ -43,10 +42,7 @@ fn started(settings: &str, files: &[(&str, &str)]) -> Mounted {
 }
 
 fn prepared(settings: &str, files: &[(&str, &str)]) -> TestMount {
-    let provider = format!("{{type: kubernetes, {settings}}}");
-    let config = format!("providers: {{p: {provider}}}\nmounts: [{{at: mnt, templates: templates}}]\n");
-    let with = |mount: TestMount, (name, text): &(&str, &str)| mount.template(&format!("{name}.tpl"), text);
-    files.iter().fold(TestMount::new().env("SECRETFS_LOG", "debug"), with).config(&config)
+    scene::prepared(&format!("type: kubernetes, {settings}"), files)
 }
 
 /// As somebody who may get and watch these secrets, and not list.
@@ -68,28 +64,21 @@ fn listening(mount: &Mounted, times: usize) {
     eventually("it hears of changes", || mount.stderr().matches("changes are heard of").count() >= times);
 }
 
-fn reason(mount: &Mounted, file: &str) -> String {
-    attribute(mount, file, "error").unwrap_or_default()
-}
-
 /// The blocks of the page: the first is served, where it is told the cluster; the third is judged.
 #[test]
 fn the_page_says_what_is_so() {
-    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/providers/kubernetes.md");
-    let page = std::fs::read_to_string(page).unwrap();
-    let blocks: Vec<_> =
-        page.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
-    let [served, _, judged] = blocks[..] else { panic!("{}", blocks.len()) };
+    let page = Page::of("kubernetes.md");
+    let (served, others) = page.configs();
+    let [_, judged] = others[..] else { panic!("{}", others.len()) };
     let fake = Fake::start();
     fake.put("prod", "db", &[("password", b"p@ss")]);
     let kubeconfig = fake.kubeconfig("k", "prod", json!({ "token": fake.admin() }));
     let config =
         served.replace("kubernetes}", &format!("kubernetes, kubeconfig: '{}'}}", kubeconfig.display()));
     assert_ne!(config, served);
-    let part = |from: &str| page.split(from).nth(1).and_then(|it| it.split("$ ").next()).unwrap();
-    let template = part("$ cat templates/app.conf.tpl\n");
+    let template = page.between("$ cat templates/app.conf.tpl\n", "$ ");
     let mount = TestMount::new().template("app.conf.tpl", template).config(&config).start();
-    let shown = part("$ cat mnt/app.conf\n");
+    let shown = page.between("$ cat mnt/app.conf\n", "$ ");
     assert_eq!(mount.read("app.conf"), shown);
     fake.put("prod", "db", &[("password", b"n3w")]);
     eventually("the change", || mount.read("app.conf") == shown.replace("p@ss", "n3w"));

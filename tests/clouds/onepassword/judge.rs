@@ -14,7 +14,7 @@ use crate::common::bao::free_port;
 use crate::common::onepassword::TOKEN;
 use crate::common::programmed::{attribute, eventually};
 use crate::common::{python, stdout_of, tool, tools};
-use crate::mounted::{ASKED, mount};
+use crate::scene::{ASKED, configured};
 
 const JUDGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clouds/onepassword/judge.py");
 const SPEC: &str = "SECRETFS_ONEPASSWORD_SPEC";
@@ -144,7 +144,7 @@ fn what_is_asked_and_answered_is_as_described() {
         prism.1,
         token.display()
     );
-    let mount = mount(&config, &files, &[]);
+    let mount = configured(&config, &files).start();
     let read = |name: &str| {
         let text = fs::read_to_string(mount.path(name));
         text.unwrap_or_else(|error| panic!("{name}: {error}: {:?}", attribute(&mount, name, "error")))

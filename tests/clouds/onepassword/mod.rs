@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use crate::common::onepassword::{OnePassword, TOKEN, field};
 use crate::common::programmed::{attribute, eventually};
 use crate::common::{Mounted, TestStore};
-use crate::mounted::{self, ANEW, ASKED, mount};
+use crate::scene::{ANEW, ASKED, configured, fails};
 
 /// A server with a vault, and a folder with our token for it.
 struct Scene {
@@ -64,14 +64,8 @@ impl Scene {
     }
 
     fn mount(&self, name: &str, settings: &str, files: &[(&str, &str)]) -> Mounted {
-        mount(&self.provider(name, &format!(", {ASKED}{settings}")), files, &[])
+        configured(&self.provider(name, &format!(", {ASKED}{settings}")), files).start()
     }
-}
-
-#[track_caller]
-fn fails(mount: &Mounted, file: &str, errno: i32, says: &str) {
-    let reason = mounted::fails(mount, file, errno, says);
-    assert!(!reason.contains("hunter2"), "{reason}");
 }
 
 /// `op://…` as it is copied from there, where the provider is called `op`.
@@ -255,7 +249,7 @@ fn a_rule_on_a_name_holds_for_the_value() {
         .map(|(at, name)| (format!("f{at}"), format!("<< secret('op:{name}') | default('d') >>")))
         .collect();
     let files: Vec<_> = files.iter().map(|(name, text)| (&**name, &**text)).collect();
-    let mount = mount(&(provider + rules), &files, &[]);
+    let mount = configured(&(provider + rules), &files).start();
     for (at, value) in ["p@ss", "t1", "123456"].into_iter().enumerate() {
         assert_eq!(mount.read(&format!("f{at}")), value, "{}", names[at]);
     }

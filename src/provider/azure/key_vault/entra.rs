@@ -7,7 +7,7 @@ use super::assertion;
 use crate::config::AzureResource;
 use crate::net::{Client, Json, Request, Response, Route};
 use crate::provider::azure::Token;
-use crate::provider::remote::of_stranger;
+use crate::provider::remote::wordless;
 use crate::provider::{OwnSecret, ProviderError, refusal};
 use crate::secret::SecretBytes;
 use crate::sys::leftover;
@@ -105,7 +105,7 @@ fn refused(who: &str, response: &Response) -> ProviderError {
             answer.get("error_codes").ok()?.and_then(|codes| codes.items().ok()?.first()?.whole().ok());
         Some((answer.at(&["error"]).and_then(Json::text).ok()?, code))
     };
-    let Some((error, code)) = told() else { return of_stranger(who, response) };
+    let Some((error, code)) = told() else { return wordless(who, response) };
     let is_word = error.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
     let error = if is_word { &*error } else { "an error" };
     let says = |what: &str| match code {

@@ -2,7 +2,7 @@
 //! more than they should. Uses `net`.
 
 use crate::net::{Json, Response};
-use crate::provider::remote::of_stranger;
+use crate::provider::remote::wordless;
 use crate::provider::{ProviderError, refusal};
 
 /// Why there is no answer.
@@ -26,7 +26,7 @@ impl Refusal {
         let status = response.status();
         let Some((code, inner)) = codes(response) else {
             // Only the vault itself can refuse us; what stands before it cannot.
-            return Self::Error(of_stranger(who, response));
+            return Self::Error(wordless(who, response));
         };
         match (status, &*code, inner.as_deref()) {
             (404, "SecretNotFound" | "SecretVersionNotFound", _) => Self::Missing,
