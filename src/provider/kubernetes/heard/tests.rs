@@ -1,3 +1,5 @@
+//! Readers that ask, a watch that tells, and what each may count on.
+
 use super::super::place::Kind;
 use super::*;
 
