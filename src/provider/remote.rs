@@ -82,6 +82,7 @@ pub fn refusal(who: &str, response: &Response) -> ProviderError {
         feature = "azure",
         feature = "etcd",
         feature = "gcp",
+        feature = "kubernetes",
         feature = "onepassword"
     )),
     allow(dead_code, reason = "not each provider uses it")
