@@ -78,13 +78,11 @@ impl Table {
         self.still(now);
     }
 
-    /// Nobody listens to these any more: their times count from the last moment that is certain.
+    /// Nobody listens to these any more. Their times count from when they were asked for: the signs of the others say nothing
+    /// of when they were heard of last.
     pub(super) fn unhear(&mut self, paths: &[String]) {
         let is_meant = |key: &SecretKey| paths.contains(&key.path);
         for (_, record) in self.records.iter_mut().filter(|(key, _)| is_meant(key)) {
-            if let Some(watched) = self.watched.as_ref().filter(|it| it.covers(record)) {
-                record.checked = record.checked.max(watched.sign);
-            }
             record.moment = 0;
         }
         // What comes of these may be of a moment when somebody did.

@@ -68,7 +68,8 @@ async fn keep(inner: Weak<Inner>, upstream: Arc<dyn Provider>) {
     loop {
         let (has_spoken, has_listened) = (AtomicBool::new(false), AtomicBool::new(false));
         let tell = |news: News| {
-            has_spoken.store(true, Ordering::Relaxed);
+            // A watch that cannot be begun says so of what it was to hear.
+            has_spoken.fetch_or(!matches!(news, News::Unheard { .. }), Ordering::Relaxed);
             has_listened.fetch_or(matches!(news, News::Listening { .. }), Ordering::Relaxed);
             if let Some(inner) = inner.upgrade() {
                 inner.hear(news);

@@ -93,7 +93,12 @@ impl Grantor {
                 let response = self.client(place, patience).send(ask?).await?;
                 match response.status() {
                     200 => SecretBytes::copy_of(response.body().expose()),
-                    _ => return Err(wordless(&who(place), &response)),
+                    // It has no words that are known: whether it means us cannot be told.
+                    status @ (401 | 403) => {
+                        let why = format!("{} gives no token ({status}): check its `headers`", who(place));
+                        return Err(ProviderError::Unavailable(why));
+                    }
+                    _ => return Err(refusal(&who(place), &response)),
                 }
             }
         };

@@ -179,7 +179,7 @@ fn credentials_that_are_refused_say_so() {
             changed("d", &file("federated by a URL"), &|it| {
                 it["credential_source"]["headers"] = json!({"X-Own": "31337-other"});
             }),
-            "refuses our login",
+            "check its `headers`",
         ),
         (
             changed("e", &file("federated by a URL"), &|it| {
