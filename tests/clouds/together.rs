@@ -140,7 +140,7 @@ fn a_vault_fails_over_to_aws_and_both_to_the_stores_copy() {
 /// control has no rule.
 #[test]
 fn no_copy_of_before_a_rule_is_served_under_a_second_name() {
-    for rule in ["", "policy: [{secrets: 'op:Prod/db/password', deny: {uid: 4242}}]\n"] {
+    for rule in ["", "policy: [{secrets: 'op://Prod/db/password', deny: {uid: 4242}}]\n"] {
         let op = InOnePassword::new();
         op.put("db", b"of op");
         let config = format!(
@@ -148,7 +148,7 @@ fn no_copy_of_before_a_rule_is_served_under_a_second_name() {
             op.provider()
         );
         let daemon =
-            TestDaemon::new().template("db.tpl", "<< secret('op:Prod/db/PASSWORD') >>").config(&config);
+            TestDaemon::new().template("db.tpl", "<< secret('op://Prod/db/PASSWORD') >>").config(&config);
         let mut daemon = daemon.start();
         assert_eq!(daemon.read("db"), "of op");
         eventually("there is a copy", || daemon.store().copies("op") == 1);
